@@ -1,0 +1,80 @@
+"""dither: train neural networks that live in hardware from what can be measured at their output.
+
+The names below are imported on first use, so that `import dither` costs nothing by itself.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from dither._errors import DitherError, RequestError, RunError
+
+if TYPE_CHECKING:
+    from dither.algorithms import (
+        SPSA,
+        AbstractAlgorithm,
+        AnalogMGD,
+        Backpropagation,
+        FiniteDifferences,
+        Optimizer,
+        WeightMGD,
+    )
+    from dither.devices import AbstractDevice, PythonDevice, SimulatedDevice
+    from dither.networks import CNN, MLP, AbstractNetwork
+    from dither.tasks import AbstractTask, Task, make_task
+    from dither.training import Result, Specification, TrapWarning, Until, read_specification, train
+
+__version__ = version("dither")
+
+_HOMES = {
+    "algorithms": (
+        "SPSA",
+        "AbstractAlgorithm",
+        "AnalogMGD",
+        "Backpropagation",
+        "FiniteDifferences",
+        "Optimizer",
+        "WeightMGD",
+    ),
+    "devices": ("AbstractDevice", "PythonDevice", "SimulatedDevice"),
+    "networks": ("CNN", "MLP", "AbstractNetwork"),
+    "tasks": ("AbstractTask", "Task", "make_task"),
+    "training": ("Result", "Specification", "TrapWarning", "Until", "read_specification", "train"),
+}
+
+__all__ = [
+    "CNN",
+    "MLP",
+    "SPSA",
+    "AbstractAlgorithm",
+    "AbstractDevice",
+    "AbstractNetwork",
+    "AbstractTask",
+    "AnalogMGD",
+    "Backpropagation",
+    "DitherError",
+    "FiniteDifferences",
+    "Optimizer",
+    "PythonDevice",
+    "RequestError",
+    "Result",
+    "RunError",
+    "SimulatedDevice",
+    "Specification",
+    "Task",
+    "TrapWarning",
+    "Until",
+    "WeightMGD",
+    "make_task",
+    "read_specification",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"dither.{home}"), name)
+        if name == home:
+            return import_module(f"dither.{home}")
+    raise AttributeError(f"module 'dither' has no attribute '{name}'")

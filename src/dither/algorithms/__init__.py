@@ -1,0 +1,31 @@
+"""Training algorithms, one file each."""
+
+from typing import Annotated
+
+from dither._configuration import OneOf, registry
+from dither.algorithms.algorithm import AbstractAlgorithm, Info, State
+from dither.algorithms.analog_mgd import AnalogMGD
+from dither.algorithms.backpropagation import Backpropagation
+from dither.algorithms.finite_differences import FiniteDifferences
+from dither.algorithms.optimizer import Optimizer, Schedule
+from dither.algorithms.spsa import SPSA
+from dither.algorithms.weight_mgd import WeightMGD
+
+ALGORITHMS = registry(WeightMGD, AnalogMGD, SPSA, FiniteDifferences, Backpropagation)
+
+AnyAlgorithm = Annotated[AbstractAlgorithm, OneOf("algorithm", ALGORITHMS)]
+
+__all__ = [
+    "ALGORITHMS",
+    "SPSA",
+    "AbstractAlgorithm",
+    "AnalogMGD",
+    "AnyAlgorithm",
+    "Backpropagation",
+    "FiniteDifferences",
+    "Info",
+    "Optimizer",
+    "Schedule",
+    "State",
+    "WeightMGD",
+]

@@ -1,0 +1,67 @@
+"""What a training algorithm is."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar, TypeAlias
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float, Key
+
+from dither._configuration import Configuration
+from dither.devices.device import Clock, Measurement, Probe, Sees
+from dither.devices.space import Space
+
+State: TypeAlias = Any
+"""An algorithm's state: a pytree with a field `clock`, and all that is needed to go on."""
+
+
+class Info(eqx.Module):
+    """What there is to look at after a measurement.
+
+    Attributes: `updated`, whether the parameters have just been updated; `estimate`, the gradient
+    estimate at that moment, of which the update was made (in the unbiased convention).
+    """
+
+    updated: Bool[Array, ""]
+    estimate: Float[Array, " P"]
+
+
+class AbstractAlgorithm(Configuration):
+    """A training algorithm: a frozen configuration and pure functions `init`, `ask`, `tell`.
+
+    The loop asks for a probe, writes and measures it, and tells what came back. The state holds all
+    that is needed to go on. A measurement that failed is not told: the probe is asked again.
+    """
+
+    kind: str
+    sees: ClassVar[Sees] = Sees.COST
+
+    @abstractmethod
+    def init(self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space) -> State:
+        """The state to start from: a key, the initial parameters, the device's space."""
+
+    @abstractmethod
+    def ask(self, state: State) -> tuple[Probe, State]:
+        """The next probe, and the state whose clock has moved on."""
+
+    @abstractmethod
+    def tell(
+        self, state: State, probe: Probe, measurement: Measurement
+    ) -> tuple[State, Info]:
+        """The state after a probe's measurement, and what there is to look at."""
+
+    @abstractmethod
+    def parameters(self, state: State) -> Float[Array, " P"]:
+        """The parameters that training has reached, as the device can be set to."""
+
+    def independent(self, space: Space, clock: Clock) -> int:
+        """How many probes from this moment on can be asked before the first of them is told."""
+        del space, clock
+        return 1
+
+    def warnings(self, space: Space, measurements: int | None) -> list[str]:
+        """What in the settings is likely a mistake, each with what to change.
+
+        Arguments: the device's space; the measurements that the run may take, None if unbounded.
+        """
+        del space, measurements
+        return []

@@ -1,0 +1,126 @@
+"""Multiplexed gradient descent, analog form."""
+
+from typing import Annotated, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+from pydantic import Field
+
+from dither.algorithms.algorithm import AbstractAlgorithm, Info
+from dither.algorithms.weight_mgd import (
+    warn_of_bounds,
+    warn_of_code,
+    warn_of_dac_step,
+    warn_of_float,
+)
+from dither.codes import AnyCode, Sinusoidal
+from dither.devices.device import Clock, Measurement, Probe
+from dither.devices.space import Space
+
+
+class AnalogState(eqx.Module):
+    """Where analog MGD stands: theta, the low-passed product G, the high-passed cost, C_prev."""
+
+    clock: Clock
+    key: Key[Array, ""]
+    theta: Float[Array, " P"]
+    gradient: Float[Array, " P"]
+    high_passed: Float[Array, ""]
+    previous: Float[Array, ""]
+    space: Space = eqx.field(static=True)
+
+
+class AnalogMGD(AbstractAlgorithm):
+    """High-pass on the cost, low-pass on its product with the perturbation, an update every tick.
+
+    ```
+    Ct ← a (Ct + C − C_prev),  a = tau_hp / (tau_hp + 1);   C_prev := C when the batch changes
+    G  ← (Ct p / (power δ²) + tau_theta G) / (tau_theta + 1)
+    θ  ← θ − eta G
+    ```
+
+    A tick is one measurement; all times are in ticks. The high-pass passes a change of the cost
+    with the factor a, so that G settles at a times the gradient for codes that are uncorrelated
+    from tick to tick; the estimate that is reported is G / a. The high-pass remembers about tau_hp
+    ticks: codes whose neighbouring ticks are correlated mix parameters.
+
+    Arguments:
+        learning_rate: eta ≥ 0.
+        delta: amplitude δ > 0.
+        tau_p, tau_x: ticks between new perturbations and new batches, ≥ 1.
+        tau_hp, tau_theta: time constants of high-pass and low-pass, > 0 and ≥ 0.
+        code: the perturbation code.
+
+    Source: McCaughan2023; REFERENCE §1.3 (tau_hp = 1.6 in the authors' scripts).
+    """
+
+    kind: Literal["analog-mgd"] = "analog-mgd"
+    learning_rate: Annotated[float, Field(ge=0)]
+    delta: Annotated[float, Field(gt=0)] = 1e-2
+    tau_p: Annotated[int, Field(ge=1)] = 1
+    tau_x: Annotated[int, Field(ge=1)] = 100
+    tau_hp: Annotated[float, Field(gt=0)] = 1.6
+    tau_theta: Annotated[float, Field(ge=0)] = 10.0
+    code: AnyCode = Sinusoidal()
+
+    def init(
+        self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
+    ) -> AnalogState:
+        theta = space.confine(parameters, self.code.peak() * space.amplitude(self.delta))
+        zero = jnp.zeros((), theta.dtype)
+        return AnalogState(
+            clock=Clock(tick=jnp.int32(0), part=jnp.int32(0)),
+            key=key,
+            theta=theta,
+            gradient=jnp.zeros_like(theta),
+            high_passed=zero,
+            previous=zero,
+            space=space,
+        )
+
+    def ask(self, state: AnalogState) -> tuple[Probe, AnalogState]:
+        tick, space = state.clock.tick, state.space
+        p = space.amplitude(self.delta) * self.code(state.key, tick // self.tau_p, space.size)
+        probe = Probe(
+            clock=state.clock,
+            parameters=space.snap(space.snap(state.theta) + p),
+            updated=tick > 0,
+            draw=tick // self.tau_x,
+        )
+        return probe, eqx.tree_at(lambda s: s.clock.tick, state, tick + 1)
+
+    def tell(
+        self, state: AnalogState, probe: Probe, measurement: Measurement
+    ) -> tuple[AnalogState, Info]:
+        cost, space = measurement.cost, state.space
+        new_batch = probe.clock.tick % self.tau_x == 0
+        previous = jnp.where(new_batch, cost, state.previous)
+        a = self.tau_hp / (self.tau_hp + 1)
+        high_passed = a * (state.high_passed + cost - previous)
+        p = probe.parameters - space.snap(state.theta)
+        product = high_passed * p / (self.code.power(space.size) * space.amplitude(self.delta) ** 2)
+        gradient = (product + self.tau_theta * state.gradient) / (self.tau_theta + 1)
+        reach = self.code.peak() * space.amplitude(self.delta)
+        theta = space.confine(state.theta - self.learning_rate * gradient, reach)
+        after = AnalogState(state.clock, state.key, theta, gradient, high_passed, cost, space)
+        return after, Info(updated=jnp.bool_(True), estimate=gradient / a)
+
+    def parameters(self, state: AnalogState) -> Float[Array, " P"]:
+        return state.space.snap(state.theta)
+
+    def warnings(self, space: Space, measurements: int | None) -> list[str]:
+        slow = []
+        if self.tau_x <= self.tau_hp:
+            slow = [
+                f"tau_x = {self.tau_x} is within the high-pass's memory of tau_hp = "
+                f"{self.tau_hp:g}: little of a perturbation passes before the next batch; set "
+                "tau_x to many times tau_hp."
+            ]
+        return [
+            *slow,
+            *warn_of_dac_step(space, self.delta),
+            *warn_of_bounds(space, self.delta * self.code.peak()),
+            *warn_of_float(self.delta),
+            *warn_of_code(self.code, self.tau_p, space, measurements),
+        ]

@@ -1,0 +1,96 @@
+"""Any Optax optimiser, by name."""
+
+import inspect
+from typing import Annotated, Any, TypeAlias
+
+import optax
+from pydantic import BeforeValidator, PlainSerializer, model_validator
+
+from dither._configuration import Configuration
+from dither._errors import nearest
+
+Setting: TypeAlias = float | int | bool | str
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _pairs(value: Any) -> Any:
+    return tuple(sorted(value.items())) if isinstance(value, dict) else value
+
+
+Settings: TypeAlias = Annotated[
+    tuple[tuple[str, Setting], ...], BeforeValidator(_pairs), PlainSerializer(dict)
+]
+"""A table of settings, kept as pairs so that a configuration can be hashed."""
+
+
+class Schedule(Configuration):
+    """A factor on the learning rate over the updates, from `optax.schedules`.
+
+    Arguments: `name`, such as `cosine_decay_schedule`; `settings`, its arguments by name, other
+    than the initial value, which is 1.
+    """
+
+    name: str
+    settings: Settings = ()
+
+    @model_validator(mode="after")
+    def _exists(self) -> "Schedule":
+        known = [n for n in dir(optax.schedules) if n.endswith("schedule") or n.endswith("decay")]
+        if self.name not in known:
+            raise ValueError(f"Optax has no schedule '{self.name}'; {nearest(self.name, known)}")
+        try:
+            self.build()
+        except TypeError as error:
+            raise ValueError(f"Optax's {self.name} does not take these settings: {error}") from None
+        return self
+
+    def build(self) -> Any:
+        """The schedule, a function of the number of updates."""
+        return getattr(optax.schedules, self.name)(1.0, **dict(self.settings))
+
+
+class Optimizer(Configuration):
+    """An Optax optimiser by its name, which turns gradient estimates into updates.
+
+    Arguments: `name`, such as `sgd`, `adam`, `lion`; `settings`, its arguments by name, without the
+    learning rate, which is the algorithm's; `schedule`, a factor on the learning rate.
+    """
+
+    name: str = "sgd"
+    settings: Settings = ()
+    schedule: Annotated[Schedule, BeforeValidator(_named)] | None = None
+
+    @model_validator(mode="after")
+    def _exists(self) -> "Optimizer":
+        found = getattr(optax, self.name, None)
+        if found is None or "learning_rate" not in _arguments(found):
+            known = [n for n in dir(optax) if "learning_rate" in _arguments(getattr(optax, n))]
+            raise ValueError(f"Optax has no optimiser '{self.name}'; {nearest(self.name, known)}")
+        unknown = [key for key, _ in self.settings if key not in _arguments(found)]
+        if unknown:
+            raise ValueError(
+                f"Optax's {self.name} has no setting '{unknown[0]}'; "
+                f"{nearest(unknown[0], _arguments(found))}"
+            )
+        return self
+
+    def build(self, learning_rate: float) -> optax.GradientTransformation:
+        """The optimiser at a learning rate."""
+        rate: Any = learning_rate
+        if self.schedule is not None:
+            factor = self.schedule.build()
+            rate = lambda count: learning_rate * factor(count)  # noqa: E731 (Optax takes a function)
+        return getattr(optax, self.name)(learning_rate=rate, **dict(self.settings))
+
+
+def _arguments(function: Any) -> list[str]:
+    if not inspect.isfunction(function):
+        return []
+    return list(inspect.signature(function).parameters)
+
+
+AnyOptimizer: TypeAlias = Annotated[Optimizer, BeforeValidator(_named)]
+"""An `Optimizer`, its settings as a table, or its name."""

@@ -1,0 +1,16 @@
+"""Perturbation codes: how many parameters are told apart while all are perturbed at once."""
+
+from typing import Annotated
+
+from dither._configuration import OneOf, registry
+from dither.codes.code import AbstractCode
+from dither.codes.rademacher import Rademacher
+from dither.codes.sequential import Sequential
+from dither.codes.sinusoidal import Sinusoidal
+from dither.codes.walsh import Walsh
+
+CODES = registry(Sequential, Rademacher, Walsh, Sinusoidal)
+
+AnyCode = Annotated[AbstractCode, OneOf("code", CODES)]
+
+__all__ = ["CODES", "AbstractCode", "AnyCode", "Rademacher", "Sequential", "Sinusoidal", "Walsh"]

@@ -1,0 +1,125 @@
+"""What passes between an algorithm and a device, and what a traceable device is."""
+
+import enum
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float, Int, Key, Num
+
+from dither._configuration import Configuration
+from dither.devices.space import Space
+from dither.tasks.task import Cost
+
+
+class Sees(enum.IntEnum):
+    """What can be seen of a device; each level includes those below it."""
+
+    COST = 0
+    """Only the cost of a batch."""
+    OUTPUTS = 1
+    """The outputs for each sample."""
+    SITES = 2
+    """Sites where a perturbation can be added to a neuron's input, and the layers' inputs."""
+    GRADIENTS = 3
+    """Exact gradients: a simulation only."""
+
+
+class Status(enum.IntEnum):
+    """How a measurement ended. One that is not done has no value, and none is made up for it."""
+
+    DONE = 0
+    FAILED = 1
+    TIMED_OUT = 2
+    ABANDONED = 3
+
+
+class Clock(eqx.Module):
+    """The moment of a probe: `tick` counts perturbations, `part` the measurements within a tick."""
+
+    tick: Int[Array, ""]
+    part: Int[Array, ""]
+
+
+class Probe(eqx.Module):
+    """One measurement that an algorithm asks for: what to write, what to measure.
+
+    Attributes: `clock`, its moment; `parameters`, to be programmed first, on the device's grid;
+    `updated`, whether the unperturbed parameters have changed since the last probe; `draw`, the
+    number of the batch to measure; `sites`, what to add to neurons' inputs, by site.
+    """
+
+    clock: Clock
+    parameters: Float[Array, " P"]
+    updated: Bool[Array, ""]
+    draw: Int[Array, ""]
+    sites: dict[str, Array] | None = None
+
+
+class Measurement(eqx.Module):
+    """What came back for a probe: the cost of the batch, and more where the device shows it.
+
+    Attributes: `cost`, mean over the batch; `gradient`, with respect to the parameters, None
+    unless the algorithm asks to see gradients.
+    """
+
+    cost: Float[Array, ""]
+    gradient: Float[Array, " P"] | None = None
+
+
+class Batch(eqx.Module):
+    """The samples of one measurement."""
+
+    inputs: Float[Array, "B ..."]
+    targets: Num[Array, "B ..."]
+
+
+class AbstractDevice(Configuration):
+    """A device that JAX can trace: a simulation, as pure functions over an explicit state.
+
+    Real devices are Python objects: see `PythonDevice`.
+    """
+
+    kind: str
+
+    @property
+    @abstractmethod
+    def space(self) -> Space:
+        """The parameters that can be programmed."""
+
+    @property
+    @abstractmethod
+    def sees(self) -> Sees:
+        """What can be seen of it."""
+
+    @property
+    @abstractmethod
+    def fails(self) -> bool:
+        """Whether a measurement can fail."""
+
+    @abstractmethod
+    def fabricate(self, key: Key[Array, ""]) -> Any:
+        """The state of one specimen: what is programmed into it, its defects, noise and drift."""
+
+    @abstractmethod
+    def initial(self, key: Key[Array, ""]) -> Float[Array, " P"]:
+        """Parameters to start training from."""
+
+    @abstractmethod
+    def write(self, state: Any, parameters: Float[Array, " P"], updated: Bool[Array, ""]) -> Any:
+        """Program the parameters; `updated` says that the unperturbed ones have changed."""
+
+    @abstractmethod
+    def measure(
+        self,
+        state: Any,
+        batch: Batch,
+        cost: Cost,
+        sites: dict[str, Array] | None,
+        see: Sees,
+    ) -> tuple[Measurement, Int[Array, ""], Any]:
+        """One forward pass of a batch: what is seen of it, its `Status`, and the state after."""
+
+    @abstractmethod
+    def outputs(self, state: Any, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
+        """The outputs for display; in a simulation this is not a measurement."""

@@ -1,0 +1,44 @@
+"""Activation functions that differ from neuron to neuron."""
+
+from typing import Annotated, Literal, TypeAlias
+
+import jax
+from jaxtyping import Array, Float, Key
+from pydantic import Field
+
+from dither.devices.imperfections.imperfection import AbstractImperfection
+
+Defects: TypeAlias = dict[str, dict[str, Float[Array, "..."]]]
+
+
+class ActivationDefects(AbstractImperfection):
+    """Each neuron's activation scaled and shifted, once for the life of a specimen.
+
+    `f(x) = L f₀(k (x − x0)) + y0`, k, L ~ N(1, sigma), x0, y0 ~ N(0, sigma) per neuron
+
+    Arguments: `sigma` ≥ 0. Source: McCaughan2023, where f₀ is the logistic function.
+    """
+
+    kind: Literal["activation-defects"] = "activation-defects"
+    sigma: Annotated[float, Field(ge=0)]
+
+    def fabricate(
+        self, key: Key[Array, ""], size: int, sites: dict[str, tuple[int, ...]]
+    ) -> Defects:
+        del size
+        defects: Defects = {}
+        neurons = [site.removesuffix("/z") for site in sites if site.endswith("/z")]
+        for number, neuron in enumerate(neurons):
+            draw = self.sigma * jax.random.normal(
+                jax.random.fold_in(key, number), (4, *sites[f"{neuron}/z"])
+            )
+            defects[neuron] = {"k": 1 + draw[0], "L": 1 + draw[1], "x0": draw[2], "y0": draw[3]}
+        return defects
+
+    def site(self, specimen: Defects, site: str, value: Array) -> Array:
+        neuron, _, side = site.rpartition("/")
+        if side == "z":
+            return specimen[neuron]["k"] * (value - specimen[neuron]["x0"])
+        if side == "a":
+            return specimen[neuron]["L"] * value + specimen[neuron]["y0"]
+        return value

@@ -1,0 +1,34 @@
+"""Bounds on what can be written."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from dither.devices.imperfections.imperfection import AbstractImperfection
+from dither.devices.space import Parameter
+
+
+class Bounds(AbstractImperfection):
+    """Every parameter stays in [low, high].
+
+    Arguments: `low` < `high`, in units of the parameters.
+    """
+
+    kind: Literal["bounds"] = "bounds"
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Bounds":
+        if self.low >= self.high:
+            raise ValueError(f"bounds need low < high, not {self.low} and {self.high}")
+        return self
+
+    def limit(self, parameter: Parameter) -> Parameter:
+        return Parameter(
+            parameter.name,
+            parameter.shape,
+            max(parameter.low, self.low),
+            min(parameter.high, self.high),
+            parameter.levels,
+        )

@@ -1,0 +1,23 @@
+"""Noise on the cost."""
+
+from typing import Annotated, Literal
+
+import jax
+from jaxtyping import Array, Float, Key
+from pydantic import Field
+
+from dither.devices.imperfections.imperfection import AbstractImperfection
+
+
+class CostNoise(AbstractImperfection):
+    """Gaussian noise on every cost read: `C ← C + sigma n`, n ~ N(0, 1).
+
+    Arguments: `sigma` ≥ 0, in units of the cost. Source: McCaughan2023.
+    """
+
+    kind: Literal["cost-noise"] = "cost-noise"
+    sigma: Annotated[float, Field(ge=0)]
+
+    def cost(self, specimen: None, key: Key[Array, ""], cost: Float[Array, ""]) -> Float[Array, ""]:
+        del specimen
+        return cost + self.sigma * jax.random.normal(key, cost.shape, cost.dtype)

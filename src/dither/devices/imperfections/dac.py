@@ -1,0 +1,31 @@
+"""A digital-to-analog converter in front of every parameter."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from dither.devices.imperfections.imperfection import AbstractImperfection
+from dither.devices.space import Parameter
+
+
+class DAC(AbstractImperfection):
+    """Every parameter is one of 2ᵇ equally spaced values from low to high.
+
+    `theta ∈ {low + k (high − low)/(2ᵇ − 1)}`, k = 0 … 2ᵇ − 1
+
+    Arguments: `bits`, b, 1 to 24; `low` < `high`, in units of the parameters.
+    """
+
+    kind: Literal["dac"] = "dac"
+    bits: Annotated[int, Field(ge=1, le=24)]
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "DAC":
+        if self.low >= self.high:
+            raise ValueError(f"a DAC needs low < high, not {self.low} and {self.high}")
+        return self
+
+    def limit(self, parameter: Parameter) -> Parameter:
+        return Parameter(parameter.name, parameter.shape, self.low, self.high, 2**self.bits)

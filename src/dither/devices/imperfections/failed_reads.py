@@ -1,0 +1,27 @@
+"""Measurements that fail."""
+
+from typing import Annotated, Literal
+
+import jax
+from jaxtyping import Array, Bool, Key
+from pydantic import Field
+
+from dither.devices.imperfections.imperfection import AbstractImperfection
+
+
+class FailedReads(AbstractImperfection):
+    """A measurement fails with a probability, independently of all others.
+
+    Arguments: `probability` in [0, 1).
+    """
+
+    kind: Literal["failed-reads"] = "failed-reads"
+    probability: Annotated[float, Field(ge=0, lt=1)]
+
+    @property
+    def fails(self) -> bool:
+        return self.probability > 0
+
+    def failed(self, specimen: None, key: Key[Array, ""]) -> Bool[Array, ""]:
+        del specimen
+        return jax.random.bernoulli(key, self.probability)

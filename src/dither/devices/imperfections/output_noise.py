@@ -1,0 +1,25 @@
+"""Noise on the outputs."""
+
+from typing import Annotated, Literal
+
+import jax
+from jaxtyping import Array, Float, Key
+from pydantic import Field
+
+from dither.devices.imperfections.imperfection import AbstractImperfection
+
+
+class OutputNoise(AbstractImperfection):
+    """Gaussian noise on every output of every sample: `y ← y + sigma n`, n ~ N(0, 1).
+
+    Arguments: `sigma` ≥ 0, in units of the outputs.
+    """
+
+    kind: Literal["output-noise"] = "output-noise"
+    sigma: Annotated[float, Field(ge=0)]
+
+    def outputs(
+        self, specimen: None, key: Key[Array, ""], outputs: Float[Array, "B K"]
+    ) -> Float[Array, "B K"]:
+        del specimen
+        return outputs + self.sigma * jax.random.normal(key, outputs.shape, outputs.dtype)

@@ -1,0 +1,39 @@
+"""Noise of every parameter update."""
+
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+from pydantic import Field
+
+from dither.devices.imperfections.imperfection import AbstractImperfection
+
+
+class UpdateNoise(AbstractImperfection):
+    """Every update leaves an error on every parameter, and the errors add up.
+
+    `theta ← theta + sigma n` at each update, n ~ N(0, 1) per parameter; the trainer does not see it
+
+    Arguments: `sigma` ≥ 0, in units of the parameters. Source: McCaughan2023, per parameter.
+    """
+
+    kind: Literal["update-noise"] = "update-noise"
+    sigma: Annotated[float, Field(ge=0)]
+
+    def fabricate(
+        self, key: Key[Array, ""], size: int, sites: dict[str, tuple[int, ...]]
+    ) -> Float[Array, " P"]:
+        del key, sites
+        return jnp.zeros(size)
+
+    def written(
+        self, specimen: Float[Array, " P"], key: Key[Array, ""], updated: Bool[Array, ""]
+    ) -> Float[Array, " P"]:
+        error = self.sigma * jax.random.normal(key, specimen.shape, specimen.dtype)
+        return jnp.where(updated, specimen + error, specimen)
+
+    def parameters(
+        self, specimen: Float[Array, " P"], theta: Float[Array, " P"]
+    ) -> Float[Array, " P"]:
+        return theta + specimen

@@ -1,0 +1,25 @@
+"""A lab's device, named in a specification."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dither._configuration import Configuration
+from dither.devices.python import PythonDevice, find_object
+
+
+class LabDevice(Configuration):
+    """A Python object, by the place where it is defined.
+
+    Arguments: `object`, `path/to/file.py:name` or `package.module:name` (a class is called);
+    `bounds` and `bits`, which override what the object says of itself.
+    """
+
+    kind: Literal["lab"] = "lab"
+    object: str
+    bounds: tuple[float, float] | None = None
+    bits: Annotated[int, Field(ge=1, le=24)] | None = None
+
+    def connect(self) -> PythonDevice:
+        """The device, imported and wrapped. Errors: `RequestError`, as for `PythonDevice`."""
+        return PythonDevice(find_object(self.object), bounds=self.bounds, bits=self.bits)

@@ -1,0 +1,155 @@
+"""A simulated device: a network plus imperfections."""
+
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+from pydantic import Field
+
+from dither.devices.device import AbstractDevice, Batch, Measurement, Sees, Status
+from dither.devices.imperfections import AnyImperfection
+from dither.devices.space import Parameter, Space
+from dither.networks import AnyNetwork
+from dither.tasks.task import Cost
+
+
+class Specimen(eqx.Module):
+    """One fabricated chip: what is programmed, its noise source, what its imperfections hold."""
+
+    key: Key[Array, ""]
+    written: Int[Array, ""]
+    measured: Int[Array, ""]
+    parameters: Float[Array, " P"]
+    imperfections: tuple[Any, ...]
+
+
+class SimulatedDevice(AbstractDevice):
+    """A network whose parameters are programmed and whose outputs are read, imperfectly.
+
+    Arguments: `network`; `imperfections`, applied in order; `shows`, what can be seen of it;
+    `seconds_per_write`, `seconds_per_measurement`, `joules_per_write`, `joules_per_measurement`,
+    what each costs on the hardware that it stands for.
+    """
+
+    kind: Literal["simulated"] = "simulated"
+    network: AnyNetwork
+    imperfections: tuple[AnyImperfection, ...] = ()
+    shows: Literal["cost", "outputs", "sites", "gradients"] = "gradients"
+    seconds_per_write: Annotated[float, Field(ge=0)] = 0.0
+    seconds_per_measurement: Annotated[float, Field(ge=0)] = 0.0
+    joules_per_write: Annotated[float, Field(ge=0)] = 0.0
+    joules_per_measurement: Annotated[float, Field(ge=0)] = 0.0
+
+    @cached_property
+    def space(self) -> Space:
+        arrays = jax.eval_shape(self.network.init, jax.random.key(0))
+        parameters = []
+        for name, array in arrays.items():
+            parameter = Parameter(name, array.shape)
+            for imperfection in self.imperfections:
+                parameter = imperfection.limit(parameter)
+            parameters.append(parameter)
+        return Space(tuple(parameters))
+
+    @property
+    def sees(self) -> Sees:
+        return Sees[self.shows.upper()]
+
+    @property
+    def fails(self) -> bool:
+        return any(imperfection.fails for imperfection in self.imperfections)
+
+    def fabricate(self, key: Key[Array, ""]) -> Specimen:
+        noise, *keys = jax.random.split(key, 1 + len(self.imperfections))
+        sites = self.network.sites()
+        return Specimen(
+            key=noise,
+            written=jnp.int32(0),
+            measured=jnp.int32(0),
+            parameters=jnp.zeros(self.space.size),
+            imperfections=tuple(
+                imperfection.fabricate(k, self.space.size, sites)
+                for imperfection, k in zip(self.imperfections, keys)
+            ),
+        )
+
+    def initial(self, key: Key[Array, ""]) -> Float[Array, " P"]:
+        return self.space.ravel(self.network.init(key))
+
+    def write(
+        self, state: Specimen, parameters: Float[Array, " P"], updated: Bool[Array, ""]
+    ) -> Specimen:
+        keys = self._keys(state.key, 2 * state.written)
+        specimens = tuple(
+            imperfection.written(specimen, key, updated)
+            for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys)
+        )
+        return Specimen(
+            state.key, state.written + 1, state.measured, self.space.snap(parameters), specimens
+        )
+
+    def measure(
+        self,
+        state: Specimen,
+        batch: Batch,
+        cost: Cost,
+        sites: dict[str, Array] | None,
+        see: Sees,
+    ) -> tuple[Measurement, Int[Array, ""], Specimen]:
+        keys = self._keys(state.key, 2 * state.measured + 1)
+
+        def mean_cost(theta: Float[Array, " P"]) -> Float[Array, ""]:
+            outputs = self._forward(state, theta, batch.inputs, sites, keys)
+            return jnp.mean(cost(outputs, batch.targets))
+
+        gradient = None
+        if see is Sees.GRADIENTS:
+            value, gradient = jax.value_and_grad(mean_cost)(state.parameters)
+        else:
+            value = mean_cost(state.parameters)
+        failed = jnp.bool_(False)
+        for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys):
+            value = imperfection.cost(specimen, key, value)
+            failed |= imperfection.failed(specimen, key)
+        after = Specimen(
+            state.key,
+            state.written,
+            state.measured + 1,
+            state.parameters,
+            state.imperfections,
+        )
+        return Measurement(value, gradient), jnp.where(failed, Status.FAILED, Status.DONE), after
+
+    def outputs(self, state: Specimen, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
+        # the noise of a look comes from a key of its own, so that looking changes no trajectory
+        keys = self._keys(jax.random.fold_in(state.key, 2**31), state.measured)
+        return self._forward(state, state.parameters, inputs, None, keys)
+
+    def _keys(self, key: Key[Array, ""], moment: Int[Array, ""]) -> list[Key[Array, ""]]:
+        now = jax.random.fold_in(key, moment)
+        return [jax.random.fold_in(now, number) for number in range(len(self.imperfections))]
+
+    def _forward(
+        self,
+        state: Specimen,
+        theta: Float[Array, " P"],
+        inputs: Float[Array, "B ..."],
+        sites: dict[str, Array] | None,
+        keys: list[Key[Array, ""]],
+    ) -> Float[Array, "B K"]:
+        def tap(site: str, value: Array) -> Array:
+            if sites is not None and site in sites:
+                value = value + sites[site]
+            for imperfection, specimen in zip(self.imperfections, state.imperfections):
+                value = imperfection.site(specimen, site, value)
+            return value
+
+        for imperfection, specimen in zip(self.imperfections, state.imperfections):
+            theta = imperfection.parameters(specimen, theta)
+        outputs = self.network(self.space.unravel(theta), inputs, tap)
+        for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys):
+            outputs = imperfection.outputs(specimen, key, outputs)
+        return outputs

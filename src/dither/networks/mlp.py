@@ -1,0 +1,67 @@
+"""Multilayer perceptron."""
+
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+from pydantic import Field
+
+from dither.networks.network import (
+    ACTIVATIONS,
+    AbstractNetwork,
+    ActivationName,
+    Parameters,
+    Tap,
+    glorot_uniform,
+    no_tap,
+)
+
+
+class MLP(AbstractNetwork):
+    """Dense layers: `z = x W + b`, `x ← f(z)`.
+
+    Arguments: `widths`, the layer sizes from input to output, such as (49, 4, 4); `activation` of
+    the hidden layers and of the `output` layer; `gain`, the factor on the Glorot-uniform initial
+    weights. Biases start at zero, or with `bias` above 0 at `U(−bias, bias)`.
+    """
+
+    kind: Literal["mlp"] = "mlp"
+    widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2)]
+    activation: ActivationName = "tanh"
+    output: ActivationName = "identity"
+    gain: Annotated[float, Field(gt=0)] = 1.0
+    bias: Annotated[float, Field(ge=0)] = 0.0
+
+    def init(self, key: Key[Array, ""]) -> Parameters:
+        parameters: Parameters = {}
+        for layer, (p, q) in enumerate(zip(self.widths[:-1], self.widths[1:])):
+            for_weight, for_bias = jax.random.split(jax.random.fold_in(key, layer))
+            parameters[f"dense{layer}/weight"] = glorot_uniform(for_weight, (p, q), self.gain)
+            parameters[f"dense{layer}/bias"] = self.bias * jax.random.uniform(
+                for_bias, (q,), minval=-1.0
+            )
+        return parameters
+
+    def __call__(
+        self, parameters: Parameters, inputs: Float[Array, "B ..."], tap: Tap = no_tap
+    ) -> Float[Array, "B K"]:
+        x = inputs.reshape(inputs.shape[0], -1)
+        layers = len(self.widths) - 1
+        for layer in range(layers):
+            name = f"dense{layer}"
+            f = ACTIVATIONS[self.output if layer == layers - 1 else self.activation]
+            x = tap(f"{name}/x", x)
+            z = tap(
+                f"{name}/z", jnp.dot(x, parameters[f"{name}/weight"]) + parameters[f"{name}/bias"]
+            )
+            x = tap(f"{name}/a", f(z))
+        return x
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.widths[0],)
+
+    @property
+    def outputs(self) -> int:
+        return self.widths[-1]

@@ -1,0 +1,91 @@
+"""What a network is: a pure forward map with named sites."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from dither._configuration import Configuration
+
+Parameters: TypeAlias = dict[str, Array]
+"""A network's parameters: arrays under names such as `dense0/weight`."""
+
+Tap: TypeAlias = Callable[[str, Array], Array]
+"""What sits at a network's sites: from (site, value) to the value that goes on."""
+
+
+def no_tap(site: str, value: Array) -> Array:
+    """The tap that changes nothing."""
+    del site
+    return value
+
+
+ActivationName: TypeAlias = Literal["tanh", "sigmoid", "relu", "gelu", "sine", "identity"]
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "relu": jax.nn.relu,
+    "gelu": jax.nn.gelu,
+    "sine": jnp.sin,
+    "identity": lambda z: z,
+}
+
+
+class AbstractNetwork(Configuration):
+    """A forward map, a pure function of parameters and inputs, with named sites.
+
+    A layer named `dense0` has three sites: `dense0/x`, its input; `dense0/z`, the neurons' inputs
+    (pre-activations); `dense0/a`, the neurons' outputs. A tap sees and may change the value at
+    each: perturbations, activation defects and recordings are all taps.
+    """
+
+    kind: str
+
+    @abstractmethod
+    def init(self, key: Key[Array, ""]) -> Parameters:
+        """Freshly drawn parameters."""
+
+    @abstractmethod
+    def __call__(
+        self, parameters: Parameters, inputs: Float[Array, "B ..."], tap: Tap = no_tap
+    ) -> Float[Array, "B K"]:
+        """The outputs for a batch of inputs.
+
+        Arguments: parameters as from `init`; B inputs; a tap for the sites.
+        Returns: B rows of K outputs.
+        """
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input that the network takes; a flat length where it flattens."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """K, the number of outputs."""
+
+    def sites(self) -> dict[str, tuple[int, ...]]:
+        """Every site's name with the shape of its value for one example."""
+        seen: dict[str, tuple[int, ...]] = {}
+
+        def record(site: str, value: Array) -> Array:
+            seen[site] = value.shape[1:]
+            return value
+
+        def forward(key: Key[Array, ""], inputs: Float[Array, "B ..."]) -> Array:
+            return self(self.init(key), inputs, record)
+
+        jax.eval_shape(forward, jax.random.key(0), jnp.zeros((1, *self.input_shape)))
+        return seen
+
+
+def glorot_uniform(
+    key: Key[Array, ""], shape: tuple[int, ...], gain: float = 1.0
+) -> Float[Array, "..."]:
+    """Weights from `U(−b, b)`, `b = gain √(6 / (fan_in + fan_out))` (Glorot and Bengio, 2010)."""
+    return gain * jax.nn.initializers.glorot_uniform()(key, shape, jnp.result_type(float))

@@ -1,0 +1,55 @@
+"""A task from the user's own arrays."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from dither._errors import RequestError
+from dither.tasks.task import AbstractTask, Task, make_task
+
+NAMES = ("inputs", "targets", "test_inputs", "test_targets")
+
+
+class Arrays(AbstractTask):
+    """The arrays `inputs`, `targets` and, if there, `test_inputs`, `test_targets` of an NPZ file.
+
+    Integer targets are class labels, others are values to reach. Without test arrays a share of
+    the samples is set aside.
+
+    Arguments: `file`, the NPZ file; `test_share` of the samples where it has no test arrays, in
+    (0, 1); `seed` of that draw; `batch`; `cost`. For arrays in memory call `make_task`.
+    Errors: `RequestError` for a missing file or array, NaN, labels outside the classes.
+    """
+
+    kind: Literal["arrays"] = "arrays"
+    file: Path
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def load(self) -> Task:
+        try:
+            with np.load(self.file, allow_pickle=False) as archive:
+                data = {name: archive[name] for name in NAMES if name in archive}
+        except FileNotFoundError:
+            raise RequestError(f"The task's file {self.file} does not exist.") from None
+        except (OSError, ValueError, AttributeError) as error:
+            raise RequestError(f"The task's file {self.file} is no NPZ file ({error}).") from None
+        for name in NAMES[:2]:
+            if name not in data:
+                raise RequestError(f"The task's file {self.file} has no array '{name}'.")
+        if set(NAMES[2:]) - set(data):
+            data = self._set_aside(data)
+        return make_task(*(data[name] for name in NAMES), cost=self.cost, batch=self.batch)
+
+    def _set_aside(self, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        order = np.random.default_rng(self.seed).permutation(len(data["inputs"]))
+        tests = max(1, round(self.test_share * len(order)))
+        test, train = order[:tests], order[tests:]
+        return {
+            "inputs": data["inputs"][train],
+            "targets": data["targets"][train],
+            "test_inputs": data["inputs"][test],
+            "test_targets": data["targets"][test],
+        }

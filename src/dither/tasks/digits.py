@@ -1,0 +1,37 @@
+"""8×8 handwritten digits."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from dither.tasks.task import AbstractTask, CostName, Task, make_task
+
+
+class Digits(AbstractTask):
+    """1 797 handwritten digits on 8×8 grey pixels in [0, 1], every fifth one for the test.
+
+    Arguments: `batch`, 100 by default; `cost`, cross-entropy by default.
+    Source: UCI optical recognition of handwritten digits, as packaged in scikit-learn.
+    """
+
+    kind: Literal["digits"] = "digits"
+    batch: Annotated[int, Field(ge=1)] | None = 100
+    cost: CostName = "cross_entropy"
+
+    def load(self) -> Task:
+        from sklearn.datasets import load_digits
+
+        data = load_digits()
+        inputs, labels = data.data / 16.0, data.target
+        test = np.arange(len(inputs)) % 5 == 4
+        return make_task(
+            inputs[~test],
+            labels[~test],
+            inputs[test],
+            labels[test],
+            classes=tuple("0123456789"),
+            cost=self.cost,
+            batch=self.batch,
+            image=(8, 8),
+        )

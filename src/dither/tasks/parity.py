@@ -1,0 +1,38 @@
+"""n-bit parity, of which XOR is the smallest."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from dither.tasks.task import AbstractTask, Task, make_task
+
+
+class Parity(AbstractTask):
+    """All 2ⁿ patterns of n bits; the target is 1 where an odd number of them is set.
+
+    Arguments: `bits`, n, 2 to 16. The test set is the training set: the whole truth table.
+    Source: McCaughan2023.
+    """
+
+    kind: Literal["parity"] = "parity"
+    bits: Annotated[int, Field(ge=2, le=16)] = 4
+
+    def load(self) -> Task:
+        patterns = (np.arange(2**self.bits)[:, None] >> np.arange(self.bits)[::-1]) & 1
+        odd = patterns.sum(axis=1) % 2
+        return make_task(
+            patterns, odd, patterns, odd, classes=("even", "odd"), cost=self.cost, batch=self.batch
+        )
+
+
+class XOR(AbstractTask):
+    """Exclusive or: the four patterns of two bits, target 1 where they differ.
+
+    Source: McCaughan2023.
+    """
+
+    kind: Literal["xor"] = "xor"
+
+    def load(self) -> Task:
+        return Parity(bits=2, cost=self.cost, batch=self.batch).load()

@@ -1,0 +1,28 @@
+"""Training: the loop, its stop rules, ledger, checkpoints and figures."""
+
+from dither.training.ledger import Ledger
+from dither.training.result import Replica, Result
+from dither.training.specification import (
+    Specification,
+    preset_names,
+    read_specification,
+    to_toml,
+)
+from dither.training.train import Observer, Progress, TrapWarning, check_fit, train
+from dither.training.until import Until
+
+__all__ = [
+    "Ledger",
+    "Observer",
+    "Progress",
+    "Replica",
+    "Result",
+    "Specification",
+    "TrapWarning",
+    "Until",
+    "check_fit",
+    "preset_names",
+    "read_specification",
+    "to_toml",
+    "train",
+]

@@ -1,0 +1,115 @@
+"""Checkpoints: one file, replaced atomically, that a run goes on from bit for bit."""
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dither._errors import RequestError
+
+T = TypeVar("T")
+VERSION = 1
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file as a whole: a reader sees the old or the new, and a full disk leaves the old.
+
+    Errors: `RequestError` where the file cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}-", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise RequestError(
+            f"{path} cannot be written: {error.strerror or error}; what was there before is kept."
+        ) from None
+
+
+def _plain(leaf: Any) -> np.ndarray:
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)
+
+
+def _like(template: Any, saved: np.ndarray) -> Any:
+    if isinstance(template, jax.Array) and jnp.issubdtype(template.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(saved))
+    return jnp.asarray(saved, template.dtype)
+
+
+def digest(specification: Mapping[str, Any]) -> str:
+    """A short name for what a specification asks, other than when to stop."""
+    asked = {key: value for key, value in specification.items() if key != "until"}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def save_checkpoint(
+    path: Path,
+    tree: Any,
+    arrays: Mapping[str, np.ndarray],
+    about: Mapping[str, Any],
+) -> None:
+    """Save a pytree, named arrays and plain facts in one file.
+
+    Errors: `RequestError` where it cannot be written; the checkpoint before it stays.
+    """
+    leaves = {f"leaf{k}": _plain(leaf) for k, leaf in enumerate(jax.tree.leaves(tree))}
+    named = {f"array.{name}": array for name, array in arrays.items()}
+    facts = json.dumps({**about, "version": VERSION, "leaves": len(leaves)})
+    buffer = BytesIO()
+    np.savez(buffer, about=np.array(facts), **leaves, **named)  # type: ignore[arg-type]
+    write_atomically(path, buffer.getvalue())
+
+
+def load_checkpoint(
+    path: Path, template: T, expected: str
+) -> tuple[T, dict[str, np.ndarray], dict[str, Any]]:
+    """What `save_checkpoint` saved, as a pytree like the template.
+
+    Arguments: the file; a pytree of the same structure; the digest of the specification.
+    Errors: `RequestError` for a missing or damaged file, or one of another specification.
+    """
+    if not path.is_file():
+        raise RequestError(f"There is no checkpoint at {path}; start the run without --resume.")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            saved = {name: archive[name] for name in archive.files}
+        about = json.loads(str(saved.pop("about")))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RequestError(
+            f"The checkpoint {path} is damaged or cut short ({type(error).__name__}); remove the "
+            "folder and start again."
+        ) from None
+    if about["digest"] != expected:
+        raise RequestError(
+            f"The checkpoint {path} is of another specification; give the one in spec.toml beside "
+            "it, or another --out."
+        )
+    leaves, structure = jax.tree.flatten(template)
+    if about["version"] != VERSION or about["leaves"] != len(leaves):
+        raise RequestError(
+            f"The checkpoint {path} was written by another version of dither; go on with that one."
+        )
+    tree = structure.unflatten([_like(leaf, saved[f"leaf{k}"]) for k, leaf in enumerate(leaves)])
+    prefix = "array."
+    arrays = {n.removeprefix(prefix): a for n, a in saved.items() if n.startswith(prefix)}
+    return tree, arrays, about

@@ -1,0 +1,82 @@
+"""A run's folder: everything needed to repeat it, and what came of it."""
+
+import json
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomlkit
+
+from dither._errors import RequestError
+from dither.training.checkpoint import write_atomically
+from dither.training.result import Result
+
+SPECIFICATION = "spec.toml"
+CHECKPOINT = Path("checkpoint") / "state.npz"
+
+
+def open_folder(out: Path, resume: bool) -> None:
+    """Check that a folder can take this run.
+
+    Errors: `RequestError` where it holds another run, or is no folder.
+    """
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"The output {out} is a file; give a folder.")
+    if not resume and out.is_dir() and any(out.iterdir()):
+        what = "another run" if (out / SPECIFICATION).exists() else "other files"
+        raise RequestError(
+            f"The output folder {out} holds {what}; give another --out, or --resume to go on."
+        )
+
+
+def free_folder(name: str) -> Path:
+    """The first free folder `runs/NAME-k`."""
+    taken = {path.name for path in Path("runs").glob(f"{name}-*")}
+    number = next(k for k in range(1, len(taken) + 2) if f"{name}-{k}" not in taken)
+    return Path("runs") / f"{name}-{number}"
+
+
+def latest_folder(name: str) -> Path:
+    """The folder `runs/NAME-k` that was last written to.
+
+    Errors: `RequestError` where there is none.
+    """
+    found = [path for path in Path("runs").glob(f"{name}-*") if (path / SPECIFICATION).exists()]
+    if not found:
+        raise RequestError(f"There is no run of {name} under runs/ to resume; give --out.")
+    return max(found, key=lambda path: (path / SPECIFICATION).stat().st_mtime)
+
+
+def write_specification(out: Path, specification: Mapping[str, Any]) -> None:
+    """Write `spec.toml`."""
+    text = tomlkit.dumps(_without_none(specification))
+    write_atomically(out / SPECIFICATION, text.encode())
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(inner) for inner in value]
+    return value
+
+
+def write_result(out: Path, result: Result) -> None:
+    """Write `history.parquet`, `parameters.npz` and `result.json`."""
+    buffer = BytesIO()
+    result.history.to_parquet(buffer, index=False)
+    write_atomically(out / "history.parquet", buffer.getvalue())
+    arrays: dict[str, list[np.ndarray]] = {}
+    for theta in result.parameters:
+        start = 0
+        for parameter in result.space.parameters:
+            stop = start + parameter.size
+            arrays.setdefault(parameter.name, []).append(theta[start:stop].reshape(parameter.shape))
+            start = stop
+    buffer = BytesIO()
+    stacked = {name.replace("/", "."): np.stack(values) for name, values in arrays.items()}
+    np.savez(buffer, **stacked)  # type: ignore[arg-type]
+    write_atomically(out / "parameters.npz", buffer.getvalue())
+    write_atomically(out / "result.json", json.dumps(result.summary(), indent=2).encode())

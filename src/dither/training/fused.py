@@ -1,0 +1,251 @@
+"""The loop around a traceable device: compiled whole, replicas side by side."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int, Key
+
+from dither.algorithms.algorithm import AbstractAlgorithm, Info, State
+from dither.devices.device import AbstractDevice, Batch, Probe, Status
+from dither.tasks.task import Task
+from dither.training.ledger import Ledger
+
+
+class Tally(eqx.Module):
+    """What has happened since the last evaluation."""
+
+    measurements: Int[Array, ""]
+    failed: Int[Array, ""]
+    failed_in_a_row: Int[Array, ""]
+    cost: Float[Array, ""]
+
+    @staticmethod
+    def empty() -> "Tally":
+        """Nothing yet."""
+        zero = jnp.int32(0)
+        return Tally(zero, zero, zero, jnp.zeros(()))
+
+
+class Carry(eqx.Module):
+    """All that is needed to go on: the algorithm's state, the device's, the key of the batches."""
+
+    algorithm: State
+    device: Any
+    data: Key[Array, ""]
+    tally: Tally
+
+
+def start(algorithm: AbstractAlgorithm, device: AbstractDevice, seed: Int[Array, ""]) -> Carry:
+    """A fresh specimen of the device and a fresh state of the algorithm, from a seed."""
+    initial, learning, data, fabrication = jax.random.split(jax.random.key(seed), 4)
+    return Carry(
+        algorithm=algorithm.init(learning, device.initial(initial), device.space),
+        device=device.fabricate(fabrication),
+        data=data,
+        tally=Tally.empty(),
+    )
+
+
+def measure_once(
+    algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
+) -> tuple[Carry, Probe, Info]:
+    """Ask, write, measure, tell: one measurement."""
+    probe, asked = algorithm.ask(carry.algorithm)
+    specimen = device.write(carry.device, probe.parameters, probe.updated)
+    rows = task.sample(carry.data, probe.draw)
+    batch = Batch(task.inputs[rows], task.targets[rows])
+    measurement, status, specimen = device.measure(
+        specimen, batch, task.cost, probe.sites, algorithm.sees
+    )
+    told, info = algorithm.tell(asked, probe, measurement)
+    cost, failed = measurement.cost, jnp.int32(0)
+    if device.fails:
+        done = status == Status.DONE
+        told = jax.tree.map(lambda new, old: jnp.where(done, new, old), told, carry.algorithm)
+        cost, failed = jnp.where(done, cost, 0.0), (~done).astype(jnp.int32)
+    tally = Tally(
+        measurements=carry.tally.measurements + 1,
+        failed=carry.tally.failed + failed,
+        failed_in_a_row=(carry.tally.failed_in_a_row + 1) * failed,
+        cost=carry.tally.cost + cost,
+    )
+    return Carry(told, specimen, carry.data, tally), probe, info
+
+
+def _axes(carry: Carry, device: AbstractDevice) -> Any:
+    """Which axis of each leaf counts the replicas.
+
+    The clock is common to all replicas unless failures let them drift apart: what depends on the
+    clock alone, such as whether an update is due, is then decided once and not for each replica.
+    """
+    axes = jax.tree.map(lambda _: 0, carry)
+    if device.fails:
+        return axes
+    return eqx.tree_at(
+        lambda c: c.algorithm.clock, axes, jax.tree.map(lambda _: None, carry.algorithm.clock)
+    )
+
+
+@eqx.filter_jit
+def start_all(
+    algorithm: AbstractAlgorithm, device: AbstractDevice, seeds: Int[Array, " R"]
+) -> Carry:
+    """Every replica's start; the clock is kept once where it is common."""
+    carry = jax.vmap(lambda seed: start(algorithm, device, seed))(seeds)
+    if not device.fails:
+        clock = jax.tree.map(lambda leaf: leaf[0], carry.algorithm.clock)
+        carry = eqx.tree_at(lambda c: c.algorithm.clock, carry, clock)
+    return carry
+
+
+def _sharding(carry: Carry, axes: Any) -> tuple[Mesh, Any] | None:
+    """Replicas dealt out over the machine's devices, where there are several and it comes out."""
+    devices = jax.local_devices()
+    replicas = carry.tally.cost.shape[0]
+    if len(devices) == 1 or replicas % len(devices):
+        return None
+    none = lambda leaf: leaf is None  # noqa: E731 (as is_leaf below)
+    specs = jax.tree.map(
+        lambda axis: PartitionSpec() if axis is None else PartitionSpec("replicas"),
+        axes,
+        is_leaf=none,
+    )
+    return Mesh(np.array(devices), ("replicas",)), specs
+
+
+def deal_out(device: AbstractDevice, carry: Carry) -> Carry:
+    """Place every replica on the processor that will run it."""
+    sharding = _sharding(carry, _axes(carry, device))
+    if sharding is None:
+        return carry
+    mesh, specs = sharding
+    return jax.tree.map(lambda leaf, s: jax.device_put(leaf, NamedSharding(mesh, s)), carry, specs)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def advance(
+    setting: tuple[AbstractAlgorithm, AbstractDevice, Task, Int[Array, ""]], carry: Carry
+) -> Carry:
+    """Every replica n measurements on.
+
+    The number of measurements is a traced bound of a loop, so that however a run is cut into
+    calls, every measurement is computed by the same code, bit for bit.
+    """
+    algorithm, device, task, n = setting
+    axes = _axes(carry, device)
+
+    def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
+        step = jax.vmap(
+            lambda one: measure_once(algorithm, device, task, one)[0],
+            in_axes=(axes,),
+            out_axes=axes,
+        )
+        return jax.lax.fori_loop(0, n, lambda _, now: step(now), carry)
+
+    sharding = _sharding(carry, axes)
+    if sharding is None:
+        return every_replica(carry, task, n)
+    mesh, specs = sharding
+    whole = PartitionSpec()
+    run = jax.shard_map(
+        every_replica,
+        mesh=mesh,
+        in_specs=(specs, whole, whole),
+        out_specs=specs,
+        check_vma=False,
+    )
+    return run(carry, task, n)
+
+
+@eqx.filter_jit
+def look(
+    algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
+) -> tuple[Float[Array, " R"], Float[Array, " R"], Float[Array, "R P"]]:
+    """Each replica's score and cost on the test set, and its parameters; not a measurement."""
+
+    def one(carry: Carry) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, " P"]]:
+        theta = algorithm.parameters(carry.algorithm)
+        specimen = device.write(carry.device, theta, jnp.bool_(False))
+        outputs = device.outputs(specimen, task.test_inputs)
+        cost = jnp.mean(task.cost(outputs, task.test_targets))
+        return task.score(outputs, task.test_targets), cost, theta
+
+    # one replica at a time: a look is rare, and a large test set times many replicas is large
+    axes = _axes(carry, device)
+    everyone, common = eqx.partition(
+        carry, jax.tree.map(lambda a: a == 0, axes, is_leaf=lambda a: a is None)
+    )
+    return jax.lax.map(lambda mine: one(eqx.combine(mine, common)), everyone)
+
+
+class FusedLoop:
+    """Advances the replicas of a simulated device and keeps their account."""
+
+    def __init__(
+        self,
+        algorithm: AbstractAlgorithm,
+        device: AbstractDevice,
+        task: Task,
+        seeds: list[int],
+    ) -> None:
+        self.algorithm, self.device, self.task = algorithm, device, task
+        self.replicas = len(seeds)
+        self.carry = deal_out(device, start_all(algorithm, device, jnp.asarray(seeds)))
+        self.scores = True
+
+    def resume(self, carry: Carry, partial: Ledger) -> None:
+        """Go on from a carry that was saved, which holds the account since the last evaluation."""
+        del partial
+        self.carry = deal_out(self.device, carry)
+
+    def advance(self, n: int) -> None:
+        """Every replica n measurements on."""
+        setting = (self.algorithm, self.device, self.task, jnp.int32(n))
+        self.carry = jax.block_until_ready(advance(setting, self.carry))
+
+    def account(self) -> tuple[Ledger, Float[np.ndarray, " R"], int]:
+        """Since the last evaluation: the ledger, the mean cost, the most failures in a row."""
+        tally = jax.device_get(self.carry.tally)
+        measured = tally.measurements.astype(np.int64)
+        device = self.device
+        ledger = Ledger(
+            measurements=measured,
+            writes=measured,
+            samples=measured * self.task.batch,
+            failed=tally.failed.astype(np.int64),
+            device_seconds=measured * float(_price(device, "seconds")),
+            joules=measured * float(_price(device, "joules")),
+        )
+        done = np.maximum(measured - ledger.failed, 1)
+        return ledger, tally.cost.astype(float) / done, int(tally.failed_in_a_row.max())
+
+    def clear(self) -> None:
+        """Begin a new account."""
+        tally = self.carry.tally
+        fresh = Tally(*(jnp.zeros_like(leaf) for leaf in jax.tree.leaves(tally)))
+        fresh = eqx.tree_at(lambda t: t.failed_in_a_row, fresh, tally.failed_in_a_row)
+        self.carry = eqx.tree_at(lambda c: c.tally, self.carry, fresh)
+
+    def look(
+        self,
+    ) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"], Float[np.ndarray, "R P"]]:
+        """Score, test cost and parameters of every replica."""
+        score, cost, theta = look(self.algorithm, self.device, self.task, self.carry)
+        return np.asarray(score, float), np.asarray(cost, float), np.asarray(theta)
+
+    def seconds_per_measurement(self) -> float:
+        """What a measurement and its write take on the device."""
+        return _price(self.device, "seconds")
+
+    def close(self) -> None:
+        """A simulation has nothing to bring into a safe state."""
+
+
+def _price(device: Any, unit: str) -> float:
+    return float(
+        getattr(device, f"{unit}_per_write", 0.0) + getattr(device, f"{unit}_per_measurement", 0.0)
+    )

@@ -1,0 +1,62 @@
+"""What a run has recorded, evaluation by evaluation."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from dither.training.ledger import Ledger
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "measurements",
+    "writes",
+    "samples",
+    "failed",
+    "device_seconds",
+    "joules",
+    "wall_seconds",
+    "cost",
+    "test_cost",
+    "score",
+)
+"""`cost` is the mean of the costs measured since the row before; `test_cost` and `score` are of the
+unperturbed parameters on the test set; the counts are of one replica since its start."""
+
+
+class History:
+    """Rows of one number per replica and column; a replica's rows end when it is finished."""
+
+    def __init__(self, seeds: list[int]) -> None:
+        self.seeds = seeds
+        self.rows: list[Float[np.ndarray, "C R"]] = []
+
+    def row(
+        self,
+        ledger: Ledger,
+        wall_seconds: float,
+        cost: Float[np.ndarray, " R"],
+        test_cost: Float[np.ndarray, " R"],
+        score: Float[np.ndarray, " R"],
+    ) -> Float[np.ndarray, "C R"]:
+        """One evaluation as a row."""
+        counts = [getattr(ledger, name).astype(float) for name in COLUMNS[:6]]
+        wall = np.full(len(self.seeds), wall_seconds)
+        return np.stack([*counts, wall, cost, test_cost, score])
+
+    def frame(self, rows: list[Float[np.ndarray, "C R"]]) -> "pd.DataFrame":
+        """Tidy: a line per evaluation and replica, without those past a replica's end (NaN)."""
+        import pandas as pd
+
+        frames = []
+        for number, seed in enumerate(self.seeds):
+            mine = np.array([row[:, number] for row in rows]).reshape(-1, len(COLUMNS))
+            frame = pd.DataFrame(mine[~np.isnan(mine[:, 0])], columns=list(COLUMNS))
+            whole = dict.fromkeys(COLUMNS[:4], "int64")
+            frame = frame.astype(whole)
+            frame.insert(0, "seed", seed)
+            frame.insert(0, "replica", number)
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,226 @@
+"""The loop around a Python device: the same ask and tell, in blocks."""
+
+import time
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from dither._errors import RunError
+from dither.algorithms.algorithm import AbstractAlgorithm, State
+from dither.devices.device import Clock, Measurement, Probe, Status
+from dither.devices.python import PythonDevice
+from dither.tasks.task import Task
+from dither.training.fused import Carry, Tally
+from dither.training.ledger import Ledger
+
+BLOCK = 64
+"""The most probes asked for at once."""
+
+
+@eqx.filter_jit
+def ask_block(
+    setting: tuple[AbstractAlgorithm, Task], carry: Carry, n: Int[Array, ""]
+) -> tuple[Probe, Int[Array, "K B"], State]:
+    """The next n ≤ BLOCK probes in arrays of BLOCK, their batches' samples, the state after."""
+    algorithm, task = setting
+
+    def one(state: State) -> tuple[Probe, Int[Array, " B"], State]:
+        probe, state = algorithm.ask(state)
+        return probe, task.sample(carry.data, probe.draw), state
+
+    shapes = jax.eval_shape(one, carry.algorithm)[:2]
+    room = jax.tree.map(lambda s: jnp.zeros((BLOCK, *s.shape), s.dtype), shapes)
+
+    def step(
+        k: Int[Array, ""], now: tuple[tuple[Probe, Int[Array, "K B"]], State]
+    ) -> tuple[tuple[Probe, Int[Array, "K B"]], State]:
+        block, state = now
+        probe, rows, state = one(state)
+        block = jax.tree.map(lambda all_, x: all_.at[k].set(x), block, (probe, rows))
+        return block, state
+
+    (probes, rows), state = jax.lax.fori_loop(0, n, step, (room, carry.algorithm))
+    return probes, rows, state
+
+
+@eqx.filter_jit
+def tell_block(
+    setting: tuple[AbstractAlgorithm, Task],
+    state: State,
+    probes: Probe,
+    rows: Int[Array, "K B"],
+    readings: Float[Array, "K ..."],
+    n: Int[Array, ""],
+) -> tuple[State, Float[Array, " K"]]:
+    """Tell the first n probes of a block; readings are costs, or outputs from which they come."""
+    algorithm, task = setting
+    costs = readings
+    if readings.ndim > 1:
+        costs = jax.vmap(lambda y, r: jnp.mean(task.cost(y, task.targets[r])))(readings, rows)
+
+    def step(k: Int[Array, ""], state: State) -> State:
+        probe = jax.tree.map(lambda leaf: leaf[k], probes)
+        return algorithm.tell(state, probe, Measurement(costs[k]))[0]
+
+    return jax.lax.fori_loop(0, n, step, state), costs
+
+
+class HostedLoop:
+    """Advances one Python device and keeps its account.
+
+    A failed measurement is asked again at once; after `failures` in a row the device is given up.
+    """
+
+    def __init__(
+        self,
+        algorithm: AbstractAlgorithm,
+        device: PythonDevice,
+        task: Task,
+        seed: int,
+        failures: int,
+    ) -> None:
+        self.algorithm, self.device, self.task, self.failures = algorithm, device, task, failures
+        self.replicas = 1
+        self.scores = not device._by_cost
+        _, learning, data, _ = jax.random.split(jax.random.key(seed), 4)
+        theta = jnp.asarray(device.initial(seed), jnp.result_type(float))
+        self.carry = Carry(
+            algorithm=jax.jit(algorithm.init, static_argnums=2)(learning, theta, device.space),
+            device=None,
+            data=data,
+            tally=Tally.empty(),
+        )
+        self.inputs, self.targets = np.asarray(task.inputs), np.asarray(task.targets)
+        self.tests = np.asarray(task.test_inputs), np.asarray(task.test_targets)
+        self.ledger = Ledger.empty(1)
+        self.failed_in_a_row = 0
+        self.last_failure = ""
+
+    def resume(self, carry: Carry, partial: Ledger) -> None:
+        """Go on from a carry that was saved, and the account since the last evaluation."""
+        self.carry, self.ledger = carry, partial
+
+    def advance(self, n: int) -> None:
+        """n measurements on, or fewer where the device is given up."""
+        while n > 0 and self.failed_in_a_row < self.failures:
+            n -= self._block(n)
+
+    def _block(self, n: int) -> int:
+        """Ask for a block, measure it, tell it; how many measurements that took, n at the most."""
+        setting = (self.algorithm, self.task)
+        clock: Clock = jax.device_get(self.carry.algorithm.clock)
+        size = min(n, BLOCK, self.algorithm.independent(self.device.space, clock))
+        probes, rows, asked = ask_block(setting, self.carry, jnp.int32(size))
+        written, sampled = np.asarray(probes.parameters), np.asarray(rows)
+        readings: list[Any] = []
+        attempts = 0
+        while len(readings) < size and attempts < n and self.failed_in_a_row < self.failures:
+            k = len(readings)
+            attempts += 1
+            status, reading = self._measure(written[k], sampled[k])
+            if status is Status.DONE:
+                readings.append(reading)
+        done, state, cost = len(readings), self.carry.algorithm, 0.0
+        if done:
+            if done < size:
+                asked = ask_block(setting, self.carry, jnp.int32(done))[2]
+            block = np.zeros((BLOCK, *readings[0].shape), jnp.result_type(float))
+            block[:done] = readings
+            state, costs = tell_block(setting, asked, probes, rows, block, jnp.int32(done))
+            cost = float(np.asarray(costs)[:done].sum())
+        tally = self.carry.tally
+        tally = Tally(
+            measurements=tally.measurements + attempts,
+            failed=tally.failed + (attempts - done),
+            failed_in_a_row=jnp.int32(self.failed_in_a_row),
+            cost=tally.cost + cost,
+        )
+        self.carry = Carry(state, None, self.carry.data, tally)
+        return attempts
+
+    def _measure(
+        self, theta: Float[np.ndarray, " P"], rows: Int[np.ndarray, " B"]
+    ) -> tuple[Status, Float[np.ndarray, "..."] | None]:
+        started = time.perf_counter()
+        status, reading = Status.DONE, None
+        try:
+            self.device.write(theta)
+            reading = self.device.measure(self.inputs[rows], self.targets[rows])
+        except Exception as error:
+            status = Status.FAILED
+            self.last_failure = f"{type(error).__name__}: {error}"
+        self._count(len(rows), status, time.perf_counter() - started)
+        return status, reading
+
+    def _count(self, samples: int, status: Status, seconds: float) -> None:
+        failed = int(status is not Status.DONE)
+        self.failed_in_a_row = (self.failed_in_a_row + 1) * failed
+        ledger = self.ledger
+        ledger.measurements[0] += 1
+        ledger.writes[0] += 1
+        ledger.samples[0] += samples
+        ledger.failed[0] += failed
+        ledger.device_seconds[0] += seconds
+
+    def account(self) -> tuple[Ledger, Float[np.ndarray, " R"], int]:
+        """Since the last evaluation: the ledger, the mean cost, the failures in a row."""
+        tally = jax.device_get(self.carry.tally)
+        done = max(int(tally.measurements) - int(tally.failed), 1)
+        return self.ledger, np.array([float(tally.cost) / done]), self.failed_in_a_row
+
+    def clear(self) -> None:
+        """Begin a new account."""
+        self.ledger = Ledger.empty(1)
+        self.carry = eqx.tree_at(lambda c: c.tally, self.carry, Tally.empty())
+
+    def look(
+        self,
+    ) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"], Float[np.ndarray, "R P"]]:
+        """Score, test cost and parameters; each batch of the test set is a measurement too."""
+        theta = np.asarray(self.algorithm.parameters(self.carry.algorithm))
+        outputs, costs = [], []
+        inputs, targets = self.tests
+        for begin in range(0, len(inputs), self.task.batch):
+            rows = slice(begin, begin + self.task.batch)
+            reading = self._until_done(theta, inputs[rows], targets[rows])
+            if self.scores:
+                outputs.append(reading)
+            else:
+                costs.append(float(reading) * len(inputs[rows]))
+        if not self.scores:
+            return np.array([np.nan]), np.array([sum(costs) / len(inputs)]), theta[None]
+        y = jnp.asarray(np.concatenate(outputs), jnp.result_type(float))
+        score = self.task.score(y, self.task.test_targets)
+        cost = jnp.mean(self.task.cost(y, self.task.test_targets))
+        return np.array([float(score)]), np.array([float(cost)]), theta[None]
+
+    def _until_done(
+        self, theta: Float[np.ndarray, " P"], inputs: np.ndarray, targets: np.ndarray
+    ) -> Float[np.ndarray, "..."]:
+        while self.failed_in_a_row < self.failures:
+            started = time.perf_counter()
+            try:
+                self.device.write(theta)
+                reading = self.device.measure(inputs, targets)
+            except Exception as error:
+                self.last_failure = f"{type(error).__name__}: {error}"
+                self._count(len(inputs), Status.FAILED, time.perf_counter() - started)
+            else:
+                self._count(len(inputs), Status.DONE, time.perf_counter() - started)
+                return reading
+        raise RunError(
+            f"The device {self.device.name} failed {self.failures} times in a row "
+            f"({self.last_failure}); mend it and go on with --resume."
+        )
+
+    def seconds_per_measurement(self) -> float:
+        """Not known beforehand."""
+        return 0.0
+
+    def close(self) -> None:
+        """Bring the device into its safe state."""
+        self.device.safe()

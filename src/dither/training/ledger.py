@@ -1,0 +1,40 @@
+"""What training has cost."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What each replica's device has been asked to do, counted apart.
+
+    Attributes, one number a replica: `measurements`, forward passes of one batch, failed ones
+    included; `writes`; `samples` measured; `failed` measurements; `device_seconds` and `joules`
+    spent on the device.
+    """
+
+    measurements: Int[np.ndarray, " R"]
+    writes: Int[np.ndarray, " R"]
+    samples: Int[np.ndarray, " R"]
+    failed: Int[np.ndarray, " R"]
+    device_seconds: Float[np.ndarray, " R"]
+    joules: Float[np.ndarray, " R"]
+
+    @staticmethod
+    def empty(replicas: int) -> "Ledger":
+        """Nothing asked yet."""
+        whole = [np.zeros(replicas, np.int64) for _ in range(4)]
+        return Ledger(*whole, np.zeros(replicas), np.zeros(replicas))
+
+    def __add__(self, other: "Ledger") -> "Ledger":
+        return Ledger(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def replica(self, number: int) -> dict[str, int | float]:
+        """One replica's account as plain numbers."""
+        return {f.name: getattr(self, f.name)[number].item() for f in fields(self)}
+
+    def total(self) -> dict[str, int | float]:
+        """All replicas' accounts added up."""
+        return {f.name: getattr(self, f.name).sum().item() for f in fields(self)}

@@ -1,0 +1,75 @@
+"""What a run ends with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from dither.devices.space import Space
+from dither.training.ledger import Ledger
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Replica:
+    """How one replica ended: why it stopped, its score and cost on the test set, its account."""
+
+    seed: int
+    stop_reason: str
+    score: float | None
+    test_cost: float | None
+    ledger: dict[str, int | float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run ended with.
+
+    Attributes: `score`, the median over the replicas (None where only a cost can be seen), under
+    `score_name`; `stop_reason`: `score`, `measurements`, `device_seconds`, `wall_seconds`,
+    `plateau`, `interrupted`, `diverged` or `failures`; `replicas`; `history`, a tidy DataFrame;
+    `parameters`, R rows of P; `space`, which names them; `seed`; `out`, the run's folder;
+    `failure`, the device's last complaint.
+    """
+
+    score: float | None
+    score_name: str
+    stop_reason: str
+    replicas: tuple[Replica, ...]
+    accounts: Ledger
+    history: "pd.DataFrame"
+    parameters: Float[np.ndarray, "R P"]
+    space: Space
+    seed: int
+    out: Path | None
+    warnings: tuple[str, ...] = ()
+    failure: str = ""
+
+    @property
+    def ledger(self) -> dict[str, int | float]:
+        """The account of one device: of the replica that measured most."""
+        return self.accounts.replica(int(np.argmax(self.accounts.measurements)))
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run ended by a stop rule, not by a failure."""
+        return self.stop_reason not in ("failures", "diverged")
+
+    def summary(self) -> dict[str, Any]:
+        """The result as plain numbers, as in `result.json`."""
+        return {
+            "score": self.score,
+            "score_name": self.score_name,
+            "stop_reason": self.stop_reason,
+            "ledger": self.ledger,
+            "seed": self.seed,
+            "out": str(self.out) if self.out else None,
+            "replicas": [vars(replica) for replica in self.replicas],
+            "ledger_of_all_replicas": self.accounts.total(),
+            "warnings": list(self.warnings),
+            "failure": self.failure,
+        }

@@ -1,0 +1,177 @@
+"""A run as a specification: a preset, a TOML file, with settings changed."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomlkit
+from pydantic import Field, ValidationError
+
+from dither._configuration import Configuration, explain
+from dither._errors import RequestError, nearest
+from dither.algorithms import AnyAlgorithm
+from dither.devices import AnyDevice
+from dither.tasks import AnyTask
+from dither.training.result import Result
+from dither.training.train import Observer, train
+from dither.training.until import Until
+
+
+class Specification(Configuration):
+    """What to train, on what, how, and when to stop.
+
+    Arguments:
+        name: what to call it.
+        about: one line for people.
+        seed: of the first replica; replica r has seed + r.
+        replicas: specimens trained side by side.
+        score_every: training measurements between evaluations.
+        task, device, algorithm: each a table with its `kind`.
+        until: the stop rules.
+    """
+
+    name: str = "run"
+    about: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    replicas: Annotated[int, Field(ge=1)] = 1
+    score_every: Annotated[int, Field(ge=1)] | None = None
+    task: AnyTask
+    device: AnyDevice
+    algorithm: AnyAlgorithm
+    until: Until
+
+    def train(
+        self,
+        out: str | Path | None = None,
+        *,
+        resume: bool = False,
+        observers: Sequence[Observer] = (),
+    ) -> Result:
+        """Run it; see `dither.train`."""
+        return train(
+            self.device,
+            self.task,
+            self.algorithm,
+            key=self.seed,
+            until=self.until,
+            replicas=self.replicas,
+            score_every=self.score_every,
+            out=out,
+            resume=resume,
+            observers=observers,
+            name=self.name,
+        )
+
+
+def preset_names() -> list[str]:
+    """The names of the presets that come with dither."""
+    files = resources.files("dither") / "presets"
+    return sorted(p.name.removesuffix(".toml") for p in files.iterdir() if p.name.endswith(".toml"))
+
+
+def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
+    """The specification of a preset's name, a TOML file or a run's folder, with changes.
+
+    Arguments: `what`; `changes`, each `key.path=value` with a TOML value (a bare word is a string).
+    Errors: `RequestError` in one sentence with the line or the key path.
+    """
+    path = Path(what)
+    if path.is_dir() and (path / "spec.toml").is_file():
+        path = path / "spec.toml"
+    if path.suffix == ".toml":
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise RequestError(f"The file {path} does not exist.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RequestError(f"The file {path} cannot be read: {error}.") from None
+        where = str(path)
+    else:
+        if what not in preset_names():
+            raise RequestError(f"There is no preset '{what}'; {nearest(what, preset_names())}")
+        text = (resources.files("dither") / "presets" / f"{what}.toml").read_text(encoding="utf-8")
+        where = what
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RequestError(f"{where} is not TOML: {error}.") from None
+    table.setdefault("name", Path(where).stem)
+    lines = _lines(text)
+    for change in changes:
+        _change(table, change)
+    try:
+        return Specification.model_validate(table)
+    except ValidationError as error:
+        first = ".".join(str(p) for p in error.errors()[0]["loc"])
+        changed = any(first.startswith(change.split("=")[0].strip()) for change in changes)
+        line = None if changed else _line_of(error, lines)
+        place = where if line is None else f"{where}, line {line}"
+        raise RequestError(explain(error, place, Specification)) from None
+
+
+def _change(table: dict[str, Any], change: str) -> None:
+    path, equals, text = change.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not equals or not all(keys):
+        raise RequestError(f"The change '{change}' is not of the form key=value.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    here: Any = table
+    for depth, key in enumerate(keys[:-1]):
+        if isinstance(here, list):
+            here = _item(here, key, path)
+            continue
+        inner = here.setdefault(key, {})
+        if isinstance(inner, str):
+            here[key] = inner = {"name" if key in ("optimizer", "schedule") else "kind": inner}
+        if not isinstance(inner, dict | list):
+            above = ".".join(keys[: depth + 1])
+            raise RequestError(f"The change '{change}' goes into {above}, which is no table.")
+        here = inner
+    if isinstance(here, list):
+        here[_index(here, keys[-1], path)] = value
+    else:
+        here[keys[-1]] = value
+
+
+def _index(items: list[Any], key: str, path: str) -> int:
+    if not key.isdigit() or int(key) >= len(items):
+        raise RequestError(f"The change of {path} needs an index below {len(items)}, not '{key}'.")
+    return int(key)
+
+
+def _item(items: list[Any], key: str, path: str) -> Any:
+    return items[_index(items, key, path)]
+
+
+def _lines(text: str) -> dict[str, int]:
+    """The line of every key path in a TOML text, as far as simple tables tell."""
+    lines, table = {}, ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[+\s*([\w.\-]+)\s*\]+", line):
+            table = f"{header[1]}."
+            lines[header[1]] = number
+        elif key := re.match(r"\s*([\w.\-]+)\s*=", line):
+            lines[f"{table}{key[1]}"] = number
+    return lines
+
+
+def _line_of(error: ValidationError, lines: Mapping[str, int]) -> int | None:
+    loc = [str(part) for part in error.errors()[0]["loc"]]
+    best = None
+    for path, number in lines.items():
+        parts = path.split(".")
+        rest = iter(loc)
+        if all(part in rest for part in parts):
+            best = max(best or (0, 0), (len(parts), number))
+    return best[1] if best else None
+
+
+def to_toml(specification: Specification) -> str:
+    """The specification as TOML."""
+    return tomlkit.dumps(specification.model_dump(mode="json", exclude_none=True))
