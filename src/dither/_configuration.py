@@ -1,6 +1,6 @@
 """Frozen, validated configurations, and the choice among registered kinds of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
@@ -44,7 +44,7 @@ class OneOf:
             discriminator="kind",
         )
 
-        def choose(value: Any, validate: core_schema.ValidatorFunctionWrapHandler) -> Any:
+        def choose(value: Any, validate: Callable[[Any], Any]) -> Any:
             if isinstance(value, source):
                 return value
             return validate({"kind": value} if isinstance(value, str) else value)
@@ -53,7 +53,7 @@ class OneOf:
             choose,
             tables,
             serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value: value.model_dump(mode="json")
+                lambda value: value.model_dump(mode="json", exclude_none=True)
             ),
         )
 
@@ -84,6 +84,11 @@ def explain(error: ValidationError, where: str, model: type[BaseModel]) -> str:
     given = first["input"]
     shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
     return f"{place}: {message[0].lower()}{message[1:]}{shown}."
+
+
+def key_path(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """The keys that lead to the first thing that a validation found wrong."""
+    return [str(part) for part in _keys(error.errors()[0]["loc"], model)]
 
 
 def _choice(model: type[BaseModel], part: int | str) -> OneOf | None:

@@ -12,8 +12,10 @@ from dither.algorithms.spsa import SPSA
 from dither.algorithms.weight_mgd import WeightMGD
 
 ALGORITHMS = registry(WeightMGD, AnalogMGD, SPSA, FiniteDifferences, Backpropagation)
+"""The algorithms that a specification can ask for, by their kind."""
 
 AnyAlgorithm = Annotated[AbstractAlgorithm, OneOf("algorithm", ALGORITHMS)]
+"""An algorithm: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = [
     "ALGORITHMS",

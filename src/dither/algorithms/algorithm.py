@@ -18,11 +18,12 @@ class Info(eqx.Module):
     """What there is to look at after a measurement.
 
     Attributes: `updated`, whether the parameters have just been updated; `estimate`, the gradient
-    estimate at that moment, of which the update was made (in the unbiased convention).
+    estimate at that moment, of which the update was made (in the unbiased convention),
+    None for rules that make none.
     """
 
     updated: Bool[Array, ""]
-    estimate: Float[Array, " P"]
+    estimate: Float[Array, " P"] | None = None
 
 
 class AbstractAlgorithm(Configuration):
@@ -44,9 +45,7 @@ class AbstractAlgorithm(Configuration):
         """The next probe, and the state whose clock has moved on."""
 
     @abstractmethod
-    def tell(
-        self, state: State, probe: Probe, measurement: Measurement
-    ) -> tuple[State, Info]:
+    def tell(self, state: State, probe: Probe, measurement: Measurement) -> tuple[State, Info]:
         """The state after a probe's measurement, and what there is to look at."""
 
     @abstractmethod

@@ -52,7 +52,7 @@ class AnalogMGD(AbstractAlgorithm):
         tau_hp, tau_theta: time constants of high-pass and low-pass, > 0 and ≥ 0.
         code: the perturbation code.
 
-    Source: McCaughan2023; REFERENCE §1.3 (tau_hp = 1.6 in the authors' scripts).
+    Source: McCaughan2023 (tau_hp = 1.6 in the authors' scripts).
     """
 
     kind: Literal["analog-mgd"] = "analog-mgd"

@@ -19,9 +19,7 @@ class FiniteDifferences(AbstractAlgorithm):
     `G_i = (C(θ + δ e_i) − C(θ)) / δ`, all i on the same batch, then an update: P + 1 measurements,
     or 2 P with central pairs.
 
-    Arguments: `learning_rate`, `delta`, `pairs`, `optimizer` as for `WeightMGD`.
-    Source: REFERENCE §1.1, §3.
-    """
+    Arguments: `learning_rate`, `delta`, `pairs`, `optimizer` as for `WeightMGD`."""
 
     kind: Literal["finite-differences"] = "finite-differences"
     learning_rate: Annotated[float, Field(ge=0)]

@@ -42,7 +42,7 @@ class SPSA(AbstractAlgorithm):
         c, gamma: gain sequence of the perturbations; c > 0, gamma in [0, 1].
         code: the perturbation code, random signs by default.
 
-    Two measurements a step, a new batch each. Source: Spall 1992 and 1998; REFERENCE §3.
+    Two measurements a step, a new batch each. Source: Spall 1992 and 1998.
     """
 
     kind: Literal["spsa"] = "spsa"

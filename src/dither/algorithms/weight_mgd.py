@@ -51,7 +51,7 @@ class WeightMGD(AbstractAlgorithm):
         code: the perturbation code.
         optimizer: any Optax optimiser.
 
-    Source: McCaughan2023; REFERENCE §1.1.
+    Source: McCaughan2023.
     """
 
     kind: Literal["weight-mgd"] = "weight-mgd"
@@ -97,9 +97,10 @@ class WeightMGD(AbstractAlgorithm):
     def _first(self, tick: Int[Array, ""]) -> Int[Array, ""]:
         """The part that a tick begins with: 0, unless the baseline C(θ) is still good."""
         if self.pairs == "central":
-            return jnp.int32(0)
+            return jnp.zeros((), jnp.int32)
         stale = (tick % self.tau_x == 0) | (tick % self.tau_theta == 0)
-        return jnp.where(stale, 0, 1).astype(jnp.int32)
+        first: Int[Array, ""] = jnp.where(stale, 0, 1).astype(jnp.int32)
+        return first
 
     def _after(self, clock: Clock) -> Clock:
         last = clock.part == 1
@@ -210,9 +211,7 @@ def warn_of_periods(periods: dict[str, int], measurements: int | None) -> list[s
     ]
 
 
-def warn_of_code(
-    code: AnyCode, tau_p: int, space: Space, measurements: int | None
-) -> list[str]:
+def warn_of_code(code: AnyCode, tau_p: int, space: Space, measurements: int | None) -> list[str]:
     """A code that the run does not see the end of."""
     cycle = code.cycle(space.size)
     if cycle is None or measurements is None or cycle * tau_p <= measurements:

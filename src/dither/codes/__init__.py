@@ -10,7 +10,9 @@ from dither.codes.sinusoidal import Sinusoidal
 from dither.codes.walsh import Walsh
 
 CODES = registry(Sequential, Rademacher, Walsh, Sinusoidal)
+"""The codes that a specification can ask for, by their kind."""
 
 AnyCode = Annotated[AbstractCode, OneOf("code", CODES)]
+"""A code: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = ["CODES", "AbstractCode", "AnyCode", "Rademacher", "Sequential", "Sinusoidal", "Walsh"]

@@ -33,7 +33,7 @@ class AbstractCode(Configuration):
 
     @abstractmethod
     def kappa(self, size: int) -> float:
-        """`E|G|²/|g|² − 1` of the estimate from one tick (REFERENCE §1.6), P − 1 for signs."""
+        """`E|G|²/|g|² − 1` of the estimate from one tick (P − 1 for signs."""
 
     def peak(self) -> float:
         """The largest `|p_i|`, in units of delta."""

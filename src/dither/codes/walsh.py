@@ -49,10 +49,8 @@ def _bits(size: int) -> int:
     return max(1, (size - 1).bit_length())
 
 
-def _shuffle(
-    time: UInt32[Array, ""], words: UInt32[Array, " W"], bits: int
-) -> UInt32[Array, ""]:
-    """A keyed permutation of 0 … 2^bits − 1: odd multiplications and folded shifts are bijective."""
+def _shuffle(time: UInt32[Array, ""], words: UInt32[Array, " W"], bits: int) -> UInt32[Array, ""]:
+    """A keyed permutation of 0 … 2^bits − 1: odd multiples and folded shifts are bijective."""
     mask = jnp.uint32((1 << bits) - 1)
     half = jnp.uint32((bits + 1) // 2)
     for multiplier, offset in zip(words[:ROUNDS], words[ROUNDS:]):

@@ -29,8 +29,10 @@ from dither.devices.simulated import SimulatedDevice
 from dither.devices.space import Parameter, Space
 
 DEVICES = registry(SimulatedDevice, LabDevice)
+"""The devices that a specification can ask for, by their kind."""
 
 AnyDevice = Annotated[AbstractDevice | LabDevice, OneOf("device", DEVICES)]
+"""A device: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = [
     "DAC",

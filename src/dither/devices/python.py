@@ -89,8 +89,8 @@ class PythonDevice:
         if start is None:
             low, high = np.asarray(self.space.low), np.asarray(self.space.high)
             bounded = np.isfinite(high - low)
-            middle = np.where(bounded, 0.5 * (low + high), 0.0)
-            half = np.where(bounded, 0.25 * (high - low), 1.0)
+            low, high = np.where(bounded, low, -2.0), np.where(bounded, high, 2.0)
+            middle, half = 0.5 * (low + high), 0.25 * (high - low)
             rng = np.random.default_rng(seed)
             return np.asarray(middle + half * rng.uniform(-1, 1, self.space.size))
         values = np.asarray(start(seed) if callable(start) else start, float).reshape(-1)
@@ -102,7 +102,18 @@ class PythonDevice:
         return values
 
     def write(self, theta: Float[np.ndarray, " P"]) -> None:
-        """Program the parameters."""
+        """Program the parameters, kept inside the bounds."""
+        self.program(self.writable(theta))
+
+    def writable(self, theta: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
+        """Settings as doubles inside the bounds, some of which single precision rounds outwards."""
+        inside: Float[np.ndarray, "*K P"] = np.clip(
+            np.asarray(theta, float), self.space.low, self.space.high
+        )
+        return inside
+
+    def program(self, theta: Float[np.ndarray, " P"]) -> None:
+        """Program what `writable` has returned."""
         self._write(theta)
 
     def measure(
@@ -135,26 +146,27 @@ class PythonDevice:
         if hasattr(self.target, "safe"):
             self.target.safe()
 
-    def self_test(self, inputs: Float[np.ndarray, "B ..."], targets: np.ndarray, k: int) -> None:
-        """One write and one measurement, checked: shape, finite values, k outputs a sample.
+    def self_test(
+        self, inputs: Float[np.ndarray, "B ..."], targets: np.ndarray, outputs: tuple[int, ...] = ()
+    ) -> None:
+        """One write and one measurement, checked: shape, finite values, outputs a sample.
 
+        Arguments: a batch; how many outputs are right, any number if not given.
         Errors: `RequestError` that names what is wrong.
         """
         try:
             self.write(np.asarray(self.space.snap(self.initial(0))))
             reading = self.measure(inputs, targets)
         except BadReading as error:
-            raise RequestError(
-                f"The device {self.name} fails its self-test: it {error}."
-            ) from None
+            raise RequestError(f"The device {self.name} fails its self-test: it {error}.") from None
         except Exception as error:
             raise RequestError(
                 f"The device {self.name} fails its self-test: {type(error).__name__}: {error}."
             ) from error
-        if not self._by_cost and k and reading.shape[1] != k:
+        if not self._by_cost and outputs and reading.shape[1] not in outputs:
             raise RequestError(
                 f"The device {self.name} fails its self-test: it returned {reading.shape[1]} "
-                f"outputs a sample where the task has {k}."
+                f"outputs a sample where the task has {' or '.join(map(str, outputs))}."
             )
 
 
@@ -164,8 +176,8 @@ class BadReading(RunError):
 
 def _space(
     name: str,
-    shapes: int | Mapping[str, tuple[int, ...]] | None,
-    bounds: tuple[float, float] | None,
+    shapes: Any,
+    bounds: Any,
     bits: int | None,
 ) -> Space:
     if shapes is None:
@@ -225,7 +237,9 @@ def _import_file(path: Path) -> Any:
         raise RequestError(f"The device's file {path} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
     return module
-
-

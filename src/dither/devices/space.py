@@ -48,6 +48,17 @@ class Parameter:
         """The distance of neighbouring levels, 0 for continuous."""
         return (self.high - self.low) / (self.levels - 1) if self.levels else 0.0
 
+    def within(self, low: float, high: float) -> "Parameter":
+        """The same between narrower bounds; where there are levels, those of them inside."""
+        low, high = max(low, self.low), min(high, self.high)
+        if not self.levels:
+            return Parameter(self.name, self.shape, low, high)
+        # the tolerance keeps a level that is a bound
+        first = math.ceil((low - self.low) / self.step - 1e-6)
+        last = math.floor((high - self.low) / self.step + 1e-6)
+        low, high = self.low + first * self.step, self.low + last * self.step
+        return Parameter(self.name, self.shape, low, high, last - first + 1)
+
 
 @dataclass(frozen=True)
 class Space:
@@ -84,8 +95,9 @@ class Space:
         sizes = [parameter.size for parameter in self.parameters]
         return np.repeat(np.asarray(values), sizes).astype(jnp.result_type(float))
 
-    def snap(self, theta: Float[Array, " P"]) -> Float[Array, " P"]:
+    def snap(self, theta: Float[Array | np.ndarray, " P"]) -> Float[Array, " P"]:
         """What the device can be set to, nearest to theta: inside the bounds, on the DAC grid."""
+        theta = jnp.asarray(theta)
         low, high, step = self.low, self.high, self.step
         if np.any(np.asarray(step) > 0):
             origin = np.where(np.isfinite(low), low, 0.0).astype(theta.dtype)

@@ -8,8 +8,10 @@ from dither.networks.mlp import MLP
 from dither.networks.network import AbstractNetwork, Parameters, Tap, glorot_uniform, no_tap
 
 NETWORKS = registry(MLP, CNN)
+"""The networks that a specification can ask for, by their kind."""
 
 AnyNetwork = Annotated[AbstractNetwork, OneOf("network", NETWORKS)]
+"""A network: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = [
     "CNN",

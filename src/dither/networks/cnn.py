@@ -1,6 +1,7 @@
 """Convolutional network."""
 
 import math
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import jax
@@ -57,7 +58,7 @@ class CNN(AbstractNetwork):
     def init(self, key: Key[Array, ""]) -> Parameters:
         parameters: Parameters = {}
         inner = (self.image[2], *self.channels)
-        for stage, (p, q) in enumerate(zip(inner[:-1], inner[1:])):
+        for stage, (p, q) in enumerate(pairwise(inner)):
             now = jax.random.fold_in(key, stage)
             parameters[f"conv{stage}/weight"] = glorot_uniform(now, (KERNEL, KERNEL, p, q))
             parameters[f"conv{stage}/bias"] = jnp.zeros(q)
@@ -102,4 +103,7 @@ def _convolve(
 
 def _pool(x: Float[Array, "B h w q"]) -> Float[Array, "B h2 w2 q"]:
     window = (1, POOL, POOL, 1)
-    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
+    pooled: Float[Array, "B h2 w2 q"] = jax.lax.reduce_window(
+        x, -jnp.inf, jax.lax.max, window, window, "VALID"
+    )
+    return pooled

@@ -1,5 +1,6 @@
 """Multilayer perceptron."""
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import jax
@@ -35,7 +36,7 @@ class MLP(AbstractNetwork):
 
     def init(self, key: Key[Array, ""]) -> Parameters:
         parameters: Parameters = {}
-        for layer, (p, q) in enumerate(zip(self.widths[:-1], self.widths[1:])):
+        for layer, (p, q) in enumerate(pairwise(self.widths)):
             for_weight, for_bias = jax.random.split(jax.random.fold_in(key, layer))
             parameters[f"dense{layer}/weight"] = glorot_uniform(for_weight, (p, q), self.gain)
             parameters[f"dense{layer}/bias"] = self.bias * jax.random.uniform(

@@ -11,8 +11,10 @@ from dither.tasks.parity import XOR, Parity
 from dither.tasks.task import AbstractTask, Task, accuracy, cross_entropy, make_task, mse
 
 TASKS = registry(XOR, Parity, NIST7x7, Digits, FashionMNIST, MNIST, Arrays)
+"""The tasks that a specification can ask for, by their kind."""
 
 AnyTask = Annotated[AbstractTask, OneOf("task", TASKS)]
+"""A task: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = [
     "MNIST",

@@ -1,13 +1,15 @@
 """A task from the user's own arrays."""
 
+import zlib
 from pathlib import Path
 from typing import Annotated, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.tasks.task import AbstractTask, Task, make_task
+from dither.tasks.task import AbstractTask, Task, check_lengths, make_task
 
 NAMES = ("inputs", "targets", "test_inputs", "test_targets")
 
@@ -30,16 +32,22 @@ class Arrays(AbstractTask):
 
     def load(self) -> Task:
         try:
-            with np.load(self.file, allow_pickle=False) as archive:
+            with self.file.open("rb") as file:
+                archive = np.load(file, allow_pickle=False)
+                if isinstance(archive, np.ndarray):
+                    raise ValueError("it holds a single array without a name")
                 data = {name: archive[name] for name in NAMES if name in archive}
         except FileNotFoundError:
             raise RequestError(f"The task's file {self.file} does not exist.") from None
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
             raise RequestError(f"The task's file {self.file} is no NPZ file ({error}).") from None
         for name in NAMES[:2]:
             if name not in data:
                 raise RequestError(f"The task's file {self.file} has no array '{name}'.")
+            if data[name].ndim == 0:
+                raise RequestError(f"The array '{name}' of {self.file} is one number, no samples.")
         if set(NAMES[2:]) - set(data):
+            check_lengths(data["inputs"], data["targets"], "inputs", "targets")
             data = self._set_aside(data)
         return make_task(*(data[name] for name in NAMES), cost=self.cost, batch=self.batch)
 

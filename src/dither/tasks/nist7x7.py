@@ -15,7 +15,7 @@ LETTERS = {
     "S": (".######", "#......", "#......", ".#####.", "......#", "......#", "######."),
     "T": ("#######", "...#...", "...#...", "...#...", "...#...", "...#...", "...#..."),
 }
-"""Own drawing of the four letters; the paper's exact pixels are not in REFERENCE."""
+"""Own drawing of the four letters; the paper's exact pixels are not published with it."""
 
 
 class NIST7x7(AbstractTask):

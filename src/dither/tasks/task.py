@@ -115,11 +115,21 @@ class AbstractTask(Configuration):
         """The data, read or drawn."""
 
 
+def check_lengths(
+    x: Shaped[np.ndarray, "..."], t: Shaped[np.ndarray, "..."], name: str, goal: str
+) -> None:
+    """Check that inputs and targets are as many, at least one. Errors: `RequestError`."""
+    if len(x) == 0:
+        raise RequestError(f"The {name} hold no samples; give at least one.")
+    if len(x) != len(t):
+        raise RequestError(f"There are {len(x)} {name} and {len(t)} {goal}; give as many.")
+
+
 def make_task(
-    inputs: Shaped[np.ndarray, "N ..."],
-    targets: Shaped[np.ndarray, "N ..."],
-    test_inputs: Shaped[np.ndarray, "M ..."],
-    test_targets: Shaped[np.ndarray, "M ..."],
+    inputs: Shaped[np.ndarray, "_ ..."],
+    targets: Shaped[np.ndarray, "_ ..."],
+    test_inputs: Shaped[np.ndarray, "_ ..."],
+    test_targets: Shaped[np.ndarray, "_ ..."],
     *,
     classes: tuple[str, ...] = (),
     cost: CostName | Cost = "mse",
@@ -132,16 +142,14 @@ def make_task(
 
     Arguments: training and test inputs (numbers) and targets (integer class labels, or rows of
     values); the names of the classes (found from the labels if not given); a cost by name or as a
-    function; a score (accuracy for labels, 1 − NMSE for values); the batch size; height and width of image inputs.
+    function; a score (accuracy for labels, 1 − NMSE for values); the batch size; height and width
+    of image inputs.
     Returns: the task. Errors: `RequestError` in one sentence.
     """
     parts = {"inputs": inputs, "test inputs": test_inputs}
     goals = {"targets": targets, "test targets": test_targets}
     for (name, x), (goal, t) in zip(parts.items(), goals.items()):
-        if len(x) == 0:
-            raise RequestError(f"The {name} hold no samples; give at least one.")
-        if len(x) != len(t):
-            raise RequestError(f"There are {len(x)} {name} and {len(t)} {goal}; give as many.")
+        check_lengths(x, t, name, goal)
         for what, values in ((name, x), (goal, t)):
             if not np.issubdtype(values.dtype, np.number):
                 raise RequestError(f"The {what} are of type {values.dtype}; give numbers.")
@@ -157,6 +165,20 @@ def make_task(
             f"{test_inputs.shape[1:]}; give them one shape."
         )
     labelled = np.issubdtype(targets.dtype, np.integer)
+    if labelled != np.issubdtype(test_targets.dtype, np.integer):
+        raise RequestError(
+            "The targets and the test targets are not both labels (integers) or both values."
+        )
+    if targets.shape[1:] != test_targets.shape[1:]:
+        raise RequestError(
+            f"A training target has shape {targets.shape[1:]} and a test target "
+            f"{test_targets.shape[1:]}; give them one shape."
+        )
+    if labelled and targets.ndim > 1:
+        raise RequestError(
+            f"Integer targets have shape {targets.shape}; give one label a sample, or values as "
+            "floating-point numbers."
+        )
     if labelled:
         if not classes:
             classes = tuple(str(label) for label in range(int(targets.max()) + 1))
@@ -175,16 +197,16 @@ def make_task(
     if score is None:
         score, score_name = (accuracy, "accuracy") if labelled else (explained, "1 - NMSE")
     dtype = jnp.result_type(float)
-    as_targets = (lambda t: t.astype(np.int32)) if labelled else (lambda t: t.astype(dtype))
+    kind = np.int32 if labelled else dtype
     return Task(
         inputs=jnp.asarray(inputs, dtype),
-        targets=jnp.asarray(as_targets(targets)),
+        targets=jnp.asarray(targets, kind),
         test_inputs=jnp.asarray(test_inputs, dtype),
-        test_targets=jnp.asarray(as_targets(test_targets)),
+        test_targets=jnp.asarray(test_targets, kind),
         batch=min(batch or len(inputs), len(inputs)),
         cost=COSTS[cost] if isinstance(cost, str) else cost,
         score=score,
-        score_name=score_name or getattr(score, "__name__", "score"),
+        score_name=score_name or str(getattr(score, "__name__", "score")),
         classes=classes,
         image=image,
     )

@@ -35,6 +35,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         if temporary is not None:
@@ -42,6 +43,13 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise RequestError(
             f"{path} cannot be written: {error.strerror or error}; what was there before is kept."
         ) from None
+
+
+def _umask() -> int:
+    """What a program's files are not to allow; there is no way to ask but to set it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _plain(leaf: Any) -> np.ndarray:
@@ -91,10 +99,10 @@ def load_checkpoint(
     if not path.is_file():
         raise RequestError(f"There is no checkpoint at {path}; start the run without --resume.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             saved = {name: archive[name] for name in archive.files}
         about = json.loads(str(saved.pop("about")))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RequestError(
             f"The checkpoint {path} is damaged or cut short ({type(error).__name__}); remove the "
             "folder and start again."
@@ -109,7 +117,9 @@ def load_checkpoint(
         raise RequestError(
             f"The checkpoint {path} was written by another version of dither; go on with that one."
         )
-    tree = structure.unflatten([_like(leaf, saved[f"leaf{k}"]) for k, leaf in enumerate(leaves)])
+    tree: T = jax.tree.unflatten(
+        structure, [_like(leaf, saved[f"leaf{k}"]) for k, leaf in enumerate(leaves)]
+    )
     prefix = "array."
     arrays = {n.removeprefix(prefix): a for n, a in saved.items() if n.startswith(prefix)}
     return tree, arrays, about

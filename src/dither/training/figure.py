@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"
 """From Okabe and Ito's palette, told apart by colour-blind readers."""
 
-STYLE = {
+STYLE: Any = {
     "font.size": 9.0,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -31,6 +31,23 @@ def open_folder(out: Path, resume: bool) -> None:
         )
 
 
+def cut_before_checkpoint(out: Path, specification: Mapping[str, Any]) -> bool:
+    """Whether a folder holds this very run, cut before its first checkpoint."""
+    file = out / SPECIFICATION
+    if not file.is_file() or (out / CHECKPOINT).exists():
+        return False
+    return file.read_text(encoding="utf-8") == tomlkit.dumps(_without_none(specification))
+
+
+def sweep(out: Path) -> None:
+    """Remove what a write that was killed has left."""
+    for file in (SPECIFICATION, str(CHECKPOINT), "history.parquet", "parameters.npz",
+                 "result.json", "figure.png", "figure.svg"):  # fmt: skip
+        path = out / file
+        for left in path.parent.glob(f".{path.name}-*"):
+            left.unlink(missing_ok=True)
+
+
 def free_folder(name: str) -> Path:
     """The first free folder `runs/NAME-k`."""
     taken = {path.name for path in Path("runs").glob(f"{name}-*")}

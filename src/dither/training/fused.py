@@ -1,5 +1,6 @@
 """The loop around a traceable device: compiled whole, replicas side by side."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -18,10 +19,10 @@ from dither.training.ledger import Ledger
 class Tally(eqx.Module):
     """What has happened since the last evaluation."""
 
-    measurements: Int[Array, ""]
-    failed: Int[Array, ""]
-    failed_in_a_row: Int[Array, ""]
-    cost: Float[Array, ""]
+    measurements: Int[Array, "*R"]
+    failed: Int[Array, "*R"]
+    failed_in_a_row: Int[Array, "*R"]
+    cost: Float[Array, "*R"]
 
     @staticmethod
     def empty() -> "Tally":
@@ -123,7 +124,10 @@ def deal_out(device: AbstractDevice, carry: Carry) -> Carry:
     if sharding is None:
         return carry
     mesh, specs = sharding
-    return jax.tree.map(lambda leaf, s: jax.device_put(leaf, NamedSharding(mesh, s)), carry, specs)
+    dealt: Carry = jax.tree.map(
+        lambda leaf, spec: jax.device_put(leaf, NamedSharding(mesh, spec)), carry, specs
+    )
+    return dealt
 
 
 @eqx.filter_jit(donate="all-except-first")
@@ -139,12 +143,13 @@ def advance(
     axes = _axes(carry, device)
 
     def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
-        step = jax.vmap(
+        step: Callable[[Carry], Carry] = jax.vmap(
             lambda one: measure_once(algorithm, device, task, one)[0],
             in_axes=(axes,),
             out_axes=axes,
         )
-        return jax.lax.fori_loop(0, n, lambda _, now: step(now), carry)
+        after: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), carry)
+        return after
 
     sharding = _sharding(carry, axes)
     if sharding is None:
@@ -179,7 +184,10 @@ def look(
     everyone, common = eqx.partition(
         carry, jax.tree.map(lambda a: a == 0, axes, is_leaf=lambda a: a is None)
     )
-    return jax.lax.map(lambda mine: one(eqx.combine(mine, common)), everyone)
+    seen: tuple[Float[Array, " R"], Float[Array, " R"], Float[Array, "R P"]] = jax.lax.map(
+        lambda mine: one(eqx.combine(mine, common)), everyone
+    )
+    return seen
 
 
 class FusedLoop:
@@ -237,12 +245,13 @@ class FusedLoop:
         score, cost, theta = look(self.algorithm, self.device, self.task, self.carry)
         return np.asarray(score, float), np.asarray(cost, float), np.asarray(theta)
 
+    def measurements_per_look(self) -> int:
+        """In a simulation a look is not a measurement."""
+        return 0
+
     def seconds_per_measurement(self) -> float:
         """What a measurement and its write take on the device."""
         return _price(self.device, "seconds")
-
-    def close(self) -> None:
-        """A simulation has nothing to bring into a safe state."""
 
 
 def _price(device: Any, unit: str) -> float:

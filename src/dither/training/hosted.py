@@ -53,12 +53,12 @@ def tell_block(
     state: State,
     probes: Probe,
     rows: Int[Array, "K B"],
-    readings: Float[Array, "K ..."],
+    readings: Float[Array | np.ndarray, "K ..."],
     n: Int[Array, ""],
 ) -> tuple[State, Float[Array, " K"]]:
     """Tell the first n probes of a block; readings are costs, or outputs from which they come."""
     algorithm, task = setting
-    costs = readings
+    costs = jnp.asarray(readings)
     if readings.ndim > 1:
         costs = jax.vmap(lambda y, r: jnp.mean(task.cost(y, task.targets[r])))(readings, rows)
 
@@ -115,7 +115,7 @@ class HostedLoop:
         clock: Clock = jax.device_get(self.carry.algorithm.clock)
         size = min(n, BLOCK, self.algorithm.independent(self.device.space, clock))
         probes, rows, asked = ask_block(setting, self.carry, jnp.int32(size))
-        written, sampled = np.asarray(probes.parameters), np.asarray(rows)
+        written, sampled = self.device.writable(np.asarray(probes.parameters)), np.asarray(rows)
         readings: list[Any] = []
         attempts = 0
         while len(readings) < size and attempts < n and self.failed_in_a_row < self.failures:
@@ -148,7 +148,7 @@ class HostedLoop:
         started = time.perf_counter()
         status, reading = Status.DONE, None
         try:
-            self.device.write(theta)
+            self.device.program(theta)
             reading = self.device.measure(self.inputs[rows], self.targets[rows])
         except Exception as error:
             status = Status.FAILED
@@ -217,10 +217,10 @@ class HostedLoop:
             f"({self.last_failure}); mend it and go on with --resume."
         )
 
+    def measurements_per_look(self) -> int:
+        """How many measurements an evaluation on the test set takes."""
+        return -(-len(self.tests[0]) // self.task.batch)
+
     def seconds_per_measurement(self) -> float:
         """Not known beforehand."""
         return 0.0
-
-    def close(self) -> None:
-        """Bring the device into its safe state."""
-        self.device.safe()

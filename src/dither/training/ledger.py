@@ -25,8 +25,8 @@ class Ledger:
     @staticmethod
     def empty(replicas: int) -> "Ledger":
         """Nothing asked yet."""
-        whole = [np.zeros(replicas, np.int64) for _ in range(4)]
-        return Ledger(*whole, np.zeros(replicas), np.zeros(replicas))
+        kinds = [np.int64] * 4 + [np.float64] * 2
+        return Ledger(*(np.zeros(replicas, kind) for kind in kinds))
 
     def __add__(self, other: "Ledger") -> "Ledger":
         return Ledger(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

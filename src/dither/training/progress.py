@@ -1,18 +1,25 @@
-"""The progress bar."""
+"""Progress for people: a bar on a terminal, a line now and then elsewhere."""
 
+import sys
+import time
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from dither.training.train import Progress
+from dither.training.run import Progress
+
+SECONDS_PER_LINE = 10.0
 
 
 class ProgressBar:
-    """An observer that draws a bar with cost, score, measurements and time left, on stderr."""
+    """An observer that shows cost, score, measurements and time left, on stderr."""
 
     def __init__(self, name: str) -> None:
+        self.name = name
+        self.terminal = sys.stderr.isatty()
+        self.last_line = time.monotonic()
         self.bar = Bar(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
@@ -21,7 +28,7 @@ class ProgressBar:
             TextColumn("left"),
             TimeRemainingColumn(compact=True),
             console=Console(stderr=True),
-            transient=False,
+            disable=not self.terminal,
         )
         self.task = self.bar.add_task(name, total=None, text="compiling")
 
@@ -38,9 +45,16 @@ class ProgressBar:
         self.bar.stop()
 
     def __call__(self, now: Progress) -> None:
-        done = f"{now.measurements:,}".replace(",", " ")
-        most = f" of {now.most:,}".replace(",", " ") if now.most else ""
-        score = f"  {now.score_name} {now.score:.3f}" if now.score == now.score else ""
-        finished = f"  {now.finished} of {now.replicas} done" if now.replicas > 1 else ""
-        text = f"cost {now.cost:.4g}{score}  {done}{most} measurements{finished}"
+        text = _text(now)
         self.bar.update(self.task, completed=now.measurements, total=now.most, text=text)
+        if not self.terminal and time.monotonic() - self.last_line > SECONDS_PER_LINE:
+            self.last_line = time.monotonic()
+            print(f"{self.name}: {text}, {now.wall_seconds:.0f} s", file=sys.stderr, flush=True)
+
+
+def _text(now: Progress) -> str:
+    most = f" of {now.most:,}" if now.most else ""
+    score = f"  {now.score_name} {now.score:.3f}" if now.score == now.score else ""
+    finished = f"  {now.finished} of {now.replicas} done" if now.replicas > 1 else ""
+    counts = f"{now.measurements:,}{most} measurements".replace(",", " ")
+    return f"cost {now.cost:.4g}{score}  {counts}{finished}"

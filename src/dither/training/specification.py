@@ -10,13 +10,14 @@ from typing import Annotated, Any
 import tomlkit
 from pydantic import Field, ValidationError
 
-from dither._configuration import Configuration, explain
+from dither._configuration import Configuration, explain, key_path
 from dither._errors import RequestError, nearest
 from dither.algorithms import AnyAlgorithm
 from dither.devices import AnyDevice
 from dither.tasks import AnyTask
 from dither.training.result import Result
-from dither.training.train import Observer, train
+from dither.training.run import Observer
+from dither.training.train import train
 from dither.training.until import Until
 
 
@@ -105,9 +106,10 @@ def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
     try:
         return Specification.model_validate(table)
     except ValidationError as error:
-        first = ".".join(str(p) for p in error.errors()[0]["loc"])
-        changed = any(first.startswith(change.split("=")[0].strip()) for change in changes)
-        line = None if changed else _line_of(error, lines)
+        keys = key_path(error, Specification)
+        asked = [change.partition("=")[0].strip().split(".") for change in changes]
+        changed = any(keys[: len(path)] == path for path in asked)
+        line = None if changed else _line_of(keys, lines)
         place = where if line is None else f"{where}, line {line}"
         raise RequestError(explain(error, place, Specification)) from None
 
@@ -161,15 +163,12 @@ def _lines(text: str) -> dict[str, int]:
     return lines
 
 
-def _line_of(error: ValidationError, lines: Mapping[str, int]) -> int | None:
-    loc = [str(part) for part in error.errors()[0]["loc"]]
-    best = None
-    for path, number in lines.items():
-        parts = path.split(".")
-        rest = iter(loc)
-        if all(part in rest for part in parts):
-            best = max(best or (0, 0), (len(parts), number))
-    return best[1] if best else None
+def _line_of(keys: Sequence[str], lines: Mapping[str, int]) -> int | None:
+    """The line of the longest key path that leads to a place."""
+    for length in range(len(keys), 0, -1):
+        if (path := ".".join(keys[:length])) in lines:
+            return lines[path]
+    return None
 
 
 def to_toml(specification: Specification) -> str:

@@ -15,8 +15,10 @@ from dither.devices.imperfections.update_noise import UpdateNoise
 IMPERFECTIONS = registry(
     CostNoise, OutputNoise, DAC, Bounds, ActivationDefects, UpdateNoise, FailedReads
 )
+"""The imperfections that a specification can ask for, by their kind."""
 
 AnyImperfection = Annotated[AbstractImperfection, OneOf("imperfection", IMPERFECTIONS)]
+"""An imperfection: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = [
     "DAC",

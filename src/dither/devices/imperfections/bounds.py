@@ -25,10 +25,4 @@ class Bounds(AbstractImperfection):
         return self
 
     def limit(self, parameter: Parameter) -> Parameter:
-        return Parameter(
-            parameter.name,
-            parameter.shape,
-            max(parameter.low, self.low),
-            min(parameter.high, self.high),
-            parameter.levels,
-        )
+        return parameter.within(self.low, self.high)

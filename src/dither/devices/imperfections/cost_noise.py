@@ -18,6 +18,8 @@ class CostNoise(AbstractImperfection):
     kind: Literal["cost-noise"] = "cost-noise"
     sigma: Annotated[float, Field(ge=0)]
 
-    def cost(self, specimen: None, key: Key[Array, ""], cost: Float[Array, ""]) -> Float[Array, ""]:
+    def cost(
+        self, specimen: tuple[()], key: Key[Array, ""], cost: Float[Array, ""]
+    ) -> Float[Array, ""]:
         del specimen
         return cost + self.sigma * jax.random.normal(key, cost.shape, cost.dtype)

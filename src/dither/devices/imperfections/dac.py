@@ -28,4 +28,5 @@ class DAC(AbstractImperfection):
         return self
 
     def limit(self, parameter: Parameter) -> Parameter:
-        return Parameter(parameter.name, parameter.shape, self.low, self.high, 2**self.bits)
+        converter = Parameter(parameter.name, parameter.shape, self.low, self.high, 2**self.bits)
+        return converter.within(parameter.low, parameter.high)

@@ -22,6 +22,6 @@ class FailedReads(AbstractImperfection):
     def fails(self) -> bool:
         return self.probability > 0
 
-    def failed(self, specimen: None, key: Key[Array, ""]) -> Bool[Array, ""]:
+    def failed(self, specimen: tuple[()], key: Key[Array, ""]) -> Bool[Array, ""]:
         del specimen
         return jax.random.bernoulli(key, self.probability)

@@ -31,11 +31,9 @@ class AbstractImperfection(Configuration):
         Arguments: a key; P; the network's sites with their shapes for one example.
         """
         del key, size, sites
-        return None
+        return ()
 
-    def written(
-        self, specimen: Any, key: Key[Array, ""], updated: Bool[Array, ""]
-    ) -> Any:
+    def written(self, specimen: Any, key: Key[Array, ""], updated: Bool[Array, ""]) -> Any:
         """The specimen after a write; `updated` says that the unperturbed parameters changed."""
         del key, updated
         return specimen

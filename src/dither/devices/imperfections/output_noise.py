@@ -19,7 +19,7 @@ class OutputNoise(AbstractImperfection):
     sigma: Annotated[float, Field(ge=0)]
 
     def outputs(
-        self, specimen: None, key: Key[Array, ""], outputs: Float[Array, "B K"]
+        self, specimen: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]
     ) -> Float[Array, "B K"]:
         del specimen
         return outputs + self.sigma * jax.random.normal(key, outputs.shape, outputs.dtype)

@@ -1,0 +1,55 @@
+# On a machine with only Python >= 3.11 and make: `make demo`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+PY := $(VENV)/Scripts/python
+else
+PY := $(VENV)/bin/python
+endif
+
+.NOTPARALLEL:
+.PHONY: help demo test lint types docs figures bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+demo: $(VENV)/.installed ## install dither and train the demonstration
+	$(PY) examples/demo.py
+
+test: $(VENV)/.installed-test ## install what the tests need and run them
+	$(PY) -m pytest
+
+lint: $(VENV)/.installed-dev ## check style and format
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(VENV)/.installed-dev ## check types
+	$(PY) -m mypy
+
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(VENV)/.installed-dev ## build the documentation into site/
+	$(PY) -m mkdocs build --strict
+
+figures: $(VENV)/.installed ## draw the documentation's figures again
+	$(PY) docs/make_figures.py
+
+bench: $(VENV)/.installed-test ## run the benchmarks
+	$(PY) -m pytest benchmarks
+
+clean: ## remove the environment and what was built
+	rm -rf $(VENV) site build dist
+
+# Each stamp is newer than the files that say what to install; a failed step leaves none.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit("dither needs Python 3.11 or newer: say which, as in make demo PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: EXTRAS =
+$(VENV)/.installed-test: EXTRAS = [test]
+$(VENV)/.installed-dev: EXTRAS = [dev]
+
+$(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo "Installing dither$(EXTRAS) into $(VENV); this takes a minute or two."
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.$(EXTRAS)'
+	@touch $@

@@ -1,0 +1,212 @@
+"""Writes the pages that follow from the package, and fails where its documentation has a gap.
+
+A class that is registered, or a name that is exported, gets its documentation with no further work.
+"""
+
+import pkgutil
+import re
+import tomllib
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import griffe
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+import dither
+from dither._configuration import Configuration
+
+ROOT = Path(__file__).parents[1]
+NOT_DOCUMENTED_HERE = {"dither.cli"}
+
+Place = tuple[str, griffe.Object]
+"""The name that an object is documented under, and the object."""
+
+_anchors: set[str] = set()
+
+
+def packages() -> list[str]:
+    """dither and its public subpackages, the deeper ones last."""
+    found = [
+        info.name
+        for info in pkgutil.walk_packages(dither.__path__, "dither.")
+        if info.ispkg and "._" not in info.name and info.name not in NOT_DOCUMENTED_HERE
+    ]
+    exporting = [name for name in found if hasattr(import_module(name), "__all__")]
+    return ["dither", *sorted(exporting, key=lambda name: name.count("."))]
+
+
+def exported() -> dict[str, list[Place]]:
+    """What each package is the home of: an object belongs to the deepest package exporting it."""
+    tree = griffe.load("dither", search_paths=[ROOT / "src"])
+    homes: dict[str, tuple[str, Place]] = {}
+    for package in packages():
+        for name in import_module(package).__all__:
+            thing = tree[f"{package}.{name}".removeprefix("dither.")]
+            path = f"{package}.{name}"
+            thing = thing.final_target if thing.is_alias else thing
+            if thing.is_module:
+                thing, path = thing[name], f"{path}.{name}"
+            homes[thing.path] = (package, (path, thing))
+    return {package: [p for home, p in homes.values() if home == package] for package in packages()}
+
+
+def gaps(places: dict[str, list[Place]]) -> list[str]:
+    """Public names, and public methods and properties of public classes, without a docstring."""
+    found = []
+    for path, thing in (place for group in places.values() for place in group):
+        if not thing.docstring:
+            found.append(path)
+        if thing.is_class:
+            found += [f"{path}.{name}" for name in _undocumented(thing)]
+    return found
+
+
+def _undocumented(cls: griffe.Class) -> list[str]:
+    lineage = [cls, *cls.mro()]
+    return [
+        name
+        for name, member in cls.all_members.items()
+        if not name.startswith("_")
+        and (member.is_function or "property" in member.labels)
+        and not any(name in c.members and c.members[name].docstring for c in lineage)
+    ]
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Check the docstrings; add the generated pages to the navigation."""
+    _anchors.clear()
+    if missing := gaps(exported()):
+        raise PluginError("These public names have no docstring: " + ", ".join(missing) + ".")
+    results = [path.name for path in sorted((ROOT / "docs").glob("results*.md"))]
+    reference = [{_title(package): _page(package)} for package in packages()]
+    config.nav = [*config.nav, *results, {"Reference": reference}]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages."""
+    files.append(File.generated(config, "presets.md", content=presets_page()))
+    for package, places in exported().items():
+        text = index_page(places) if package == "dither" else package_page(package, places)
+        files.append(File.generated(config, _page(package), content=text))
+    return files
+
+
+def on_post_page(output: str, page: Page, **_: Any) -> str:
+    """Note which objects a page documents."""
+    if page.file.src_uri.startswith("reference/"):
+        _anchors.update(re.findall(r'id="(dither\.[\w.]+)"', output))
+    return output
+
+
+def on_post_build(**_: Any) -> None:
+    """Check that every public name stands on a page of the reference."""
+    places = (place for group in exported().values() for place in group)
+    if lost := [path for path, _ in places if path not in _anchors]:
+        raise PluginError("These public names are on no page: " + ", ".join(lost) + ".")
+
+
+def _title(package: str) -> str:
+    return package if package == "dither" else package.rpartition(".")[2].capitalize()
+
+
+def _page(package: str) -> str:
+    return f"reference/{'index' if package == 'dither' else package.rpartition('.')[2]}.md"
+
+
+def _kinds(module: ModuleType) -> dict[type[Configuration], str]:
+    """The classes of a package's registries with the names that TOML files know them by."""
+    tables = [value for name, value in vars(module).items() if name.isupper()]
+    return {
+        cls: kind
+        for table in tables
+        if isinstance(table, dict)
+        for kind, cls in table.items()
+        if isinstance(cls, type) and issubclass(cls, Configuration)
+    }
+
+
+def package_page(package: str, places: list[Place]) -> str:
+    """A package: the kinds that it registers, each with its settings, then its other names."""
+    module = import_module(package)
+    by_path = {thing.path: path for path, thing in places}
+    kinds = {
+        by_path[path]: kind
+        for cls, kind in _kinds(module).items()
+        if (path := f"{cls.__module__}.{cls.__qualname__}") in by_path
+    }
+    others = sorted(set(by_path.values()) - set(kinds), key=_order)
+    lines = [f"# {_title(package)}", "", module.__doc__ or "", ""]
+    if kinds:
+        lines += [
+            "## Kinds",
+            "",
+            'Each is asked for by `kind = "NAME"` in a TOML file, or made in Python by the class '
+            "under its name with the same settings.",
+            "",
+        ]
+        for path, kind in kinds.items():
+            short = path.rpartition(".")[2]
+            lines += [f"### {kind}", "", f"::: {path}", *_options(heading=short, heading_level=4)]
+        lines += ["## In Python", ""]
+    for path in others:
+        lines += [f"::: {path}", *_options(heading_level=3 if kinds else 2)]
+    return "\n".join(lines)
+
+
+def _order(path: str) -> tuple[bool, bool, str]:
+    """Interfaces first, constants last, else by the alphabet."""
+    name = path.rpartition(".")[2]
+    return name.isupper() and len(name) > 3, not name.startswith("Abstract"), name.lower()
+
+
+def _options(**options: Any) -> list[str]:
+    return ["    options:", *(f"      {key}: {value}" for key, value in options.items()), ""]
+
+
+def index_page(places: list[Place]) -> str:
+    """The names that `import dither` gives, with the first sentence of each."""
+    lines = [
+        "# dither",
+        "",
+        "`import dither` gives the names below; the rest lives in the packages listed beside.",
+        "",
+        "| name | |",
+        "| --- | --- |",
+    ]
+    everywhere = {thing.path: path for group in exported().values() for path, thing in group}
+    tree = griffe.load("dither", search_paths=[ROOT / "src"])
+    for name in dither.__all__:
+        thing = tree[name].final_target
+        thing = thing[name] if thing.is_module else thing
+        summary = thing.docstring.value.splitlines()[0]
+        lines.append(f"| [`{name}`][{everywhere[thing.path]}] | {summary} |")
+    lines.append("")
+    for path, _ in places:
+        lines += [f"::: {path}", *_options(heading_level=2)]
+    return "\n".join(lines)
+
+
+def presets_page() -> str:
+    """Every preset: what it is, its figure if there is one, its file."""
+    lines = [
+        "# Presets",
+        "",
+        "A preset is a TOML file that comes with dither. `dither presets` lists them, `dither "
+        "presets NAME` prints one to start your own file from, `dither train NAME` runs one, and "
+        "`--set key=value` changes a setting of it.",
+        "",
+    ]
+    for path in sorted((ROOT / "src" / "dither" / "presets").glob("*.toml")):
+        text = path.read_text(encoding="utf-8")
+        lines += [f"## {path.stem}", "", tomllib.loads(text)["about"] + ".", ""]
+        if (ROOT / "docs" / "figures" / "presets" / f"{path.stem}.svg").exists():
+            caption = f"Cost and score against measurements for the preset {path.stem}"
+            lines += [f"![{caption}](figures/presets/{path.stem}.svg)", ""]
+        lines += ["```toml", text.rstrip(), "```", ""]
+    return "\n".join(lines)

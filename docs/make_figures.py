@@ -1,0 +1,176 @@
+"""The pictures and tables of the documentation, made by dither itself: `make figures`.
+
+Every preset's run, the demo, the codes compared on XOR and parity, and the update period on
+NIST7x7. Takes about half an hour on two cores; `make_figures.py NAME ...` makes only those.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+import dither
+from dither.cli.train import use_all_cores
+from dither.training import TrapWarning, preset_names
+from dither.training.figure import BLUE, GREY, ORANGE, STYLE, run_figure, save_figure
+from dither.training.progress import ProgressBar
+
+HERE = Path(__file__).parent
+FIGURES = HERE / "figures"
+RESULTS = HERE / "results"
+
+
+def run(what: str, changes: Sequence[str] = ()) -> dither.Result:
+    """Train a preset with changes."""
+    specification = dither.read_specification(what, changes)
+    with warnings.catch_warnings(), ProgressBar(specification.name) as bar:
+        warnings.simplefilter("ignore", TrapWarning)
+        return specification.train(observers=[bar])
+
+
+def reached(result: dither.Result) -> list[int | None]:
+    """Each replica's measurements to the score that was aimed at, None where it was not reached."""
+    return [
+        int(r.ledger["measurements"]) if r.stop_reason == "score" else None for r in result.replicas
+    ]
+
+
+def median_interval(counts: Sequence[int | None], seed: int = 0) -> tuple[float, float, float]:
+    """The median and its 95 % interval by bootstrap; runs that did not arrive count as infinite."""
+    values = np.array([np.inf if count is None else count for count in counts])
+    draws = np.random.default_rng(seed).choice(values, (10_000, len(values)))
+    medians = np.sort(draws, axis=1)[:, len(values) // 2]
+    low, high = np.quantile(medians, [0.025, 0.975], method="nearest")
+    return float(np.sort(values)[len(values) // 2]), float(low), float(high)
+
+
+def save_table(name: str, table: object) -> None:
+    """Keep a table as JSON beside the page that prints it."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n")
+
+
+def presets() -> None:
+    """A figure of what to expect for each preset."""
+    table = {}
+    for name in preset_names():
+        specification = dither.read_specification(name)
+        result = run(name)
+        save_figure(run_figure(result, name, specification.until.score), FIGURES / "presets" / name)
+        table[name] = {
+            "replicas": len(result.replicas),
+            "score": result.score,
+            "reached": sum(count is not None for count in reached(result)),
+            "measurements": median_interval(reached(result)),
+        }
+        save_table("presets", table)
+
+
+def demo() -> None:
+    """The picture of `make demo`."""
+    subprocess.run([sys.executable, HERE.parent / "examples" / "demo.py"], check=True)
+    latest = max(Path("runs").glob("demo-*"), key=lambda path: path.stat().st_mtime)
+    for picture in ("figure", "examples"):
+        shutil.copy(latest / f"{picture}.png", FIGURES / f"demo-{picture}.png")
+    result = json.loads((latest / "result.json").read_text())
+    save_table("demo", {key: result[key] for key in ("score", "stop_reason", "ledger")})
+
+
+CODES = ("sequential", "rademacher", "walsh", "sinusoidal")
+RATES = (0.3, 0.7, 1.0, 2.0, 3.0)
+
+
+def codes() -> None:
+    """Measurements that each code needs on XOR and parity4, learning rates tuned alike."""
+    table = []
+    for task in ("xor", "parity4"):
+        for code in CODES:
+            tried = []
+            for rate in RATES:
+                setting = [f"algorithm.code={code}", f"algorithm.learning_rate={rate}"]
+                counts = reached(run(task, setting))
+                solved = sum(count is not None for count in counts)
+                tried.append((-solved, median_interval(counts), rate, solved, len(counts)))
+            _, (median, low, high), rate, solved, seeds = min(tried)
+            row = {"task": task, "code": code, "learning_rate": rate, "solved": solved}
+            table.append({**row, "seeds": seeds, "median": median, "low": low, "high": high})
+            save_table("codes", table)
+    heading = "| task | code | best learning rate | solved | measurements: median (95 %) |"
+    lines = [heading, "|---|---|---|---|---|"]
+    lines += [
+        f"| {r['task']} | {r['code']} | {r['learning_rate']:g} | {r['solved']} of {r['seeds']} | "
+        f"{r['median']:.0f} ({r['low']:.0f} – {r['high']:.0f}) |"
+        for r in table
+    ]
+    (RESULTS / "codes.md").write_text("\n".join(lines) + "\n")
+
+
+def tau_theta() -> None:
+    """Time to solve NIST7x7 against the update period, the learning rate tuned for each."""
+    periods = (1, 3, 10, 30, 100, 220, 1000, 3000, 10_000)
+    factors = (0.02, 0.05, 0.1, 0.2, 0.4)
+    size, rows = 220, []
+    for period in periods:
+        most = max(200_000, 400 * period)
+        tried = []
+        for factor in factors:
+            # the largest stable step grows as the estimate is averaged: 1 / (1 + (P - 1) / T)
+            rate = factor * size / (1 + (size - 1) / period)
+            every = max(500, 2 * period)
+            setting = [
+                f"algorithm.learning_rate={rate}",
+                f"algorithm.tau_theta={period}",
+                f"until.measurements={most}",
+                f"score_every={every}",
+                "replicas=16",
+            ]
+            counts = reached(run("nist7x7", setting))
+            solved = sum(count is not None for count in counts)
+            tried.append((median_interval(counts), rate, solved))
+        (median, low, high), rate, solved = min(tried)
+        rows.append(
+            {"tau_theta": period, "learning_rate": rate, "solved": solved, "seeds": 16,
+             "median": median, "low": low, "high": high}
+        )  # fmt: skip
+        save_table("tau_theta", rows)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.5, 3.4), layout="constrained")
+        axes = figure.subplots()
+        x = np.array([row["tau_theta"] for row in rows])
+        y, low, high = (np.array([row[k] for row in rows]) for k in ("median", "low", "high"))
+        axes.errorbar(
+            x, y, (y - low, high - y), fmt="o", color=BLUE, capsize=3, label="median, 95 % interval"
+        )
+        flat = np.median(y[x <= 30])
+        axes.plot(x, flat * (1 + x / size), color=ORANGE, label="proportional to 1 + tau_theta / P")
+        axes.axvline(size, color=GREY, linestyle="--", linewidth=1)
+        axes.annotate("P = 220", (size, axes.get_ylim()[1]), xytext=(4, -12),
+                      textcoords="offset points", color=GREY)  # fmt: skip
+        axes.set(
+            xscale="log", yscale="log", xlabel="tau_theta: perturbations per update",
+            ylabel="measurements to 95 % on NIST7x7\n(best of five learning rates)",
+        )  # fmt: skip
+        axes.legend()
+    save_figure(figure, FIGURES / "tau_theta")
+
+
+MAKERS = {"demo": demo, "codes": codes, "tau_theta": tau_theta, "presets": presets}
+
+
+def main() -> None:
+    """Make the pictures named on the command line, or all."""
+    use_all_cores()
+    (FIGURES / "presets").mkdir(parents=True, exist_ok=True)
+    for name in sys.argv[1:] or MAKERS:
+        MAKERS[name]()
+
+
+if __name__ == "__main__":
+    main()

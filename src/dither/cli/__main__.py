@@ -1,0 +1,5 @@
+"""`python -m dither.cli`."""
+
+from dither.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""`dither train`."""
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dither.training import Result, Specification
+
+
+def train(
+    what: Annotated[str, typer.Argument(help="A preset, a TOML file, or a run's folder.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, by its key path."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.py:NAME", help="Train this Python object instead."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of the first replica.")] = None,
+    replicas: Annotated[int | None, typer.Option(help="Specimens trained side by side.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder; runs/NAME-k if not given.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train a device from measured costs alone."""
+    use_all_cores()
+    from dither.training import read_specification
+    from dither.training.folder import free_folder, latest_folder
+    from dither.training.progress import ProgressBar
+
+    asked = list(changes or [])
+    if seed is not None:
+        asked.append(f"seed={seed}")
+    if device is not None:
+        asked.append("device=" + json.dumps("lab"))
+        asked.append("device.object=" + json.dumps(device))
+        replicas = replicas or 1
+    if replicas is not None:
+        asked.append(f"replicas={replicas}")
+    specification = read_specification(what, asked)
+    if out is None and resume and Path(what).is_dir():
+        out = Path(what)
+    if out is None:
+        out = (latest_folder if resume else free_folder)(specification.name)
+
+    with warnings.catch_warnings(), ProgressBar(specification.name) as observe:
+        warnings.showwarning = _warn
+        result = specification.train(out, resume=resume, observers=[observe])
+    if as_json:
+        typer.echo(json.dumps(result.summary()))
+    else:
+        _tell(specification, result)
+    if not result.succeeded:
+        typer.echo(f"dither: {_failure(result)}", err=True)
+        raise typer.Exit(1)
+
+
+def use_all_cores() -> None:
+    """Let replicas run on all cores: one of JAX's devices each. Before JAX is first used."""
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+
+
+def _warn(message: Any, *_: Any, **__: Any) -> None:
+    typer.echo(f"dither: warning: {message}", err=True)
+
+
+def _failure(result: "Result") -> str:
+    if result.stop_reason == "diverged":
+        return "The parameters diverged; set a smaller learning rate."
+    return f"The device was given up: {result.failure}; mend it and go on with --resume."
+
+
+def _tell(specification: "Specification", result: "Result") -> None:
+    ledger = result.ledger
+    score = "no score" if result.score is None else f"{result.score_name} {result.score:.4f}"
+    typer.echo(
+        f"{specification.name}: {score} after {ledger['measurements']:,} measurements "
+        f"(stopped by: {result.stop_reason})".replace(",", " ")
+    )
+    if len(result.replicas) > 1:
+        reached = sum(replica.stop_reason == "score" for replica in result.replicas)
+        aim = specification.until.score
+        aimed = f"; {reached} reached {aim:g}" if aim is not None else ""
+        typer.echo(f"{len(result.replicas)} replicas{aimed}; score is their median")
+    if ledger["device_seconds"]:
+        typer.echo(f"time on the device: {ledger['device_seconds']:.3g} s")
+    if ledger["failed"]:
+        typer.echo(f"failed measurements: {ledger['failed']}")
+    typer.echo(f"folder: {result.out}\nfigure: {(result.out or Path()) / 'figure.png'}")

@@ -1,0 +1,280 @@
+"""A run under way: evaluations, stop rules, checkpoints."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+
+from dither._errors import RunError
+from dither.devices.space import Space
+from dither.training.checkpoint import load_checkpoint, save_checkpoint
+from dither.training.folder import CHECKPOINT
+from dither.training.fused import FusedLoop
+from dither.training.history import COLUMNS, History
+from dither.training.hosted import HostedLoop
+from dither.training.ledger import Ledger
+from dither.training.result import Replica, Result
+from dither.training.until import Until
+
+SECONDS_PER_CALL = 0.3
+"""About how long the compiled loop runs before the driver looks at the clock and for Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is: for observers, several times a second."""
+
+    measurements: int
+    most: int | None
+    cost: float
+    score: float
+    score_name: str
+    wall_seconds: float
+    finished: int
+    replicas: int
+
+
+Observer: TypeAlias = Callable[[Progress], None]
+"""Called with a `Progress` several times a second."""
+
+
+class Run:
+    """The account of a run under way: its history, its finished replicas, its checkpoints."""
+
+    def __init__(
+        self,
+        loop: FusedLoop | HostedLoop,
+        until: Until,
+        every: int,
+        seeds: list[int],
+        out: Path | None,
+        digest: str,
+        checkpoint_seconds: float,
+        score_name: str,
+    ) -> None:
+        self.loop, self.until, self.every, self.seeds, self.out = loop, until, every, seeds, out
+        self.digest, self.checkpoint_seconds = digest, checkpoint_seconds
+        self.score_name = score_name
+        self.history = History(seeds)
+        self.last_row: Float[np.ndarray, "C R"] | None = None
+        self.ledger = Ledger.empty(len(seeds))
+        self.reasons = np.full(len(seeds), "", dtype="U16")
+        self.settled = self.reasons.copy()
+        self.parameters: Float[np.ndarray, "R P"] | None = None
+        self.wall_before, self.started = 0.0, time.monotonic()
+        self.saved = time.monotonic()
+        self.cost = self.score = math.nan
+        self.failure = ""
+
+    def wall_seconds(self) -> float:
+        """Seconds on the clock, those before a resume included."""
+        return self.wall_before + time.monotonic() - self.started
+
+    def go(self, observers: Sequence[Observer], interrupted: Callable[[], bool]) -> str:
+        """Advance until a stop rule is met; returns which."""
+        size, until, loop = 16, self.until, self.loop
+        while True:
+            partial, cost, in_a_row = loop.account()
+            total = self.ledger + partial
+            measured = int(partial.measurements.max())
+            reason = self._limit(total, in_a_row) or ("interrupted" if interrupted() else "")
+            if measured >= self.every or reason:
+                try:
+                    self._evaluate(on_grid=measured >= self.every)
+                except RunError as error:
+                    self.failure, reason = str(error), "failures"
+                if np.all(self.reasons != ""):
+                    reasons, counts = np.unique(self.reasons, return_counts=True)
+                    return str(reasons[np.argmax(counts)])
+                if reason:
+                    self.reasons[self.reasons == ""] = reason
+                    return reason
+                continue
+            if measured:
+                self.cost = float(np.median(cost))
+            now = Progress(
+                int(total.measurements.max()), until.measurements, self.cost,
+                self.score, self.score_name, self.wall_seconds(),
+                int((self.reasons != "").sum()), len(self.seeds),
+            )  # fmt: skip
+            for observe in observers:
+                observe(now)
+            n = self._room(total, min(size, self.every - measured))
+            before = time.monotonic()
+            loop.advance(n)
+            pace = (time.monotonic() - before) / n
+            size = int(min(4 * size, max(1, SECONDS_PER_CALL / pace)))
+
+    def _room(self, total: Ledger, n: int) -> int:
+        most = self._most()
+        if most is not None:
+            n = min(n, most - int(total.measurements.max()))
+        each = self.loop.seconds_per_measurement()
+        if self.until.device_seconds is not None and each > 0:
+            left = self.until.device_seconds - float(total.device_seconds.max())
+            n = min(n, math.ceil(left / each - 1e-9))
+        return max(n, 1)
+
+    def _most(self) -> int | None:
+        """The most measurements before the last evaluation, which takes some itself on a device."""
+        if self.until.measurements is None:
+            return None
+        return max(1, self.until.measurements - self.loop.measurements_per_look())
+
+    def _limit(self, total: Ledger, failed_in_a_row: int) -> str:
+        until = self.until
+        if failed_in_a_row >= until.failures:
+            self.failure = getattr(self.loop, "last_failure", "") or "a simulated read failed"
+            return "failures"
+        most = self._most()
+        if most is not None and total.measurements.max() >= most:
+            return "measurements"
+        if until.device_seconds is not None:
+            spent = float(total.device_seconds.max())
+            if spent >= until.device_seconds * (1 - 1e-12):
+                return "device_seconds"
+        if until.wall_seconds is not None and self.wall_seconds() >= until.wall_seconds:
+            return "wall_seconds"
+        return ""
+
+    def _evaluate(self, on_grid: bool) -> None:
+        score, test_cost, theta = self.loop.look()
+        partial, cost, _ = self.loop.account()
+        total = self.ledger + partial
+        row = self.history.row(total, self.wall_seconds(), cost, test_cost, score)
+        running = self.reasons == ""
+        if self.parameters is None:
+            self.parameters = theta.copy()
+        self.parameters[running] = theta[running]
+        row[:, ~running] = np.nan
+        self.score = float(np.nanmedian(row[-1])) if np.isfinite(row[-1]).any() else math.nan
+        if not on_grid:
+            self.last_row = row
+        else:
+            self.last_row = None
+            self.history.rows.append(row)
+            self.ledger = total
+            self.loop.clear()
+        if self.until.score is not None:
+            self.reasons[running & (score >= self.until.score)] = "score"
+        self.reasons[running & ~np.isfinite(theta).all(axis=1)] = "diverged"
+        if self.until.plateau is not None:
+            self.reasons[running & (self.reasons == "") & self._flat()] = "plateau"
+        if on_grid:
+            # what a look off the grid settles is not kept: undisturbed, there is no such look
+            self.settled = self.reasons.copy()
+        late = time.monotonic() - self.saved > self.checkpoint_seconds
+        if on_grid and self.out is not None and late:
+            self.save()
+
+    def _flat(self) -> np.ndarray:
+        """Which replicas have had no better score (or cost) for `plateau` measurements."""
+        rows = np.stack([*self.history.rows, *([] if self.last_row is None else [self.last_row])])
+        measured = rows[:, COLUMNS.index("measurements")]
+        worth = rows[:, COLUMNS.index("score")] if self.loop.scores else -rows[:, -2]
+        best = np.nanargmax(np.where(np.isnan(worth), -np.inf, worth), axis=0)
+        since = measured[-1] - measured[best, np.arange(len(best))]
+        return np.asarray(since >= (self.until.plateau or 0))
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        if self.out is None:
+            return
+        partial, _, _ = self.loop.account()
+        rows = self.history.rows
+        arrays = {
+            "rows": np.array(rows).reshape(len(rows), len(COLUMNS), len(self.seeds)),
+            "reasons": self.settled,
+            **{f"ledger.{name}": value for name, value in vars(self.ledger).items()},
+            **{f"partial.{name}": value for name, value in vars(partial).items()},
+        }
+        if self.parameters is not None:
+            arrays["parameters"] = self.parameters
+        about = {
+            "digest": self.digest,
+            "wall_seconds": self.wall_seconds(),
+            "every": self.every,
+            "plateau": self.until.plateau,
+            "score": self.until.score,
+        }
+        save_checkpoint(self.out / CHECKPOINT, self.loop.carry, arrays, about)
+        self.saved = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on from the checkpoint."""
+        assert self.out is not None
+        path = self.out / CHECKPOINT
+        carry, arrays, about = load_checkpoint(path, self.loop.carry, self.digest)
+        self.history.rows = list(arrays["rows"])
+        self.ledger = _ledger(arrays, "ledger.")
+        self.loop.resume(carry, _ledger(arrays, "partial."))
+        self.parameters = arrays.get("parameters")
+        final = ["diverged"]
+        if self.until.score is not None and (about["score"] or math.inf) >= self.until.score:
+            final.append("score")
+        if about["plateau"] == self.until.plateau:
+            final.append("plateau")
+        self.reasons = np.where(np.isin(arrays["reasons"], final), arrays["reasons"], "")
+        self.settled = self.reasons.copy()
+        self.wall_before = float(about["wall_seconds"])
+        self.every = int(about["every"])
+
+    def result(self, reason: str, traps: tuple[str, ...], space: Space) -> Result:
+        """What the run has come to."""
+        rows = [*self.history.rows, *([] if self.last_row is None else [self.last_row])]
+        history = self.history.frame(rows)
+        ends = []
+        for number, seed in enumerate(self.seeds):
+            mine = history[history["replica"] == number]
+            last = mine.iloc[-1] if len(mine) else None
+            accounts = self._account_of(number, last)
+            ends.append(
+                Replica(
+                    seed=seed,
+                    stop_reason=str(self.reasons[number]),
+                    score=_number(None if last is None else last["score"]),
+                    test_cost=_number(None if last is None else last["test_cost"]),
+                    ledger=accounts,
+                )
+            )
+        scores = [end.score for end in ends if end.score is not None]
+        columns = {name: np.array([end.ledger[name] for end in ends]) for name in vars(self.ledger)}
+        parameters = self.parameters
+        if parameters is None:
+            parameters = np.full((len(self.seeds), space.size), np.nan)
+        return Result(
+            score=float(np.median(scores)) if scores else None,
+            score_name=self.score_name,
+            stop_reason=reason,
+            replicas=tuple(ends),
+            accounts=Ledger(**columns),
+            history=history,
+            parameters=parameters,
+            space=space,
+            seed=self.seeds[0],
+            out=self.out,
+            warnings=traps,
+            failure=self.failure,
+        )
+
+    def _account_of(self, number: int, last: Any) -> dict[str, int | float]:
+        partial, _, _ = self.loop.account()
+        now = (self.ledger + partial).replica(number)
+        if last is None or self.reasons[number] not in ("score", "diverged", "plateau"):
+            return now
+        return {name: type(value)(last[name]) for name, value in now.items()}
+
+
+def _ledger(arrays: Mapping[str, np.ndarray], prefix: str) -> Ledger:
+    return Ledger(
+        **{n.removeprefix(prefix): a.copy() for n, a in arrays.items() if n.startswith(prefix)}
+    )
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)

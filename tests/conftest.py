@@ -1,0 +1,30 @@
+"""Shapes are checked in every test: jaxtyping with beartype over the whole package."""
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# compiled programs are shared by the test workers and by the subprocesses that tests start
+CACHE = Path(tempfile.gettempdir()) / f"dither-tests-{os.getuid()}"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+from jaxtyping import install_import_hook  # noqa: E402
+
+install_import_hook("dither", "beartype.beartype")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+settings.register_profile("dither", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("dither")
+
+
+@pytest.fixture
+def x64():
+    """Double precision, where an exact value is compared."""
+    with jax.enable_x64(True):
+        yield

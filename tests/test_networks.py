@@ -1,0 +1,155 @@
+"""Networks against plain NumPy loops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dither import CNN, MLP, SimulatedDevice
+from dither.networks import NETWORKS
+
+FUNCTIONS = {
+    "tanh": np.tanh,
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "relu": lambda z: np.maximum(z, 0),
+    "gelu": lambda z: z / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))),
+    "sine": np.sin,
+    "identity": lambda z: z,
+}
+
+
+def size(network):
+    return SimulatedDevice(network=network).space.size
+
+
+def drawn(network, seed=0):
+    """Random values for every parameter, biases too."""
+    rng = np.random.default_rng(seed)
+    arrays = jax.eval_shape(network.init, jax.random.key(0))
+    return {name: rng.standard_normal(a.shape) * 0.5 for name, a in arrays.items()}
+
+
+def in_jax(arrays):
+    return {name: jnp.asarray(a) for name, a in arrays.items()}
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters"),
+    [
+        (MLP(widths=(2, 2, 1)), 9),
+        (MLP(widths=(49, 4, 4)), 220),
+        (CNN(image=(28, 28, 1), channels=(16, 32, 32)), 14378),
+        (CNN(image=(32, 32, 3), channels=(16, 32, 64)), 26154),
+    ],
+)
+def test_parameter_counts_of_the_papers_networks(network, parameters):
+    assert size(network) == parameters
+
+
+@pytest.mark.parametrize("activation", FUNCTIONS)
+@pytest.mark.usefixtures("x64")
+def test_mlp_is_dense_layers(activation):
+    network = MLP(widths=(5, 4, 3, 2), activation=activation, output="sigmoid")
+    theta = drawn(network)
+    inputs = np.random.default_rng(1).standard_normal((6, 5))
+    x = inputs
+    for layer, f in enumerate([FUNCTIONS[activation]] * 2 + [FUNCTIONS["sigmoid"]]):
+        W, b = theta[f"dense{layer}/weight"], theta[f"dense{layer}/bias"]
+        z = np.array([[sum(r[i] * W[i, j] for i in range(len(r))) + b[j] for j in range(len(b))]
+                      for r in x])  # fmt: skip
+        x = f(z)
+    assert np.allclose(network(in_jax(theta), jnp.asarray(inputs)), x, atol=1e-12)
+
+
+def convolved(x, W, b):
+    """Direct loops: 3×3, no padding."""
+    h, w, _ = x.shape
+    out = np.zeros((h - 2, w - 2, W.shape[3]))
+    for i in range(h - 2):
+        for j in range(w - 2):
+            for q in range(W.shape[3]):
+                out[i, j, q] = np.sum(x[i : i + 3, j : j + 3, :] * W[:, :, :, q]) + b[q]
+    return out
+
+
+def pooled(x):
+    h, w, q = x.shape[0] // 2, x.shape[1] // 2, x.shape[2]
+    return np.array([[[x[2 * i : 2 * i + 2, 2 * j : 2 * j + 2, c].max() for c in range(q)]
+                      for j in range(w)] for i in range(h)])  # fmt: skip
+
+
+@pytest.mark.usefixtures("x64")
+def test_cnn_is_convolution_activation_pooling():
+    network = CNN(image=(13, 12, 2), channels=(3, 4), classes=5, activation="relu")
+    theta = drawn(network)
+    inputs = np.random.default_rng(1).standard_normal((2, 13 * 12 * 2))
+    outputs = np.asarray(network(in_jax(theta), jnp.asarray(inputs)))
+    for row, wanted in zip(inputs.reshape(2, 13, 12, 2), outputs):
+        x = row
+        for stage in range(2):
+            z = convolved(x, theta[f"conv{stage}/weight"], theta[f"conv{stage}/bias"])
+            x = pooled(np.maximum(z, 0))
+        y = x.reshape(-1) @ theta["dense/weight"] + theta["dense/bias"]
+        assert np.allclose(wanted, y, atol=1e-12)
+
+
+def test_glorot_bound_gain_and_bias():
+    network = MLP(widths=(300, 200, 2), gain=1.5, bias=0.2)
+    theta = network.init(jax.random.key(0))
+    W = np.asarray(theta["dense0/weight"])
+    bound = 1.5 * np.sqrt(6 / 500)
+    assert np.abs(W).max() <= bound
+    # uniform: variance bound²/3; relative standard error √(0.8 / 60 000) of a sample variance
+    assert W.var() == pytest.approx(bound**2 / 3, rel=5 * np.sqrt(0.8 / W.size))
+    b = np.asarray(theta["dense0/bias"])
+    assert np.abs(b).max() <= 0.2
+    assert np.abs(b).max() > 0.18
+    assert not np.any(np.asarray(MLP(widths=(3, 2)).init(jax.random.key(0))["dense0/bias"]))
+
+
+def test_sites_and_their_shapes():
+    assert MLP(widths=(5, 4, 2)).sites() == {
+        "dense0/x": (5,), "dense0/z": (4,), "dense0/a": (4,),
+        "dense1/x": (4,), "dense1/z": (2,), "dense1/a": (2,),
+    }  # fmt: skip
+    assert CNN(image=(8, 8, 1), channels=(3,), classes=2).sites() == {
+        "conv0/x": (8, 8, 1), "conv0/z": (6, 6, 3), "conv0/a": (6, 6, 3),
+        "dense/x": (27,), "dense/z": (2,), "dense/a": (2,),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("site", ["dense0/x", "dense0/z", "dense0/a", "dense1/z", "dense1/a"])
+@pytest.mark.usefixtures("x64")
+def test_a_tap_changes_what_goes_on(site):
+    network = MLP(widths=(3, 4, 2), output="sigmoid")
+    theta, x = drawn(network), np.random.default_rng(2).standard_normal((5, 3))
+    shift = 0.3
+    at = {site: shift}
+    a0 = np.tanh((x + at.get("dense0/x", 0)) @ theta["dense0/weight"] + theta["dense0/bias"]
+                 + at.get("dense0/z", 0)) + at.get("dense0/a", 0)  # fmt: skip
+    z1 = a0 @ theta["dense1/weight"] + theta["dense1/bias"] + at.get("dense1/z", 0)
+    wanted = 1 / (1 + np.exp(-z1)) + at.get("dense1/a", 0)
+    tap = lambda name, value: value + shift if name == site else value  # noqa: E731
+    assert np.allclose(network(in_jax(theta), jnp.asarray(x), tap), wanted, atol=1e-12)
+
+
+CASES = {"mlp": MLP(widths=(4, 3)), "cnn": CNN(image=(6, 6, 1), channels=(2,), classes=3)}
+
+
+def test_every_network_has_a_case():
+    missing = set(NETWORKS) - set(CASES)
+    assert not missing, f"add one line to CASES in {__file__} for each of {missing}"
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_every_network_says_its_own_shapes(kind):
+    network = CASES[kind]
+    outputs = network(network.init(jax.random.key(0)), jnp.zeros((7, *network.input_shape)))
+    assert outputs.shape == (7, network.outputs)
+    for layer in {site.split("/")[0] for site in network.sites()}:
+        assert {f"{layer}/x", f"{layer}/z", f"{layer}/a"} <= set(network.sites())
+
+
+def test_a_cnn_that_does_not_fit_its_image_is_refused():
+    with pytest.raises(ValueError, match="do not fit"):
+        CNN(image=(8, 8, 1), channels=(2, 2, 2))
