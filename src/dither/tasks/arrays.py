@@ -46,7 +46,13 @@ class Arrays(AbstractTask):
                 raise RequestError(f"The task's file {self.file} has no array '{name}'.")
             if data[name].ndim == 0:
                 raise RequestError(f"The array '{name}' of {self.file} is one number, no samples.")
-        if set(NAMES[2:]) - set(data):
+        missing = [name for name in NAMES[2:] if name not in data]
+        if len(missing) == 1:
+            raise RequestError(
+                f"The task's file {self.file} has no array '{missing[0]}'; give both test arrays "
+                "or neither."
+            )
+        if missing:
             check_lengths(data["inputs"], data["targets"], "inputs", "targets")
             data = self._set_aside(data)
         return make_task(*(data[name] for name in NAMES), cost=self.cost, batch=self.batch)

@@ -1,11 +1,10 @@
 """8×8 handwritten digits."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
-from dither.tasks.task import AbstractTask, CostName, Task, make_task
+from dither.tasks.task import AbstractTask, BatchSize, CostName, Task, make_task
 
 
 class Digits(AbstractTask):
@@ -16,7 +15,7 @@ class Digits(AbstractTask):
     """
 
     kind: Literal["digits"] = "digits"
-    batch: Annotated[int, Field(ge=1)] | None = 100
+    batch: BatchSize = 100
     cost: CostName = "cross_entropy"
 
     def load(self) -> Task:

@@ -4,14 +4,13 @@ import gzip
 import os
 import struct
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
-from pydantic import Field
 
 from dither._errors import RequestError
-from dither.tasks.task import AbstractTask, CostName, Task, make_task
+from dither.tasks.task import AbstractTask, BatchSize, CostName, Task, make_task
 
 FASHION_CLASSES = (
     "t-shirt",
@@ -69,7 +68,7 @@ class FashionMNIST(AbstractTask):
     """
 
     kind: Literal["fashion-mnist"] = "fashion-mnist"
-    batch: Annotated[int, Field(ge=1)] | None = 100
+    batch: BatchSize = 100
     cost: CostName = "cross_entropy"
     offline: bool = False
 
@@ -87,7 +86,7 @@ class MNIST(AbstractTask):
     """
 
     kind: Literal["mnist"] = "mnist"
-    batch: Annotated[int, Field(ge=1)] | None = 100
+    batch: BatchSize = 100
     cost: CostName = "cross_entropy"
     offline: bool = False
 
@@ -96,7 +95,7 @@ class MNIST(AbstractTask):
 
 
 def _load(
-    name: str, classes: tuple[str, ...], batch: int | None, cost: CostName, offline: bool
+    name: str, classes: tuple[str, ...], batch: BatchSize, cost: CostName, offline: bool
 ) -> Task:
     files = find_files(name) or fetch_files(name, offline)
     inputs, targets, test_inputs, test_targets = (read_idx(path) for path in files)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field
 
-from dither.tasks.task import AbstractTask, Task, make_task
+from dither.tasks.task import AbstractTask, BatchSize, Task, make_task
 
 LETTERS = {
     "N": ("#.....#", "##....#", "#.#...#", "#..#..#", "#...#.#", "#....##", "#.....#"),
@@ -29,7 +29,7 @@ class NIST7x7(AbstractTask):
     """
 
     kind: Literal["nist7x7"] = "nist7x7"
-    batch: Annotated[int, Field(ge=1)] | None = 1
+    batch: BatchSize = 1
     tests: Annotated[int, Field(ge=1)] = 1000
     seed: Annotated[int, Field(ge=0)] = 0
 

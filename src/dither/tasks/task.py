@@ -20,6 +20,9 @@ Score: TypeAlias = Callable[[Float[Array, "B K"], Num[Array, "B ..."]], Float[Ar
 
 CostName: TypeAlias = Literal["mse", "cross_entropy"]
 
+BatchSize: TypeAlias = Annotated[int, Field(ge=1)] | Literal["all"]
+"""The samples in one measurement: a number, or the whole training set."""
+
 
 def wanted_outputs(
     outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]
@@ -102,12 +105,12 @@ class Task(eqx.Module):
 class AbstractTask(Configuration):
     """The settings of a task; `load` makes the task itself.
 
-    Arguments: `batch`, the samples in one measurement (the whole training set if None); `cost`,
+    Arguments: `batch`, the samples in one measurement or `all` of the training set; `cost`,
     the cost per sample.
     """
 
     kind: str
-    batch: Annotated[int, Field(ge=1)] | None = None
+    batch: BatchSize = "all"
     cost: CostName = "mse"
 
     @abstractmethod
@@ -135,7 +138,7 @@ def make_task(
     cost: CostName | Cost = "mse",
     score: Score | None = None,
     score_name: str | None = None,
-    batch: int | None = None,
+    batch: BatchSize = "all",
     image: tuple[int, int] | None = None,
 ) -> Task:
     """A task from arrays, checked: finite inputs, equal lengths, labels inside the classes.
@@ -203,7 +206,7 @@ def make_task(
         targets=jnp.asarray(targets, kind),
         test_inputs=jnp.asarray(test_inputs, dtype),
         test_targets=jnp.asarray(test_targets, kind),
-        batch=min(batch or len(inputs), len(inputs)),
+        batch=len(inputs) if batch == "all" else min(batch, len(inputs)),
         cost=COSTS[cost] if isinstance(cost, str) else cost,
         score=score,
         score_name=score_name or str(getattr(score, "__name__", "score")),

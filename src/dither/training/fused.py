@@ -56,7 +56,8 @@ def measure_once(
 ) -> tuple[Carry, Probe, Info]:
     """Ask, write, measure, tell: one measurement."""
     probe, asked = algorithm.ask(carry.algorithm)
-    specimen = device.write(carry.device, probe.parameters, probe.updated)
+    first_try = carry.tally.failed_in_a_row == 0
+    specimen = device.write(carry.device, probe.parameters, probe.updated & first_try)
     rows = task.sample(carry.data, probe.draw)
     batch = Batch(task.inputs[rows], task.targets[rows])
     measurement, status, specimen = device.measure(

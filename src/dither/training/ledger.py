@@ -38,3 +38,9 @@ class Ledger:
     def total(self) -> dict[str, int | float]:
         """All replicas' accounts added up."""
         return {f.name: getattr(self, f.name).sum().item() for f in fields(self)}
+
+
+def one_measurement(samples: int) -> Ledger:
+    """The account of one write and one measurement of a batch by one device."""
+    one, none = np.ones(1, np.int64), np.zeros(1)
+    return Ledger(one, one, samples * one, 0 * one, none, none)

@@ -81,7 +81,7 @@ class Run:
         while True:
             partial, cost, in_a_row = loop.account()
             total = self.ledger + partial
-            measured = int(partial.measurements.max())
+            measured = int(np.max(loop.carry.tally.measurements))
             reason = self._limit(total, in_a_row) or ("interrupted" if interrupted() else "")
             if measured >= self.every or reason:
                 try:

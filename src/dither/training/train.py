@@ -31,6 +31,7 @@ from dither.training.folder import (
 )
 from dither.training.fused import FusedLoop
 from dither.training.hosted import HostedLoop
+from dither.training.ledger import one_measurement
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.until import Until
@@ -113,6 +114,8 @@ def train(
         run = Run(loop, until, every, seeds, folder, asked, checkpoint_seconds, data.score_name)
         if resume and folder is not None and not cut_before_checkpoint(folder, specification):
             run.resume()
+        if isinstance(chip, PythonDevice):
+            run.ledger += one_measurement(data.batch)  # the self-test
         if folder is not None:
             write_specification(folder, specification)
         with _ctrl_c() as interrupted:
