@@ -33,8 +33,8 @@ docs: $(VENV)/.installed-dev ## build the documentation into site/
 figures: $(VENV)/.installed ## draw the documentation's figures again
 	$(PY) docs/make_figures.py
 
-bench: $(VENV)/.installed-test ## run the benchmarks
-	$(PY) -m pytest benchmarks
+bench: $(VENV)/.installed ## measure speed and memory
+	$(PY) benchmarks/speed.py
 
 clean: ## remove the environment and what was built
 	rm -rf $(VENV) site build dist

@@ -54,7 +54,8 @@ def median_interval(counts: Sequence[int | None], seed: int = 0) -> tuple[float,
 def save_table(name: str, table: object) -> None:
     """Keep a table as JSON beside the page that prints it."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n")
+    text = json.dumps(table, indent=1).replace("Infinity", "null")
+    (RESULTS / f"{name}.json").write_text(text + "\n")
 
 
 def presets() -> None:
@@ -77,8 +78,7 @@ def demo() -> None:
     """The picture of `make demo`."""
     subprocess.run([sys.executable, HERE.parent / "examples" / "demo.py"], check=True)
     latest = max(Path("runs").glob("demo-*"), key=lambda path: path.stat().st_mtime)
-    for picture in ("figure", "examples"):
-        shutil.copy(latest / f"{picture}.png", FIGURES / f"demo-{picture}.png")
+    shutil.copy(latest / "demo.png", FIGURES / "demo.png")
     result = json.loads((latest / "result.json").read_text())
     save_table("demo", {key: result[key] for key in ("score", "stop_reason", "ledger")})
 
@@ -161,7 +161,76 @@ def tau_theta() -> None:
     save_figure(figure, FIGURES / "tau_theta")
 
 
-MAKERS = {"demo": demo, "codes": codes, "tau_theta": tau_theta, "presets": presets}
+def cosine() -> None:
+    """The angle between the averaged estimate and the gradient, beside the law."""
+    import jax
+    import jax.numpy as jnp
+
+    from dither.laws import cosine as law
+    from dither.training.fused import Carry, Tally, measure_once
+
+    setting = dither.read_specification("nist7x7", ["task.batch=64"])
+    data, device = setting.task.load(), setting.device
+    few = dither.make_task(
+        *(np.asarray(x)[::80] for x in (data.inputs, data.targets)),
+        *(np.asarray(x) for x in (data.test_inputs, data.test_targets)),
+    )
+    theta = device.initial(jax.random.key(1))
+    gradient = np.asarray(jax.grad(lambda t: jnp.mean(
+        few.cost(device.network(device.space.unravel(t), few.inputs), few.targets)))(theta)
+    )  # fmt: skip
+    size, rows = theta.size, []
+    codes = {"rademacher": BLUE, "walsh": ORANGE}
+    for code in codes:
+        algorithm = dither.WeightMGD(
+            learning_rate=0, delta=0.01, pairs="central", tau_x=10**9, tau_theta=10**9, code=code
+        )
+
+        def average(key, n, algorithm=algorithm):
+            carry = Carry(
+                algorithm.init(key, theta, device.space),
+                device.fabricate(key), key, Tally.empty(),
+            )  # fmt: skip
+            return jax.lax.fori_loop(
+                0, 2 * n, lambda _, now: measure_once(algorithm, device, few, now)[0], carry
+            ).algorithm.gradient
+
+        averages = jax.jit(jax.vmap(average, in_axes=(0, None)))
+        for ticks in (10, 30, 100, 256, 1000, 10_000):
+            keys = jax.random.split(jax.random.key(0), max(8, min(400, 20_000 // ticks)))
+            found = np.asarray(averages(keys, ticks))
+            angle = found @ gradient
+            angle = angle / np.linalg.norm(found, axis=1) / np.linalg.norm(gradient)
+            rows.append(
+                {"code": code, "T": ticks, "measured": float(angle.mean()),
+                 "error": float(angle.std() / len(keys) ** 0.5), "law": law(size - 1, ticks)}
+            )  # fmt: skip
+            save_table("cosine", rows)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.5, 3.2), layout="constrained")
+        axes = figure.subplots()
+        line = np.geomspace(10, 10_000)
+        axes.plot(line, [law(size - 1, t) for t in line], color=GREY,
+                  label="law for random signs: 1 / √(1 + (P − 1) / T)")  # fmt: skip
+        for code, colour in codes.items():
+            mine = [row for row in rows if row["code"] == code]
+            axes.errorbar(
+                [r["T"] for r in mine], [r["measured"] for r in mine],
+                [2 * r["error"] for r in mine], fmt="o", color=colour, label=f"{code}, measured",
+            )  # fmt: skip
+        axes.set(xscale="log", ylim=(0, 1.03), xlabel="T: perturbations averaged",
+                 ylabel="cosine of estimate and gradient")  # fmt: skip
+        axes.legend()
+    save_figure(figure, FIGURES / "cosine")
+
+
+MAKERS = {
+    "cosine": cosine,
+    "demo": demo,
+    "codes": codes,
+    "tau_theta": tau_theta,
+    "presets": presets,
+}
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import dither
 from dither.cli.train import use_all_cores
 from dither.devices import SimulatedDevice
 from dither.tasks import AbstractTask, FashionMNIST
-from dither.training.figure import examples_figure, save_figure
+from dither.training.figure import run_and_examples_figure, save_figure
 from dither.training.folder import free_folder
 from dither.training.progress import ProgressBar
 
@@ -66,11 +66,14 @@ def main() -> None:
     names = [task.classes[k] for k in guesses(specification, result, images)]
     truths = [task.classes[int(k)] for k in task.test_targets[shown]]
     pictures = np.asarray(images).reshape(-1, *(task.image or (8, 8)))
-    save_figure(examples_figure(pictures, names, truths), out / "examples")
+    figure = run_and_examples_figure(
+        result, specification.name, specification.until.score, pictures, names, truths
+    )
+    save_figure(figure, out / "demo")
     print(
         f"test {result.score_name} {result.score:.3f} after "
         f"{result.ledger['measurements']} measurements of the noisy chip\n"
-        f"curves: {out / 'figure.png'}\nimages: {out / 'examples.png'}"
+        f"picture: {out / 'demo.png'}"
     )
 
 

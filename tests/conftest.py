@@ -1,12 +1,13 @@
 """Shapes are checked in every test: jaxtyping with beartype over the whole package."""
 
+import getpass
 import os
 import tempfile
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # compiled programs are shared by the test workers and by the subprocesses that tests start
-CACHE = Path(tempfile.gettempdir()) / f"dither-tests-{os.getuid()}"
+CACHE = Path(tempfile.gettempdir()) / f"dither-tests-{getpass.getuser()}"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")

@@ -39,23 +39,66 @@ def run_figure(result: Result, name: str, target: float | None = None) -> "Figur
 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.0, 3.2), layout="constrained")
-        left, right = figure.subplots(1, 2, sharex=True)
-        _curves(left, result.history, "cost", ORANGE)
-        left.set(ylabel="cost measured (mean since the last point)", yscale="log")
-        by_score = result.score is not None
-        _curves(right, result.history, "score" if by_score else "test_cost", BLUE)
-        right.set(ylabel=f"test {result.score_name}" if by_score else "test cost")
-        if by_score and target is not None:
-            right.axhline(target, color=GREY, linestyle="--", linewidth=1, label="aim")
-        if result.score_name == "accuracy" and by_score:
-            right.set_ylim(0, 1.02)
-        for axes in (left, right):
-            axes.set_xlabel("measurements of one device")
-            axes.xaxis.set_major_formatter(mpl.ticker.EngFormatter(sep=""))
-        right.legend(loc="lower right")
-        many = f", {len(result.replicas)} replicas" if len(result.replicas) > 1 else ""
-        figure.suptitle(f"{name}: {_ending(result)}{many}", fontsize=10)
+        _draw_run(figure, result, name, target)
     return figure
+
+
+def run_and_examples_figure(
+    result: Result,
+    name: str,
+    target: float | None,
+    images: np.ndarray,
+    guesses: list[str],
+    truths: list[str],
+) -> "Figure":
+    """The figure of a run above test images with what the trained device takes them for.
+
+    Arguments: as for `run_figure`; n images of height × width; n guesses, of which wrong ones are
+    written in orange; n right names.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.0, 4.3), layout="constrained")
+        halves: Any = figure.subfigures(2, 1, height_ratios=(3.2, 1.0))
+        top, bottom = halves
+        _draw_run(top, result, name, target)
+        for axes, image, guess, truth in zip(
+            bottom.subplots(1, len(images)), images, guesses, truths
+        ):
+            axes.imshow(image, cmap="gray_r")
+            axes.set_axis_off()
+            right = guess == truth
+            axes.set_title(
+                guess if right else f"{guess}\n(not {truth})",
+                fontsize=7,
+                color=BLUE if right else ORANGE,
+            )
+    return figure
+
+
+def _draw_run(figure: Any, result: Result, name: str, target: float | None) -> None:
+    from matplotlib.ticker import EngFormatter, LogFormatter
+
+    left, right = figure.subplots(1, 2, sharex=True)
+    _curves(left, result.history, "cost", ORANGE)
+    left.set(ylabel="cost measured", yscale="log")
+    for set_formatter in (left.yaxis.set_major_formatter, left.yaxis.set_minor_formatter):
+        set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    by_score = result.score is not None
+    _curves(right, result.history, "score" if by_score else "test_cost", BLUE)
+    right.set(ylabel=f"test {result.score_name}" if by_score else "test cost")
+    if by_score and target is not None:
+        right.axhline(target, color=GREY, linestyle="--", linewidth=1, label="aim")
+    if by_score and result.score_name == "accuracy":
+        right.set_ylim(0, 1.02)
+    for axes in (left, right):
+        axes.set_xlabel("measurements of one device")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    right.legend(loc="lower right")
+    many = f", {len(result.replicas)} replicas" if len(result.replicas) > 1 else ""
+    figure.suptitle(f"{name}: {_ending(result)}{many}", fontsize=10)
 
 
 def _ending(result: Result) -> str:
@@ -78,32 +121,8 @@ def _curves(axes: Any, history: "pd.DataFrame", column: str, colour: str) -> Non
     axes.plot(table.index, middle, color=colour, label="median of replicas")
 
 
-def examples_figure(images: np.ndarray, guesses: list[str], truths: list[str]) -> "Figure":
-    """Test images with what the trained device takes them for; wrong ones in orange.
-
-    Arguments: n images of height × width; n guesses; n right names.
-    """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 1.35), layout="constrained")
-        for axes, image, guess, truth in zip(
-            figure.subplots(1, len(images)), images, guesses, truths
-        ):
-            axes.imshow(image, cmap="gray_r")
-            axes.set_axis_off()
-            right = guess == truth
-            axes.set_title(
-                guess if right else f"{guess}\n(not {truth})",
-                fontsize=7,
-                color=BLUE if right else ORANGE,
-            )
-    return figure
-
-
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure beside each other as PNG, for a look, and as SVG, for print."""
+    """Write a figure as PNG, for a look, and beside it as SVG, for print."""
     for ending in ("png", "svg"):
         buffer = BytesIO()
         extra: dict[str, Any] = {"metadata": {"Date": None}} if ending == "svg" else {"dpi": 150}

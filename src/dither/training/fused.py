@@ -19,10 +19,10 @@ from dither.training.ledger import Ledger
 class Tally(eqx.Module):
     """What has happened since the last evaluation."""
 
-    measurements: Int[Array, "*R"]
-    failed: Int[Array, "*R"]
-    failed_in_a_row: Int[Array, "*R"]
-    cost: Float[Array, "*R"]
+    measurements: Int[Array | np.ndarray, "*R"]
+    failed: Int[Array | np.ndarray, "*R"]
+    failed_in_a_row: Int[Array | np.ndarray, "*R"]
+    cost: Float[Array | np.ndarray, "*R"]
 
     @staticmethod
     def empty() -> "Tally":

@@ -1,7 +1,9 @@
 """The loop around a Python device: the same ask and tell, in blocks."""
 
 import time
-from typing import Any
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -17,39 +19,42 @@ from dither.tasks.task import Task
 from dither.training.fused import Carry, Tally
 from dither.training.ledger import Ledger
 
+Asking: TypeAlias = Callable[..., tuple[Probe, Int[Array, "K B"], State]]
+Telling: TypeAlias = Callable[..., tuple[State, Float[Array, " K"]]]
+
 BLOCK = 64
 """The most probes asked for at once."""
 
 
-@eqx.filter_jit
 def ask_block(
-    setting: tuple[AbstractAlgorithm, Task], carry: Carry, n: Int[Array, ""]
+    algorithm: AbstractAlgorithm, k: int, task: Task, carry: Carry, n: Int[Array, ""]
 ) -> tuple[Probe, Int[Array, "K B"], State]:
-    """The next n ≤ BLOCK probes in arrays of BLOCK, their batches' samples, the state after."""
-    algorithm, task = setting
+    """The next K probes, their batches' samples, and the state after the first n of them.
 
-    def one(state: State) -> tuple[Probe, Int[Array, " B"], State]:
-        probe, state = algorithm.ask(state)
-        return probe, task.sample(carry.data, probe.draw), state
+    An ask moves nothing but the clock: the K moments first, then the probes side by side.
+    """
 
-    shapes = jax.eval_shape(one, carry.algorithm)[:2]
-    room = jax.tree.map(lambda s: jnp.zeros((BLOCK, *s.shape), s.dtype), shapes)
+    def at(clock: Clock) -> State:
+        return eqx.tree_at(lambda state: state.clock, carry.algorithm, clock)
 
-    def step(
-        k: Int[Array, ""], now: tuple[tuple[Probe, Int[Array, "K B"]], State]
-    ) -> tuple[tuple[Probe, Int[Array, "K B"]], State]:
-        block, state = now
-        probe, rows, state = one(state)
-        block = jax.tree.map(lambda all_, x: all_.at[k].set(x), block, (probe, rows))
-        return block, state
+    def tick(clock: Clock, _: None) -> tuple[Clock, Clock]:
+        after: Clock = algorithm.ask(at(clock))[1].clock
+        return after, after
 
-    (probes, rows), state = jax.lax.fori_loop(0, n, step, (room, carry.algorithm))
-    return probes, rows, state
+    def one(clock: Clock) -> tuple[Probe, Int[Array, " B"]]:
+        probe = algorithm.ask(at(clock))[0]
+        return probe, task.sample(carry.data, probe.draw)
+
+    now = carry.algorithm.clock
+    _, later = jax.lax.scan(tick, now, length=k, unroll=8)
+    clocks = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), now, later)
+    probes, rows = jax.vmap(one)(jax.tree.map(lambda leaf: leaf[:k], clocks))
+    return probes, rows, at(jax.tree.map(lambda leaf: leaf[n], clocks))
 
 
-@eqx.filter_jit
 def tell_block(
-    setting: tuple[AbstractAlgorithm, Task],
+    algorithm: AbstractAlgorithm,
+    task: Task,
     state: State,
     probes: Probe,
     rows: Int[Array, "K B"],
@@ -57,7 +62,6 @@ def tell_block(
     n: Int[Array, ""],
 ) -> tuple[State, Float[Array, " K"]]:
     """Tell the first n probes of a block; readings are costs, or outputs from which they come."""
-    algorithm, task = setting
     costs = jnp.asarray(readings)
     if readings.ndim > 1:
         costs = jax.vmap(lambda y, r: jnp.mean(task.cost(y, task.targets[r])))(readings, rows)
@@ -67,6 +71,18 @@ def tell_block(
         return algorithm.tell(state, probe, Measurement(costs[k]))[0]
 
     return jax.lax.fori_loop(0, n, step, state), costs
+
+
+@cache
+def compiled(algorithm: AbstractAlgorithm) -> tuple[Asking, Telling]:
+    """`ask_block` and `tell_block` of an algorithm, compiled.
+
+    Kept by algorithm, since a configuration is slow to hash at every call.
+    """
+    return (
+        jax.jit(partial(ask_block, algorithm), static_argnums=0),
+        jax.jit(partial(tell_block, algorithm)),
+    )
 
 
 class HostedLoop:
@@ -84,6 +100,7 @@ class HostedLoop:
         failures: int,
     ) -> None:
         self.algorithm, self.device, self.task, self.failures = algorithm, device, task, failures
+        self.ask, self.tell = compiled(algorithm)
         self.replicas = 1
         self.scores = not device._by_cost
         _, learning, data, _ = jax.random.split(jax.random.key(seed), 4)
@@ -111,10 +128,10 @@ class HostedLoop:
 
     def _block(self, n: int) -> int:
         """Ask for a block, measure it, tell it; how many measurements that took, n at the most."""
-        setting = (self.algorithm, self.task)
         clock: Clock = jax.device_get(self.carry.algorithm.clock)
         size = min(n, BLOCK, self.algorithm.independent(self.device.space, clock))
-        probes, rows, asked = ask_block(setting, self.carry, jnp.int32(size))
+        room = 1 << (size - 1).bit_length()  # few sizes, so that few programs are compiled
+        probes, rows, asked = self.ask(room, self.task, self.carry, size)
         written, sampled = self.device.writable(np.asarray(probes.parameters)), np.asarray(rows)
         readings: list[Any] = []
         attempts = 0
@@ -127,17 +144,18 @@ class HostedLoop:
         done, state, cost = len(readings), self.carry.algorithm, 0.0
         if done:
             if done < size:
-                asked = ask_block(setting, self.carry, jnp.int32(done))[2]
-            block = np.zeros((BLOCK, *readings[0].shape), jnp.result_type(float))
+                asked = self.ask(room, self.task, self.carry, done)[2]
+            block = np.zeros((room, *readings[0].shape), jnp.result_type(float))
             block[:done] = readings
-            state, costs = tell_block(setting, asked, probes, rows, block, jnp.int32(done))
+            state, costs = self.tell(self.task, asked, probes, rows, block, done)
             cost = float(np.asarray(costs)[:done].sum())
         tally = self.carry.tally
+        # kept on the host: an addition by JAX takes longer than a measurement may
         tally = Tally(
-            measurements=tally.measurements + attempts,
-            failed=tally.failed + (attempts - done),
-            failed_in_a_row=jnp.int32(self.failed_in_a_row),
-            cost=tally.cost + cost,
+            measurements=np.asarray(tally.measurements) + np.int32(attempts),
+            failed=np.asarray(tally.failed) + np.int32(attempts - done),
+            failed_in_a_row=np.asarray(self.failed_in_a_row, np.int32),
+            cost=np.asarray(tally.cost) + np.asarray(cost, tally.cost.dtype),
         )
         self.carry = Carry(state, None, self.carry.data, tally)
         return attempts
