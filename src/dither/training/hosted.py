@@ -152,10 +152,10 @@ class HostedLoop:
         tally = self.carry.tally
         # kept on the host: an addition by JAX takes longer than a measurement may
         tally = Tally(
-            measurements=np.asarray(tally.measurements) + np.int32(attempts),
-            failed=np.asarray(tally.failed) + np.int32(attempts - done),
+            measurements=np.asarray(tally.measurements + np.int32(attempts)),
+            failed=np.asarray(tally.failed + np.int32(attempts - done)),
             failed_in_a_row=np.asarray(self.failed_in_a_row, np.int32),
-            cost=np.asarray(tally.cost) + np.asarray(cost, tally.cost.dtype),
+            cost=np.asarray(tally.cost + tally.cost.dtype.type(cost)),
         )
         self.carry = Carry(state, None, self.carry.data, tally)
         return attempts
