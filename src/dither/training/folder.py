@@ -85,15 +85,13 @@ def write_result(out: Path, result: Result) -> None:
     buffer = BytesIO()
     result.history.to_parquet(buffer, index=False)
     write_atomically(out / "history.parquet", buffer.getvalue())
-    arrays: dict[str, list[np.ndarray]] = {}
-    for theta in result.parameters:
-        start = 0
-        for parameter in result.space.parameters:
-            stop = start + parameter.size
-            arrays.setdefault(parameter.name, []).append(theta[start:stop].reshape(parameter.shape))
-            start = stop
+    arrays, start = {}, 0
+    for parameter in result.space.parameters:
+        stop = start + parameter.size
+        rows = result.parameters[:, start:stop].reshape(-1, *parameter.shape)
+        arrays[parameter.name.replace("/", ".")] = rows
+        start = stop
     buffer = BytesIO()
-    stacked = {name.replace("/", "."): np.stack(values) for name, values in arrays.items()}
-    np.savez(buffer, **stacked)  # type: ignore[arg-type]
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # mypy takes the names for allow_pickle
     write_atomically(out / "parameters.npz", buffer.getvalue())
     write_atomically(out / "result.json", json.dumps(result.summary(), indent=2).encode())
