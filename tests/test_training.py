@@ -385,3 +385,20 @@ def test_what_does_not_fit_is_refused():
         train(Until(measurements=10), replicas=0)
     with pytest.raises(RequestError, match="set replicas to 1"):
         train(Until(measurements=10), NumpyDevice((2, 2, 1)), replicas=2)
+
+
+@pytest.mark.parametrize("most", [60, 67, 75, 90])
+def test_a_real_devices_evaluations_stay_within_the_measurements(most):
+    """A look takes 3 of them, wherever the limit falls between two looks."""
+    device = NumpyDevice((3, 2, 2))
+    task = dither.make_task(
+        *(np.random.default_rng(0).normal(size=(8, 3)), np.arange(8) % 2) * 2,
+        classes=("a", "b"), batch=3,
+    )  # fmt: skip
+    result = dither.train(
+        device, task, WeightMGD(learning_rate=0.1, delta=0.01),
+        until=Until(measurements=most), score_every=20,
+    )  # fmt: skip
+    assert result.ledger["measurements"] <= most
+    assert result.ledger["measurements"] > most - 4
+    assert result.score is not None

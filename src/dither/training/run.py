@@ -83,17 +83,19 @@ class Run:
             total = self.ledger + partial
             measured = int(np.max(loop.carry.tally.measurements))
             reason = self._limit(total, in_a_row) or ("interrupted" if interrupted() else "")
-            if measured >= self.every or reason:
+            on_grid = measured >= self.every
+            if on_grid or (reason and measured):
                 try:
-                    self._evaluate(on_grid=measured >= self.every)
+                    self._evaluate(on_grid)
                 except RunError as error:
                     self.failure, reason = str(error), "failures"
-                if np.all(self.reasons != ""):
-                    reasons, counts = np.unique(self.reasons, return_counts=True)
-                    return str(reasons[np.argmax(counts)])
-                if reason:
-                    self.reasons[self.reasons == ""] = reason
-                    return reason
+            if np.all(self.reasons != ""):
+                reasons, counts = np.unique(self.reasons, return_counts=True)
+                return str(reasons[np.argmax(counts)])
+            if reason:
+                self.reasons[self.reasons == ""] = reason
+                return reason
+            if on_grid:
                 continue
             if measured:
                 self.cost = float(np.median(cost))
