@@ -72,6 +72,25 @@ def presets() -> None:
             "measurements": median_interval(reached(result)),
         }
         save_table("presets", table)
+    write_preset_table()
+
+
+def write_preset_table() -> None:
+    """The presets' results as the page prints them."""
+    table = json.loads((RESULTS / "presets.json").read_text())
+    lines = [
+        "| preset | specimens | reached the aim | measurements to it: median | final score |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in table.items():
+        aim = dither.read_specification(name).until.score
+        arrived = f"{row['reached']} ({aim:g})" if aim is not None else "no aim set"
+        median = row["measurements"][0]
+        lines.append(
+            f"| {name} | {row['replicas']} | {arrived} | "
+            f"{'–' if median is None else f'{median:.0f}'} | {row['score']:.3f} |"
+        )
+    (RESULTS / "presets.md").write_text("\n".join(lines) + "\n")
 
 
 def demo() -> None:

@@ -79,13 +79,14 @@ def run_and_examples_figure(
 
 
 def _draw_run(figure: Any, result: Result, name: str, target: float | None) -> None:
-    from matplotlib.ticker import EngFormatter, LogFormatter
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     left, right = figure.subplots(1, 2, sharex=True)
     _curves(left, result.history, "cost", ORANGE)
     left.set(ylabel="cost measured", yscale="log")
-    for set_formatter in (left.yaxis.set_major_formatter, left.yaxis.set_minor_formatter):
-        set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_formatter(NullFormatter())
     by_score = result.score is not None
     _curves(right, result.history, "score" if by_score else "test_cost", BLUE)
     right.set(ylabel=f"test {result.score_name}" if by_score else "test cost")
