@@ -202,3 +202,12 @@ def test_impossible_settings_are_refused(settings, message):
 def test_the_registry_makes_every_reservoir():
     for kind, cls in RESERVOIRS.items():
         assert type(TypeAdapter(AnyReservoir).validate_python(kind)) is cls
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    "reservoir", [PhotonicReservoir(neurons=25, slm_bits=8), EchoState(neurons=20)]
+)
+def test_states_are_single_precision_where_the_rest_is_double(reservoir):
+    states = reservoir.states(reservoir.fabricate(KEY), jnp.asarray(INPUTS))
+    assert states.dtype == jnp.float32

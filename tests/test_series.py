@@ -209,9 +209,10 @@ def test_unreadable_files_are_refused(tmp_path):
         SeriesFile(file=tmp_path / "broken.npy").load()
 
 
-def test_a_step_longer_than_tau_is_refused():
-    with pytest.raises(RequestError, match="longer than tau"):
-        MackeyGlass(tau=0.05, skip=0).values(3)
+@pytest.mark.parametrize("settings", [{"tau": 0.05}, {"decay": 20.0}])
+def test_a_step_that_resolves_nothing_is_refused(settings):
+    with pytest.raises(RequestError, match="smaller step"):
+        MackeyGlass(skip=0, **settings).values(3)
 
 
 def test_the_registry_makes_every_series():

@@ -39,6 +39,7 @@ class EchoState(AbstractReservoir):
     scaled to its `spectral_radius`. Win ~ U(−1, 1) input_scale, b ~ U(−1, 1) bias.
 
     Arguments: `neurons`, N; `degree`; `spectral_radius`; `input_scale`; `bias`; `leak`, in (0, 1].
+    `fabricate` computes eigenvalues on the host, so that it cannot run under `jit`.
     Source: Jaeger (2001), recalled.
     """
 

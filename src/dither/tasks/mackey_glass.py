@@ -46,14 +46,15 @@ class MackeyGlass(AbstractSeries):
 
         Classical Runge-Kutta; x(t − tau) between grid points is the cubic Hermite interpolant of
         the values and slopes there, of the same fourth order.
-        Errors: `RequestError` for a step longer than tau, whose delayed value is not known yet.
+        Errors: `RequestError` for a step longer than tau, whose delayed value is not known yet, or
+        than 1/decay, which is not resolved.
         """
         per_sample = int(np.ceil(self.sampling / self.step - 1e-9))
         h = self.sampling / per_sample
-        if h > self.tau:
+        if h > min(self.tau, 1 / self.decay):
             raise RequestError(
-                f"The integration step {h:g} is longer than tau = {self.tau:g}; take a smaller "
-                "step."
+                f"The integration step {h:g} is longer than tau = {self.tau:g} or 1/decay = "
+                f"{1 / self.decay:g}; take a smaller step."
             )
         dropped = int(np.ceil(self.skip / self.sampling))
         steps = (dropped + count) * per_sample
