@@ -1,5 +1,14 @@
 """Closed-form laws: what to expect before measuring."""
 
+from dither.laws.coordinate_descent import initial_fall, sweep_excess, uniform_excess
 from dither.laws.estimate import cosine, growth, noise_kappa, ticks_to_angle
 
-__all__ = ["cosine", "growth", "noise_kappa", "ticks_to_angle"]
+__all__ = [
+    "cosine",
+    "growth",
+    "initial_fall",
+    "noise_kappa",
+    "sweep_excess",
+    "ticks_to_angle",
+    "uniform_excess",
+]

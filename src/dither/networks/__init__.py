@@ -1,11 +1,20 @@
-"""Networks: forward maps with named sites."""
+"""Networks: forward maps with named sites, and reservoirs driven by a series."""
 
 from typing import Annotated
 
 from dither._configuration import OneOf, registry
 from dither.networks.cnn import CNN
+from dither.networks.echo_state import EchoState, EchoStateSpecimen
 from dither.networks.mlp import MLP
 from dither.networks.network import AbstractNetwork, Parameters, Tap, glorot_uniform, no_tap
+from dither.networks.photonic_reservoir import PhotonicReservoir, PhotonicSpecimen
+from dither.networks.reservoir import (
+    AbstractReservoir,
+    Consistency,
+    ConsistencyWarning,
+    check_consistency,
+)
+from dither.networks.state_noise import StateNoise
 
 NETWORKS = registry(MLP, CNN)
 """The networks that a specification can ask for, by their kind."""
@@ -13,14 +22,31 @@ NETWORKS = registry(MLP, CNN)
 AnyNetwork = Annotated[AbstractNetwork, OneOf("network", NETWORKS)]
 """A network: an instance, a table with its `kind`, or the kind alone."""
 
+RESERVOIRS = registry(PhotonicReservoir, EchoState)
+"""The reservoirs, by their kind."""
+
+AnyReservoir = Annotated[AbstractReservoir, OneOf("reservoir", RESERVOIRS)]
+"""A reservoir: an instance, a table with its `kind`, or the kind alone."""
+
 __all__ = [
     "CNN",
     "MLP",
     "NETWORKS",
+    "RESERVOIRS",
     "AbstractNetwork",
+    "AbstractReservoir",
     "AnyNetwork",
+    "AnyReservoir",
+    "Consistency",
+    "ConsistencyWarning",
+    "EchoState",
+    "EchoStateSpecimen",
     "Parameters",
+    "PhotonicReservoir",
+    "PhotonicSpecimen",
+    "StateNoise",
     "Tap",
+    "check_consistency",
     "glorot_uniform",
     "no_tap",
 ]

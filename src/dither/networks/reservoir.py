@@ -1,0 +1,128 @@
+"""What a reservoir is: a fixed recurrent network, driven by a series, of which only the readout
+is trained."""
+
+import warnings
+from abc import abstractmethod
+from functools import partial
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+from pydantic import Field
+
+from dither._configuration import Configuration
+
+TOLERANCE = 0.01
+"""The relative distance above which a reservoir counts as inconsistent."""
+
+
+class ConsistencyWarning(UserWarning):
+    """The reservoir remembers how it was started: its states are not a function of its input."""
+
+
+class Consistency(NamedTuple):
+    """How far a reservoir forgets its initial state, from two runs on one input.
+
+    Of the measured states X and X' over the last tenth of the steps: `distance`, |X − X'| / |X|;
+    `correlation` of the two, over all steps and neurons of it (NaN where X does not vary).
+    """
+
+    distance: float
+    correlation: float
+
+
+class AbstractReservoir(Configuration):
+    """A driven map with internal state E, of which x is measured.
+
+    `E(n+1) = F(E(n), u(n+1))`, `x(n) = G(E(n))`; all in single precision.
+
+    Arguments: `neurons`, N.
+    """
+
+    kind: str
+    neurons: Annotated[int, Field(ge=1)]
+
+    @abstractmethod
+    def fabricate(self, key: Key[Array, ""]) -> Any:
+        """What is particular to one specimen, its couplings: a pytree, drawn once."""
+
+    @abstractmethod
+    def step(self, specimen: Any, E: Float[Array, " N"], u: Float[Array, ""]) -> Float[Array, " N"]:
+        """The next internal state for the present one and an input."""
+
+    @abstractmethod
+    def measured(self, E: Float[Array, " N"]) -> Float[Array, " N"]:
+        """What is measured of an internal state."""
+
+    def states(
+        self,
+        specimen: Any,
+        inputs: Float[Array, " T"],
+        initial: Float[Array, " N"] | None = None,
+    ) -> Float[Array, "T N"]:
+        """The measured states x; row n is the state after input n.
+
+        Arguments: a specimen from `fabricate`; T inputs; the internal state before the first of
+        them, by default 0.
+        """
+        start = jnp.zeros(self.neurons) if initial is None else initial
+        series = jnp.asarray(inputs, jnp.float32)
+        states: Float[Array, "T N"] = _states(self, specimen, series, start.astype(jnp.float32))
+        return states
+
+    def consistency(
+        self, specimen: Any, inputs: Float[Array, " T"], key: Key[Array, ""]
+    ) -> Consistency:
+        """How near two runs on the same input end, one from 0 and one from U(−1, 1).
+
+        Arguments: a specimen; T inputs, enough of them for a memory to fade; a key for the other
+        initial state.
+        """
+        other = jax.random.uniform(key, (self.neurons,), jnp.float32, -1.0, 1.0)
+        end = max(1, len(inputs) // 10)
+        first = self.states(specimen, inputs)[-end:]
+        second = self.states(specimen, inputs, other)[-end:]
+        distance = jnp.linalg.norm(first - second) / jnp.linalg.norm(first)
+        correlation = jnp.corrcoef(_fluctuation(first), _fluctuation(second))[0, 1]
+        return Consistency(float(distance), float(correlation))
+
+
+@partial(jax.jit, static_argnums=0)
+def _states(
+    reservoir: AbstractReservoir,
+    specimen: Any,
+    inputs: Float[Array, " T"],
+    initial: Float[Array, " N"],
+) -> Float[Array, "T N"]:
+    def advance(
+        E: Float[Array, " N"], u: Float[Array, ""]
+    ) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
+        E = reservoir.step(specimen, E, u)
+        return E, reservoir.measured(E)
+
+    return jax.lax.scan(advance, initial, inputs)[1]
+
+
+def _fluctuation(x: Float[Array, "T N"]) -> Float[Array, " TN"]:
+    """The states without each neuron's mean in time."""
+    return (x - x.mean(axis=0)).ravel()
+
+
+def check_consistency(
+    reservoir: AbstractReservoir, specimen: Any, inputs: Float[Array, " T"], key: Key[Array, ""]
+) -> Consistency:
+    """The consistency of a reservoir, with a `ConsistencyWarning` where it has no fading memory.
+
+    Arguments: a reservoir, a specimen of it, T inputs, a key for the other initial state.
+    """
+    found = reservoir.consistency(specimen, inputs, key)
+    if not found.distance < TOLERANCE:
+        warnings.warn(
+            f"The {reservoir.kind} reservoir has no fading memory at this operating point: from "
+            f"two initial states its states still differ by {found.distance:.0%} after "
+            f"{len(inputs)} steps; weaken its coupling or feed it a longer series.",
+            ConsistencyWarning,
+            stacklevel=2,
+        )
+    return found

@@ -1,0 +1,147 @@
+"""A series to learn from left to right: its parts, and the errors it is scored by."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from dither._configuration import Configuration
+from dither._errors import RequestError
+
+SeriesScore: TypeAlias = Callable[[Float[np.ndarray, " T"], Float[np.ndarray, " T"]], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Inputs and targets in time: first the wash-out, then the training part, then the test part.
+
+    Attributes: `inputs`, u, T values scaled so that the wash-out and training part span [0, 1];
+    `targets`, t, in their own units; `washout`, `train`, `test`, the lengths of the three parts,
+    which sum to T; `score`, from outputs and targets to an error (0 is perfect, smaller is better);
+    `score_name`.
+    """
+
+    inputs: Float[np.ndarray, " T"]
+    targets: Float[np.ndarray, " T"]
+    washout: int
+    train: int
+    test: int
+    score: SeriesScore
+    score_name: str
+
+    @property
+    def train_part(self) -> slice:
+        """Where the training part lies."""
+        return slice(self.washout, self.washout + self.train)
+
+    @property
+    def test_part(self) -> slice:
+        """Where the test part lies."""
+        return slice(self.washout + self.train, self.washout + self.train + self.test)
+
+
+class AbstractSeries(Configuration):
+    """The settings of a series; `load` makes the series itself.
+
+    Arguments: the lengths `washout`, dropped at the start, `train` and `test`.
+    """
+
+    kind: str
+    washout: Annotated[int, Field(ge=0)] = 100
+    train: Annotated[int, Field(ge=2)] = 500
+    test: Annotated[int, Field(ge=2)] = 500
+
+    @property
+    def length(self) -> int:
+        """T, the length of the whole series."""
+        return self.washout + self.train + self.test
+
+    @abstractmethod
+    def load(self) -> Series:
+        """The series, computed, drawn or read. Errors: `RequestError` in one sentence."""
+
+
+def make_series(
+    inputs: Float[np.ndarray, " T"],
+    targets: Float[np.ndarray, " T"],
+    settings: AbstractSeries,
+    score: SeriesScore,
+    score_name: str,
+) -> Series:
+    """A series from arrays, checked, its inputs scaled to [0, 1].
+
+    The scale is taken from the wash-out and the training part alone, so that nothing of the test
+    part leaks into them; the test part may leave [0, 1] by a little.
+
+    Arguments: inputs and targets; the settings with the lengths of the parts; the error that
+    scores it, and its name.
+    Errors: `RequestError` where the arrays are of another length than the parts together, hold NaN
+    or infinity, or do not vary in a part that they are needed in.
+    """
+    for name, values in (("inputs", inputs), ("targets", targets)):
+        if len(values) != settings.length:
+            raise RequestError(
+                f"The series has {len(values)} {name}, and wash-out, training and test part take "
+                f"{settings.length}; give a longer series or shorter parts."
+            )
+        if not np.all(np.isfinite(values)):
+            place = int(np.argmin(np.isfinite(values)))
+            raise RequestError(f"The series' {name} hold NaN or infinity, first at step {place}.")
+    parts = (settings.washout, settings.train, settings.test)
+    series = Series(_scaled(inputs, settings), targets, *parts, score, score_name)
+    for name, part in (("training", series.train_part), ("test", series.test_part)):
+        if np.ptp(targets[part]) == 0:
+            raise RequestError(
+                f"The targets are constant over the {name} part, so that their {score_name} is "
+                "undefined; take a longer part or another series."
+            )
+    return series
+
+
+def _scaled(inputs: Float[np.ndarray, " T"], settings: AbstractSeries) -> Float[np.ndarray, " T"]:
+    seen = inputs[: settings.washout + settings.train]
+    low, high = float(seen.min()), float(seen.max())
+    if low == high:
+        raise RequestError("The series' inputs are constant; there is nothing to learn from them.")
+    return (inputs - low) / (high - low)
+
+
+def nmse(output: Float[np.ndarray, " T"], target: Float[np.ndarray, " T"]) -> float:
+    """Normalised mean squared error of z-scored output and target, `NMSE = <(z(y) − z(t))²>`.
+
+    With `z(y) = (y − <y>) / std(y)` it is `2 (1 − correlation)`: 0 where y = a t + b with a > 0,
+    2 for an independent output. A constant output counts as 1 (z = 0).
+
+    Arguments: outputs y and targets t. Errors: `RequestError` for a constant target.
+    """
+    if np.ptp(target) == 0:
+        raise RequestError("The target is constant, so that its NMSE is undefined.")
+    return float(np.mean((_z_scored(output) - _z_scored(target)) ** 2))
+
+
+def symbol_error_rate(output: Float[np.ndarray, " T"], target: Float[np.ndarray, " T"]) -> float:
+    """Share of steps whose z-scored output is nearest to another level than the target's.
+
+    `SER = <d(z(y)) ≠ t>`, d(z) the level whose z-score is nearest to z
+
+    The levels are those that occur in the target. As in `nmse`, scale and offset of the output
+    do not count.
+
+    Arguments: outputs y and targets t. Errors: `RequestError` for a constant target.
+    """
+    levels, wanted = np.unique(target, return_inverse=True)
+    if len(levels) == 1:
+        raise RequestError("The target is constant, so that its symbol error is undefined.")
+    z_levels = (levels - target.mean()) / target.std()
+    guess = np.argmin(np.abs(_z_scored(output)[:, None] - z_levels), axis=1)
+    return float(np.mean(guess != wanted))
+
+
+def _z_scored(values: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
+    values = values.astype(float)
+    centred = values - values.mean()
+    return np.zeros_like(centred) if np.ptp(values) == 0 else centred / values.std()

@@ -1,0 +1,58 @@
+"""A series from the user's own file."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from dither._errors import RequestError
+from dither.tasks.series import AbstractSeries, Series, make_series, nmse
+
+
+class SeriesFile(AbstractSeries):
+    """Prediction of a series that a file holds, such as the Santa Fe laser: t(n) = x(n + steps).
+
+    A `.npy` file holds an array of T or T × columns values; any other file is text, a row a step,
+    with columns set apart by commas (`.csv`) or blanks, and lines starting with # left out. Its
+    first values are used, as many as the parts need.
+
+    Arguments: `file`; `column` of it, from 0; `steps` ahead to predict.
+    Errors: `RequestError` for a missing or unreadable file, a missing column, too few values.
+    """
+
+    kind: Literal["series_file"] = "series_file"
+    file: Path
+    column: Annotated[int, Field(ge=0)] = 0
+    steps: Annotated[int, Field(ge=1)] = 1
+
+    def load(self) -> Series:
+        x = self._read()
+        needed = self.length + self.steps
+        if len(x) < needed:
+            raise RequestError(
+                f"The series in {self.file} has {len(x)} values, and wash-out, training and test "
+                f"part with {self.steps} ahead take {needed}; shorten the parts."
+            )
+        return make_series(x[: self.length], x[self.steps : needed], self, nmse, "NMSE")
+
+    def _read(self) -> Float[np.ndarray, " T"]:
+        try:
+            if self.file.suffix == ".npy":
+                table = np.load(self.file, allow_pickle=False)
+            else:
+                comma = "," if self.file.suffix == ".csv" else None
+                table = np.loadtxt(self.file, delimiter=comma, ndmin=2)
+            table = np.asarray(table, float)
+        except FileNotFoundError:
+            raise RequestError(f"The series' file {self.file} does not exist.") from None
+        except (OSError, ValueError, EOFError) as error:
+            raise RequestError(f"The series' file {self.file} is unreadable ({error}).") from None
+        if table.ndim == 1:
+            table = table[:, None]
+        if table.ndim != 2 or self.column >= table.shape[1]:
+            raise RequestError(
+                f"The series' file {self.file} has shape {table.shape} and no column {self.column}."
+            )
+        return table[:, self.column]
