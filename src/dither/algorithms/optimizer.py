@@ -82,7 +82,10 @@ class Optimizer(Configuration):
         rate: Any = learning_rate
         if self.schedule is not None:
             factor = self.schedule.build()
-            rate = lambda count: learning_rate * factor(count)  # noqa: E731 (Optax takes a function)
+
+            def rate(count: Any) -> Any:
+                return learning_rate * factor(count)
+
         return getattr(optax, self.name)(learning_rate=rate, **dict(self.settings))
 
 

@@ -84,7 +84,7 @@ def save_checkpoint(
     named = {f"array.{name}": array for name, array in arrays.items()}
     facts = json.dumps({**about, "version": VERSION, "leaves": len(leaves)})
     buffer = BytesIO()
-    np.savez(buffer, about=np.array(facts), **leaves, **named)  # type: ignore[arg-type]
+    np.savez(buffer, about=np.array(facts), **leaves, **named)  # type: ignore[arg-type]  # mypy takes the names for allow_pickle
     write_atomically(path, buffer.getvalue())
 
 

@@ -110,11 +110,10 @@ def _sharding(carry: Carry, axes: Any) -> tuple[Mesh, Any] | None:
     replicas = carry.tally.cost.shape[0]
     if len(devices) == 1 or replicas % len(devices):
         return None
-    none = lambda leaf: leaf is None  # noqa: E731 (as is_leaf below)
     specs = jax.tree.map(
         lambda axis: PartitionSpec() if axis is None else PartitionSpec("replicas"),
         axes,
-        is_leaf=none,
+        is_leaf=lambda axis: axis is None,
     )
     return Mesh(np.array(devices), ("replicas",)), specs
 
