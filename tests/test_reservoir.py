@@ -143,7 +143,7 @@ def test_echo_state_forgets_only_below_its_edge(series):
     tame = EchoState(neurons=200, spectral_radius=0.8)
     assert check_consistency(tame, tame.fabricate(KEY), inputs, KEY).distance < 1e-3
     wild = EchoState(neurons=200, spectral_radius=4.0, input_scale=0.1)
-    with pytest.warns(ConsistencyWarning, match="echo_state"):
+    with pytest.warns(ConsistencyWarning, match="echo-state"):
         check_consistency(wild, wild.fabricate(KEY), inputs, KEY)
 
 
@@ -191,7 +191,7 @@ def test_no_noise_changes_nothing():
     [
         ({"kind": "photonic", "neurons": 1000}, "square number, such as 961"),
         ({"kind": "photonic", "neurons": 16}, "larger than the grid"),
-        ({"kind": "echo_state", "neurons": 5}, "exceeds the 5 neurons"),
+        ({"kind": "echo-state", "neurons": 5}, "exceeds the 5 neurons"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

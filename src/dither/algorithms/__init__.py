@@ -6,12 +6,13 @@ from dither._configuration import OneOf, registry
 from dither.algorithms.algorithm import AbstractAlgorithm, Info, State
 from dither.algorithms.analog_mgd import AnalogMGD
 from dither.algorithms.backpropagation import Backpropagation
+from dither.algorithms.coordinate_descent import CoordinateDescent
 from dither.algorithms.finite_differences import FiniteDifferences
 from dither.algorithms.optimizer import Optimizer, Schedule
 from dither.algorithms.spsa import SPSA
 from dither.algorithms.weight_mgd import WeightMGD
 
-ALGORITHMS = registry(WeightMGD, AnalogMGD, SPSA, FiniteDifferences, Backpropagation)
+ALGORITHMS = registry(WeightMGD, AnalogMGD, SPSA, FiniteDifferences, Backpropagation, CoordinateDescent)
 """The algorithms that a specification can ask for, by their kind."""
 
 AnyAlgorithm = Annotated[AbstractAlgorithm, OneOf("algorithm", ALGORITHMS)]
@@ -24,6 +25,7 @@ __all__ = [
     "AnalogMGD",
     "AnyAlgorithm",
     "Backpropagation",
+    "CoordinateDescent",
     "FiniteDifferences",
     "Info",
     "Optimizer",

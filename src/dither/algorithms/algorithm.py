@@ -7,6 +7,7 @@ import equinox as eqx
 from jaxtyping import Array, Bool, Float, Key
 
 from dither._configuration import Configuration
+from dither._errors import RequestError
 from dither.devices.device import Clock, Measurement, Probe, Sees
 from dither.devices.space import Space
 
@@ -35,6 +36,18 @@ class AbstractAlgorithm(Configuration):
 
     kind: str
     sees: ClassVar[Sees] = Sees.COST
+    sparse: ClassVar[bool] = False
+    """Whether its probes are sparse writes, for which the device must hold the parameters first."""
+
+    def check_space(self, space: Space) -> None:
+        """Check that it can train what can be programmed. Errors: `RequestError`."""
+        for parameter in space.parameters:
+            if parameter.levels in (2, 3):
+                raise RequestError(
+                    f"The algorithm {self.kind} moves by small steps and parameter "
+                    f"'{parameter.name}' has only {parameter.levels} levels; take "
+                    "coordinate-descent."
+                )
 
     @abstractmethod
     def init(self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space) -> State:

@@ -98,7 +98,7 @@ class AnalogMGD(AbstractAlgorithm):
         previous = jnp.where(new_batch, cost, state.previous)
         a = self.tau_hp / (self.tau_hp + 1)
         high_passed = a * (state.high_passed + cost - previous)
-        p = probe.parameters - space.snap(state.theta)
+        p = probe.theta - space.snap(state.theta)
         product = high_passed * p / (self.code.power(space.size) * space.amplitude(self.delta) ** 2)
         gradient = (product + self.tau_theta * state.gradient) / (self.tau_theta + 1)
         reach = self.code.peak() * space.amplitude(self.delta)

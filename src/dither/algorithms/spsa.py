@@ -85,7 +85,7 @@ class SPSA(AbstractAlgorithm):
         tick, space = probe.clock.tick, state.space
         last = probe.clock.part == 1
         plus = jnp.where(last, state.plus, measurement.cost)
-        p = space.snap(state.theta) - probe.parameters
+        p = space.snap(state.theta) - probe.theta
         scale = self.code.power(space.size) * self._amplitude(tick, space) ** 2
         estimate = (plus - measurement.cost) * p / (2 * scale)
         gain = self.a / (self.A + tick + 1.0) ** self.alpha

@@ -115,9 +115,9 @@ class WeightMGD(AbstractAlgorithm):
         reference = jnp.where(first, cost, state.reference)
         theta = space.snap(state.theta)
         if self.pairs == "central":
-            change, p = (reference - cost) / 2, theta - probe.parameters
+            change, p = (reference - cost) / 2, theta - probe.theta
         else:
-            change, p = cost - reference, probe.parameters - theta
+            change, p = cost - reference, probe.theta - theta
         scale = self.code.power(space.size) * space.amplitude(self.delta) ** 2
         gradient = state.gradient + jnp.where(first, 0.0, change) * p / scale
 

@@ -10,6 +10,7 @@ from dither.devices.device import (
     Measurement,
     Probe,
     Sees,
+    SparseWrite,
     Status,
 )
 from dither.devices.imperfections import (
@@ -21,14 +22,17 @@ from dither.devices.imperfections import (
     CostNoise,
     FailedReads,
     OutputNoise,
+    RelativeNoise,
     UpdateNoise,
 )
 from dither.devices.lab import LabDevice
+from dither.devices.mirrors import Mirrors
 from dither.devices.python import PythonDevice, find_object
+from dither.devices.readout import ReadoutDevice
 from dither.devices.simulated import SimulatedDevice
 from dither.devices.space import Parameter, Space
 
-DEVICES = registry(SimulatedDevice, LabDevice)
+DEVICES = registry(SimulatedDevice, ReadoutDevice, LabDevice)
 """The devices that a specification can ask for, by their kind."""
 
 AnyDevice = Annotated[AbstractDevice | LabDevice, OneOf("device", DEVICES)]
@@ -49,13 +53,17 @@ __all__ = [
     "FailedReads",
     "LabDevice",
     "Measurement",
+    "Mirrors",
     "OutputNoise",
     "Parameter",
     "Probe",
     "PythonDevice",
+    "ReadoutDevice",
+    "RelativeNoise",
     "Sees",
     "SimulatedDevice",
     "Space",
+    "SparseWrite",
     "Status",
     "UpdateNoise",
     "find_object",

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from dither._configuration import Configuration
 from dither.devices.space import Space
-from dither.tasks.task import Cost
+from dither.tasks.task import Cost, Task
 
 
 class Sees(enum.IntEnum):
@@ -41,30 +41,53 @@ class Clock(eqx.Module):
     part: Int[Array, ""]
 
 
+class SparseWrite(eqx.Module):
+    """A write of few parameters, such as one mirror; the others stay as they are.
+
+    Attributes: `places`, which of the P parameters, a place of P writing nothing; `values`, what
+    to write there.
+    """
+
+    places: Int[Array, " K"]
+    values: Float[Array, " K"]
+
+    def into(self, parameters: Float[Array, " P"]) -> Float[Array, " P"]:
+        """All parameters after the write."""
+        return parameters.at[self.places].set(self.values, mode="drop")
+
+
 class Probe(eqx.Module):
     """One measurement that an algorithm asks for: what to write, what to measure.
 
-    Attributes: `clock`, its moment; `parameters`, to be programmed first, on the device's grid;
-    `updated`, whether the unperturbed parameters have changed since the last probe; `draw`, the
-    number of the batch to measure; `sites`, what to add to neurons' inputs, by site.
+    Attributes: `clock`, its moment; `parameters`, to be programmed first, on the device's grid: all
+    of them or few; `updated`, whether the unperturbed parameters have changed since the last probe;
+    `draw`, the number of the batch to measure; `sites`, what to add to neurons' inputs, by site.
     """
 
     clock: Clock
-    parameters: Float[Array, " P"]
+    parameters: Float[Array, " P"] | SparseWrite
     updated: Bool[Array, ""]
     draw: Int[Array, ""]
     sites: dict[str, Array] | None = None
+
+    @property
+    def theta(self) -> Float[Array, " P"]:
+        """All parameters, of a probe that writes them all."""
+        if isinstance(self.parameters, SparseWrite):
+            raise TypeError("a sparse probe does not say what the other parameters are")
+        return self.parameters
 
 
 class Measurement(eqx.Module):
     """What came back for a probe: the cost of the batch, and more where the device shows it.
 
     Attributes: `cost`, mean over the batch; `gradient`, with respect to the parameters, None
-    unless the algorithm asks to see gradients.
+    unless the algorithm asks to see gradients; `outputs`, None unless it asks to see at least them.
     """
 
     cost: Float[Array, ""]
     gradient: Float[Array, " P"] | None = None
+    outputs: Float[Array, "B K"] | None = None
 
 
 class Batch(eqx.Module):
@@ -98,15 +121,33 @@ class AbstractDevice(Configuration):
         """Whether a measurement can fail."""
 
     @abstractmethod
+    def check_task(self, task: Task) -> None:
+        """Check that the device can learn a task. Errors: `RequestError` for shapes that differ."""
+
+    @abstractmethod
     def fabricate(self, key: Key[Array, ""]) -> Any:
         """The state of one specimen: what is programmed into it, its defects, noise and drift."""
+
+    def prepare(self, states: Any, task: Task) -> Any:
+        """The states of R replicas with what follows from the task's inputs alone, computed once.
+
+        Not under `jit`.
+        """
+        del task
+        return states
+
+    def bare(self, states: Any) -> Any:
+        """The states without what `prepare` can compute again: what a checkpoint holds."""
+        return states
 
     @abstractmethod
     def initial(self, key: Key[Array, ""]) -> Float[Array, " P"]:
         """Parameters to start training from."""
 
     @abstractmethod
-    def write(self, state: Any, parameters: Float[Array, " P"], updated: Bool[Array, ""]) -> Any:
+    def write(
+        self, state: Any, parameters: Float[Array, " P"] | SparseWrite, updated: Bool[Array, ""]
+    ) -> Any:
         """Program the parameters; `updated` says that the unperturbed ones have changed."""
 
     @abstractmethod

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from dither._errors import RequestError, RunError
 from dither.devices.device import Sees
+from dither.devices.mirrors import Mirrors
 from dither.devices.space import Parameter, Space
 
 
@@ -25,7 +26,11 @@ class PythonDevice:
     mean cost of a batch as one number. A callable `f(theta, inputs)` that returns the outputs, with
     an attribute `parameters`, is as good.
 
-    It may also have `bounds`, a pair (low, high); `bits`, of the DACs between the bounds;
+    An object with `flip(i)` instead of `write` is one of Boolean mirrors: see `Mirrors`.
+
+    It may also have `bounds`, a pair (low, high); `bits`, of the DACs between the bounds, or
+    `levels`, the number of settings from low to high, such as 3 for ternary;
+    `write_at(places, values)`, which programs some parameters and leaves the others;
     `initial`, parameters to start from, or a function of a seed that returns them; `safe()`, which
     brings it into a safe state; `seconds_per_write` and so on are measured by the clock.
 
@@ -43,13 +48,17 @@ class PythonDevice:
         bounds: tuple[float, float] | None = None,
         bits: int | None = None,
     ) -> None:
+        if hasattr(target, "flip"):
+            target = Mirrors(target)
         self.target = target
         self.name = getattr(target, "__name__", type(target).__name__)
         shapes = parameters if parameters is not None else getattr(target, "parameters", None)
         bounds = bounds or getattr(target, "bounds", None)
         bits = bits or getattr(target, "bits", None)
-        self.space = _space(self.name, shapes, bounds, bits)
-        self._written = np.zeros(self.space.size)
+        levels = 2**bits if bits else getattr(target, "levels", 0)
+        self.space = _space(self.name, shapes, bounds, levels)
+        self._held = np.zeros(self.space.size)
+        self._write_at = getattr(target, "write_at", None)
         self._by_cost = False
         if hasattr(target, "write"):
             self._write = target.write
@@ -70,10 +79,10 @@ class PythonDevice:
             )
 
     def _keep(self, theta: Float[np.ndarray, " P"]) -> None:
-        self._written = theta
+        self._held = theta
 
     def _call(self, inputs: Float[np.ndarray, "B ..."]) -> Any:
-        return self.target(self._written, inputs)
+        return self.target(self._held, inputs)
 
     @property
     def sees(self) -> Sees:
@@ -112,9 +121,31 @@ class PythonDevice:
         )
         return inside
 
-    def program(self, theta: Float[np.ndarray, " P"]) -> None:
-        """Program what `writable` has returned."""
-        self._write(theta)
+    def writable_at(
+        self, values: Float[np.ndarray, "R K"], places: Int[np.ndarray, "R K"]
+    ) -> Float[np.ndarray, "R K"]:
+        """The same for settings of some parameters, P being the place of none."""
+        low, high = (np.broadcast_to(b, self.space.size) for b in (self.space.low, self.space.high))
+        known = np.minimum(places, self.space.size - 1)
+        inside: Float[np.ndarray, "R K"] = np.clip(
+            np.asarray(values, float), low[known], high[known]
+        )
+        return inside
+
+    def program(
+        self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None = None
+    ) -> None:
+        """Program what `writable` has returned: all parameters, or those at some places."""
+        if places is None:
+            self._write(values)
+            self._held = values
+        elif self._write_at is not None:
+            self._write_at(places, values)
+        else:
+            theta = self._held.copy()
+            theta[places] = values
+            self._write(theta)
+            self._held = theta
 
     def measure(
         self, inputs: Float[np.ndarray, "B ..."], targets: np.ndarray
@@ -178,7 +209,7 @@ def _space(
     name: str,
     shapes: Any,
     bounds: Any,
-    bits: int | None,
+    levels: int,
 ) -> Space:
     if shapes is None:
         raise RequestError(
@@ -197,7 +228,6 @@ def _space(
         ) from None
     if not table or any(min(shape, default=1) < 1 for shape in table.values()):
         raise RequestError(f"The device {name} has no parameters; give at least one.")
-    levels = 2**bits if bits else 0
     return Space(tuple(Parameter(key, shape, low, high, levels) for key, shape in table.items()))
 
 

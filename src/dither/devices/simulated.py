@@ -1,5 +1,6 @@
 """A simulated device: a network plus imperfections."""
 
+import math
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -9,11 +10,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 from pydantic import Field
 
-from dither.devices.device import AbstractDevice, Batch, Measurement, Sees, Status
+from dither._errors import RequestError
+from dither.devices.device import (
+    AbstractDevice,
+    Batch,
+    Measurement,
+    Sees,
+    SparseWrite,
+    Status,
+)
 from dither.devices.imperfections import AnyImperfection
 from dither.devices.space import Parameter, Space
 from dither.networks import AnyNetwork
-from dither.tasks.task import Cost
+from dither.tasks.task import Cost, Task
 
 
 class Specimen(eqx.Module):
@@ -79,9 +88,28 @@ class SimulatedDevice(AbstractDevice):
     def initial(self, key: Key[Array, ""]) -> Float[Array, " P"]:
         return self.space.ravel(self.network.init(key))
 
+    def check_task(self, task: Task) -> None:
+        given, taken = task.inputs.shape[1:], self.network.input_shape
+        if math.prod(given) != math.prod(taken):
+            raise RequestError(
+                f"The network takes inputs of shape {taken} and the task gives {given}; change "
+                "the network's input."
+            )
+        wanted = task.outputs
+        if self.network.outputs not in wanted:
+            raise RequestError(
+                f"The network has {self.network.outputs} outputs and the task needs "
+                f"{' or '.join(map(str, wanted))}; change the network's output."
+            )
+
     def write(
-        self, state: Specimen, parameters: Float[Array, " P"], updated: Bool[Array, ""]
+        self,
+        state: Specimen,
+        parameters: Float[Array, " P"] | SparseWrite,
+        updated: Bool[Array, ""],
     ) -> Specimen:
+        if isinstance(parameters, SparseWrite):
+            parameters = parameters.into(state.parameters)
         keys = self._keys(state.key, 2 * state.written)
         specimens = tuple(
             imperfection.written(specimen, key, updated)
@@ -101,15 +129,16 @@ class SimulatedDevice(AbstractDevice):
     ) -> tuple[Measurement, Int[Array, ""], Specimen]:
         keys = self._keys(state.key, 2 * state.measured + 1)
 
-        def mean_cost(theta: Float[Array, " P"]) -> Float[Array, ""]:
+        def mean_cost(theta: Float[Array, " P"]) -> tuple[Float[Array, ""], Float[Array, "B K"]]:
             outputs = self._forward(state, theta, batch.inputs, sites, keys)
-            return jnp.mean(cost(outputs, batch.targets))
+            return jnp.mean(cost(outputs, batch.targets)), outputs
 
         gradient = None
         if see is Sees.GRADIENTS:
-            value, gradient = jax.value_and_grad(mean_cost)(state.parameters)
+            back = jax.value_and_grad(mean_cost, has_aux=True)
+            (value, outputs), gradient = back(state.parameters)
         else:
-            value = mean_cost(state.parameters)
+            value, outputs = mean_cost(state.parameters)
         failed = jnp.bool_(False)
         for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys):
             value = imperfection.cost(specimen, key, value)
@@ -121,7 +150,9 @@ class SimulatedDevice(AbstractDevice):
             state.parameters,
             state.imperfections,
         )
-        return Measurement(value, gradient), jnp.where(failed, Status.FAILED, Status.DONE), after
+        shown = outputs if see >= Sees.OUTPUTS else None
+        status = jnp.where(failed, Status.FAILED, Status.DONE)
+        return Measurement(value, gradient, shown), status, after
 
     def outputs(self, state: Specimen, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
         # the noise of a look comes from a key of its own, so that looking changes no trajectory

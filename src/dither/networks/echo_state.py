@@ -43,7 +43,7 @@ class EchoState(AbstractReservoir):
     Source: Jaeger (2001), recalled.
     """
 
-    kind: Literal["echo_state"] = "echo_state"
+    kind: Literal["echo-state"] = "echo-state"
     neurons: Annotated[int, Field(ge=2)] = 400
     degree: Annotated[int, Field(ge=1)] = 10
     spectral_radius: Annotated[float, Field(ge=0)] = 0.9
@@ -81,7 +81,7 @@ class EchoState(AbstractReservoir):
         drive = recurrent + specimen.input_weights * u + specimen.bias
         return (1 - self.leak) * E + self.leak * jnp.tanh(drive)
 
-    def measured(self, E: Float[Array, " N"]) -> Float[Array, " N"]:
+    def measured(self, E: Float[Array, "*T N"]) -> Float[Array, "*T N"]:
         return E
 
 

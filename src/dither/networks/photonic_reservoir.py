@@ -105,7 +105,7 @@ class PhotonicReservoir(AbstractReservoir):
         )
         return _one_of(jnp.cos(2 * np.pi * phase), self.slm_bits, low=-1.0)
 
-    def measured(self, E: Float[Array, " N"]) -> Float[Array, " N"]:
+    def measured(self, E: Float[Array, "*T N"]) -> Float[Array, "*T N"]:
         return _one_of(E**2, self.camera_bits, low=0.0)
 
     def _neighbours(self, grid: Num[Array, "side side"]) -> Num[Array, "places side side"]:
@@ -117,7 +117,9 @@ class PhotonicReservoir(AbstractReservoir):
         )
 
 
-def _one_of(values: Float[Array, " N"], bits: int | None, low: float) -> Float[Array, " N"]:
+def _one_of(
+    values: Float[Array, "*T N"], bits: int | None, low: float
+) -> Float[Array, "*T N"]:
     """The nearest of 2^bits equally spaced levels from low to 1."""
     if bits is None:
         return values

@@ -52,8 +52,8 @@ class AbstractReservoir(Configuration):
         """The next internal state for the present one and an input."""
 
     @abstractmethod
-    def measured(self, E: Float[Array, " N"]) -> Float[Array, " N"]:
-        """What is measured of an internal state."""
+    def measured(self, E: Float[Array, "*T N"]) -> Float[Array, "*T N"]:
+        """What is measured of internal states."""
 
     def states(
         self,
@@ -66,10 +66,19 @@ class AbstractReservoir(Configuration):
         Arguments: a specimen from `fabricate`; T inputs; the internal state before the first of
         them, by default 0.
         """
+        return self.measured(self.internal_states(specimen, inputs, initial))
+
+    def internal_states(
+        self,
+        specimen: Any,
+        inputs: Float[Array, " T"],
+        initial: Float[Array, " N"] | None = None,
+    ) -> Float[Array, "T N"]:
+        """The internal states E, such as optical fields. Arguments as for `states`."""
         start = jnp.zeros(self.neurons) if initial is None else initial
         series = jnp.asarray(inputs, jnp.float32)
-        states: Float[Array, "T N"] = _states(self, specimen, series, start.astype(jnp.float32))
-        return states
+        fields: Float[Array, "T N"] = _fields(self, specimen, series, start.astype(jnp.float32))
+        return fields
 
     def consistency(
         self, specimen: Any, inputs: Float[Array, " T"], key: Key[Array, ""]
@@ -89,7 +98,7 @@ class AbstractReservoir(Configuration):
 
 
 @partial(jax.jit, static_argnums=0)
-def _states(
+def _fields(
     reservoir: AbstractReservoir,
     specimen: Any,
     inputs: Float[Array, " T"],
@@ -99,7 +108,7 @@ def _states(
         E: Float[Array, " N"], u: Float[Array, ""]
     ) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
         E = reservoir.step(specimen, E, u)
-        return E, reservoir.measured(E)
+        return E, E
 
     return jax.lax.scan(advance, initial, inputs)[1]
 

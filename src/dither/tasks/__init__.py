@@ -11,22 +11,33 @@ from dither.tasks.images import MNIST, FashionMNIST
 from dither.tasks.mackey_glass import MackeyGlass
 from dither.tasks.narma import NARMA10
 from dither.tasks.nist7x7 import NIST7x7
+from dither.tasks.own_error import OwnError
 from dither.tasks.parity import XOR, Parity
 from dither.tasks.series import AbstractSeries, Series, make_series, nmse, symbol_error_rate
 from dither.tasks.series_file import SeriesFile
-from dither.tasks.task import AbstractTask, Task, accuracy, cross_entropy, make_task, mse
+from dither.tasks.series_task import (
+    SERIES,
+    AnySeries,
+    SeriesTask,
+    explained_series,
+    nmse_cost,
+    series_task,
+)
+from dither.tasks.task import (
+    AbstractSampledTask,
+    AbstractTask,
+    Task,
+    accuracy,
+    cross_entropy,
+    make_task,
+    mse,
+)
 
-TASKS = registry(XOR, Parity, NIST7x7, Digits, FashionMNIST, MNIST, Arrays)
+TASKS = registry(XOR, Parity, NIST7x7, Digits, FashionMNIST, MNIST, Arrays, SeriesTask, OwnError)
 """The tasks that a specification can ask for, by their kind."""
 
 AnyTask = Annotated[AbstractTask, OneOf("task", TASKS)]
 """A task: an instance, a table with its `kind`, or the kind alone."""
-
-SERIES = registry(MackeyGlass, NARMA10, ChannelEqualisation, HeaderRecognition, SeriesFile)
-"""The series that a reservoir can learn, by their kind."""
-
-AnySeries = Annotated[AbstractSeries, OneOf("series", SERIES)]
-"""A series: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = [
     "MNIST",
@@ -34,6 +45,7 @@ __all__ = [
     "SERIES",
     "TASKS",
     "XOR",
+    "AbstractSampledTask",
     "AbstractSeries",
     "AbstractTask",
     "AnySeries",
@@ -45,15 +57,20 @@ __all__ = [
     "HeaderRecognition",
     "MackeyGlass",
     "NIST7x7",
+    "OwnError",
     "Parity",
     "Series",
     "SeriesFile",
+    "SeriesTask",
     "Task",
     "accuracy",
     "cross_entropy",
+    "explained_series",
     "make_series",
     "make_task",
     "mse",
     "nmse",
+    "nmse_cost",
+    "series_task",
     "symbol_error_rate",
 ]

@@ -9,12 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.tasks.task import AbstractTask, Task, check_lengths, make_task
+from dither.tasks.task import AbstractSampledTask, Task, check_lengths, make_task
 
 NAMES = ("inputs", "targets", "test_inputs", "test_targets")
 
 
-class Arrays(AbstractTask):
+class Arrays(AbstractSampledTask):
     """The arrays `inputs`, `targets` and, if there, `test_inputs`, `test_targets` of an NPZ file.
 
     Integer targets are class labels, others are values to reach. Without test arrays a share of

@@ -4,10 +4,10 @@ from typing import Literal
 
 import numpy as np
 
-from dither.tasks.task import AbstractTask, BatchSize, CostName, Task, make_task
+from dither.tasks.task import AbstractSampledTask, BatchSize, CostName, Task, make_task
 
 
-class Digits(AbstractTask):
+class Digits(AbstractSampledTask):
     """1 797 handwritten digits on 8×8 grey pixels in [0, 1], every fifth one for the test.
 
     Arguments: `batch`, 100 by default; `cost`, cross-entropy by default.

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dither._errors import RequestError
-from dither.tasks.task import AbstractTask, BatchSize, CostName, Task, make_task
+from dither.tasks.task import AbstractSampledTask, BatchSize, CostName, Task, make_task
 
 FASHION_CLASSES = (
     "t-shirt",
@@ -56,7 +56,7 @@ PACKAGED = Path("/usr/share/datasets")
 """Where Debian's dataset packages put their files."""
 
 
-class FashionMNIST(AbstractTask):
+class FashionMNIST(AbstractSampledTask):
     """70 000 grey pictures of clothing, 28×28 in [0, 1], ten classes, 10 000 of them for the test.
 
     Looked for in `$DITHER_DATA`, the user's cache and the folder of Debian's
@@ -76,7 +76,7 @@ class FashionMNIST(AbstractTask):
         return _load(self.kind, FASHION_CLASSES, self.batch, self.cost, self.offline)
 
 
-class MNIST(AbstractTask):
+class MNIST(AbstractSampledTask):
     """70 000 handwritten digits, 28×28 in [0, 1], 10 000 of them for the test.
 
     Looked for in `$DITHER_DATA` and the user's cache; else downloaded into the cache.

@@ -26,7 +26,7 @@ class MackeyGlass(AbstractSeries):
     (Andreoli2020, recalled).
     """
 
-    kind: Literal["mackey_glass"] = "mackey_glass"
+    kind: Literal["mackey-glass"] = "mackey-glass"
     tau: Annotated[float, Field(gt=0)] = 17.0
     production: Annotated[float, Field(gt=0)] = 0.2
     decay: Annotated[float, Field(gt=0)] = 0.1

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field
 
-from dither.tasks.task import AbstractTask, BatchSize, Task, make_task
+from dither.tasks.task import AbstractSampledTask, BatchSize, Task, make_task
 
 LETTERS = {
     "N": ("#.....#", "##....#", "#.#...#", "#..#..#", "#...#.#", "#....##", "#.....#"),
@@ -18,7 +18,7 @@ LETTERS = {
 """Own drawing of the four letters; the paper's exact pixels are not published with it."""
 
 
-class NIST7x7(AbstractTask):
+class NIST7x7(AbstractSampledTask):
     """The letters N, I, S, T on 7×7 pixels, some pixels flipped.
 
     Training set: every image with 0, 1 or 2 pixels flipped, 4 (1 + 49 + 49·48/2) = 4 904 of them.

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from dither.tasks.task import AbstractTask, Task, make_task
+from dither.tasks.task import AbstractSampledTask, Task, make_task
 
 
-class Parity(AbstractTask):
+class Parity(AbstractSampledTask):
     """All 2ⁿ patterns of n bits; the target is 1 where an odd number of them is set.
 
     Arguments: `bits`, n, 2 to 16. The test set is the training set: the whole truth table.
@@ -26,7 +26,7 @@ class Parity(AbstractTask):
         )
 
 
-class XOR(AbstractTask):
+class XOR(AbstractSampledTask):
     """Exclusive or: the four patterns of two bits, target 1 where they differ.
 
     Source: McCaughan2023.

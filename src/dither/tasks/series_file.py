@@ -22,7 +22,7 @@ class SeriesFile(AbstractSeries):
     Errors: `RequestError` for a missing or unreadable file, a missing column, too few values.
     """
 
-    kind: Literal["series_file"] = "series_file"
+    kind: Literal["series-file"] = "series-file"
     file: Path
     column: Annotated[int, Field(ge=0)] = 0
     steps: Annotated[int, Field(ge=1)] = 1

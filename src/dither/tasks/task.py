@@ -1,5 +1,6 @@
 """What is learned: data, a cost per sample, a score."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Annotated, Literal, TypeAlias
@@ -95,27 +96,33 @@ class Task(eqx.Module):
         return jax.random.randint(jax.random.fold_in(key, draw), (self.batch,), 0, samples)
 
     @property
-    def outputs(self) -> int | None:
-        """The number of outputs that the targets ask for, None where the cost does not say."""
+    def outputs(self) -> tuple[int, ...]:
+        """How many outputs fit the targets: one is enough for two classes under mse."""
         if jnp.issubdtype(self.targets.dtype, jnp.floating):
-            return int(np.prod(self.targets.shape[1:]))
-        return len(self.classes) or None
+            return (math.prod(self.targets.shape[1:]),)
+        classes = len(self.classes)
+        return (1, 2) if classes == 2 and self.cost is not cross_entropy else (classes,)
 
 
 class AbstractTask(Configuration):
-    """The settings of a task; `load` makes the task itself.
+    """The settings of a task; `load` makes the task itself."""
+
+    kind: str
+
+    @abstractmethod
+    def load(self) -> Task:
+        """The data, read or drawn."""
+
+
+class AbstractSampledTask(AbstractTask):
+    """A task whose samples come in batches.
 
     Arguments: `batch`, the samples in one measurement or `all` of the training set; `cost`,
     the cost per sample.
     """
 
-    kind: str
     batch: BatchSize = "all"
     cost: CostName = "mse"
-
-    @abstractmethod
-    def load(self) -> Task:
-        """The data, read or drawn."""
 
 
 def check_lengths(

@@ -93,15 +93,39 @@ def _axes(carry: Carry, device: AbstractDevice) -> Any:
 
 
 @eqx.filter_jit
-def start_all(
+def _start_all(
     algorithm: AbstractAlgorithm, device: AbstractDevice, seeds: Int[Array, " R"]
 ) -> Carry:
-    """Every replica's start; the clock is kept once where it is common."""
     carry = jax.vmap(lambda seed: start(algorithm, device, seed))(seeds)
     if not device.fails:
         clock = jax.tree.map(lambda leaf: leaf[0], carry.algorithm.clock)
         carry = eqx.tree_at(lambda c: c.algorithm.clock, carry, clock)
     return carry
+
+
+@eqx.filter_jit
+def _program_all(algorithm: AbstractAlgorithm, device: AbstractDevice, carry: Carry) -> Carry:
+    def program(one: Carry) -> Carry:
+        theta = algorithm.parameters(one.algorithm)
+        written = device.write(one.device, theta, jnp.bool_(False))
+        return eqx.tree_at(lambda c: c.device, one, written)
+
+    axes = _axes(carry, device)
+    programmed: Carry = jax.vmap(program, in_axes=(axes,), out_axes=axes)(carry)
+    return programmed
+
+
+def start_all(
+    algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, seeds: Int[Array, " R"]
+) -> Carry:
+    """Every replica's start; the clock is kept once where it is common.
+
+    Where probes are sparse, the devices hold the initial parameters; the first probe, which changes
+    nothing, is the write that put them there.
+    """
+    carry = _start_all(algorithm, device, seeds)
+    carry = eqx.tree_at(lambda c: c.device, carry, device.prepare(carry.device, task))
+    return _program_all(algorithm, device, carry) if algorithm.sparse else carry
 
 
 def _sharding(carry: Carry, axes: Any) -> tuple[Mesh, Any] | None:
@@ -202,13 +226,18 @@ class FusedLoop:
     ) -> None:
         self.algorithm, self.device, self.task = algorithm, device, task
         self.replicas = len(seeds)
-        self.carry = deal_out(device, start_all(algorithm, device, jnp.asarray(seeds)))
+        self.carry = deal_out(device, start_all(algorithm, device, task, jnp.asarray(seeds)))
         self.scores = True
 
     def resume(self, carry: Carry, partial: Ledger) -> None:
         """Go on from a carry that was saved, which holds the account since the last evaluation."""
         del partial
-        self.carry = deal_out(self.device, carry)
+        prepared = self.device.prepare(carry.device, self.task)
+        self.carry = deal_out(self.device, eqx.tree_at(lambda c: c.device, carry, prepared))
+
+    def to_save(self) -> Carry:
+        """The carry without what can be computed again."""
+        return eqx.tree_at(lambda c: c.device, self.carry, self.device.bare(self.carry.device))
 
     def advance(self, n: int) -> None:
         """Every replica n measurements on."""

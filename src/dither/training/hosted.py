@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from dither._errors import RunError
 from dither.algorithms.algorithm import AbstractAlgorithm, State
-from dither.devices.device import Clock, Measurement, Probe, Status
+from dither.devices.device import Clock, Measurement, Probe, Sees, SparseWrite, Status
 from dither.devices.python import PythonDevice
 from dither.tasks.task import Task
 from dither.training.fused import Carry, Tally
@@ -21,6 +21,9 @@ from dither.training.ledger import Ledger
 
 Asking: TypeAlias = Callable[..., tuple[Probe, Int[Array, "K B"], State]]
 Telling: TypeAlias = Callable[..., tuple[State, Float[Array, " K"]]]
+
+Write: TypeAlias = tuple[Float[np.ndarray, " K"], Int[np.ndarray, " K"] | None]
+"""Values, and where to write them: everywhere if None."""
 
 BLOCK = 64
 """The most probes asked for at once."""
@@ -62,13 +65,14 @@ def tell_block(
     n: Int[Array, ""],
 ) -> tuple[State, Float[Array, " K"]]:
     """Tell the first n probes of a block; readings are costs, or outputs from which they come."""
-    costs = jnp.asarray(readings)
+    costs = outputs = jnp.asarray(readings)
     if readings.ndim > 1:
         costs = jax.vmap(lambda y, r: jnp.mean(task.cost(y, task.targets[r])))(readings, rows)
 
     def step(k: Int[Array, ""], state: State) -> State:
         probe = jax.tree.map(lambda leaf: leaf[k], probes)
-        return algorithm.tell(state, probe, Measurement(costs[k]))[0]
+        seen = outputs[k] if algorithm.sees >= Sees.OUTPUTS else None
+        return algorithm.tell(state, probe, Measurement(costs[k], outputs=seen))[0]
 
     return jax.lax.fori_loop(0, n, step, state), costs
 
@@ -116,10 +120,15 @@ class HostedLoop:
         self.ledger = Ledger.empty(1)
         self.failed_in_a_row = 0
         self.last_failure = ""
+        self.programmed = False
 
     def resume(self, carry: Carry, partial: Ledger) -> None:
         """Go on from a carry that was saved, and the account since the last evaluation."""
         self.carry, self.ledger = carry, partial
+
+    def to_save(self) -> Carry:
+        """The carry: of a real device's state nothing can be saved."""
+        return self.carry
 
     def advance(self, n: int) -> None:
         """n measurements on, or fewer where the device is given up."""
@@ -132,13 +141,13 @@ class HostedLoop:
         size = min(n, BLOCK, self.algorithm.independent(self.device.space, clock))
         room = 1 << (size - 1).bit_length()  # few sizes, so that few programs are compiled
         probes, rows, asked = self.ask(room, self.task, self.carry, size)
-        written, sampled = self.device.writable(np.asarray(probes.parameters)), np.asarray(rows)
+        writes, sampled = self._writes(probes, size), np.asarray(rows)
         readings: list[Any] = []
         attempts = 0
         while len(readings) < size and attempts < n and self.failed_in_a_row < self.failures:
             k = len(readings)
             attempts += 1
-            status, reading = self._measure(written[k], sampled[k])
+            status, reading = self._measure(writes[k], sampled[k])
             if status is Status.DONE:
                 readings.append(reading)
         done, state, cost = len(readings), self.carry.algorithm, 0.0
@@ -160,13 +169,28 @@ class HostedLoop:
         self.carry = Carry(state, None, self.carry.data, tally)
         return attempts
 
+    def _writes(self, probes: Probe, size: int) -> list[Write]:
+        """What to program for each probe; the first write of all is one of all parameters."""
+        if not isinstance(probes.parameters, SparseWrite):
+            return [(theta, None) for theta in self.device.writable(np.asarray(probes.parameters))]
+        places = np.asarray(probes.parameters.places)[:size]
+        values = self.device.writable_at(np.asarray(probes.parameters.values)[:size], places)
+        real = places < self.device.space.size
+        writes: list[Write] = [(v[r], i[r]) for v, i, r in zip(values, places, real)]
+        if not self.programmed:
+            theta = np.array(self.algorithm.parameters(self.carry.algorithm), float)
+            theta[writes[0][1]] = writes[0][0]
+            writes[0] = (self.device.writable(theta), None)
+        return writes
+
     def _measure(
-        self, theta: Float[np.ndarray, " P"], rows: Int[np.ndarray, " B"]
+        self, write: Write, rows: Int[np.ndarray, " B"]
     ) -> tuple[Status, Float[np.ndarray, "..."] | None]:
         started = time.perf_counter()
         status, reading = Status.DONE, None
         try:
-            self.device.program(theta)
+            self.device.program(*write)
+            self.programmed = True
             reading = self.device.measure(self.inputs[rows], self.targets[rows])
         except Exception as error:
             status = Status.FAILED

@@ -204,14 +204,14 @@ class Run:
             "plateau": self.until.plateau,
             "score": self.until.score,
         }
-        save_checkpoint(self.out / CHECKPOINT, self.loop.carry, arrays, about)
+        save_checkpoint(self.out / CHECKPOINT, self.loop.to_save(), arrays, about)
         self.saved = time.monotonic()
 
     def resume(self) -> None:
         """Go on from the checkpoint."""
         assert self.out is not None
         path = self.out / CHECKPOINT
-        carry, arrays, about = load_checkpoint(path, self.loop.carry, self.digest)
+        carry, arrays, about = load_checkpoint(path, self.loop.to_save(), self.digest)
         self.history.rows = list(arrays["rows"])
         self.ledger = _ledger(arrays, "ledger.")
         self.loop.resume(carry, _ledger(arrays, "partial."))

@@ -10,10 +10,11 @@ from dither.devices.imperfections.dac import DAC
 from dither.devices.imperfections.failed_reads import FailedReads
 from dither.devices.imperfections.imperfection import AbstractImperfection
 from dither.devices.imperfections.output_noise import OutputNoise
+from dither.devices.imperfections.relative_noise import RelativeNoise
 from dither.devices.imperfections.update_noise import UpdateNoise
 
 IMPERFECTIONS = registry(
-    CostNoise, OutputNoise, DAC, Bounds, ActivationDefects, UpdateNoise, FailedReads
+    CostNoise, OutputNoise, RelativeNoise, DAC, Bounds, ActivationDefects, UpdateNoise, FailedReads
 )
 """The imperfections that a specification can ask for, by their kind."""
 
@@ -30,5 +31,6 @@ __all__ = [
     "CostNoise",
     "FailedReads",
     "OutputNoise",
+    "RelativeNoise",
     "UpdateNoise",
 ]

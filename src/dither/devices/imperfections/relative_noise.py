@@ -1,0 +1,29 @@
+"""Noise on the outputs, relative to how much they vary."""
+
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+from pydantic import Field
+
+from dither.devices.imperfections.imperfection import AbstractImperfection
+
+
+class RelativeNoise(AbstractImperfection):
+    """Gaussian noise on every output: `y ← y + sigma std(y) n`, n ~ N(0, 1).
+
+    The standard deviation is that over all outputs of the measurement, such as a whole series.
+
+    Arguments: `sigma` ≥ 0, relative.
+    """
+
+    kind: Literal["relative-noise"] = "relative-noise"
+    sigma: Annotated[float, Field(ge=0)]
+
+    def outputs(
+        self, specimen: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]
+    ) -> Float[Array, "B K"]:
+        del specimen
+        noise = jax.random.normal(key, outputs.shape, outputs.dtype)
+        return outputs + self.sigma * jnp.std(outputs) * noise

@@ -1,0 +1,254 @@
+"""A simulated reservoir whose readout is written one mirror at a time."""
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+from pydantic import Field, field_validator, model_validator
+
+from dither._errors import RequestError
+from dither.devices.device import (
+    AbstractDevice,
+    Batch,
+    Measurement,
+    Sees,
+    SparseWrite,
+    Status,
+)
+from dither.devices.imperfections import AbstractImperfection, AnyImperfection
+from dither.devices.space import Parameter, Space
+from dither.networks import AnyReservoir, StateNoise
+from dither.tasks.task import Cost, Task
+
+LEVELS = {"boolean": (0.0, 1.0, 2), "ternary": (-1.0, 1.0, 3)}
+"""Lowest weight, highest weight, number of weights of each kind of readout."""
+
+
+class Columns(eqx.Module):
+    """What every neuron contributes to the summed light, over the training and the test part."""
+
+    train: Float[Array, "N T"]
+    test: Float[Array, "N M"]
+
+
+class ReadoutState(eqx.Module):
+    """One bench: its weights and the light that they sum, kept up to date flip by flip.
+
+    Attributes: `key`, of its noise; `fabrication`, of its reservoir; `written`, `measured`, counts;
+    `weights`, w; `light`, `Σ_i w_i c_i(n)` over the training part; `squares`, `Σ_i (w_i c_i(n))²`,
+    where its noise needs it, else (); `columns`, c, None in a checkpoint; `imperfections`.
+    """
+
+    key: Key[Array, ""]
+    fabrication: Key[Array, ""]
+    written: Int[Array, ""]
+    measured: Int[Array, ""]
+    weights: Float[Array, " N"]
+    light: Float[Array, " T"] | None
+    squares: Float[Array, " T"] | tuple[()]
+    columns: Columns | None
+    imperfections: tuple[Any, ...]
+
+
+class ReadoutDevice(AbstractDevice):
+    """A reservoir read out by mirrors, each of which sends its neuron's light to a detector or not.
+
+    incoherent `y(n) = Σ_i w_i x_i(n)`, coherent `y(n) = |Σ_i w_i (1 − E_i(n))|²`
+
+    A flip costs O(T), since the summed light is kept. All steps before the target's first one are
+    wash-out.
+
+    Arguments: `reservoir`; `weights`, `boolean` {0, 1} or `ternary` {−1, 0, 1}; `readout`;
+    `noise` on the neurons' states at every measurement, summed exactly (incoherent only);
+    `imperfections` of outputs, costs and reads, applied in order; `shows`, what can be seen of it;
+    `seconds_per_write` and so on as for `SimulatedDevice`.
+    Source: Bueno2018, Andreoli2020; equations recalled.
+    """
+
+    kind: Literal["readout"] = "readout"
+    reservoir: AnyReservoir
+    weights: Literal["boolean", "ternary"] = "boolean"
+    readout: Literal["incoherent", "coherent"] = "incoherent"
+    noise: StateNoise = StateNoise()
+    imperfections: tuple[AnyImperfection, ...] = ()
+    shows: Literal["cost", "outputs"] = "outputs"
+    seconds_per_write: Annotated[float, Field(ge=0)] = 0.0
+    seconds_per_measurement: Annotated[float, Field(ge=0)] = 0.0
+    joules_per_write: Annotated[float, Field(ge=0)] = 0.0
+    joules_per_measurement: Annotated[float, Field(ge=0)] = 0.0
+
+    @field_validator("imperfections")
+    @classmethod
+    def _spare_the_mirrors(
+        cls, imperfections: tuple[AbstractImperfection, ...]
+    ) -> tuple[AbstractImperfection, ...]:
+        for imperfection in imperfections:
+            for hook in ("limit", "parameters", "site"):
+                if getattr(type(imperfection), hook) is not getattr(AbstractImperfection, hook):
+                    raise ValueError(
+                        f"{imperfection.kind} does not act on a readout's outputs, cost or reads"
+                    )
+        return imperfections
+
+    @model_validator(mode="after")
+    def _noise_is_summed_incoherently(self) -> "ReadoutDevice":
+        if self.readout == "coherent" and self.noise != StateNoise():
+            raise ValueError("noise of the neurons' states needs the incoherent readout")
+        return self
+
+    @cached_property
+    def space(self) -> Space:
+        low, high, levels = LEVELS[self.weights]
+        return Space((Parameter("readout", (self.reservoir.neurons,), low, high, levels),))
+
+    @property
+    def sees(self) -> Sees:
+        return Sees[self.shows.upper()]
+
+    @property
+    def fails(self) -> bool:
+        return any(imperfection.fails for imperfection in self.imperfections)
+
+    def check_task(self, task: Task) -> None:
+        if task.inputs.shape[0] != 1 or task.targets.ndim != 2:
+            raise RequestError(
+                "A readout learns a series, and the task is none; take a task of kind series."
+            )
+
+    def fabricate(self, key: Key[Array, ""]) -> ReadoutState:
+        noise, fabrication, *keys = jax.random.split(key, 2 + len(self.imperfections))
+        return ReadoutState(
+            key=noise,
+            fabrication=fabrication,
+            written=jnp.int32(0),
+            measured=jnp.int32(0),
+            weights=jnp.zeros(self.space.size),
+            light=None,
+            squares=(),
+            columns=None,
+            imperfections=tuple(
+                imperfection.fabricate(k, self.space.size, {})
+                for imperfection, k in zip(self.imperfections, keys)
+            ),
+        )
+
+    def prepare(self, states: ReadoutState, task: Task) -> ReadoutState:
+        every = [self._columns(key, task) for key in states.fabrication]
+        columns = jax.tree.map(lambda *leaves: jnp.stack(leaves), *every)
+        if states.light is not None:
+            return replace(states, columns=columns)
+        dark = jnp.zeros((len(every), task.targets.shape[1]))
+        squares = dark if self.noise.multiplicative else ()
+        return replace(states, columns=columns, light=dark, squares=squares)
+
+    def bare(self, states: ReadoutState) -> ReadoutState:
+        return replace(states, columns=None)
+
+    def _columns(self, fabrication: Key[Array, ""], task: Task) -> Columns:
+        specimen = self.reservoir.fabricate(fabrication)
+
+        def over(inputs: Float[Array, "1 L"], targets: Float[Array, "1 T"]) -> Float[Array, "N T"]:
+            fields = self.reservoir.internal_states(specimen, inputs[0])[-targets.shape[1] :]
+            if self.readout == "coherent":
+                return (1 - fields).T
+            return self.reservoir.measured(fields).T
+
+        return Columns(
+            over(task.inputs, task.targets), over(task.test_inputs, task.test_targets)
+        )
+
+    def initial(self, key: Key[Array, ""]) -> Float[Array, " P"]:
+        low, _, levels = LEVELS[self.weights]
+        return low + jax.random.randint(key, (self.space.size,), 0, levels).astype(float)
+
+    def write(
+        self,
+        state: ReadoutState,
+        parameters: Float[Array, " P"] | SparseWrite,
+        updated: Bool[Array, ""],
+    ) -> ReadoutState:
+        del updated
+        assert state.columns is not None
+        c = state.columns.train
+        light, squares = state.light, state.squares
+        if isinstance(parameters, SparseWrite):
+            weights = parameters.into(state.weights)
+            # a place of N writes nothing: it reads the same weight, 0, before and after
+            places, filled = parameters.places, {"mode": "fill", "fill_value": 0.0}
+            before = state.weights.at[places].get(**filled)
+            after = weights.at[places].get(**filled)
+            rows = c.at[places].get(mode="clip")
+            light = light + (after - before) @ rows
+            if not isinstance(squares, tuple):
+                squares = squares + (after**2 - before**2) @ rows**2
+        else:
+            weights = self.space.snap(parameters)
+            light = weights @ c
+            squares = () if isinstance(squares, tuple) else weights**2 @ c**2
+        written = state.written + 1
+        return replace(state, written=written, weights=weights, light=light, squares=squares)
+
+    def measure(
+        self,
+        state: ReadoutState,
+        batch: Batch,
+        cost: Cost,
+        sites: dict[str, Array] | None,
+        see: Sees,
+    ) -> tuple[Measurement, Int[Array, ""], ReadoutState]:
+        del sites
+        assert state.light is not None
+        key = jax.random.fold_in(state.key, state.measured)
+        outputs = self._detected(state, state.light, state.squares, key)
+        value = jnp.mean(cost(outputs, batch.targets))
+        failed = jnp.bool_(False)
+        for number, (imperfection, mine) in enumerate(zip(self.imperfections, state.imperfections)):
+            value = imperfection.cost(mine, jax.random.fold_in(key, number), value)
+            failed |= imperfection.failed(mine, jax.random.fold_in(key, number))
+        after = replace(state, measured=state.measured + 1)
+        shown = outputs if see >= Sees.OUTPUTS else None
+        status = jnp.where(failed, Status.FAILED, Status.DONE)
+        return Measurement(value, outputs=shown), status, after
+
+    def outputs(self, state: ReadoutState, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
+        """The outputs over the test part, whatever the inputs; in a simulation no measurement."""
+        del inputs
+        assert state.columns is not None
+        c = state.columns.test
+        squares = state.weights**2 @ c**2 if self.noise.multiplicative else ()
+        key = jax.random.fold_in(jax.random.fold_in(state.key, 2**31), state.measured)
+        return self._detected(state, state.weights @ c, squares, key)
+
+    def _detected(
+        self,
+        state: ReadoutState,
+        light: Float[Array, " K"],
+        squares: Float[Array, " K"] | tuple[()],
+        key: Key[Array, ""],
+    ) -> Float[Array, "1 K"]:
+        noise, w = self.noise, state.weights
+        if self.readout == "coherent":
+            light = light**2
+
+        def draw(place: int, *shape: int) -> Float[Array, "..."]:
+            here = jax.random.fold_in(key, len(self.imperfections) + place)
+            return jax.random.normal(here, shape, light.dtype)
+
+        # independent noise of the neurons sums to one normal variable at every step
+        y = light
+        if noise.multiplicative_common:
+            y = y + noise.multiplicative_common * light * draw(0, *light.shape)
+        if not isinstance(squares, tuple):
+            y = y + noise.multiplicative * jnp.sqrt(squares) * draw(1, *light.shape)
+        if noise.additive:
+            y = y + noise.additive * jnp.sqrt(jnp.sum(w**2)) * draw(2, *light.shape)
+        if noise.additive_common:
+            y = y + noise.additive_common * jnp.sum(w) * draw(3, *light.shape)
+        outputs = y[None]
+        for number, (imperfection, mine) in enumerate(zip(self.imperfections, state.imperfections)):
+            outputs = imperfection.outputs(mine, jax.random.fold_in(key, number), outputs)
+        return outputs
