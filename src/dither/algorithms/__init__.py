@@ -12,7 +12,9 @@ from dither.algorithms.optimizer import Optimizer, Schedule
 from dither.algorithms.spsa import SPSA
 from dither.algorithms.weight_mgd import WeightMGD
 
-ALGORITHMS = registry(WeightMGD, AnalogMGD, SPSA, FiniteDifferences, Backpropagation, CoordinateDescent)
+ALGORITHMS = registry(
+    WeightMGD, AnalogMGD, SPSA, FiniteDifferences, Backpropagation, CoordinateDescent
+)
 """The algorithms that a specification can ask for, by their kind."""
 
 AnyAlgorithm = Annotated[AbstractAlgorithm, OneOf("algorithm", ALGORITHMS)]

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 from pydantic import Field, model_validator
 
@@ -15,25 +16,34 @@ from dither.devices.device import Clock, Measurement, Probe, SparseWrite
 from dither.devices.space import Space
 
 
-class Pairs(eqx.Module):
-    """The differences of error, reference minus flipped, measured for the present move.
+class Falls(eqx.Module):
+    """The falls of the error measured so far for the present move.
 
-    Attributes: `reference`, the last measured error of the kept weights; `count`, `mean`, `spread`
-    (the sum of squared deviations) of the differences.
+    Attributes: `count`; `mean`; `spread`, the sum of squared deviations from it.
     """
 
-    reference: Float[Array, ""]
     count: Int[Array, ""]
     mean: Float[Array, ""]
     spread: Float[Array, ""]
+
+    def and_one(self, fall: Float[Array, ""]) -> "Falls":
+        """With one more, by Welford's recursion."""
+        count, off = self.count + 1, fall - self.mean
+        mean = self.mean + off / count
+        return Falls(count, mean, self.spread + off * (fall - mean))
+
+    def clear(self, significance: float) -> Bool[Array, ""]:
+        """Whether there are at least two and the mean exceeds so many of its standard errors."""
+        variance = self.spread / jnp.maximum(self.count - 1, 1) / self.count
+        return (self.count >= 2) & (jnp.abs(self.mean) > significance * jnp.sqrt(variance))
 
 
 class CoordinateDescentState(eqx.Module):
     """Where coordinate descent stands.
 
     Attributes: `theta`, the weights kept; `error`, theirs as last known, and `first`, that at the
-    start; `undo`, what brings the device back to theta; `tests`, of moves so far; `memory`, of the
-    selection.
+    start; `undo`, what brings the device back to theta; `falls`, of the present move; `tests`, of
+    moves so far; `memory`, of the selection.
     """
 
     clock: Clock
@@ -42,7 +52,7 @@ class CoordinateDescentState(eqx.Module):
     error: Float[Array, ""]
     first: Float[Array, ""]
     undo: SparseWrite
-    pairs: Pairs
+    falls: Falls
     tests: Int[Array, ""]
     memory: Memory
     space: Space = eqx.field(static=True)
@@ -104,14 +114,15 @@ class CoordinateDescent(AbstractAlgorithm):
     ) -> CoordinateDescentState:
         theta = space.snap(parameters)
         zero = jnp.zeros((), theta.dtype)
+        nothing = jnp.full(self.flips, space.size, jnp.int32)
         return CoordinateDescentState(
             clock=Clock(tick=jnp.int32(0), part=jnp.int32(0)),
             key=key,
             theta=theta,
             error=zero,
             first=zero,
-            undo=_nothing(self.flips, space, theta.dtype),
-            pairs=_no_pairs(zero),
+            undo=SparseWrite(nothing, jnp.zeros(self.flips, theta.dtype)),
+            falls=_no_falls(zero),
             tests=jnp.int32(0),
             memory=self.selection.init(space.size),
             space=space,
@@ -137,41 +148,35 @@ class CoordinateDescent(AbstractAlgorithm):
     def tell(
         self, state: CoordinateDescentState, probe: Probe, measurement: Measurement
     ) -> tuple[CoordinateDescentState, Info]:
-        tick, cost, theta = probe.clock.tick, measurement.cost, state.theta
+        assert isinstance(probe.parameters, SparseWrite)
+        tick, cost, N = probe.clock.tick, measurement.cost, state.space.size
         refers = self._refers(tick)
-        key, move = self._key(state), self._move(state)
-        nothing = _nothing(self.flips, state.space, theta.dtype)
+        places, values = (
+            a[self.flips :] for a in (probe.parameters.places, probe.parameters.values)
+        )
 
-        reference = state.error if self.decision == "keep" else state.pairs.reference
-        pairs = _one_more(state.pairs, reference - cost)
-        fall = pairs.mean
-        tau = self.temperature * self._share(state) * state.first
-        luck = -jnp.log(jax.random.uniform(jax.random.fold_in(key, 1), (), theta.dtype))
-        kept = ~refers & (fall > -tau * luck)
-        decided = ~refers & self._decided(pairs)
-        kept = kept & decided
-
-        theta = jnp.where(kept, move.into(theta), theta)
-        # after several pairs the kept weights' error is the reference's less the mean fall
-        error = cost if self.decision != "significant" else reference - fall
-        error = jnp.where(refers, cost, jnp.where(kept, error, reference))
-        old = SparseWrite(move.places, state.theta.at[move.places].get(mode="fill", fill_value=0))
-        undo = _choose(refers | kept, nothing, old)
-        learnt = self.selection.learn(state.memory, key, move.places[0], fall, kept)
-        memory = _choose(decided, learnt, state.memory)
-        held = _choose(decided, _no_pairs(cost), pairs)
-        held = _choose(refers, state.pairs, held)
-        held = eqx.tree_at(lambda p: p.reference, held, jnp.where(refers, cost, reference))
+        falls = state.falls.and_one(state.error - cost)
+        decided = ~refers & self._decided(falls)
+        kept = decided & (falls.mean > -self._luck(state))
         after = CoordinateDescentState(
             clock=state.clock,
             key=state.key,
-            theta=theta,
-            error=error,
+            theta=SparseWrite(jnp.where(kept, places, N), values).into(state.theta),
+            error=jnp.where(refers, cost, jnp.where(kept, state.error - falls.mean, state.error)),
             first=jnp.where(tick == 0, cost, state.first),
-            undo=undo,
-            pairs=held,
+            undo=SparseWrite(
+                jnp.where(kept, N, places),
+                state.theta.at[places].get(mode="fill", fill_value=0),
+            ),
+            falls=jax.tree.map(
+                lambda old, new: jnp.where(
+                    refers, old, jnp.where(decided, 0, new).astype(new.dtype)
+                ),
+                state.falls,
+                falls,
+            ),
             tests=state.tests + decided,
-            memory=memory,
+            memory=self._learn(state, decided, places[0], falls.mean, kept),
             space=state.space,
         )
         return after, Info(kept)
@@ -181,15 +186,34 @@ class CoordinateDescent(AbstractAlgorithm):
 
     def _refers(self, tick: Int[Array, ""]) -> Bool[Array, ""]:
         """Whether the kept weights themselves are measured."""
-        return tick == 0 if self.decision == "keep" else tick % 2 == 0
+        return jnp.equal(tick if self.decision == "keep" else tick % 2, 0)
 
-    def _decided(self, pairs: Pairs) -> Bool[Array, ""]:
+    def _decided(self, falls: Falls) -> Bool[Array, ""]:
         if self.decision != "significant":
             return jnp.bool_(True)
-        n = pairs.count
-        error = jnp.sqrt(pairs.spread / jnp.maximum(n - 1, 1) / n)
-        clear = jnp.abs(pairs.mean) > self.significance * error
-        return (n >= self.repeats) | ((n >= 2) & clear)
+        return (falls.count >= self.repeats) | falls.clear(self.significance)
+
+    def _luck(self, state: CoordinateDescentState) -> Float[Array, ""]:
+        """How far the error may rise: exponentially distributed with mean τ."""
+        if self.temperature == 0:
+            return jnp.zeros((), state.theta.dtype)
+        tau = self.temperature * self._share(state) * state.first
+        key = jax.random.fold_in(self._key(state), 1)
+        return tau * jax.random.exponential(key, (), state.theta.dtype)
+
+    def _learn(
+        self,
+        state: CoordinateDescentState,
+        decided: Bool[Array, ""],
+        place: Int[Array, ""],
+        fall: Float[Array, ""],
+        kept: Bool[Array, ""],
+    ) -> Memory:
+        def learn(memory: Memory) -> Memory:
+            return self.selection.learn(memory, self._key(state), place, fall, kept)
+
+        memory: Memory = jax.lax.cond(decided, learn, lambda memory: memory, state.memory)
+        return memory
 
     def _key(self, state: CoordinateDescentState) -> Key[Array, ""]:
         return jax.random.fold_in(state.key, state.tests)
@@ -219,31 +243,24 @@ def _other(
     key: Key[Array, ""], theta: Float[Array, " N"], places: Int[Array, " K"], space: Space
 ) -> Float[Array, " K"]:
     """Another of each place's settings, drawn uniformly; of two, the other."""
-    low, step = jnp.asarray(space.low, theta.dtype), jnp.asarray(space.step, theta.dtype)
-    levels = 1 + jnp.round((jnp.asarray(space.high, theta.dtype) - low) / step).astype(jnp.int32)
     known = jnp.minimum(places, space.size - 1)
-    low, step, levels = (a if a.ndim == 0 else a[known] for a in (low, step, levels))
-    now = jnp.round((theta[known] - low) / step).astype(jnp.int32)
-    further = jax.random.randint(key, places.shape, 1, jnp.maximum(levels, 2))
-    return (low + (now + further) % levels * step).astype(theta.dtype)
+    now = theta[known]
+    low, high, step = (
+        jnp.asarray(b, theta.dtype) if np.ndim(b) == 0 else jnp.asarray(b, theta.dtype)[known]
+        for b in (space.low, space.high, space.step)
+    )
+    if all(parameter.levels == 2 for parameter in space.parameters):
+        return jnp.where(now > 0.5 * (low + high), low, high)
+    levels = 1 + jnp.round((high - low) / step).astype(jnp.int32)
+    further = jax.random.randint(key, places.shape, 1, levels)
+    level = (jnp.round((now - low) / step).astype(jnp.int32) + further) % levels
+    return low + level * step
 
 
-def _nothing(flips: int, space: Space, dtype: jnp.dtype) -> SparseWrite:
-    return SparseWrite(jnp.full(flips, space.size, jnp.int32), jnp.zeros(flips, dtype))
+def _no_falls(like: Float[Array, ""]) -> Falls:
+    return Falls(jnp.int32(0), jnp.zeros_like(like), jnp.zeros_like(like))
 
 
-def _no_pairs(reference: Float[Array, ""]) -> Pairs:
-    zero = jnp.zeros((), reference.dtype)
-    return Pairs(reference=reference, count=jnp.int32(0), mean=zero, spread=zero)
-
-
-def _one_more(pairs: Pairs, difference: Float[Array, ""]) -> Pairs:
-    """Mean and spread with one difference more, by Welford's recursion."""
-    count = pairs.count + 1
-    off = difference - pairs.mean
-    mean = pairs.mean + off / count
-    return Pairs(pairs.reference, count, mean, pairs.spread + off * (difference - mean))
-
-
-def _choose(which: Bool[Array, ""], yes: Memory, no: Memory) -> Memory:
-    return jax.tree.map(lambda a, b: jnp.where(which, a, b), yes, no)
+def _choose(which: Bool[Array, ""], yes: Falls, no: Falls) -> Falls:
+    chosen: Falls = jax.tree.map(lambda a, b: jnp.where(which, a, b), yes, no)
+    return chosen

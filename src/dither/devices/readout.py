@@ -138,15 +138,22 @@ class ReadoutDevice(AbstractDevice):
 
     def prepare(self, states: ReadoutState, task: Task) -> ReadoutState:
         every = [self._columns(key, task) for key in states.fabrication]
-        columns = jax.tree.map(lambda *leaves: jnp.stack(leaves), *every)
-        if states.light is not None:
-            return replace(states, columns=columns)
-        dark = jnp.zeros((len(every), task.targets.shape[1]))
-        squares = dark if self.noise.multiplicative else ()
-        return replace(states, columns=columns, light=dark, squares=squares)
+        columns: Columns = jax.tree.map(lambda *leaves: jnp.stack(leaves), *every)
+        steps = task.targets.shape[1]
+
+        def fit(state: ReadoutState, columns: Columns) -> ReadoutState:
+            if state.light is not None:
+                return replace(state, columns=columns)
+            dark = jnp.zeros(steps)
+            squares = dark if self.noise.multiplicative else ()
+            return replace(state, columns=columns, light=dark, squares=squares)
+
+        prepared: ReadoutState = jax.vmap(fit)(states, columns)
+        return prepared
 
     def bare(self, states: ReadoutState) -> ReadoutState:
-        return replace(states, columns=None)
+        stripped: ReadoutState = jax.vmap(lambda state: replace(state, columns=None))(states)
+        return stripped
 
     def _columns(self, fabrication: Key[Array, ""], task: Task) -> Columns:
         specimen = self.reservoir.fabricate(fabrication)
@@ -157,9 +164,7 @@ class ReadoutDevice(AbstractDevice):
                 return (1 - fields).T
             return self.reservoir.measured(fields).T
 
-        return Columns(
-            over(task.inputs, task.targets), over(task.test_inputs, task.test_targets)
-        )
+        return Columns(over(task.inputs, task.targets), over(task.test_inputs, task.test_targets))
 
     def initial(self, key: Key[Array, ""]) -> Float[Array, " P"]:
         low, _, levels = LEVELS[self.weights]
@@ -173,18 +178,18 @@ class ReadoutDevice(AbstractDevice):
     ) -> ReadoutState:
         del updated
         assert state.columns is not None
-        c = state.columns.train
-        light, squares = state.light, state.squares
+        assert state.light is not None
+        c, light, squares = state.columns.train, state.light, state.squares
         if isinstance(parameters, SparseWrite):
             weights = parameters.into(state.weights)
             # a place of N writes nothing: it reads the same weight, 0, before and after
-            places, filled = parameters.places, {"mode": "fill", "fill_value": 0.0}
-            before = state.weights.at[places].get(**filled)
-            after = weights.at[places].get(**filled)
+            places = parameters.places
+            before = state.weights.at[places].get(mode="fill", fill_value=0)
+            after = weights.at[places].get(mode="fill", fill_value=0)
             rows = c.at[places].get(mode="clip")
-            light = light + (after - before) @ rows
+            light = light + _sum(after - before, rows)
             if not isinstance(squares, tuple):
-                squares = squares + (after**2 - before**2) @ rows**2
+                squares = squares + _sum(after**2 - before**2, rows**2)
         else:
             weights = self.space.snap(parameters)
             light = weights @ c
@@ -252,3 +257,8 @@ class ReadoutDevice(AbstractDevice):
         for number, (imperfection, mine) in enumerate(zip(self.imperfections, state.imperfections)):
             outputs = imperfection.outputs(mine, jax.random.fold_in(key, number), outputs)
         return outputs
+
+
+def _sum(weights: Float[Array, " K"], rows: Float[Array, "K T"]) -> Float[Array, " T"]:
+    """Σ_k weights_k rows_k, for a few rows several times faster than a matrix product."""
+    return sum((w * row for w, row in zip(weights, rows)), start=jnp.zeros_like(rows[0]))

@@ -117,9 +117,7 @@ class PhotonicReservoir(AbstractReservoir):
         )
 
 
-def _one_of(
-    values: Float[Array, "*T N"], bits: int | None, low: float
-) -> Float[Array, "*T N"]:
+def _one_of(values: Float[Array, "*T N"], bits: int | None, low: float) -> Float[Array, "*T N"]:
     """The nearest of 2^bits equally spaced levels from low to 1."""
     if bits is None:
         return values

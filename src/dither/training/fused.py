@@ -108,7 +108,8 @@ def _program_all(algorithm: AbstractAlgorithm, device: AbstractDevice, carry: Ca
     def program(one: Carry) -> Carry:
         theta = algorithm.parameters(one.algorithm)
         written = device.write(one.device, theta, jnp.bool_(False))
-        return eqx.tree_at(lambda c: c.device, one, written)
+        after: Carry = eqx.tree_at(lambda c: c.device, one, written)
+        return after
 
     axes = _axes(carry, device)
     programmed: Carry = jax.vmap(program, in_axes=(axes,), out_axes=axes)(carry)
@@ -233,11 +234,14 @@ class FusedLoop:
         """Go on from a carry that was saved, which holds the account since the last evaluation."""
         del partial
         prepared = self.device.prepare(carry.device, self.task)
-        self.carry = deal_out(self.device, eqx.tree_at(lambda c: c.device, carry, prepared))
+        carry = eqx.tree_at(lambda c: c.device, carry, prepared)
+        self.carry = deal_out(self.device, carry)
 
     def to_save(self) -> Carry:
         """The carry without what can be computed again."""
-        return eqx.tree_at(lambda c: c.device, self.carry, self.device.bare(self.carry.device))
+        bare = self.device.bare(self.carry.device)
+        carry: Carry = eqx.tree_at(lambda c: c.device, self.carry, bare)
+        return carry
 
     def advance(self, n: int) -> None:
         """Every replica n measurements on."""
