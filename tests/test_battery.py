@@ -22,6 +22,7 @@ from dither.algorithms import (
     SPSA,
     AnalogMGD,
     Backpropagation,
+    BooleanLeastSquares,
     CoordinateDescent,
     FiniteDifferences,
     WeightMGD,
@@ -42,7 +43,7 @@ class Case(NamedTuple):
     `make(rate, **settings)`; `spread(kappa, P)` = E|G|²/|g|² for one estimate without noise;
     `noise`, the c by which cost noise adds c sigma² P / (delta² |g|²) to it for random signs;
     `lawful`, the codes for which this holds (None: it takes no code); `settle`, estimates to leave
-    out at the start; `boolean`, whether it trains Boolean parameters.
+    out at the start; `boolean`, the DAC of the Boolean parameters that it trains, if such.
     """
 
     make: Callable[..., object]
@@ -50,7 +51,7 @@ class Case(NamedTuple):
     noise: float = 0.0
     lawful: tuple[str, ...] | None = None
     settle: int = 0
-    boolean: bool = False
+    boolean: DAC | None = None
 
 
 def by_kappa(kappa, _):
@@ -76,6 +77,9 @@ def maker(cls, **more):
 
 EVERY = tuple(CODES)
 
+# no symmetry of ±1, by which two different settings would have one cost up to rounding
+UNEVEN = DAC(bits=1, low=-1.0, high=0.7)
+
 # The noise: a baseline measured again at every tick doubles the variance of a difference, half the
 # difference of a central pair halves it; finite differences share one baseline in P differences,
 # each with both errors. Analog: the impulse response of the high-pass is h_0 = a, h_k = −a^k (1−a),
@@ -88,7 +92,10 @@ ALGORITHM_CASES = {
     "spsa": Case(spsa, by_kappa, 0.5, EVERY),
     "finite-differences": Case(maker(FiniteDifferences, delta=DELTA), exact, 2.0, None),
     "backpropagation": Case(maker(Backpropagation), exact, 0.0, None),
-    "coordinate-descent": Case(lambda rate, **more: CoordinateDescent(), boolean=True),
+    "coordinate-descent": Case(lambda *_, **__: CoordinateDescent(), boolean=UNEVEN),
+    "boolean-least-squares": Case(
+        lambda *_, **__: BooleanLeastSquares(sweeps=2), boolean=DAC(bits=1, low=0.0, high=1.0)
+    ),
 }
 ESTIMATORS = [kind for kind, case in ALGORITHM_CASES.items() if case.spread]
 
@@ -103,7 +110,6 @@ PAIRS = [(kind, code) for kind in ESTIMATORS for code in (ALGORITHM_CASES[kind].
 NETWORK = MLP(widths=(3, 2, 2), gain=2.0)
 P = 14
 DEVICE = SimulatedDevice(network=NETWORK)
-BOOLEAN = DAC(bits=1, low=-1.0, high=1.0)
 PARITY = Parity(bits=3)
 
 
@@ -115,14 +121,15 @@ def build(kind, rate, code=None, **more):
 
 def device_of(kind, *imperfections):
     """A simulated device whose parameters the algorithm can train."""
-    before = (BOOLEAN,) if ALGORITHM_CASES[kind].boolean else ()
+    dac = ALGORITHM_CASES[kind].boolean
+    before = () if dac is None else (dac,)
     return SimulatedDevice(network=NETWORK, imperfections=(*before, *imperfections))
 
 
 def trainable(kind, device):
     """A Python device whose parameters the algorithm can train."""
-    if ALGORITHM_CASES[kind].boolean:
-        device.bounds, device.bits = (-1.0, 1.0), 1
+    if dac := ALGORITHM_CASES[kind].boolean:
+        device.bounds, device.bits = (dac.low, dac.high), dac.bits
     return device
 
 
@@ -140,6 +147,8 @@ def theta_and_gradient(task):
 @eqx.filter_jit
 def collect(algorithm, device, task, theta, keys, n):
     """n measurements for each key from one theta: probes, estimates, whether updated, failures."""
+
+    algorithm = algorithm.for_task(task)
 
     def run(key):
         learning, making, data = jax.random.split(key, 3)
@@ -476,7 +485,8 @@ class Recorder(NumpyDevice):
 )
 @pytest.mark.filterwarnings("ignore::dither.training.train.TrapWarning")
 def test_no_write_leaves_the_bounds_or_the_grid(kind, bits, low, span, delta, rate, seed):
-    bits = 1 if ALGORITHM_CASES[kind].boolean else bits
+    if dac := ALGORITHM_CASES[kind].boolean:
+        low, span, bits = dac.low, dac.high - dac.low, dac.bits
     device = Recorder((low, low + span), bits, seed)
     delta = {"c" if kind == "spsa" else "delta": delta}
     algorithm = ALGORITHM_CASES[kind].make(rate, **delta)
@@ -496,7 +506,8 @@ def test_no_write_leaves_the_bounds_or_the_grid(kind, bits, low, span, delta, ra
 @pytest.mark.usefixtures("x64")
 def test_a_dac_is_written_only_on_its_grid(kind):
     task = SMALL_BATCH.load()
-    device = SimulatedDevice(network=NETWORK, imperfections=(DAC(bits=4, low=-0.75, high=0.75),))
+    dac = ALGORITHM_CASES[kind].boolean or DAC(bits=4, low=-0.75, high=0.75)
+    device = SimulatedDevice(network=NETWORK, imperfections=(dac,))
     delta = {"spsa": {"c": 0.1}, "backpropagation": {}}.get(kind, {"delta": 0.1})
     algorithm = build(kind, 5.0, **delta)
     theta = device.initial(jax.random.key(1))
@@ -504,10 +515,11 @@ def test_a_dac_is_written_only_on_its_grid(kind):
     written = probes.parameters
     if algorithm.sparse:
         written = np.asarray(written.values)[np.asarray(written.places) < P]
-    level = (np.asarray(written) + 0.75) / 0.1
+    highest = 2**dac.bits - 1
+    level = (np.asarray(written) - dac.low) / (dac.high - dac.low) * highest
     assert np.abs(level - np.round(level)).max() < 1e-9
     assert level.min() >= -1e-9
-    assert level.max() <= 15 + 1e-9
+    assert level.max() <= highest + 1e-9
     # so large a rate takes the parameters to both ends
     assert level.min() < 1.5
-    assert level.max() > 13.5
+    assert level.max() > highest - 1.5

@@ -6,6 +6,7 @@ from dither._configuration import OneOf, registry
 from dither.algorithms.algorithm import AbstractAlgorithm, Info, State
 from dither.algorithms.analog_mgd import AnalogMGD
 from dither.algorithms.backpropagation import Backpropagation
+from dither.algorithms.boolean_least_squares import BooleanLeastSquares
 from dither.algorithms.coordinate_descent import CoordinateDescent
 from dither.algorithms.finite_differences import FiniteDifferences
 from dither.algorithms.optimizer import Optimizer, Schedule
@@ -13,7 +14,13 @@ from dither.algorithms.spsa import SPSA
 from dither.algorithms.weight_mgd import WeightMGD
 
 ALGORITHMS = registry(
-    WeightMGD, AnalogMGD, SPSA, FiniteDifferences, Backpropagation, CoordinateDescent
+    WeightMGD,
+    AnalogMGD,
+    SPSA,
+    FiniteDifferences,
+    Backpropagation,
+    CoordinateDescent,
+    BooleanLeastSquares,
 )
 """The algorithms that a specification can ask for, by their kind."""
 
@@ -27,6 +34,7 @@ __all__ = [
     "AnalogMGD",
     "AnyAlgorithm",
     "Backpropagation",
+    "BooleanLeastSquares",
     "CoordinateDescent",
     "FiniteDifferences",
     "Info",

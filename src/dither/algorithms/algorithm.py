@@ -10,6 +10,7 @@ from dither._configuration import Configuration
 from dither._errors import RequestError
 from dither.devices.device import Clock, Measurement, Probe, Sees
 from dither.devices.space import Space
+from dither.tasks.task import Task
 
 State: TypeAlias = Any
 """An algorithm's state: a pytree with a field `clock`, and all that is needed to go on."""
@@ -38,6 +39,11 @@ class AbstractAlgorithm(Configuration):
     sees: ClassVar[Sees] = Sees.COST
     sparse: ClassVar[bool] = False
     """Whether its probes are sparse writes, for which the device must hold the parameters first."""
+
+    def for_task(self, task: Task) -> "AbstractAlgorithm":
+        """The algorithm with what it must know of the task's sizes."""
+        del task
+        return self
 
     def check_space(self, space: Space) -> None:
         """Check that it can train what can be programmed. Errors: `RequestError`."""

@@ -186,12 +186,12 @@ class CoordinateDescent(AbstractAlgorithm):
 
     def _refers(self, tick: Int[Array, ""]) -> Bool[Array, ""]:
         """Whether the kept weights themselves are measured."""
-        return jnp.equal(tick if self.decision == "keep" else tick % 2, 0)
+        return jnp.asarray(tick if self.decision == "keep" else tick % 2) == 0
 
     def _decided(self, falls: Falls) -> Bool[Array, ""]:
         if self.decision != "significant":
             return jnp.bool_(True)
-        return (falls.count >= self.repeats) | falls.clear(self.significance)
+        return jnp.logical_or(falls.count >= self.repeats, falls.clear(self.significance))
 
     def _luck(self, state: CoordinateDescentState) -> Float[Array, ""]:
         """How far the error may rise: exponentially distributed with mean τ."""

@@ -82,12 +82,14 @@ class Measurement(eqx.Module):
     """What came back for a probe: the cost of the batch, and more where the device shows it.
 
     Attributes: `cost`, mean over the batch; `gradient`, with respect to the parameters, None
-    unless the algorithm asks to see gradients; `outputs`, None unless it asks to see at least them.
+    unless the algorithm asks to see gradients; `outputs`
+    and the `targets` that they are held against, None unless it asks to see at least them.
     """
 
     cost: Float[Array, ""]
     gradient: Float[Array, " P"] | None = None
     outputs: Float[Array, "B K"] | None = None
+    targets: Num[Array, "B ..."] | None = None
 
 
 class Batch(eqx.Module):

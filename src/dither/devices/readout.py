@@ -215,9 +215,9 @@ class ReadoutDevice(AbstractDevice):
             value = imperfection.cost(mine, jax.random.fold_in(key, number), value)
             failed |= imperfection.failed(mine, jax.random.fold_in(key, number))
         after = replace(state, measured=state.measured + 1)
-        shown = outputs if see >= Sees.OUTPUTS else None
+        shown = (outputs, batch.targets) if see >= Sees.OUTPUTS else (None, None)
         status = jnp.where(failed, Status.FAILED, Status.DONE)
-        return Measurement(value, outputs=shown), status, after
+        return Measurement(value, None, *shown), status, after
 
     def outputs(self, state: ReadoutState, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
         """The outputs over the test part, whatever the inputs; in a simulation no measurement."""

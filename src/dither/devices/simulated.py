@@ -150,9 +150,9 @@ class SimulatedDevice(AbstractDevice):
             state.parameters,
             state.imperfections,
         )
-        shown = outputs if see >= Sees.OUTPUTS else None
+        shown = (outputs, batch.targets) if see >= Sees.OUTPUTS else (None, None)
         status = jnp.where(failed, Status.FAILED, Status.DONE)
-        return Measurement(value, gradient, shown), status, after
+        return Measurement(value, gradient, *shown), status, after
 
     def outputs(self, state: Specimen, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
         # the noise of a look comes from a key of its own, so that looking changes no trajectory

@@ -71,8 +71,10 @@ def tell_block(
 
     def step(k: Int[Array, ""], state: State) -> State:
         probe = jax.tree.map(lambda leaf: leaf[k], probes)
-        seen = outputs[k] if algorithm.sees >= Sees.OUTPUTS else None
-        return algorithm.tell(state, probe, Measurement(costs[k], outputs=seen))[0]
+        measurement = Measurement(costs[k])
+        if algorithm.sees >= Sees.OUTPUTS:
+            measurement = Measurement(costs[k], None, outputs[k], task.targets[rows[k]])
+        return algorithm.tell(state, probe, measurement)[0]
 
     return jax.lax.fori_loop(0, n, step, state), costs
 

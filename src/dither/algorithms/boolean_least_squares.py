@@ -1,0 +1,176 @@
+"""Boolean least squares: learn what every mirror does, solve off the device, write back, verify."""
+
+from typing import Annotated, ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+from pydantic import Field
+
+from dither._errors import RequestError
+from dither.algorithms.algorithm import AbstractAlgorithm, Info
+from dither.algorithms.boolean_search import SWEEPS, solve
+from dither.algorithms.coordinate_descent import CoordinateDescent, CoordinateDescentState
+from dither.algorithms.readout_columns import flip_columns, group, group_columns, group_count
+from dither.devices.device import Clock, Measurement, Probe, Sees, SparseWrite
+from dither.devices.space import Space
+from dither.tasks.task import Task, wanted_outputs
+
+
+class BooleanLeastSquaresState(eqx.Module):
+    """Where it stands: the outputs seen, the weights found from them, and the descent after that.
+
+    Attributes: `start`, the first weights; `traces`, the outputs of the M patterns; `first`, the
+    error of `start`; `found`, the solved weights; `descent`, the coordinate descent that goes on.
+    """
+
+    clock: Clock
+    key: Key[Array, ""]
+    start: Float[Array, " N"]
+    traces: Float[Array, "M T"]
+    first: Float[Array, ""]
+    found: Float[Array, " N"]
+    descent: CoordinateDescentState
+    space: Space = eqx.field(static=True)
+
+
+class BooleanLeastSquares(AbstractAlgorithm):
+    """See the outputs of M patterns, learn each mirror's column, solve, and verify on the device.
+
+    ```
+    y_k = Σ_i w_i(k) x_i,  k = 0 … M − 1;   w = argmin NMSE(Σ_i w_i x_i, t) over Boolean w
+    ```
+
+    The patterns flip one mirror each (`flips`, M = N + 1) or Hadamard groups of about half of them
+    (`groups`, M the next power of two above N, with M/2 times less noise on a column). The weights
+    found by annealing are written and measured: if their error is not below that of the first
+    weights, the world was not as linear as assumed and those are taken up again. Coordinate descent
+    goes on from there, for as long as the run lasts.
+
+    Arguments: `learn`, `groups` or `flips`; `sweeps` of the annealing, ≥ 1; `then`, the coordinate
+    descent; `samples`, the outputs in a measurement, found from the task.
+    Source: derived here, checked by the tests.
+    """
+
+    kind: Literal["boolean-least-squares"] = "boolean-least-squares"
+    sees: ClassVar[Sees] = Sees.OUTPUTS
+    learn: Literal["groups", "flips"] = "groups"
+    sweeps: Annotated[int, Field(ge=1)] = SWEEPS
+    then: CoordinateDescent = CoordinateDescent()
+    samples: Annotated[int, Field(ge=0)] = 0
+
+    def for_task(self, task: Task) -> "BooleanLeastSquares":
+        return self.model_copy(update={"samples": task.batch * task.outputs[-1]})
+
+    def check_space(self, space: Space) -> None:
+        for parameter in space.parameters:
+            if (parameter.low, parameter.high, parameter.levels) not in ((0, 1, 2), (-1, 1, 3)):
+                raise RequestError(
+                    f"The algorithm {self.kind} needs weights in {{0, 1}} or {{−1, 0, 1}}, and "
+                    f"'{parameter.name}' has others; take coordinate-descent."
+                )
+
+    def patterns(self, space: Space) -> int:
+        """M, how many patterns it learns from."""
+        return group_count(space.size) if self.learn == "groups" else space.size + 1
+
+    def init(
+        self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
+    ) -> BooleanLeastSquaresState:
+        theta = space.snap(parameters)
+        return BooleanLeastSquaresState(
+            clock=Clock(tick=jnp.int32(0), part=jnp.int32(0)),
+            key=key,
+            start=theta,
+            traces=jnp.zeros((self.patterns(space), self.samples), theta.dtype),
+            first=jnp.zeros((), theta.dtype),
+            found=theta,
+            descent=self.then.init(jax.random.fold_in(key, 1), theta, space),
+            space=space,
+        )
+
+    def ask(self, state: BooleanLeastSquaresState) -> tuple[Probe, BooleanLeastSquaresState]:
+        tick, M = state.clock.tick, self.patterns(state.space)
+        moved = group(tick, state.space.size)
+        if self.learn == "flips":
+            moved = jnp.arange(state.space.size) == tick - 1
+        pattern = jnp.where(moved, state.start + _steps(state.start, state.space), state.start)
+        probe, _ = self.then.ask(self._descent(state))
+        assert isinstance(probe.parameters, SparseWrite)
+        going_on = probe.parameters.into(state.descent.theta)
+        theta = jnp.select([tick < M, tick == M], [pattern, state.found], going_on)
+        probe = Probe(
+            clock=state.clock,
+            parameters=theta,
+            updated=(tick == M) | ((tick > M + 1) & probe.updated),
+            draw=tick,
+        )
+        after = Clock(tick=tick + 1, part=state.clock.part)
+        return probe, eqx.tree_at(lambda s: s.clock, state, after)
+
+    def tell(
+        self, state: BooleanLeastSquaresState, probe: Probe, measurement: Measurement
+    ) -> tuple[BooleanLeastSquaresState, Info]:
+        assert measurement.outputs is not None
+        assert measurement.targets is not None
+        tick, M = probe.clock.tick, self.patterns(state.space)
+        traces = state.traces.at[tick].set(measurement.outputs.ravel(), mode="drop")
+        target = wanted_outputs(measurement.outputs, measurement.targets).ravel()
+        first = jnp.where(tick == 0, measurement.cost, state.first)
+
+        def search(_: Int[Array, ""], weights: Float[Array, " N"]) -> Float[Array, " N"]:
+            levels = state.space.parameters[0].levels
+            columns = self._columns(traces, _steps(state.start, state.space))
+            return solve(state.key, columns, target, weights, self.sweeps, levels)
+
+        # a loop of none or one, since under vmap a condition would search at every tick
+        due = (tick == M - 1).astype(jnp.int32)
+        found = jax.lax.fori_loop(0, due, search, state.found)
+
+        better = jnp.where(measurement.cost < first, state.found, state.start)
+        begun = eqx.tree_at(
+            lambda d: d.theta, state.descent, jnp.where(tick == M, better, state.descent.theta)
+        )
+        told, info = self._go_on(state, probe, measurement)
+        descent = jax.tree.map(lambda new, old: jnp.where(tick > M, new, old), told, begun)
+        after = BooleanLeastSquaresState(
+            clock=state.clock,
+            key=state.key,
+            start=state.start,
+            traces=traces,
+            first=first,
+            found=found,
+            descent=descent,
+            space=state.space,
+        )
+        return after, Info((tick == M) | ((tick > M) & info.updated))
+
+    def parameters(self, state: BooleanLeastSquaresState) -> Float[Array, " P"]:
+        return state.descent.theta
+
+    def _columns(
+        self, traces: Float[Array, "M T"], steps: Float[Array, " N"]
+    ) -> Float[Array, "N T"]:
+        if self.learn == "flips":
+            return flip_columns(traces[0], traces[1:], steps)
+        return group_columns(traces, steps)
+
+    def _descent(self, state: BooleanLeastSquaresState) -> CoordinateDescentState:
+        """The descent's state, its clock beginning after the verification."""
+        tick = jnp.maximum(state.clock.tick - self.patterns(state.space) - 1, 0)
+        descent: CoordinateDescentState = eqx.tree_at(lambda d: d.clock.tick, state.descent, tick)
+        return descent
+
+    def _go_on(
+        self, state: BooleanLeastSquaresState, probe: Probe, measurement: Measurement
+    ) -> tuple[CoordinateDescentState, Info]:
+        before = eqx.tree_at(lambda s: s.clock, state, probe.clock)
+        asked, after = self.then.ask(self._descent(before))
+        return self.then.tell(after, asked, measurement)
+
+
+def _steps(theta: Float[Array, " N"], space: Space) -> Float[Array, " N"]:
+    """By how much a mirror is moved to learn its column: to the level farthest away."""
+    middle = 0.5 * (jnp.asarray(space.low) + jnp.asarray(space.high))
+    return jnp.where(theta > middle, space.low, space.high).astype(theta.dtype) - theta
