@@ -1,4 +1,4 @@
-"""Priority selection: mirrors that nearly paid off, or have not been tested for long, come first."""
+"""Priority selection: first the mirrors that nearly paid off or were not tested for long."""
 
 from typing import Literal
 
