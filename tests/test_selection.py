@@ -14,6 +14,7 @@ from dither.algorithms.selection import (
     AnySelection,
     Cyclic,
     Greedy,
+    Priority,
     Uniform,
 )
 
@@ -142,3 +143,88 @@ def test_wrong_amplitudes_are_refused():
         AmplitudeWeighted(amplitudes=(1.0, -2.0))
     with pytest.raises(ValidationError):
         AmplitudeWeighted(power=-1.0)
+
+
+def descent(rule, X, t, w, key, count):
+    """The mirrors that a descent with the rule tests, and the error |t − X w|² after each test."""
+    columns = X.T
+
+    def test(carry, key):
+        w, residual, memory = carry
+        place = rule.choose(memory, key)
+        flipped = residual - (1 - 2 * w[place]) * columns[place]
+        error, after = jnp.sum(residual**2), jnp.sum(flipped**2)
+        kept = after < error
+        memory = rule.learn(memory, key, place, error - after, kept)
+        w = jnp.where(kept, w.at[place].set(1 - w[place]), w)
+        return (w, jnp.where(kept, flipped, residual), memory), (place, jnp.minimum(error, after))
+
+    start = w, t - X @ w, rule.init(w.size)
+    return jax.lax.scan(test, start, jax.random.split(key, count))[1]
+
+
+def planted(key, size, samples):
+    """Independent normal columns, what a Boolean readout makes of them, weights to start from."""
+    for_X, for_teacher, for_w = jax.random.split(key, 3)
+    X = jax.random.normal(for_X, (samples, size))
+    teacher, w = (jax.random.bernoulli(k, 0.5, (size,)).astype(float) for k in (for_teacher, for_w))
+    return X, X @ teacher, w
+
+
+@pytest.mark.usefixtures("x64")
+def test_priority_is_thompson_sampling_of_a_random_walk():
+    """Run into the local minimum and on, with a plain loop given the same normal numbers."""
+    size, count = 20, 300
+    X, t, w = planted(KEY, size, 30)
+    places, errors = (np.asarray(v) for v in descent(Priority(), X, t, w, KEY, count))
+    falls, errors_then, last = {}, {}, {}
+    squares, moves, kinds = [], [], []
+    before = float(jnp.sum((t - X @ w) ** 2))
+    X, t, w = np.asarray(X), np.asarray(t), np.asarray(w).copy()
+    for test, key in enumerate(jax.random.split(KEY, count)):
+        n = np.asarray(jax.random.normal(key, (size,)))
+        kappa = np.sqrt(np.sum(squares) / np.sum(moves)) if moves else 0.0
+        new = [i for i in range(size) if i not in falls]
+        old = [i for i in falls if errors_then[i] > before]
+        if new:
+            place = max(new, key=lambda i: n[i])
+        elif old:
+            drifts = {i: kappa * np.sqrt(errors_then[i] - before) for i in old}
+            place = max(old, key=lambda i: falls[i] + drifts[i] * n[i])
+        else:
+            place = min(range(size), key=lambda i: last[i])
+        kinds.append(0 if new else 1 if old else 2)
+        assert places[test] == place
+        w[place] = 1 - w[place]
+        after = np.sum((t - X @ w) ** 2)
+        if not new and old:
+            squares.append((before - after - falls[place]) ** 2)
+            moves.append(errors_then[place] - before)
+        falls[place] = before - after
+        if after < before:
+            falls[place] = -falls[place]
+            before = after
+        else:
+            w[place] = 1 - w[place]
+        errors_then[place], last[place] = before, test
+        assert np.isclose(errors[test], before, rtol=1e-9)
+    assert min(np.bincount(kinds, minlength=3)) >= size
+
+
+def test_priority_needs_fewer_tests_than_greedy():
+    """Tests until 99 % of a planted problem's error is gone, over 40 problems."""
+    size, runs, count = 64, 40, 256
+
+    def tests(rule, key):
+        X, t, w = planted(key, size, 4 * size)
+        errors = descent(rule, X, t, w, jax.random.fold_in(key, 1), count)[1]
+        return jnp.sum(errors > 0.01 * jnp.sum((t - X @ w) ** 2))
+
+    keys = jax.random.split(KEY, runs)
+    greedy, priority = (
+        np.asarray(jax.jit(jax.vmap(lambda key, rule=rule: tests(rule, key)))(keys), float)
+        for rule in (Greedy(), Priority())
+    )
+    assert greedy.max() < count
+    saved = greedy - priority
+    assert saved.mean() > 4 * saved.std() / np.sqrt(runs)

@@ -6,10 +6,11 @@ from dither._configuration import OneOf, registry
 from dither.algorithms.selection.amplitude_weighted import AmplitudeWeighted
 from dither.algorithms.selection.cyclic import Cyclic
 from dither.algorithms.selection.greedy import Greedy
+from dither.algorithms.selection.priority import Priority
 from dither.algorithms.selection.selection import AbstractSelection, Memory
 from dither.algorithms.selection.uniform import Uniform
 
-SELECTIONS = registry(Uniform, Greedy, Cyclic, AmplitudeWeighted)
+SELECTIONS = registry(Uniform, Greedy, Cyclic, AmplitudeWeighted, Priority)
 """The selection rules that a specification can ask for, by their kind."""
 
 AnySelection = Annotated[AbstractSelection, OneOf("selection", SELECTIONS)]
@@ -23,5 +24,6 @@ __all__ = [
     "Cyclic",
     "Greedy",
     "Memory",
+    "Priority",
     "Uniform",
 ]
