@@ -79,6 +79,8 @@ class CoordinateDescent(AbstractAlgorithm):
         flips: mirrors in the first moves, ≥ 1.
         temperature: first τ in units of the error at the start, ≥ 0.
         cooling: sweeps, ≥ 0.
+        on: the share of mirrors that start at their highest setting, the others at 0; None for
+            the device's own start. A thin start, 0.05, suits `priority`.
 
     Source: Andreoli2020 and Andreoli2023 for greedy and uniform, Skalli2025a for ternary weights
     and annealing; the rest is ours.
@@ -93,6 +95,7 @@ class CoordinateDescent(AbstractAlgorithm):
     flips: Annotated[int, Field(ge=1)] = 1
     temperature: Annotated[float, Field(ge=0)] = 0.0
     cooling: Annotated[float, Field(ge=0)] = 0.0
+    on: Annotated[float, Field(ge=0, le=1)] | None = None
 
     @model_validator(mode="after")
     def _cools(self) -> "CoordinateDescent":
@@ -112,6 +115,9 @@ class CoordinateDescent(AbstractAlgorithm):
     def init(
         self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
     ) -> CoordinateDescentState:
+        if self.on is not None:
+            lit = jax.random.bernoulli(jax.random.fold_in(key, 2**31), self.on, (space.size,))
+            parameters = jnp.where(lit, space.high, 0.0).astype(parameters.dtype)
         theta = space.snap(parameters)
         zero = jnp.zeros((), theta.dtype)
         nothing = jnp.full(self.flips, space.size, jnp.int32)
@@ -186,12 +192,12 @@ class CoordinateDescent(AbstractAlgorithm):
 
     def _refers(self, tick: Int[Array, ""]) -> Bool[Array, ""]:
         """Whether the kept weights themselves are measured."""
-        return jnp.asarray(tick if self.decision == "keep" else tick % 2) == 0
+        return (tick if self.decision == "keep" else tick % 2) == 0
 
     def _decided(self, falls: Falls) -> Bool[Array, ""]:
         if self.decision != "significant":
-            return jnp.bool_(True)
-        return jnp.logical_or(falls.count >= self.repeats, falls.clear(self.significance))
+            return jnp.asarray(True)
+        return (falls.count >= self.repeats) | falls.clear(self.significance)
 
     def _luck(self, state: CoordinateDescentState) -> Float[Array, ""]:
         """How far the error may rise: exponentially distributed with mean τ."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"
 """From Okabe and Ito's palette, told apart by colour-blind readers."""
 
+NEAR_ONE = "1 - NMSE"
+"""The score that is drawn as its distance from 1, on a logarithmic axis."""
+
 STYLE: Any = {
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -87,17 +90,20 @@ def _draw_run(figure: Any, result: Result, name: str, target: float | None) -> N
     left.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     left.yaxis.set_major_formatter("{x:g}")
     left.yaxis.set_minor_formatter(NullFormatter())
-    by_score = result.score is not None
+    by_score = result.score is not None and result.score_name != NEAR_ONE
     _curves(right, result.history, "score" if by_score else "test_cost", BLUE)
     right.set(ylabel=f"test {result.score_name}" if by_score else "test cost")
-    if by_score and target is not None:
+    if result.score_name == NEAR_ONE:
+        right.set(ylabel="test NMSE", yscale="log")
+        target = None if target is None else 1 - target
+    if (by_score or result.score_name == NEAR_ONE) and target is not None:
         right.axhline(target, color=GREY, linestyle="--", linewidth=1, label="aim")
     if by_score and result.score_name == "accuracy":
         right.set_ylim(0, 1.02)
     for axes in (left, right):
         axes.set_xlabel("measurements of one device")
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    right.legend(loc="lower right")
+    right.legend(loc="lower right" if by_score else "upper right")
     many = f", {len(result.replicas)} replicas" if len(result.replicas) > 1 else ""
     figure.suptitle(f"{name}: {_ending(result)}{many}", fontsize=10)
 
