@@ -87,7 +87,9 @@ def _draw_run(figure: Any, result: Result, name: str, target: float | None) -> N
     left, right = figure.subplots(1, 2, sharex=True)
     _curves(left, result.history, "cost", ORANGE)
     left.set(ylabel="cost measured", yscale="log")
-    left.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    low, high = left.get_ylim()
+    fine = (1, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5) if high < 100 * low else (1,)
+    left.yaxis.set_major_locator(LogLocator(subs=fine))
     left.yaxis.set_major_formatter("{x:g}")
     left.yaxis.set_minor_formatter(NullFormatter())
     by_score = result.score is not None and result.score_name != NEAR_ONE
