@@ -4,7 +4,7 @@ What the law of the whole curve is made with, and held against.
 """
 
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,8 @@ from jaxtyping import Array, Bool, Float, Int, Key, Num
 from dither._errors import RequestError
 from dither.laws._readout import ERRORS, Noise, Output, at, draw_noise, standard_deviation
 
-Order: TypeAlias = Literal["uniform", "sweep"]
-Error: TypeAlias = Literal["squared", "nmse"]
-Decision: TypeAlias = Literal["keep", "remeasure"]
+ORDERS = ("uniform", "sweep")
+DECISIONS = ("keep", "remeasure")
 
 BLOCK = 16
 """Tests looked at together; those after the first flip that is kept are looked at once more."""
@@ -43,7 +42,7 @@ class _State(NamedTuple):
     last_accepted: Int[Array, ""]
 
 
-def mirrors(key: Key[Array, ""], neurons: int, tests: int, order: Order) -> Int[Array, " tests"]:
+def mirrors(key: Key[Array, ""], neurons: int, tests: int, order: str) -> Int[Array, " tests"]:
     """Which mirror each test flips.
 
     Arguments: a key; N; the number of tests; `order`, `uniform` (a mirror drawn at each test) or
@@ -63,10 +62,10 @@ def descend(
     weights: Num[Array, " N"] | Bool[Array, " N"],
     tests: int,
     *,
-    order: Order = "uniform",
-    error: Error = "squared",
+    order: str = "uniform",
+    error: str = "squared",
     noise: float | Float[Array, ""] = 0.0,
-    decision: Decision = "keep",
+    decision: str = "keep",
     record_every: int = 1,
 ) -> Descent:
     """Flip one mirror after the other, and keep each flip after which the error measured is less.
@@ -104,9 +103,9 @@ def descend(
     Errors: `RequestError` for unknown words and where `record_every` does not divide `tests`.
     Source: derived here, checked by the tests.
     """
-    for word, known in ((order, Order), (error, Error), (decision, Decision)):
-        if word not in get_args(known):
-            raise RequestError(f"'{word}' must be one of {', '.join(get_args(known))}.")
+    for word, known in ((order, ORDERS), (error, tuple(ERRORS)), (decision, DECISIONS)):
+        if word not in known:
+            raise RequestError(f"'{word}' must be one of {' or '.join(known)}.")
     if tests < 1 or record_every < 1 or tests % record_every:
         raise RequestError(f"record_every ({record_every}) must divide the {tests} tests.")
     noisy = not (isinstance(noise, float) and noise == 0)
@@ -124,10 +123,10 @@ def _descend(
     weights: Num[Array, " N"] | Bool[Array, " N"],
     noise: Any,
     tests: int,
-    order: Order,
-    error: Error,
+    order: str,
+    error: str,
     noisy: bool,
-    decision: Decision,
+    decision: str,
     record_every: int,
 ) -> Descent:
     kind, samples = ERRORS[error], target.size

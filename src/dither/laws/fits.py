@@ -44,7 +44,7 @@ def removed(share: float) -> Criterion:
     """The tests until a share of the excess over the run's own last error is removed."""
 
     def tests_of(run: Run) -> float:
-        first, final = run.errors[0], run.errors[-1]
+        first, final = float(run.errors[0]), float(run.errors[-1])
         return crossing(run.tests, run.errors, final + (1 - share) * (first - final))
 
     return tests_of
@@ -52,7 +52,7 @@ def removed(share: float) -> Criterion:
 
 def within(factor: float) -> Criterion:
     """The tests until the error is at most a multiple of the run's own last one."""
-    return lambda run: crossing(run.tests, run.errors, factor * run.errors[-1])
+    return lambda run: crossing(run.tests, run.errors, factor * float(run.errors[-1]))
 
 
 def below(error: float) -> Criterion:
@@ -72,7 +72,7 @@ CRITERIA: dict[str, Criterion] = {
 
 
 def power_law_fit(
-    sizes: Sequence[float] | Num[np.ndarray, " sizes"],
+    sizes: Sequence[float | int] | Num[np.ndarray, " sizes"],
     values: Sequence[Num[np.ndarray, " _"]],
     draws: int = 2000,
     seed: int = 0,

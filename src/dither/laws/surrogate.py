@@ -7,7 +7,7 @@ statistics of the columns, and a memory.
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from dither._errors import RequestError
-from dither.laws.descent import Decision, Error, Order, descend
-
-Traces: TypeAlias = Literal["independent", "correlated"]
+from dither.laws.descent import descend
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +26,7 @@ class Statistics:
     `nmse`; `weights`, w_i.
     """
 
-    error: Error
+    error: str
     amplitudes: Float[Array, " N"]
     weights: Float[Array, " N"]
 
@@ -50,7 +48,9 @@ class IndependentTraces(Statistics):
     optimum: Float[Array, " N"]
     residual: float
 
-    def draw(self, key: Key[Array, ""]) -> tuple[Float[Array, "N T+1"], Float[Array, " T+1"]]:
+    def draw(
+        self, key: Key[Array, ""]
+    ) -> tuple[Float[Array, "N samples"], Float[Array, " samples"]]:
         x = jax.random.normal(key, (self.amplitudes.size, self.samples))
         if self.error == "nmse":
             x = x - x.mean(axis=1, keepdims=True)
@@ -60,20 +60,32 @@ class IndependentTraces(Statistics):
 
 @dataclass(frozen=True, eq=False)
 class CorrelatedTraces(Statistics):
-    """Normal traces with the mean over the neurons and the covariance in time of the real ones.
+    """Normal traces with the mean over neurons and the covariance in time of the real ones.
 
-    `x_i = a_i z_i / |z_i|`, `z_i = m + Σ_k c_k g_ik`, g standard normal, and the target itself
+    `x_i = a_i z_i / |z_i| + d`, `z_i = m + Σ_k c_k g_ik`, g standard normal; and t itself
 
-    Attributes: `mean_trace`, m; `modes`, c_k: the covariance in time is Σ_k c_k c_kᵀ; `target`, t.
+    m is the mean over the neurons of the same first weight, and the small d gives them just that
+    mean, so that the descent starts from the real output.
+
+    Attributes: `means`, m for the neurons of weight 0 and for those of 1; `modes`, c_k, with
+    Σ_k c_k c_kᵀ the covariance in time about m; `target`, t.
     """
 
-    mean_trace: Float[Array, " T"]
+    means: Float[Array, "2 T"]
     modes: Float[Array, "K T"]
     target: Float[Array, " T"]
 
     def draw(self, key: Key[Array, ""]) -> tuple[Float[Array, "N T"], Float[Array, " T"]]:
         g = jax.random.normal(key, (self.amplitudes.size, len(self.modes)))
-        return _scaled(self.mean_trace + g @ self.modes, self.amplitudes), self.target
+        m = self.means[self.weights.astype(int)]
+        x = _scaled(m + g @ self.modes, self.amplitudes)
+        return x + (self.means - _means(x, self.weights))[self.weights.astype(int)], self.target
+
+
+def _means(x: Float[Array, "N T"], weights: Float[Array, " N"]) -> Float[Array, "2 T"]:
+    """The mean trace of the neurons of weight 0, and of those of weight 1 (0 where none is)."""
+    member = jnp.stack([1 - weights, weights])
+    return jnp.asarray(member @ x / jnp.maximum(member.sum(axis=1, keepdims=True), 1.0))
 
 
 def _scaled(x: Float[Array, "N T"], amplitudes: Float[Array, " N"]) -> Float[Array, "N T"]:
@@ -85,8 +97,8 @@ def statistics_of(
     target: Float[Array, " T"] | Float[np.ndarray, " T"],
     weights: Num[Array, " N"] | Bool[Array, " N"] | Num[np.ndarray, " N"],
     *,
-    traces: Traces,
-    error: Error = "squared",
+    traces: str,
+    error: str = "squared",
 ) -> Statistics:
     """The statistics that `predicted_curve` needs.
 
@@ -102,11 +114,14 @@ def statistics_of(
     neurons, samples = x.shape
     amplitudes = _single(np.linalg.norm(x, axis=1))
     if traces == "correlated":
-        m = x.mean(axis=0)
-        _, length, directions = np.linalg.svd(x - m, full_matrices=False)
+        on = np.asarray(weights, float)
+        groups = [x[on == one] for one in (0, 1)]
+        means = np.stack([one.mean(axis=0) if len(one) else np.zeros(samples) for one in groups])
+        _, length, directions = np.linalg.svd(x - means[on.astype(int)], full_matrices=False)
         modes = _single(length[:, None] * directions / np.sqrt(neurons))
-        first = _single(weights)
-        return CorrelatedTraces(error, amplitudes, first, _single(m), modes, _single(t))
+        return CorrelatedTraces(error, amplitudes, _single(on), _single(means), modes, _single(t))
+    if traces != "independent":
+        raise RequestError(f"traces must be independent or correlated, not '{traces}'.")
     if samples <= neurons:
         raise RequestError(
             f"Independent traces need more samples than neurons, not {samples} for {neurons}; "
@@ -140,9 +155,9 @@ def predicted_curve(
     tests: int,
     *,
     draws: int = 8,
-    order: Order = "uniform",
+    order: str = "uniform",
     noise: float = 0.0,
-    decision: Decision = "keep",
+    decision: str = "keep",
     record_every: int = 1,
 ) -> PredictedCurve:
     """What to expect of a descent: its error against tests, from statistics taken beforehand.
