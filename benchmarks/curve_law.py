@@ -6,6 +6,7 @@ ratios over systems, with its standard error. Takes about ten minutes.
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,11 +111,12 @@ def settings() -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
 
 
 def main() -> None:
-    """Every setting, as JSON and as the table of a page."""
+    """Every setting, or those whose name has a word, as JSON and as the table of a page."""
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
     rows = []
     columns = [*NAMES, "final error"]
     lines = ["| columns, order | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name, make, traces, how in settings():
+    for name, make, traces, how in (one for one in settings() if word in one[0]):
         both = np.array([compared(make(s), traces, s, **how) for s in range(SYSTEMS)])
         ratios = both[:, 1] / both[:, 0]
         mean, error = ratios.mean(axis=0), ratios.std(axis=0, ddof=1) / SYSTEMS**0.5

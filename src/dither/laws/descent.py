@@ -82,7 +82,8 @@ def descend(
 
     so that a test costs two products of one column. A constant output has an NMSE of 1. Noise of
     standard deviation `noise` · std(y) on every sample, new at every measurement, enters through
-    its parts along y and t and its length, which are drawn instead of the samples themselves.
+    its parts along y and t and its length, which are drawn instead of the samples themselves (the
+    length by Wilson and Hilferty's cube, which is near for ten samples and more).
 
     Arguments:
         key: for the mirrors and the noise; the mirrors are those of
@@ -109,6 +110,8 @@ def descend(
     if tests < 1 or record_every < 1 or tests % record_every:
         raise RequestError(f"record_every ({record_every}) must divide the {tests} tests.")
     noisy = not (isinstance(noise, float) and noise == 0)
+    if noisy and target.size < 4:
+        raise RequestError(f"Noise needs at least 4 samples, not {target.size}.")
     found: Descent = _descend(
         key, columns, target, weights, noise, tests, order, error, noisy, decision, record_every
     )
@@ -143,7 +146,7 @@ def _descend(
         once, again = jax.random.split(jax.random.fold_in(for_noise, n))
         return draw_noise(once, tests, free), draw_noise(again, tests, free)
 
-    def measured(output: Output, drawn: Noise) -> Float[Array, "*many"]:
+    def measured(output: Output, drawn: Noise) -> Float[Array, " tests"]:
         return kind.measured(output, noise * standard_deviation(output, samples), drawn)
 
     def record(state: _State, n: Int[Array, ""]) -> tuple[_State, Float[Array, ""]]:
@@ -182,7 +185,7 @@ def _descend(
 
     reference = output.f
     if noisy:
-        reference = measured(output, jax.tree.map(lambda z: z[0], noise_of(tests, 1)[0]))
+        reference = measured(output, noise_of(tests, 1)[0])[0]
     state = _State(y, output, w, reference, jnp.int32(0), jnp.int32(0))
     state, errors = jax.lax.scan(record, state, jnp.arange(tests // record_every))
     return Descent(jnp.append(output.f, errors), state.weights, state.last_accepted)

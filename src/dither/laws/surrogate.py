@@ -17,6 +17,9 @@ from jaxtyping import Array, Bool, Float, Int, Key, Num
 from dither._errors import RequestError
 from dither.laws.descent import descend
 
+FITS = 3
+"""Rounds of scaling and shifting, after which both fit to a thousandth or so."""
+
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
@@ -62,10 +65,11 @@ class IndependentTraces(Statistics):
 class CorrelatedTraces(Statistics):
     """Normal traces with the mean over neurons and the covariance in time of the real ones.
 
-    `x_i = a_i z_i / |z_i| + d`, `z_i = m + Σ_k c_k g_ik`, g standard normal; and t itself
+    `x_i = m + Σ_k c_k g_ik`, g standard normal, then made to fit; and t itself
 
-    m is the mean over the neurons of the same first weight, and the small d gives them just that
-    mean, so that the descent starts from the real output.
+    m is the mean over the neurons of the same first weight. Scaled to the real amplitudes and
+    shifted to the real m in turn, the surrogates have both, so that the descent starts from the
+    real output.
 
     Attributes: `means`, m for the neurons of weight 0 and for those of 1; `modes`, c_k, with
     Σ_k c_k c_kᵀ the covariance in time about m; `target`, t.
@@ -77,9 +81,12 @@ class CorrelatedTraces(Statistics):
 
     def draw(self, key: Key[Array, ""]) -> tuple[Float[Array, "N T"], Float[Array, " T"]]:
         g = jax.random.normal(key, (self.amplitudes.size, len(self.modes)))
-        m = self.means[self.weights.astype(int)]
-        x = _scaled(m + g @ self.modes, self.amplitudes)
-        return x + (self.means - _means(x, self.weights))[self.weights.astype(int)], self.target
+        group = self.weights.astype(int)
+        x = self.means[group] + g @ self.modes
+        for _ in range(FITS):
+            x = _scaled(x, self.amplitudes)
+            x = x + (self.means - _means(x, self.weights))[group]
+        return x, self.target
 
 
 def _means(x: Float[Array, "N T"], weights: Float[Array, " N"]) -> Float[Array, "2 T"]:
