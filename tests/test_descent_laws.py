@@ -209,7 +209,7 @@ def test_law_of_the_curve_on_a_reservoir():
     N, series, names = 400, MackeyGlass().load(), ["63 % of the excess removed", TWICE]
     reservoir = PhotonicReservoir(neurons=N)
     ratios = []
-    for seed in range(3):
+    for seed in range(2):
         specimen = reservoir.fabricate(jax.random.key(seed))
         X = np.asarray(reservoir.states(specimen, jnp.asarray(series.inputs)))
         X, t = X[series.train_part].T, np.float32(series.targets[series.train_part])

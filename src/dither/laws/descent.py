@@ -35,6 +35,7 @@ class Descent(NamedTuple):
 
 class _State(NamedTuple):
     y: Float[Array, " T"]
+    excess: Float[Array, " T"]  # what rounding has added to y (Kahan's summation)
     output: Output
     weights: Float[Array, " N"]
     reference: Float[Array, ""]
@@ -170,9 +171,11 @@ def _descend(
             better = better & (jnp.arange(BLOCK) < end - k)
             j = jnp.argmax(better)
             kept = better[j]
-            y = state.y + jnp.where(kept, s[j], 0.0) * kind.centred(x[j])
+            change = jnp.where(kept, s[j], 0.0) * kind.centred(x[j]) - state.excess
+            y = state.y + change
             return _State(
                 y,
+                (y - state.y) - change,
                 kind.of(known, y),
                 state.weights.at[i[j]].add(jnp.where(kept, s[j], 0.0), mode="promise_in_bounds"),
                 jnp.where(kept, errors[j], state.reference),
@@ -186,6 +189,6 @@ def _descend(
     reference = output.f
     if noisy:
         reference = measured(output, noise_of(tests, 1)[0])[0]
-    state = _State(y, output, w, reference, jnp.int32(0), jnp.int32(0))
+    state = _State(y, jnp.zeros_like(y), output, w, reference, jnp.int32(0), jnp.int32(0))
     state, errors = jax.lax.scan(record, state, jnp.arange(tests // record_every))
     return Descent(jnp.append(output.f, errors), state.weights, state.last_accepted)
