@@ -1,0 +1,136 @@
+"""Numbers read off the curves of trainings: crossings, named criteria, exponents, constants."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from dither._errors import RequestError
+
+Curve: TypeAlias = Num[np.ndarray, " records"]
+
+
+class Interval(NamedTuple):
+    """An estimate and its 95 % interval by bootstrap."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Run(NamedTuple):
+    """One training: tests k from 0 on, the errors after them, the last test that was kept."""
+
+    tests: Curve
+    errors: Curve
+    last_accepted: int
+
+
+Criterion: TypeAlias = Callable[[Run], float]
+
+
+def crossing(tests: Curve, errors: Curve, level: float) -> float:
+    """The number of tests after which the error is first at or below a level; infinite if never.
+
+    Arguments: k, ascending; the error after k tests; the level.
+    """
+    below = np.asarray(errors) <= level
+    return float(np.asarray(tests)[np.argmax(below)]) if below.any() else float("inf")
+
+
+def removed(share: float) -> Criterion:
+    """The tests until a share of the excess over the run's own last error is removed."""
+
+    def tests_of(run: Run) -> float:
+        first, final = float(run.errors[0]), float(run.errors[-1])
+        return crossing(run.tests, run.errors, final + (1 - share) * (first - final))
+
+    return tests_of
+
+
+def within(factor: float) -> Criterion:
+    """The tests until the error is at most a multiple of the run's own last one."""
+    return lambda run: crossing(run.tests, run.errors, factor * float(run.errors[-1]))
+
+
+def below(error: float) -> Criterion:
+    """The tests until the error is at most a fixed one."""
+    return lambda run: crossing(run.tests, run.errors, error)
+
+
+CRITERIA: dict[str, Criterion] = {
+    "63 % of the excess removed": removed(1 - math.exp(-1)),
+    "99 % of the excess removed": removed(0.99),
+    "within 2x of final": within(2.0),
+    "within 1.1x of final": within(1.1),
+    "fixed NMSE of 0.05": below(0.05),
+    "last accepted flip": lambda run: float(run.last_accepted),
+}
+"""When a training counts as done, in tests; infinite where it never does."""
+
+
+def power_law_fit(
+    sizes: Sequence[float | int] | Num[np.ndarray, " sizes"],
+    values: Sequence[Num[np.ndarray, " _"]],
+    draws: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """The exponent α of `value ∝ size^α`.
+
+    Least squares of the logarithm of the mean at each size; the interval from runs drawn anew,
+    with replacement, within each size.
+
+    Arguments: sizes; for each the values of its runs, all > 0 and finite; `draws` and `seed` of
+    the bootstrap.
+    Errors: `RequestError` for fewer than two sizes and for values that have no logarithm.
+    """
+    runs = [np.asarray(one, float) for one in values]
+    if len(set(sizes)) < 2 or len(sizes) != len(runs):
+        raise RequestError("A power law needs values at two or more different sizes.")
+    if not all(one.size and np.all((one > 0) & np.isfinite(one)) for one in runs):
+        raise RequestError("A power law needs values that are finite and above 0 at every size.")
+    rng = np.random.default_rng(seed)
+
+    def exponent(means: Float[np.ndarray, "sizes *many"]) -> Float[np.ndarray, "*many"]:
+        return np.asarray(np.polyfit(np.log(sizes), np.log(means), 1)[0])
+
+    again = np.stack([rng.choice(one, (draws, one.size)).mean(axis=1) for one in runs])
+    value = exponent(np.array([one.mean() for one in runs]))
+    return Interval(float(value), *map(float, np.quantile(exponent(again), [0.025, 0.975])))
+
+
+def exponential_constant(
+    tests: Curve,
+    excess: Num[np.ndarray, "runs records"],
+    down_to: float = 0.01,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """The convergence constant K of an exponential fit `exp(−k / K)` to the mean excess.
+
+    Least squares of the logarithm of the mean over the runs, relative to its start, through that
+    start; the interval from runs drawn anew with replacement.
+
+    Arguments: k, beginning with 0; the excess error of each run after k tests; `down_to`, the
+    share of the first excess up to which the curve counts; `draws` and `seed` of the bootstrap.
+    Errors: `RequestError` where no later point of the mean curve is above that share.
+    """
+    k, runs = np.asarray(tests, float), np.asarray(excess, float)
+
+    def constant(curve: Float[np.ndarray, " records"]) -> float:
+        share = curve / curve[0]
+        end = len(share) if np.all(share > down_to) else int(np.argmax(share <= down_to))
+        if end < 2:
+            raise RequestError(
+                "The excess falls below the share that counts before its second point; record "
+                "more often."
+            )
+        rate = k[:end] @ -np.log(share[:end]) / (k[:end] @ k[:end])
+        return float("inf") if rate <= 0 else 1 / float(rate)
+
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(len(runs), size=(draws, len(runs)))
+    again = [constant(runs[one].mean(axis=0)) for one in chosen]
+    return Interval(constant(runs.mean(axis=0)), *map(float, np.quantile(again, [0.025, 0.975])))
