@@ -59,6 +59,57 @@ def hosted(measurements: int = 64 * 500) -> float:
     return 1e6 * float(np.median(times))
 
 
+def _mirrors(selection: str, replicas: int, tests: int) -> float:
+    from dither.cli.train import use_all_cores
+
+    use_all_cores()
+    import dither
+    from dither.training.fused import FusedLoop
+
+    setting = dither.read_specification(
+        "mackey-glass-boolean", [f"algorithm.selection={selection}", "device.shows=cost"]
+    )
+    loop = FusedLoop(setting.algorithm, setting.device, setting.task.load(), list(range(replicas)))
+    loop.advance(100)
+    rates = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        loop.advance(tests // 5)
+        rates.append(replicas * (tests // 5) / (time.perf_counter() - begin))
+    return float(np.median(rates))
+
+
+def mirrors(replicas: int = 128, tests: int = 10_000) -> float:
+    """Mirror tests per second at N = 961, T = 500 over replicas, all cores."""
+    return _mirrors("uniform", replicas, tests)
+
+
+def mirrors_greedy(replicas: int = 32, tests: int = 2_000) -> float:
+    """The same with the published greedy rule, which draws N random numbers a test."""
+    return _mirrors("greedy", replicas, tests)
+
+
+def mirrors_bound(replicas: int = 128, samples: int = 500, neurons: int = 961) -> float:
+    """The most tests per second that the memory allows: a test reads two columns of T floats.
+
+    Random columns of a set as large as that of all replicas, read by as many processes as cores.
+    """
+    script = (
+        "import sys, time; import numpy as np; "
+        f"rows = {replicas * neurons // (os.cpu_count() or 1)}; T = {samples}; "
+        "c = np.ones((rows, T), 'f4'); i = np.random.default_rng(0).integers(rows, size=200000); "
+        "begin = time.perf_counter(); s = 0.0\n"
+        "for k in range(0, 200000, 1000): s += c[i[k:k+1000]].max()\n"
+        "print(100000 / (time.perf_counter() - begin))"
+    )
+    command = [sys.executable, "-c", script]
+    ran = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        for _ in range(os.cpu_count() or 1)
+    ]
+    return sum(float(process.communicate()[0]) for process in ran)
+
+
 def memory(optimizer: str = "sgd") -> float:
     """What the compiled loop holds at about 10⁶ parameters, in copies of the parameters."""
     import jax.numpy as jnp
@@ -89,6 +140,9 @@ def memory_adam() -> float:
 MEASURES = {
     "fused": (fused, "measurements/s, NIST7x7 at batch 1, 1024 replicas", 2.5e6),
     "hosted": (hosted, "µs per measurement around a Python object, blocks of 64", 20.0),
+    "mirrors": (mirrors, "mirror tests/s, N = 961, T = 500, uniform, 128 replicas", 1e6),
+    "mirrors_greedy": (mirrors_greedy, "mirror tests/s, the same by the greedy rule, 32 replicas", 0.0),
+    "mirrors_bound": (mirrors_bound, "mirror tests/s if only two columns had to be read", 1e6),
     "memory": (memory, "copies of the parameters held at 10⁶ parameters, plain descent", 6.0),
     "memory_adam": (memory_adam, "copies of the parameters held at 10⁶ parameters, Adam", 6.0),
 }

@@ -1,7 +1,8 @@
 """The pictures and tables of the documentation, made by dither itself: `make figures`.
 
 Every preset's run, the demo, the codes compared on XOR and parity, and the update period on
-NIST7x7. Takes about half an hour on two cores; `make_figures.py NAME ...` makes only those.
+NIST7x7. Takes about half an hour on two cores; `make_figures.py NAME ...` makes only those, a preset
+by its name.
 """
 
 import json
@@ -58,10 +59,10 @@ def save_table(name: str, table: object) -> None:
     (RESULTS / f"{name}.json").write_text(text + "\n")
 
 
-def presets() -> None:
-    """A figure of what to expect for each preset."""
-    table = {}
-    for name in preset_names():
+def presets(names: Sequence[str] = ()) -> None:
+    """A figure of what to expect for each preset, or for those named."""
+    table = json.loads((RESULTS / "presets.json").read_text()) if names else {}
+    for name in names or preset_names():
         specification = dither.read_specification(name)
         result = run(name)
         save_figure(run_figure(result, name, specification.until.score), FIGURES / "presets" / name)
@@ -71,7 +72,7 @@ def presets() -> None:
             "reached": sum(count is not None for count in reached(result)),
             "measurements": median_interval(reached(result)),
         }
-        save_table("presets", table)
+        save_table("presets", dict(sorted(table.items())))
     write_preset_table()
 
 
@@ -88,7 +89,7 @@ def write_preset_table() -> None:
         median = row["measurements"][0]
         lines.append(
             f"| {name} | {row['replicas']} | {arrived} | "
-            f"{'–' if median is None else f'{median:.0f}'} | {row['score']:.3f} |"
+            f"{'–' if median is None else f'{median:.0f}'} | {row['score']:.4f} |"
         )
     (RESULTS / "presets.md").write_text("\n".join(lines) + "\n")
 
@@ -277,7 +278,10 @@ def main() -> None:
     use_all_cores()
     (FIGURES / "presets").mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or MAKERS:
-        MAKERS[name]()
+        if name in MAKERS:
+            MAKERS[name]()
+        else:
+            presets([name])
 
 
 if __name__ == "__main__":
