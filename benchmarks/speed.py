@@ -141,7 +141,11 @@ MEASURES = {
     "fused": (fused, "measurements/s, NIST7x7 at batch 1, 1024 replicas", 2.5e6),
     "hosted": (hosted, "µs per measurement around a Python object, blocks of 64", 20.0),
     "mirrors": (mirrors, "mirror tests/s, N = 961, T = 500, uniform, 128 replicas", 1e6),
-    "mirrors_greedy": (mirrors_greedy, "mirror tests/s, the same by the greedy rule, 32 replicas", 0.0),
+    "mirrors_greedy": (
+        mirrors_greedy,
+        "mirror tests/s, the same by the greedy rule, 32 replicas",
+        0.0,
+    ),
     "mirrors_bound": (mirrors_bound, "mirror tests/s if only two columns had to be read", 1e6),
     "memory": (memory, "copies of the parameters held at 10⁶ parameters, plain descent", 6.0),
     "memory_adam": (memory_adam, "copies of the parameters held at 10⁶ parameters, Adam", 6.0),

@@ -1,8 +1,8 @@
 """The pictures and tables of the documentation, made by dither itself: `make figures`.
 
 Every preset's run, the demo, the codes compared on XOR and parity, and the update period on
-NIST7x7. Takes about half an hour on two cores; `make_figures.py NAME ...` makes only those, a preset
-by its name.
+NIST7x7, the readout's notebook. Takes about half an hour on two cores; `make_figures.py NAME ...`
+makes only those, a preset by its name.
 """
 
 import json
@@ -264,7 +264,14 @@ def cosine() -> None:
     save_figure(figure, FIGURES / "cosine")
 
 
+def notebook() -> None:
+    """The pictures of the readout's notebook."""
+    script = HERE.parent / "examples" / "readout_notebook.py"
+    subprocess.run([sys.executable, script, FIGURES], check=True)
+
+
 MAKERS = {
+    "notebook": notebook,
     "cosine": cosine,
     "demo": demo,
     "codes": codes,

@@ -80,9 +80,16 @@ def _failure(result: "Result") -> str:
     return f"The device was given up: {result.failure}; mend it and go on with --resume."
 
 
+def _reached(result: "Result") -> str:
+    if result.score is not None:
+        return f"{result.score_name} {result.score:.4f}"
+    cost = result.replicas[0].test_cost
+    return "no score" if cost is None else f"test cost {cost:.4g}"
+
+
 def _tell(specification: "Specification", result: "Result") -> None:
     ledger = result.ledger
-    score = "no score" if result.score is None else f"{result.score_name} {result.score:.4f}"
+    score = _reached(result)
     typer.echo(
         f"{specification.name}: {score} after {ledger['measurements']:,} measurements "
         f"(stopped by: {result.stop_reason})".replace(",", " ")

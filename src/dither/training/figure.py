@@ -92,13 +92,14 @@ def _draw_run(figure: Any, result: Result, name: str, target: float | None) -> N
     left.yaxis.set_major_locator(LogLocator(subs=fine))
     left.yaxis.set_major_formatter("{x:g}")
     left.yaxis.set_minor_formatter(NullFormatter())
-    by_score = result.score is not None and result.score_name != NEAR_ONE
+    near_one = result.score is not None and result.score_name == NEAR_ONE
+    by_score = result.score is not None and not near_one
     _curves(right, result.history, "score" if by_score else "test_cost", BLUE)
     right.set(ylabel=f"test {result.score_name}" if by_score else "test cost")
-    if result.score_name == NEAR_ONE:
+    if near_one:
         right.set(ylabel="test NMSE", yscale="log")
         target = None if target is None else 1 - target
-    if (by_score or result.score_name == NEAR_ONE) and target is not None:
+    if (by_score or near_one) and target is not None:
         right.axhline(target, color=GREY, linestyle="--", linewidth=1, label="aim")
     if by_score and result.score_name == "accuracy":
         right.set_ylim(0, 1.02)
