@@ -185,7 +185,7 @@ class ReadoutDevice(AbstractDevice):
             # a place of N writes nothing: it reads the same weight, 0, before and after
             places = parameters.places
             before = state.weights.at[places].get(mode="fill", fill_value=0)
-            after = weights.at[places].get(mode="fill", fill_value=0)
+            after = jnp.where(places < self.space.size, parameters.values, 0)
             rows = c.at[places].get(mode="clip")
             light = light + _sum(after - before, rows)
             if not isinstance(squares, tuple):
