@@ -110,7 +110,7 @@ class NMSE:
         """The error of an output, from what is left of t beside y: 1 − c² loses no digits."""
         p, q = y @ known.target, y @ y
         c = cls._correlation(known, p, q)
-        left = known.target - p / jnp.maximum(q, cls._least(known)) * y
+        left = cls._left(known, p, q, y)
         f = jnp.where(c > 0.6, 2 * (left @ left) / (1 + c), 2 * (1 - c))
         return Output(f, p, q, jnp.zeros_like(p))
 
@@ -130,7 +130,8 @@ class NMSE:
         q = now.q + 2 * s * (x @ y) + squared
         before, c = cls._correlation(known, now.p, now.q), cls._correlation(known, p, q)
         g = now.p / jnp.maximum(now.q, cls._least(known))
-        rise = (2 * s * now.p * (x @ (known.target - g * y)) + overlap**2 - g * now.p * squared) / q
+        left = cls._left(known, now.p, now.q, y)
+        rise = (2 * s * now.p * (x @ left) + overlap**2 - g * now.p * squared) / q
         # near the end the rise of c² keeps the digits that c − before loses
         fall = 2 * jnp.where((before > 0.6) & (c > 0.6), rise / (before + c), c - before)
         return fall, Output(now.f - fall, p, q, jnp.zeros_like(p))
@@ -142,6 +143,13 @@ class NMSE:
         beside = jnp.sqrt(jnp.maximum(output.q - output.p**2, 0.0)) + sigma * z.second
         length = jnp.sqrt(along**2 + beside**2 + sigma**2 * z.rest)
         return 2 * (1 - jnp.where(length > 0, along / jnp.where(length > 0, length, 1.0), 0.5))
+
+    @classmethod
+    def _left(
+        cls, known: Columns, p: Float[Array, ""], q: Float[Array, ""], y: Float[Array, " T"]
+    ) -> Float[Array, " T"]:
+        """t − g y, centred once more: x may have a mean, which meets what rounding left of y's."""
+        return cls.centred(known.target - p / jnp.maximum(q, cls._least(known)) * y)
 
     @classmethod
     def _correlation(
