@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         AnalogMGD,
         Backpropagation,
         FiniteDifferences,
+        NodePerturbation,
         Optimizer,
         WeightMGD,
     )
@@ -33,6 +34,7 @@ _HOMES = {
         "AnalogMGD",
         "Backpropagation",
         "FiniteDifferences",
+        "NodePerturbation",
         "Optimizer",
         "WeightMGD",
     ),
@@ -54,6 +56,7 @@ __all__ = [
     "Backpropagation",
     "DitherError",
     "FiniteDifferences",
+    "NodePerturbation",
     "Optimizer",
     "PythonDevice",
     "RequestError",

@@ -9,6 +9,7 @@ from dither.algorithms.backpropagation import Backpropagation
 from dither.algorithms.boolean_least_squares import BooleanLeastSquares
 from dither.algorithms.coordinate_descent import CoordinateDescent
 from dither.algorithms.finite_differences import FiniteDifferences
+from dither.algorithms.node_perturbation import NodePerturbation
 from dither.algorithms.optimizer import Optimizer, Schedule
 from dither.algorithms.spsa import SPSA
 from dither.algorithms.weight_mgd import WeightMGD
@@ -18,6 +19,7 @@ ALGORITHMS = registry(
     AnalogMGD,
     SPSA,
     FiniteDifferences,
+    NodePerturbation,
     Backpropagation,
     CoordinateDescent,
     BooleanLeastSquares,
@@ -38,6 +40,7 @@ __all__ = [
     "CoordinateDescent",
     "FiniteDifferences",
     "Info",
+    "NodePerturbation",
     "Optimizer",
     "Schedule",
     "State",

@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Float, Key
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
-from dither.devices.device import Clock, Measurement, Probe, Sees
+from dither.devices.device import AbstractDevice, Clock, Measurement, Probe, Sees
+from dither.devices.python import PythonDevice
 from dither.devices.space import Space
 from dither.tasks.task import Task
 
@@ -43,6 +44,11 @@ class AbstractAlgorithm(Configuration):
     def for_task(self, task: Task) -> "AbstractAlgorithm":
         """The algorithm with what it must know of the task's sizes."""
         del task
+        return self
+
+    def for_device(self, device: AbstractDevice | PythonDevice) -> "AbstractAlgorithm":
+        """The algorithm with what it must know of the device's layers. Errors: `RequestError`."""
+        del device
         return self
 
     def check_space(self, space: Space) -> None:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from dither._configuration import Configuration
 from dither.devices.space import Space
+from dither.networks.network import Layer
 from dither.tasks.task import Cost, Task
 
 
@@ -83,13 +84,16 @@ class Measurement(eqx.Module):
 
     Attributes: `cost`, mean over the batch; `gradient`, with respect to the parameters, None
     unless the algorithm asks to see gradients; `outputs`
-    and the `targets` that they are held against, None unless it asks to see at least them.
+    and the `targets` that they are held against, None unless it asks to see at least them;
+    `costs` per sample and `inputs`, the layers' inputs by layer, None unless it asks to see sites.
     """
 
     cost: Float[Array, ""]
     gradient: Float[Array, " P"] | None = None
     outputs: Float[Array, "B K"] | None = None
     targets: Num[Array, "B ..."] | None = None
+    costs: Float[Array, " B"] | None = None
+    inputs: dict[str, Array] | None = None
 
 
 class Batch(eqx.Module):
@@ -121,6 +125,11 @@ class AbstractDevice(Configuration):
     @abstractmethod
     def fails(self) -> bool:
         """Whether a measurement can fail."""
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers whose inputs it shows and whose neurons can be perturbed; () if none."""
+        return ()
 
     @abstractmethod
     def check_task(self, task: Task) -> None:

@@ -1,6 +1,7 @@
 """A simulated device: a network plus imperfections."""
 
 import math
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -21,7 +22,7 @@ from dither.devices.device import (
 )
 from dither.devices.imperfections import AnyImperfection
 from dither.devices.space import Parameter, Space
-from dither.networks import AnyNetwork
+from dither.networks import AnyNetwork, Layer
 from dither.tasks.task import Cost, Task
 
 
@@ -66,6 +67,10 @@ class SimulatedDevice(AbstractDevice):
     @property
     def sees(self) -> Sees:
         return Sees[self.shows.upper()]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return self.network.layers if self.sees >= Sees.SITES else ()
 
     @property
     def fails(self) -> bool:
@@ -129,19 +134,22 @@ class SimulatedDevice(AbstractDevice):
     ) -> tuple[Measurement, Int[Array, ""], Specimen]:
         keys = self._keys(state.key, 2 * state.measured + 1)
 
-        def mean_cost(theta: Float[Array, " P"]) -> tuple[Float[Array, ""], Float[Array, "B K"]]:
-            outputs = self._forward(state, theta, batch.inputs, sites, keys)
-            return jnp.mean(cost(outputs, batch.targets)), outputs
+        def mean_cost(theta: Float[Array, " P"]) -> tuple[Float[Array, ""], Any]:
+            outputs, inputs = self._forward(state, theta, batch.inputs, sites, keys)
+            costs = cost(outputs, batch.targets)
+            return jnp.mean(costs), (costs, outputs, inputs)
 
         gradient = None
         if see is Sees.GRADIENTS:
             back = jax.value_and_grad(mean_cost, has_aux=True)
-            (value, outputs), gradient = back(state.parameters)
+            (mean, (costs, outputs, inputs)), gradient = back(state.parameters)
         else:
-            value, outputs = mean_cost(state.parameters)
+            mean, (costs, outputs, inputs) = mean_cost(state.parameters)
+        # one cost is read for the batch, or one for each sample where they are seen
+        read = costs if see >= Sees.SITES else mean
         failed = jnp.bool_(False)
         for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys):
-            value = imperfection.cost(specimen, key, value)
+            read = imperfection.cost(specimen, key, read)
             failed |= imperfection.failed(specimen, key)
         after = Specimen(
             state.key,
@@ -150,14 +158,18 @@ class SimulatedDevice(AbstractDevice):
             state.parameters,
             state.imperfections,
         )
-        shown = (outputs, batch.targets) if see >= Sees.OUTPUTS else (None, None)
+        measurement = Measurement(jnp.mean(read), gradient)
+        if see >= Sees.OUTPUTS:
+            measurement = replace(measurement, outputs=outputs, targets=batch.targets)
+        if see >= Sees.SITES:
+            measurement = replace(measurement, costs=read, inputs=inputs)
         status = jnp.where(failed, Status.FAILED, Status.DONE)
-        return Measurement(value, gradient, *shown), status, after
+        return measurement, status, after
 
     def outputs(self, state: Specimen, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
         # the noise of a look comes from a key of its own, so that looking changes no trajectory
         keys = self._keys(jax.random.fold_in(state.key, 2**31), state.measured)
-        return self._forward(state, state.parameters, inputs, None, keys)
+        return self._forward(state, state.parameters, inputs, None, keys)[0]
 
     def _keys(self, key: Key[Array, ""], moment: Int[Array, ""]) -> list[Key[Array, ""]]:
         now = jax.random.fold_in(key, moment)
@@ -170,12 +182,17 @@ class SimulatedDevice(AbstractDevice):
         inputs: Float[Array, "B ..."],
         sites: dict[str, Array] | None,
         keys: list[Key[Array, ""]],
-    ) -> Float[Array, "B K"]:
+    ) -> tuple[Float[Array, "B K"], dict[str, Array]]:
+        """The outputs, and every layer's input by its name."""
+        layer_inputs: dict[str, Array] = {}
+
         def tap(site: str, value: Array) -> Array:
             if sites is not None and site in sites:
                 value = value + sites[site]
             for imperfection, specimen in zip(self.imperfections, state.imperfections):
                 value = imperfection.site(specimen, site, value)
+            if site.endswith("/x"):
+                layer_inputs[site.removesuffix("/x")] = value
             return value
 
         for imperfection, specimen in zip(self.imperfections, state.imperfections):
@@ -183,4 +200,4 @@ class SimulatedDevice(AbstractDevice):
         outputs = self.network(self.space.unravel(theta), inputs, tap)
         for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys):
             outputs = imperfection.outputs(specimen, key, outputs)
-        return outputs
+        return outputs, layer_inputs

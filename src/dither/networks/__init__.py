@@ -6,7 +6,7 @@ from dither._configuration import OneOf, registry
 from dither.networks.cnn import CNN
 from dither.networks.echo_state import EchoState, EchoStateSpecimen
 from dither.networks.mlp import MLP
-from dither.networks.network import AbstractNetwork, Parameters, Tap, glorot_uniform, no_tap
+from dither.networks.network import AbstractNetwork, Layer, Parameters, Tap, glorot_uniform, no_tap
 from dither.networks.photonic_reservoir import PhotonicReservoir, PhotonicSpecimen
 from dither.networks.reservoir import (
     AbstractReservoir,
@@ -41,6 +41,7 @@ __all__ = [
     "ConsistencyWarning",
     "EchoState",
     "EchoStateSpecimen",
+    "Layer",
     "Parameters",
     "PhotonicReservoir",
     "PhotonicSpecimen",

@@ -13,8 +13,10 @@ from dither.networks.network import (
     ACTIVATIONS,
     AbstractNetwork,
     ActivationName,
+    Layer,
     Parameters,
     Tap,
+    dense,
     glorot_uniform,
     no_tap,
 )
@@ -72,17 +74,22 @@ class CNN(AbstractNetwork):
         self, parameters: Parameters, inputs: Float[Array, "B ..."], tap: Tap = no_tap
     ) -> Float[Array, "B K"]:
         x = inputs.reshape(inputs.shape[0], *self.image)
-        for stage in range(len(self.channels)):
-            name = f"conv{stage}"
-            x = tap(f"{name}/x", x)
-            z = tap(
-                f"{name}/z",
-                _convolve(x, parameters[f"{name}/weight"]) + parameters[f"{name}/bias"],
-            )
-            x = _pool(tap(f"{name}/a", ACTIVATIONS[self.activation](z)))
+        *stages, last = self.layers
+        for stage in stages:
+            x = tap(f"{stage.name}/x", x)
+            z = tap(f"{stage.name}/z", stage(parameters, x))
+            x = _pool(tap(f"{stage.name}/a", ACTIVATIONS[self.activation](z)))
         x = tap("dense/x", x.reshape(x.shape[0], -1))
-        z = tap("dense/z", jnp.dot(x, parameters["dense/weight"]) + parameters["dense/bias"])
+        z = tap("dense/z", last(parameters, x))
         return tap("dense/a", z)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        stages = (
+            Layer(f"conv{stage}", (height - KERNEL + 1, width - KERNEL + 1, q), _convolve)
+            for stage, ((height, width), q) in enumerate(zip(self._sizes(), self.channels))
+        )
+        return (*stages, Layer("dense", (self.classes,), dense))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -93,12 +100,11 @@ class CNN(AbstractNetwork):
         return self.classes
 
 
-def _convolve(
-    x: Float[Array, "B h w p"], kernel: Float[Array, "k k p q"]
-) -> Float[Array, "B h2 w2 q"]:
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+def _convolve(own: Parameters, x: Float[Array, "B h w p"]) -> Float[Array, "B h2 w2 q"]:
+    z: Float[Array, "B h2 w2 q"] = jax.lax.conv_general_dilated(
+        x, own["weight"], (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
+    return z + own["bias"]
 
 
 def _pool(x: Float[Array, "B h w q"]) -> Float[Array, "B h2 w2 q"]:

@@ -12,8 +12,10 @@ from dither.networks.network import (
     ACTIVATIONS,
     AbstractNetwork,
     ActivationName,
+    Layer,
     Parameters,
     Tap,
+    dense,
     glorot_uniform,
     no_tap,
 )
@@ -48,16 +50,16 @@ class MLP(AbstractNetwork):
         self, parameters: Parameters, inputs: Float[Array, "B ..."], tap: Tap = no_tap
     ) -> Float[Array, "B K"]:
         x = inputs.reshape(inputs.shape[0], -1)
-        layers = len(self.widths) - 1
-        for layer in range(layers):
-            name = f"dense{layer}"
-            f = ACTIVATIONS[self.output if layer == layers - 1 else self.activation]
-            x = tap(f"{name}/x", x)
-            z = tap(
-                f"{name}/z", jnp.dot(x, parameters[f"{name}/weight"]) + parameters[f"{name}/bias"]
-            )
-            x = tap(f"{name}/a", f(z))
+        for layer in self.layers:
+            f = ACTIVATIONS[self.output if layer == self.layers[-1] else self.activation]
+            x = tap(f"{layer.name}/x", x)
+            z = tap(f"{layer.name}/z", layer(parameters, x))
+            x = tap(f"{layer.name}/a", f(z))
         return x
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return tuple(Layer(f"dense{n}", (q,), dense) for n, q in enumerate(self.widths[1:]))
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import jax
@@ -33,6 +34,32 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sine": jnp.sin,
     "identity": lambda z: z,
 }
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer by itself: its neurons' inputs as a pure function of its parameters and its input.
+
+    `z = forward(own, x)`, with `own` its parameters under short names such as `weight`. What a
+    change e of z means for them is the vector-Jacobian product of this with e.
+
+    Attributes: `name`; `nodes`, the shape of z for one example; `forward`.
+    """
+
+    name: str
+    nodes: tuple[int, ...]
+    forward: Callable[[Parameters, Array], Array]
+
+    def __call__(self, parameters: Parameters, x: Float[Array, "B ..."]) -> Float[Array, "B ..."]:
+        """z, for a batch of inputs, picking the layer's own of all the network's parameters."""
+        start = f"{self.name}/"
+        own = {k.removeprefix(start): v for k, v in parameters.items() if k.startswith(start)}
+        return self.forward(own, x)
+
+
+def dense(own: Parameters, x: Float[Array, "B p"]) -> Float[Array, "B q"]:
+    """`z = x W + b`."""
+    return jnp.dot(x, own["weight"]) + own["bias"]
 
 
 class AbstractNetwork(Configuration):
@@ -68,6 +95,11 @@ class AbstractNetwork(Configuration):
     @abstractmethod
     def outputs(self) -> int:
         """K, the number of outputs."""
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that have the sites `x` and `z`, in order; none unless a network says so."""
+        return ()
 
     def sites(self) -> dict[str, tuple[int, ...]]:
         """Every site's name with the shape of its value for one example."""

@@ -98,7 +98,7 @@ def train(
     chip = _as_device(device)
     try:
         check_fit(chip, data, algorithm, until, replicas)
-        algorithm = algorithm.for_task(data)
+        algorithm = algorithm.for_task(data).for_device(chip)
         traps = tuple(algorithm.warnings(chip.space, until.measurements))
         for trap in traps:
             warnings.warn(trap, TrapWarning, stacklevel=2)

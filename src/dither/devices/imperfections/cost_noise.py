@@ -12,6 +12,8 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 class CostNoise(AbstractImperfection):
     """Gaussian noise on every cost read: `C ← C + sigma n`, n ~ N(0, 1).
 
+    Where costs are seen per sample, each is a read with noise of its own.
+
     Arguments: `sigma` ≥ 0, in units of the cost. Source: McCaughan2023.
     """
 
@@ -19,7 +21,7 @@ class CostNoise(AbstractImperfection):
     sigma: Annotated[float, Field(ge=0)]
 
     def cost(
-        self, specimen: tuple[()], key: Key[Array, ""], cost: Float[Array, ""]
-    ) -> Float[Array, ""]:
+        self, specimen: tuple[()], key: Key[Array, ""], cost: Float[Array, "*B"]
+    ) -> Float[Array, "*B"]:
         del specimen
         return cost + self.sigma * jax.random.normal(key, cost.shape, cost.dtype)

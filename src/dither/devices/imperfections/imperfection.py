@@ -55,8 +55,10 @@ class AbstractImperfection(Configuration):
         del specimen, key
         return outputs
 
-    def cost(self, specimen: Any, key: Key[Array, ""], cost: Float[Array, ""]) -> Float[Array, ""]:
-        """The cost as read."""
+    def cost(
+        self, specimen: Any, key: Key[Array, ""], cost: Float[Array, "*B"]
+    ) -> Float[Array, "*B"]:
+        """The cost as read: one of the batch, or one for each sample."""
         del specimen, key
         return cost
 

@@ -1,0 +1,240 @@
+"""Multiplexed gradient descent by node perturbation."""
+
+import math
+from typing import Annotated, Any, ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Key
+from pydantic import Field
+
+from dither._errors import RequestError
+from dither.algorithms.algorithm import AbstractAlgorithm, Info
+from dither.algorithms.optimizer import AnyOptimizer, Optimizer
+from dither.algorithms.weight_mgd import warn_of_float, warn_of_periods
+from dither.devices.device import AbstractDevice, Clock, Measurement, Probe, Sees
+from dither.devices.python import PythonDevice
+from dither.devices.space import Space
+from dither.networks import Layer
+from dither.tasks.task import Task
+
+
+class NodeState(eqx.Module):
+    """Where node perturbation stands: parameters theta, summed estimates G, reference costs C0."""
+
+    clock: Clock
+    key: Key[Array, ""]
+    theta: Float[Array, " P"]
+    gradient: Float[Array, " P"]
+    reference: Float[Array, " B"]
+    optimizer: Any
+    space: Space = eqx.field(static=True)
+
+
+class NodePerturbation(AbstractAlgorithm):
+    """Perturb the neurons' inputs z, measure every sample's cost, correlate, integrate, update.
+
+    ```
+    z_l ← z_l + δ s,  s = ±1:   baseline  e_b = (C_b(δs) − C_b(0)) s / δ
+                                central   e_b = (C_b(δs) − C_b(−δs)) s / (2 δ)
+    G_l ← G_l + mean_b (∂z_l/∂θ_l)ᵀ e_b        dense: e_b x_bᵀ;  convolution: kernel gradient
+    every tau_theta ticks:  θ ← θ − eta G / tau_theta (or an Optax update),  G ← 0
+    ```
+
+    `G / tau_theta` is the averaged, unbiased gradient estimate. A tick perturbs every layer: all at
+    once, or each in turn on the same batch, which takes a perturbed measurement (or a central pair)
+    for each layer. The baseline is measured again, and counted, when the batch or the parameters
+    have changed, and serves all layers of a tick; the paper measures it again for each layer.
+
+    Arguments:
+        learning_rate: eta ≥ 0.
+        delta: amplitude δ > 0 of the perturbation, in units of z.
+        layers: `all` at once or `each` in turn.
+        per_example: whether every example has signs of its own, or the batch shares them.
+        pairs: `baseline` (one-sided) or `central`.
+        tau_x, tau_theta: ticks between new batches, updates; ≥ 1.
+        normalise: as in the paper, with N nodes perturbed together, δ/√N for δ, and the averaged
+            estimate divided by its expected growth √(1 + (N − 1)/tau_theta).
+        optimizer: any Optax optimiser.
+        samples, perturbed: the samples in a measurement, found from the task; the layers, found
+            from the device.
+    Errors: refused for a device that does not show sites, or a network that names no layers.
+
+    Source: Oripov2025; signs per example: Ren2022.
+    """
+
+    kind: Literal["node-perturbation"] = "node-perturbation"
+    sees: ClassVar[Sees] = Sees.SITES
+    learning_rate: Annotated[float, Field(ge=0)]
+    delta: Annotated[float, Field(gt=0)] = 1e-2
+    layers: Literal["all", "each"] = "all"
+    per_example: bool = False
+    pairs: Literal["baseline", "central"] = "baseline"
+    tau_x: Annotated[int, Field(ge=1)] = 1
+    tau_theta: Annotated[int, Field(ge=1)] = 1
+    normalise: bool = False
+    optimizer: AnyOptimizer = Optimizer()
+    samples: Annotated[int, Field(ge=0)] = 0
+    perturbed: Annotated[tuple[Layer, ...], Field(exclude=True, repr=False)] = ()
+
+    def for_task(self, task: Task) -> "NodePerturbation":
+        return self.model_copy(update={"samples": min(task.batch, task.inputs.shape[0])})
+
+    def for_device(self, device: AbstractDevice | PythonDevice) -> "NodePerturbation":
+        layers = device.layers if isinstance(device, AbstractDevice) else ()
+        if not layers:
+            raise RequestError(
+                f"The algorithm {self.kind} perturbs the neurons of layers and the device's "
+                "network names no layers; take another network or weight-mgd."
+            )
+        return self.model_copy(update={"perturbed": layers})
+
+    def init(self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space) -> NodeState:
+        theta = space.confine(parameters, jnp.zeros(()))
+        return NodeState(
+            clock=Clock(tick=jnp.int32(0), part=jnp.int32(0)),
+            key=key,
+            theta=theta,
+            gradient=jnp.zeros_like(theta),
+            reference=jnp.zeros(self.samples, theta.dtype),
+            optimizer=self._optax().init(theta),
+            space=space,
+        )
+
+    def _optax(self) -> optax.GradientTransformation:
+        return self.optimizer.build(self.learning_rate)
+
+    def _groups(self) -> list[tuple[Layer, ...]]:
+        """The layers that are perturbed together."""
+        return [self.perturbed] if self.layers == "all" else [(layer,) for layer in self.perturbed]
+
+    def _amplitude(self, group: tuple[Layer, ...]) -> float:
+        return self.delta / math.sqrt(_nodes(group)) if self.normalise else self.delta
+
+    def _signs(self, key: Key[Array, ""], layer: Layer) -> Float[Array, "..."]:
+        shape = (self.samples, *layer.nodes) if self.per_example else layer.nodes
+        signs: Float[Array, "..."] = jax.random.rademacher(key, shape, jnp.result_type(float))
+        return signs
+
+    def ask(self, state: NodeState) -> tuple[Probe, NodeState]:
+        tick, part = state.clock.tick, state.clock.part
+        central = self.pairs == "central"
+        now, side = (part // 2, 1 - 2 * (part % 2)) if central else (part - 1, 1)
+        signs_key = jax.random.fold_in(state.key, tick)
+        sites = {}
+        for number, group in enumerate(self._groups()):
+            size = jnp.where(now == number, side * self._amplitude(group), 0.0)
+            for layer in group:
+                key = jax.random.fold_in(signs_key, len(sites))
+                sites[f"{layer.name}/z"] = size * self._signs(key, layer)
+        probe = Probe(
+            clock=state.clock,
+            parameters=state.space.snap(state.theta),
+            updated=(tick % self.tau_theta == 0) & (tick > 0) & (part == 0),
+            draw=tick // self.tau_x,
+            sites=sites,
+        )
+        return probe, eqx.tree_at(lambda s: s.clock, state, self._after(state.clock))
+
+    def _last(self) -> int:
+        """The last part of a tick."""
+        groups = len(self._groups())
+        return 2 * groups - 1 if self.pairs == "central" else groups
+
+    def _after(self, clock: Clock) -> Clock:
+        over = clock.part == self._last()
+        tick = clock.tick + over.astype(jnp.int32)
+        first = jnp.int32(0)
+        if self.pairs == "baseline":
+            stale = (tick % self.tau_x == 0) | (tick % self.tau_theta == 0)
+            first = jnp.where(stale, 0, 1).astype(jnp.int32)
+        return Clock(tick=tick, part=jnp.where(over, first, clock.part + 1).astype(jnp.int32))
+
+    def tell(
+        self, state: NodeState, probe: Probe, measurement: Measurement
+    ) -> tuple[NodeState, Info]:
+        costs, part = measurement.costs, probe.clock.part
+        assert costs is not None
+        central = self.pairs == "central"
+        first = part % 2 == 0 if central else part == 0
+        change = (costs - state.reference) / (2 if central else 1)
+        gradient = jax.lax.cond(
+            first,
+            lambda: state.gradient,
+            lambda: state.gradient + self._correlate(state, probe, measurement, change),
+        )
+        reference = jnp.where(first, costs, state.reference)
+
+        estimate = gradient / self.tau_theta
+        due = (part == self._last()) & ((probe.clock.tick + 1) % self.tau_theta == 0)
+        theta, gradient, optimizer = jax.lax.cond(
+            due,
+            lambda: self._update(state, estimate),
+            lambda: (state.theta, gradient, state.optimizer),
+        )
+        after = NodeState(
+            state.clock, state.key, theta, gradient, reference, optimizer, state.space
+        )
+        return after, Info(updated=due, estimate=estimate)
+
+    def _correlate(
+        self,
+        state: NodeState,
+        probe: Probe,
+        measurement: Measurement,
+        change: Float[Array, " B"],
+    ) -> Float[Array, " P"]:
+        """The gradient estimate `mean_b (∂z/∂θ)ᵀ e_b`, with `e_b = change_b p / δ²`."""
+        x, sites = measurement.inputs, probe.sites
+        assert x is not None
+        assert sites is not None
+        e = {}
+        for group in self._groups():
+            for layer in group:
+                change_b = change.reshape(-1, *(1 for _ in layer.nodes))
+                e[layer.name] = change_b * sites[f"{layer.name}/z"] / self._amplitude(group) ** 2
+
+        def z(theta: Float[Array, " P"]) -> dict[str, Array]:
+            parameters = state.space.unravel(theta)
+            return {layer.name: layer(parameters, x[layer.name]) for layer in self.perturbed}
+
+        _, pull_back = jax.vjp(z, state.space.snap(state.theta))
+        (total,) = pull_back(e)
+        estimate: Float[Array, " P"] = total / self.samples
+        return estimate
+
+    def _update(
+        self, state: NodeState, estimate: Float[Array, " P"]
+    ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any]:
+        if self.normalise:
+            estimate = estimate / self._growth(state.space)
+        updates, optimizer = self._optax().update(estimate, state.optimizer, state.theta)
+        theta = state.space.confine(optax.apply_updates(state.theta, updates), jnp.zeros(()))
+        return theta, jnp.zeros_like(theta), optimizer
+
+    def _growth(self, space: Space) -> Float[Array, " P"]:
+        """`√(1 + (N − 1)/tau_theta)` for every parameter, N the nodes perturbed with its own."""
+        growth = {
+            layer.name: math.sqrt(1 + (_nodes(group) - 1) / self.tau_theta)
+            for group in self._groups()
+            for layer in group
+        }
+        layer_of = {p.name: p.name.rpartition("/")[0] for p in space.parameters}
+        return space.ravel(
+            {p.name: jnp.full(p.shape, growth[layer_of[p.name]]) for p in space.parameters}
+        )
+
+    def parameters(self, state: NodeState) -> Float[Array, " P"]:
+        return state.space.snap(state.theta)
+
+    def warnings(self, space: Space, measurements: int | None) -> list[str]:
+        del space
+        periods = {"tau_x": self.tau_x, "tau_theta": self.tau_theta}
+        return [*warn_of_float(self.delta), *warn_of_periods(periods, measurements)]
+
+
+def _nodes(group: tuple[Layer, ...]) -> int:
+    """N, the nodes that are perturbed together."""
+    return sum(math.prod(layer.nodes) for layer in group)
