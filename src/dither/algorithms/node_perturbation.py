@@ -115,7 +115,7 @@ class NodePerturbation(AbstractAlgorithm):
 
     def _signs(self, key: Key[Array, ""], layer: Layer) -> Float[Array, "..."]:
         shape = (self.samples, *layer.nodes) if self.per_example else layer.nodes
-        signs: Float[Array, "..."] = jax.random.rademacher(key, shape, jnp.result_type(float))
+        signs: Float[Array, ...] = jax.random.rademacher(key, shape, jnp.result_type(float))
         return signs
 
     def ask(self, state: NodeState) -> tuple[Probe, NodeState]:
@@ -123,7 +123,7 @@ class NodePerturbation(AbstractAlgorithm):
         central = self.pairs == "central"
         now, side = (part // 2, 1 - 2 * (part % 2)) if central else (part - 1, 1)
         signs_key = jax.random.fold_in(state.key, tick)
-        sites = {}
+        sites: dict[str, Array] = {}
         for number, group in enumerate(self._groups()):
             size = jnp.where(now == number, side * self._amplitude(group), 0.0)
             for layer in group:

@@ -1,6 +1,7 @@
 """Convolutional network."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -18,7 +19,9 @@ from dither.networks.network import (
     Tap,
     dense,
     glorot_uniform,
+    keep,
     no_tap,
+    through,
 )
 
 KERNEL = 3
@@ -26,70 +29,87 @@ POOL = 2
 
 
 class CNN(AbstractNetwork):
-    """Stages of 3×3 convolution, activation and 2×2 max-pooling; then one dense layer.
+    """Stages of 3×3 convolutions and 2×2 max-pooling; then dense layers.
 
-    `z = x ∗ W + b` without padding, `x ← pool f(z)` for each stage; the output is linear.
+    `z = x ∗ W + b`, `x ← f(z)` for each convolution, `x ← pool x` after each stage; then
+    `z = x W + b`, `x ← f(z)` for each hidden dense layer; the output is linear.
 
     With `image=(28, 28, 1), channels=(16, 32, 32)` it is the Fashion-MNIST network of
     McCaughan2023 (14 378 parameters), with `image=(32, 32, 3), channels=(16, 32, 64)` the
-    CIFAR-10 network (26 154).
+    CIFAR-10 network (26 154). With `channels=(d, 2d, 4d), depth=2, padding="same", dense=(4d, 4d),
+    activation="tanh"` it is the family of Oripov2025 (520 parameters at d = 1).
 
-    Arguments: `image`, height, width and channels of an input (inputs are reshaped to it);
-    `channels` of each stage; `classes`, the number of outputs; `activation`.
+    Arguments: `image`, height and width and channels of an input (inputs are reshaped to it);
+    `channels` of each stage; `depth`, the convolutions in a stage; `padding`, `valid` (none) or
+    `same` (zeros, so that a convolution keeps the size); `dense`, the widths of hidden dense
+    layers; `classes`, the number of outputs; `activation`.
     """
 
     kind: Literal["cnn"] = "cnn"
     image: tuple[int, int, int] = (28, 28, 1)
     channels: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (16, 32, 32)
+    depth: Annotated[int, Field(ge=1)] = 1
+    padding: Literal["valid", "same"] = "valid"
+    dense: tuple[Annotated[int, Field(ge=1)], ...] = ()
     classes: Annotated[int, Field(ge=1)] = 10
     activation: ActivationName = "relu"
 
     @model_validator(mode="after")
     def _every_stage_has_room(self) -> "CNN":
-        if min(self._sizes()[-1]) < 1:
+        if min(self._size()) < 1:
             raise ValueError(f"{len(self.channels)} stages do not fit an image of {self.image[:2]}")
         return self
 
-    def _sizes(self) -> list[tuple[int, int]]:
-        sizes = [self.image[:2]]
+    def _size(self) -> tuple[int, int]:
+        """Height and width after the last stage."""
+        height, width = self.image[:2]
+        lost = (KERNEL - 1) * self.depth if self.padding == "valid" else 0
         for _ in self.channels:
-            height, width = sizes[-1]
-            sizes.append(((height - KERNEL + 1) // POOL, (width - KERNEL + 1) // POOL))
-        return sizes
+            height, width = (height - lost) // POOL, (width - lost) // POOL
+        return height, width
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """The weights of every layer, in order."""
+        inner = [self.image[2]] + [q for q in self.channels for _ in range(self.depth)]
+        shapes: dict[str, tuple[int, ...]] = {
+            f"conv{layer}": (KERNEL, KERNEL, p, q) for layer, (p, q) in enumerate(pairwise(inner))
+        }
+        widths = (math.prod(self._size()) * inner[-1], *self.dense, self.classes)
+        names = [f"dense{layer}" for layer in range(len(widths) - 1)] if self.dense else ["dense"]
+        return shapes | dict(zip(names, pairwise(widths)))
 
     def init(self, key: Key[Array, ""]) -> Parameters:
         parameters: Parameters = {}
-        inner = (self.image[2], *self.channels)
-        for stage, (p, q) in enumerate(pairwise(inner)):
-            now = jax.random.fold_in(key, stage)
-            parameters[f"conv{stage}/weight"] = glorot_uniform(now, (KERNEL, KERNEL, p, q))
-            parameters[f"conv{stage}/bias"] = jnp.zeros(q)
-        flat = math.prod(self._sizes()[-1]) * self.channels[-1]
-        last = jax.random.fold_in(key, len(self.channels))
-        parameters["dense/weight"] = glorot_uniform(last, (flat, self.classes))
-        parameters["dense/bias"] = jnp.zeros(self.classes)
+        for layer, (name, shape) in enumerate(self._shapes().items()):
+            parameters[f"{name}/weight"] = glorot_uniform(jax.random.fold_in(key, layer), shape)
+            parameters[f"{name}/bias"] = jnp.zeros(shape[-1])
         return parameters
 
     def __call__(
         self, parameters: Parameters, inputs: Float[Array, "B ..."], tap: Tap = no_tap
     ) -> Float[Array, "B K"]:
-        x = inputs.reshape(inputs.shape[0], *self.image)
-        *stages, last = self.layers
-        for stage in stages:
-            x = tap(f"{stage.name}/x", x)
-            z = tap(f"{stage.name}/z", stage(parameters, x))
-            x = _pool(tap(f"{stage.name}/a", ACTIVATIONS[self.activation](z)))
-        x = tap("dense/x", x.reshape(x.shape[0], -1))
-        z = tap("dense/z", last(parameters, x))
-        return tap("dense/a", z)
+        return through(self.layers, parameters, inputs.reshape(inputs.shape[0], *self.image), tap)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        stages = (
-            Layer(f"conv{stage}", (height - KERNEL + 1, width - KERNEL + 1, q), _convolve)
-            for stage, ((height, width), q) in enumerate(zip(self._sizes(), self.channels))
-        )
-        return (*stages, Layer("dense", (self.classes,), dense))
+        f = ACTIVATIONS[self.activation]
+        height, width = self.image[:2]
+        layers = []
+        convolve = _convolve_same if self.padding == "same" else _convolve_valid
+        for n, (name, (*_, q)) in enumerate(self._shapes().items()):
+            if n < len(self.channels) * self.depth:
+                if self.padding == "valid":
+                    height, width = height - KERNEL + 1, width - KERNEL + 1
+                onward = keep
+                nodes = (height, width, q)
+                if (n + 1) % self.depth == 0:
+                    onward = _pool if n + 1 < len(self.channels) * self.depth else _pool_and_flatten
+                    height, width = height // POOL, width // POOL
+                layers.append(Layer(name, nodes, convolve, f, onward))
+            else:
+                layers.append(Layer(name, (q,), dense, f))
+        layers[-1] = replace(layers[-1], activation=ACTIVATIONS["identity"])
+        return tuple(layers)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -100,9 +120,19 @@ class CNN(AbstractNetwork):
         return self.classes
 
 
-def _convolve(own: Parameters, x: Float[Array, "B h w p"]) -> Float[Array, "B h2 w2 q"]:
+def _convolve_same(own: Parameters, x: Float[Array, "B h w p"]) -> Float[Array, "B h w q"]:
+    return _convolve(own, x, "SAME")
+
+
+def _convolve_valid(own: Parameters, x: Float[Array, "B h w p"]) -> Float[Array, "B h2 w2 q"]:
+    return _convolve(own, x, "VALID")
+
+
+def _convolve(
+    own: Parameters, x: Float[Array, "B h w p"], padding: str
+) -> Float[Array, "B h2 w2 q"]:
     z: Float[Array, "B h2 w2 q"] = jax.lax.conv_general_dilated(
-        x, own["weight"], (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, own["weight"], (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
     return z + own["bias"]
 
@@ -113,3 +143,7 @@ def _pool(x: Float[Array, "B h w q"]) -> Float[Array, "B h2 w2 q"]:
         x, -jnp.inf, jax.lax.max, window, window, "VALID"
     )
     return pooled
+
+
+def _pool_and_flatten(x: Float[Array, "B h w q"]) -> Float[Array, "B p"]:
+    return _pool(x).reshape(x.shape[0], -1)

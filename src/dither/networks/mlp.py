@@ -4,7 +4,6 @@ from itertools import pairwise
 from typing import Annotated, Literal
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 from pydantic import Field
 
@@ -18,6 +17,7 @@ from dither.networks.network import (
     dense,
     glorot_uniform,
     no_tap,
+    through,
 )
 
 
@@ -49,17 +49,12 @@ class MLP(AbstractNetwork):
     def __call__(
         self, parameters: Parameters, inputs: Float[Array, "B ..."], tap: Tap = no_tap
     ) -> Float[Array, "B K"]:
-        x = inputs.reshape(inputs.shape[0], -1)
-        for layer in self.layers:
-            f = ACTIVATIONS[self.output if layer == self.layers[-1] else self.activation]
-            x = tap(f"{layer.name}/x", x)
-            z = tap(f"{layer.name}/z", layer(parameters, x))
-            x = tap(f"{layer.name}/a", f(z))
-        return x
+        return through(self.layers, parameters, inputs.reshape(inputs.shape[0], -1), tap)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        return tuple(Layer(f"dense{n}", (q,), dense) for n, q in enumerate(self.widths[1:]))
+        f = [ACTIVATIONS[self.activation]] * (len(self.widths) - 2) + [ACTIVATIONS[self.output]]
+        return tuple(Layer(f"dense{n}", (q,), dense, f[n]) for n, q in enumerate(self.widths[1:]))
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """What a network is: a pure forward map with named sites."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -36,25 +36,45 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
+def keep(x: Array) -> Array:
+    """What it is given."""
+    return x
+
+
 @dataclass(frozen=True)
 class Layer:
-    """A layer by itself: its neurons' inputs as a pure function of its parameters and its input.
+    """A layer by itself, each step a pure function.
 
-    `z = forward(own, x)`, with `own` its parameters under short names such as `weight`. What a
-    change e of z means for them is the vector-Jacobian product of this with e.
+    `z = forward(own, x)`, `a = activation(z)`, `x = onward(a)` for the next layer, with `own` the
+    layer's parameters under short names such as `weight`. What a change e of z means for them is
+    the vector-Jacobian product of `forward` with e.
 
-    Attributes: `name`; `nodes`, the shape of z for one example; `forward`.
+    Attributes: `name`; `nodes`, the shape of z for one example; `forward`; `activation`; `onward`,
+    such as pooling and flattening.
     """
 
     name: str
     nodes: tuple[int, ...]
     forward: Callable[[Parameters, Array], Array]
+    activation: Callable[[Array], Array] = keep
+    onward: Callable[[Array], Array] = keep
 
     def __call__(self, parameters: Parameters, x: Float[Array, "B ..."]) -> Float[Array, "B ..."]:
         """z, for a batch of inputs, picking the layer's own of all the network's parameters."""
         start = f"{self.name}/"
         own = {k.removeprefix(start): v for k, v in parameters.items() if k.startswith(start)}
         return self.forward(own, x)
+
+
+def through(
+    layers: Sequence[Layer], parameters: Parameters, x: Float[Array, "B ..."], tap: Tap = no_tap
+) -> Float[Array, "B ..."]:
+    """The last layer's output, from the input x of the first of some layers in sequence."""
+    for layer in layers:
+        x = tap(f"{layer.name}/x", x)
+        z = tap(f"{layer.name}/z", layer(parameters, x))
+        x = layer.onward(tap(f"{layer.name}/a", layer.activation(z)))
+    return x
 
 
 def dense(own: Parameters, x: Float[Array, "B p"]) -> Float[Array, "B q"]:
