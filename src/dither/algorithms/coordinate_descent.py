@@ -42,8 +42,8 @@ class CoordinateDescentState(eqx.Module):
     """Where coordinate descent stands.
 
     Attributes: `theta`, the weights kept; `error`, theirs as last known, and `first`, that at the
-    start; `undo`, what brings the device back to theta; `falls`, of the present move; `tests`, of
-    moves so far; `memory`, of the selection.
+    start; `undo`, what brings the device back to theta; `kept`, whether the last measurement changed
+    theta; `falls`, of the present move; `tests`, of moves so far; `memory`, of the selection.
     """
 
     clock: Clock
@@ -52,6 +52,7 @@ class CoordinateDescentState(eqx.Module):
     error: Float[Array, ""]
     first: Float[Array, ""]
     undo: SparseWrite
+    kept: Bool[Array, ""]
     falls: Falls
     tests: Int[Array, ""]
     memory: Memory
@@ -128,6 +129,7 @@ class CoordinateDescent(AbstractAlgorithm):
             error=zero,
             first=zero,
             undo=SparseWrite(nothing, jnp.zeros(self.flips, theta.dtype)),
+            kept=jnp.bool_(False),
             falls=_no_falls(zero),
             tests=jnp.int32(0),
             memory=self.selection.init(space.size),
@@ -145,7 +147,7 @@ class CoordinateDescent(AbstractAlgorithm):
                 places=jnp.concatenate([jnp.where(again, space.size, undo.places), here]),
                 values=jnp.concatenate([undo.values, move.values]),
             ),
-            updated=jnp.all(undo.places == space.size) & (tick > 0),
+            updated=state.kept,
             draw=tick,
         )
         after = Clock(tick=tick + 1, part=state.clock.part)
@@ -174,6 +176,7 @@ class CoordinateDescent(AbstractAlgorithm):
                 jnp.where(kept, N, places),
                 state.theta.at[places].get(mode="fill", fill_value=0),
             ),
+            kept=kept,
             falls=jax.tree.map(
                 lambda old, new: jnp.where(
                     refers, old, jnp.where(decided, 0, new).astype(new.dtype)

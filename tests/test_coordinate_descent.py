@@ -1,0 +1,600 @@
+"""Coordinate descent and Boolean least squares against plain NumPy, closed forms, brute force."""
+
+import itertools
+import math
+from dataclasses import replace
+from functools import cache, partial
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+from pydantic import ValidationError
+from scipy.stats import binom, chi2
+
+from dither import RequestError
+from dither.algorithms import BooleanLeastSquares, CoordinateDescent
+from dither.algorithms.boolean_search import solve
+from dither.devices import DAC, Measurement, ReadoutDevice, SimulatedDevice
+from dither.devices.space import Parameter, Space
+from dither.networks import MLP, PhotonicReservoir
+from dither.tasks import MackeyGlass, SeriesTask, nmse
+from dither.training.fused import Carry, Tally, measure_once, start_all
+
+SERIES = MackeyGlass(washout=20, train=60, test=40, skip=100.0)
+T = 60
+
+
+def mirrors(number, weights="boolean"):
+    low, high, levels = {"boolean": (0.0, 1.0, 2), "ternary": (-1.0, 1.0, 3)}[weights]
+    return Space((Parameter("readout", (number,), low, high, levels),))
+
+
+# ------------------------------------------------------------------------- driven by made-up costs
+
+
+class Seen(eqx.Module):
+    """One measurement: what was written, what the device then held, what came back, what is kept
+    after it.
+    """
+
+    places: Array
+    values: Array
+    updated: Array
+    held: Array
+    cost: Array
+    theta: Array
+    error: Array
+    tests: Array
+    kept: Array
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 5))
+def drive(algorithm, world, space, theta, keys, n):
+    """n measurements from each key, of the cost `world(weights, tick, key)`: runs × n."""
+
+    def run(key):
+        learning, noise = jax.random.split(key)
+        state = algorithm.init(learning, theta, space)
+
+        def step(carry, tick):
+            state, held = carry
+            probe, asked = algorithm.ask(state)
+            held = probe.parameters.into(held)
+            cost = jnp.asarray(world(held, tick, jax.random.fold_in(noise, tick)), held.dtype)
+            state, info = algorithm.tell(asked, probe, Measurement(cost))
+            seen = Seen(
+                probe.parameters.places, probe.parameters.values, probe.updated, held, cost,
+                state.theta, state.error, state.tests, info.updated,
+            )  # fmt: skip
+            return (state, held), seen
+
+        return jax.lax.scan(step, (state, algorithm.parameters(state)), jnp.arange(n))[1]
+
+    return jax.tree.map(np.asarray, jax.vmap(run)(keys))
+
+
+def driven(algorithm, world, space, theta, n, runs=1, seed=0):
+    keys = jax.random.split(jax.random.key(seed), runs)
+    seen = drive(algorithm, world, space, jnp.asarray(theta, float), keys, n)
+    return jax.tree.map(np.asarray, seen)
+
+
+def linear(seed, number, weights="boolean", samples=40):
+    """A world of random columns, its exact cost in NumPy, and a start."""
+    rng = np.random.default_rng(seed)
+    X, t = rng.normal(size=(samples, number)), rng.normal(size=samples)
+    levels = [0.0, 1.0] if weights == "boolean" else [-1.0, 0.0, 1.0]
+    t = t + X @ rng.choice(levels, number)
+
+    def world(weights, tick, key):
+        del tick, key
+        return jnp.mean((jnp.asarray(t) - jnp.asarray(X) @ weights) ** 2)
+
+    return world, lambda w: np.mean((t - X @ w) ** 2), rng.choice(levels, number)
+
+
+SELECTIONS = ["uniform", "greedy", "cyclic"]
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+@pytest.mark.usefixtures("x64")
+def test_the_weights_kept_are_those_of_a_plain_descent(selection):
+    N = 12
+    world, cost, w = linear(3, N)
+    seen = driven(CoordinateDescent(selection=selection), world, mirrors(N), w, 150)
+    error, kept = cost(w), 0
+    assert np.array_equal(seen.held[0, 0], w)
+    assert seen.cost[0, 0] == pytest.approx(error, rel=1e-12)
+    for k in range(1, 150):
+        i = seen.places[0, k, 1]
+        flipped = w.copy()
+        flipped[i] = 1 - flipped[i]
+        # the device holds what is kept and the one flip
+        assert np.array_equal(seen.held[0, k], flipped)
+        assert np.array_equal(seen.updated[0, k], seen.kept[0, k - 1])
+        if cost(flipped) < error:
+            w, error, kept = flipped, cost(flipped), kept + 1
+        assert np.array_equal(seen.theta[0, k], w)
+        assert seen.error[0, k] == pytest.approx(error, rel=1e-9)
+        assert seen.tests[0, k] == k
+    assert 4 < kept == seen.kept.sum()
+    assert np.all(np.diff(seen.error[0]) <= 0)
+    tested = seen.places[0, 1:, 1]
+    assert set(tested) == set(range(N))
+    if selection == "cyclic":
+        sweeps = tested[: len(tested) // N * N].reshape(-1, N)
+        assert np.array_equal(np.sort(sweeps), np.broadcast_to(np.arange(N), sweeps.shape))
+        assert not np.array_equal(sweeps[0], sweeps[1])
+
+
+@pytest.mark.usefixtures("x64")
+def test_remeasuring_takes_two_measurements_a_test():
+    N = 12
+    world, cost, w = linear(3, N)
+    seen = driven(CoordinateDescent(decision="remeasure"), world, mirrors(N), w, 120)
+    for k in range(0, 120, 2):
+        assert np.array_equal(seen.held[0, k], w)
+        assert seen.error[0, k] == pytest.approx(cost(w), rel=1e-9)
+        assert seen.tests[0, k] == k // 2
+        flipped = seen.held[0, k + 1]
+        assert np.sum(flipped != w) == 1
+        w = flipped if cost(flipped) < cost(w) else w
+        assert np.array_equal(seen.theta[0, k + 1], w)
+        assert seen.tests[0, k + 1] == k // 2 + 1
+    # what is kept has changed only where a flip was kept, just before
+    changed = np.any(seen.theta[0, 1:] != seen.theta[0, :-1], axis=1)
+    assert np.array_equal(seen.updated[0, 2:], changed[:-1])
+    assert changed.sum() > 4
+
+
+@pytest.mark.usefixtures("x64")
+def test_two_pairs_are_significant_without_noise():
+    N = 12
+    world, cost, w = linear(4, N)
+    seen = driven(CoordinateDescent(decision="significant"), world, mirrors(N), w, 120)
+    for k in range(0, 120, 4):
+        for j in (0, 2):
+            assert np.array_equal(seen.held[0, k + j], w)
+        flipped = seen.held[0, k + 1]
+        assert np.sum(flipped != w) == 1
+        assert np.array_equal(seen.held[0, k + 3], flipped)
+        assert np.array_equal(seen.theta[0, k + 2], w)
+        w = flipped if cost(flipped) < cost(w) else w
+        assert np.array_equal(seen.theta[0, k + 3], w)
+        assert seen.tests[0, k + 3] == k // 4 + 1
+
+
+def sequential(rng, fall, sigma, repeats, significance, runs):
+    """Pairs until the mean fall is clear: how many pairs, and whether the fall was positive."""
+    falls = fall + sigma * math.sqrt(2) * rng.normal(size=(runs, repeats))
+    pairs, kept = np.zeros(runs, int), np.zeros(runs, bool)
+    for run in range(runs):
+        for n in range(2, repeats + 1):
+            mine = falls[run, :n]
+            error = mine.std(ddof=1) / math.sqrt(n)
+            if abs(mine.mean()) > significance * error or n == repeats:
+                pairs[run], kept[run] = n, mine.mean() > 0
+                break
+    return pairs, kept
+
+
+@pytest.mark.parametrize("fall", [-1.0, 0.0, 0.7])
+@pytest.mark.usefixtures("x64")
+def test_significant_decides_as_often_and_as_soon_as_its_rule_says(fall):
+    """Made-up pairs of a known difference under noise: every test is one draw of the rule."""
+    sigma, repeats, N, n, runs = 1.0, 5, 6, 200, 40
+
+    def world(weights, tick, key):
+        del weights
+        return 10.0 - fall * (tick % 2) + sigma * jax.random.normal(key)
+
+    algorithm = CoordinateDescent(decision="significant", repeats=repeats, significance=2.0)
+    seen = driven(algorithm, world, mirrors(N), np.zeros(N), n, runs)
+    pairs, kept = [], []
+    for run in range(runs):
+        ends = np.flatnonzero(np.diff(seen.tests[run], prepend=0))
+        assert np.all(ends % 2 == 1)
+        pairs.extend(np.diff(ends, prepend=-1) // 2)
+        kept.extend(seen.kept[run, ends])
+    # tests cut off by the end are long ones: leave out those that may be
+    wanted_pairs, wanted_kept = sequential(
+        np.random.default_rng(0), fall, sigma, repeats, 2.0, 20_000
+    )
+    pairs, kept = np.array(pairs), np.array(kept)
+    assert set(pairs) == {2, 3, 4, 5}
+    # 1 test in 20 or fewer is cut off, which biases the shares by less than 0.01
+    assert len(pairs) > 700
+    for number in range(2, repeats + 1):
+        share, wanted = np.mean(pairs == number), np.mean(wanted_pairs == number)
+        error = math.sqrt(wanted * (1 - wanted) * (1 / len(pairs) + 1 / 20_000))
+        assert abs(share - wanted) < 4.5 * error + 0.01
+    share, wanted = np.mean(kept), np.mean(wanted_kept)
+    error = math.sqrt(max(wanted * (1 - wanted), 0.01) * (1 / len(kept) + 1 / 20_000))
+    assert abs(share - wanted) < 4.5 * error + 0.01
+
+
+@pytest.mark.usefixtures("x64")
+def test_careful_decisions_keep_fewer_wrong_flips_and_end_lower():
+    """Under cost noise: the share of kept flips that raised the true error, after as many tests."""
+    N, runs, tests = 16, 100, 60
+    quiet, cost, start = linear(5, N)
+    sigma = 0.1 * cost(start)
+
+    def world(weights, tick, key):
+        return quiet(weights, tick, key) + sigma * jax.random.normal(key)
+
+    wrong, ends = {}, {}
+    for decision, most in (("keep", 1), ("remeasure", 2), ("significant", 16)):
+        algorithm = CoordinateDescent(decision=decision, repeats=8)
+        seen = driven(algorithm, world, mirrors(N), start, tests * most + 2, runs)
+        shares, last = [], []
+        for run in range(runs):
+            here = seen.tests[run] <= tests
+            theta = np.concatenate([start[None], seen.theta[run][here]])
+            true = np.array([cost(w) for w in theta])
+            rises = np.diff(true)[np.any(theta[1:] != theta[:-1], axis=1)]
+            shares.append(np.mean(rises > 0))
+            last.append(true[-1])
+        wrong[decision], ends[decision] = np.array(shares), np.array(last)
+    for one, two in (("significant", "remeasure"), ("significant", "keep")):
+        for found in (wrong, ends):
+            difference = found[two] - found[one]
+            print(one, two, difference.mean(), difference.std() / math.sqrt(runs))
+            assert difference.mean() > 4 * difference.std() / math.sqrt(runs)
+
+
+@pytest.mark.usefixtures("x64")
+def test_moves_of_many_flips_shrink_to_one():
+    N, flips, cooling = 20, 5, 3.0
+
+    def worse(weights, tick, key):
+        del weights, key
+        return 1.0 + 1.0 * (tick > 0)
+
+    algorithm = CoordinateDescent(flips=flips, cooling=cooling)
+    start = np.random.default_rng(0).choice([0.0, 1.0], N)
+    seen = driven(algorithm, worse, mirrors(N), start, 101, runs=20)
+    assert np.array_equal(seen.theta, np.broadcast_to(start, seen.theta.shape))
+    for test in range(100):
+        held = seen.held[:, test + 1]
+        moved = np.sum(held != start, axis=1)
+        most = 1 + math.ceil((flips - 1) * max(0.0, 1 - test / (cooling * N)))
+        assert 1 <= moved.min()
+        assert moved.max() <= most
+        here = seen.places[:, test + 1, flips:]
+        assert np.array_equal(np.sum(here < N, axis=1), moved)
+        for places in here:
+            real = places[places < N]
+            assert len(set(real)) == len(real)
+    # coincidences among 5 of 20 leave on average 20 (1 − 0.95⁵) = 4.52 different ones
+    first = np.sum(seen.held[:, 1:4] != start, axis=2)
+    assert abs(first.mean() - 20 * (1 - 0.95**5)) < 5 * first.std() / math.sqrt(first.size)
+    assert np.all(np.sum(seen.held[:, 61:] != start, axis=2) == 1)
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_move_of_many_flips_is_kept_or_undone_whole():
+    N = 12
+    world, cost, w = linear(6, N)
+    algorithm = CoordinateDescent(flips=3, cooling=50.0, selection="uniform")
+    seen = driven(algorithm, world, mirrors(N), w, 300)
+    error, sizes = cost(w), []
+    for k in range(1, 300):
+        moved = seen.held[0, k]
+        if cost(moved) < error:
+            sizes.append(np.sum(moved != w))
+            w, error = moved, cost(moved)
+        assert np.array_equal(seen.theta[0, k], w)
+        assert 1 <= np.sum(moved != seen.theta[0, k - 1]) <= 3
+        assert seen.error[0, k] == pytest.approx(error, rel=1e-9)
+    assert max(sizes) > 1
+
+
+@pytest.mark.usefixtures("x64")
+def test_annealing_accepts_a_rise_as_metropolis_does():
+    """P = exp(−d/τ), τ = temperature · first error · what is left of the cooling."""
+    N, d, temperature, cooling, runs = 5, 0.4, 0.5, 8.0, 4000
+
+    def world(weights, tick, key):
+        del weights, key
+        return 3.0 + jnp.where(tick % 2 == 1, d, 0.0)
+
+    algorithm = CoordinateDescent(
+        decision="remeasure", temperature=temperature, cooling=cooling
+    )  # fmt: skip
+    seen = driven(algorithm, world, mirrors(N), np.zeros(N), 100, runs)
+    kept = seen.kept[:, 1::2].sum(axis=0)
+    left = 1 - np.arange(50) / (cooling * N)
+    tau = temperature * 3.0 * np.maximum(left, 1e-12)
+    chance = np.exp(-d / tau)
+    assert not kept[40:].any()
+    known = chance > 1e-3
+    scatter = (kept - runs * chance)[known] ** 2 / (runs * chance * (1 - chance))[known]
+    assert 30 < known.sum() < 40
+    assert scatter.sum() < chi2.isf(1e-6, known.sum())
+    assert np.all(kept[~known] <= binom.isf(1e-6, runs, 1e-3))
+
+    def falls(weights, tick, key):
+        del weights, key
+        return 3.0 - jnp.where(tick % 2 == 1, d, 0.0)
+
+    seen = driven(algorithm, falls, mirrors(N), np.zeros(N), 100, 10)
+    assert seen.kept[:, 1::2].all()
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_ternary_mirror_takes_its_two_other_settings_equally_often():
+    N = 4
+
+    def worse(weights, tick, key):
+        del weights, key
+        return 1.0 + 1.0 * (tick > 0)
+
+    start = np.array([-1.0, 0.0, 1.0, 0.0])
+    seen = driven(CoordinateDescent(), worse, mirrors(N, "ternary"), start, 401, runs=20)
+    for mirror in range(N):
+        tried = seen.held[:, 1:, mirror]
+        tried = tried[tried != start[mirror]]
+        assert len(tried) == 20 * 100
+        others = sorted({-1.0, 0.0, 1.0} - {start[mirror]})
+        assert sorted(set(tried)) == others
+        share = np.mean(tried == others[0])
+        assert abs(share - 0.5) < 5 * 0.5 / math.sqrt(len(tried))
+
+
+@pytest.mark.usefixtures("x64")
+def test_ternary_descent_is_a_plain_one_and_ends_where_no_setting_helps():
+    N = 8
+    world, cost, w = linear(7, N, "ternary")
+    seen = driven(CoordinateDescent(), world, mirrors(N, "ternary"), w, 400)
+    error = cost(w)
+    for k in range(1, 400):
+        moved = seen.held[0, k]
+        assert np.sum(moved != w) == 1
+        if cost(moved) < error:
+            w, error = moved, cost(moved)
+        assert np.array_equal(seen.theta[0, k], w)
+    for i, level in itertools.product(range(N), (-1.0, 0.0, 1.0)):
+        other = w.copy()
+        other[i] = level
+        assert cost(other) >= error
+
+
+@pytest.mark.parametrize("selection", ["uniform", "cyclic"])
+@pytest.mark.usefixtures("x64")
+def test_on_orthogonal_columns_the_mean_error_follows_its_law(selection):
+    """(1 − 1/N)^k for random mirrors, 1 − k/N for a sweep without replacement."""
+    N, runs = 16, 2000
+    rng = np.random.default_rng(0)
+    a2, best = rng.lognormal(size=N), rng.choice([0.0, 1.0], N)
+
+    def world(weights, tick, key):
+        del tick, key
+        return jnp.sum(jnp.asarray(a2) * (weights - jnp.asarray(best)) ** 2)
+
+    seen = driven(CoordinateDescent(selection=selection), world, mirrors(N), 1 - best, 65, runs)
+    k = np.arange(65)
+    law = (1 - 1 / N) ** k if selection == "uniform" else np.maximum(1 - k / N, 0)
+    share = seen.error / a2.sum()
+    error = share.std(axis=0) / math.sqrt(runs)
+    assert np.abs(share.mean(axis=0) - law)[0] < 1e-12
+    assert np.all(np.abs(share.mean(axis=0) - law) < 5 * error + 1e-9)
+    assert error.max() < 0.02
+
+
+@pytest.mark.parametrize("weights", ["boolean", "ternary"])
+def test_the_share_of_mirrors_that_start_on(weights):
+    space, runs, N = mirrors(400, weights), 20, 400
+    for on in (0.0, 0.05, 0.5, 1.0):
+        algorithm = CoordinateDescent(on=on)
+        start = jax.vmap(lambda key: algorithm.init(key, jnp.ones(N), space).theta)  # noqa: B023
+        theta = np.asarray(start(jax.random.split(jax.random.key(1), runs)))
+        assert set(np.unique(theta)) <= {0.0, 1.0}
+        error = math.sqrt(on * (1 - on) / (runs * N))
+        assert abs(theta.mean() - on) <= 5 * error
+        if 0 < on < 1:
+            assert len({row.tobytes() for row in theta}) == runs
+    own = np.random.default_rng(0).choice([0.0, 1.0], N)
+    state = CoordinateDescent().init(jax.random.key(0), jnp.asarray(own, float), space)
+    assert np.array_equal(state.theta, own)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"flips": 2}, {"temperature": 0.1}, {"flips": 0}, {"repeats": 1}, {"on": 1.5},
+     {"decision": "guess"}, {"selection": "gredy"}],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(settings):
+    with pytest.raises(ValidationError):
+        CoordinateDescent(**settings)
+
+
+def test_what_it_can_train():
+    chip = SimulatedDevice(network=MLP(widths=(2, 2, 1)))
+    for algorithm in (CoordinateDescent(), BooleanLeastSquares()):
+        with pytest.raises(RequestError, match="theta|bias|weight|continuous"):
+            algorithm.check_space(chip.space)
+        for weights in ("boolean", "ternary"):
+            algorithm.check_space(mirrors(4, weights))
+    CoordinateDescent().check_space(
+        SimulatedDevice(
+            network=MLP(widths=(2, 2, 1)), imperfections=(DAC(bits=1, low=-1.0, high=1.0),)
+        ).space
+    )
+
+
+# ------------------------------------------------------------------------------ on a real readout
+
+
+class World(NamedTuple):
+    """A readout, its task, one start of a run, and what its mirrors do."""
+
+    device: ReadoutDevice
+    task: object
+    target: np.ndarray
+
+
+@cache
+def world_of(number, weights="boolean", readout="incoherent"):
+    radius = 2 if number >= 25 else 1
+    device = ReadoutDevice(
+        reservoir=PhotonicReservoir(neurons=number, radius=radius),
+        weights=weights,
+        readout=readout,
+    )
+    series = SERIES.load()
+    return World(device, SeriesTask(series=SERIES).load(), series.targets[series.train_part])
+
+
+@eqx.filter_jit
+def follow(algorithm, device, task, carry, ticks):
+    def step(carry, _):
+        carry, probe, info = measure_once(algorithm, device, task, carry)
+        state, before = carry.algorithm, carry.tally
+        held = carry.device.weights
+        seen = (held, before.cost, algorithm.parameters(state), info.updated)
+        return replace(carry, tally=Tally.empty()), seen
+
+    return jax.lax.scan(step, carry, ticks)
+
+
+def followed(algorithm, world, n, seed=0):
+    """One run of n measurements: weights held and costs, weights kept, columns, first state."""
+    algorithm = algorithm.for_task(world.task)
+    many = start_all(algorithm, world.device, world.task, jnp.asarray([seed]))
+    clock = many.algorithm.clock
+    carry = jax.tree.map(lambda leaf: leaf[0], eqx.tree_at(lambda c: c.algorithm.clock, many, None))
+    carry = eqx.tree_at(
+        lambda c: c.algorithm.clock, carry, clock, is_leaf=lambda leaf: leaf is None
+    )
+    _, seen = follow(algorithm, world.device, world.task, carry, jnp.arange(n))
+    return Run(*(np.asarray(part) for part in seen), carry)
+
+
+class Run(NamedTuple):
+    held: np.ndarray
+    cost: np.ndarray
+    kept: np.ndarray
+    updated: np.ndarray
+    carry: Carry
+
+    @property
+    def columns(self):
+        return np.asarray(self.carry.device.columns.train, float)
+
+
+@pytest.mark.parametrize("decision", ["keep", "remeasure"])
+@pytest.mark.usefixtures("x64")
+def test_descent_on_a_readout_is_a_plain_descent_on_its_columns(decision):
+    world = world_of(25)
+    run = followed(CoordinateDescent(selection="greedy", decision=decision), world, 200)
+
+    def cost(w):
+        return nmse(w @ run.columns, world.target)
+
+    w, first = run.held[0], 1 if decision == "keep" else 0
+    error, kept = cost(w), 0
+    for k in range(200):
+        refers = k == 0 if decision == "keep" else k % 2 == 0
+        moved = run.held[k]
+        assert run.cost[k] == pytest.approx(cost(moved), rel=1e-6)
+        assert np.sum(moved != w) == (0 if refers else 1)
+        if not refers and cost(moved) < error:
+            w, error, kept = moved, cost(moved), kept + 1
+        assert np.array_equal(run.kept[k], w)
+    assert kept > 5 + first
+
+
+class Problem(NamedTuple):
+    number: int
+    weights: str
+    learn: str
+
+
+PROBLEMS = [
+    Problem(16, "boolean", "groups"),
+    Problem(16, "boolean", "flips"),
+    Problem(9, "ternary", "groups"),
+    Problem(9, "ternary", "flips"),
+]
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: f"{p.weights}-{p.learn}")
+@pytest.mark.usefixtures("x64")
+def test_least_squares_finds_the_best_weights_of_all(problem):
+    """After its M patterns and one measurement more: against every setting there is."""
+    N, weights, learn = problem
+    world = world_of(N, weights)
+    algorithm = BooleanLeastSquares(learn=learn, sweeps=50)
+    space = world.device.space
+    M = algorithm.patterns(space)
+    assert M == (N + 1 if learn == "flips" else {16: 32, 9: 16}[N])
+    settings = (0.0, 1.0) if weights == "boolean" else (-1.0, 0.0, 1.0)
+    every = np.array(list(itertools.product(settings, repeat=N)))
+    found = []
+    for seed in range(4):
+        run = followed(algorithm, world, M + 6, seed)
+        start = run.held[0]
+        y = every @ run.columns
+        y = y - y.mean(axis=1, keepdims=True)
+        t = world.target - world.target.mean()
+        length = np.linalg.norm(y, axis=1) * np.linalg.norm(t)
+        correlation = np.divide(y @ t, length, out=np.full(len(y), 0.5), where=length > 1e-9)
+        lowest = 2 * (1 - correlation.max())
+
+        moved = np.sum(run.held[:M] != start, axis=1)
+        assert moved[0] == 0
+        if learn == "flips":
+            assert np.all(moved[1:] == 1)
+            assert len(np.unique(run.held[:M], axis=0)) == M
+        # what was learned is off by rounding alone, so that the search is the one on true columns
+        state = run.carry.algorithm
+        direct = solve(
+            state.key, jnp.asarray(run.columns), jnp.asarray(world.target), jnp.asarray(start),
+            50, 2 if weights == "boolean" else 3,
+        )  # fmt: skip
+        verified = run.cost[M]
+        assert verified == pytest.approx(nmse(run.held[M] @ run.columns, world.target), rel=1e-6)
+        expected = nmse(np.asarray(direct, float) @ run.columns, world.target)
+        assert verified == pytest.approx(expected, rel=1e-6)
+        assert lowest * (1 - 1e-6) <= verified < run.cost[0]
+        assert np.array_equal(run.kept[M], run.held[M])
+        assert np.array_equal(run.kept[M - 1], start)
+        found.append(verified < lowest * (1 + 1e-6))
+        # and coordinate descent goes on from there, first with the weights themselves
+        assert np.array_equal(run.held[M + 1], run.held[M])
+        assert np.all(np.sum(run.held[M + 2 :] != run.kept[M + 1 : -1], axis=1) == 1)
+    assert sum(found) >= 3
+
+
+@pytest.mark.usefixtures("x64")
+def test_least_squares_in_a_world_that_is_not_linear_never_ends_above_its_start():
+    world = world_of(16, "boolean", "coherent")
+    algorithm = BooleanLeastSquares(sweeps=20)
+    M, fell_back = 32, 0
+    for seed in range(12):
+        run = followed(algorithm, world, M + 60, seed)
+
+        def cost(w, columns=run.columns):
+            return nmse((w @ columns) ** 2, world.target)
+
+        start = run.held[0]
+        better = cost(run.held[M]) < cost(start)
+        fell_back += not better
+        w = run.held[M] if better else start
+        assert np.array_equal(run.kept[M], w)
+        assert np.array_equal(run.held[M + 1], w)
+        error = cost(w)
+        assert error <= cost(start)
+        for k in range(M + 2, M + 60):
+            moved = run.held[k]
+            assert np.sum(moved != w) == 1
+            if cost(moved) < error:
+                w, error = moved, cost(moved)
+            assert np.array_equal(run.kept[k], w)
+        assert error < cost(start)
+    assert 0 < fell_back < 12
