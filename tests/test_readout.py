@@ -354,9 +354,9 @@ class Bench:
 
     parameters = N
 
-    def __init__(self, seed=0, length=T, tested=M):
-        series, task = load()
-        rng = np.random.default_rng(seed)
+    def __init__(self):
+        series, _ = load()
+        rng = np.random.default_rng(0)
         mix = rng.normal(size=(3, N))
         past = np.stack([np.roll(series.inputs, k) for k in range(3)], axis=1)
         X = np.tanh(past @ mix)
@@ -393,9 +393,7 @@ class FedBench(Bench):
     def output(self, inputs):
         assert inputs.shape in {(WASHOUT + T,), (WASHOUT + M,)}
         here, target = (
-            (self.X, self.target)
-            if len(inputs) == WASHOUT + T
-            else (self.tested, self.test_target)
+            (self.X, self.target) if len(inputs) == WASHOUT + T else (self.tested, self.test_target)
         )
         y = here @ self._w
         self.log.append((self._w.copy(), nmse(y, target)))
@@ -471,15 +469,15 @@ def broken(**members):
 @pytest.mark.parametrize(
     ("bench", "task", "parts"),
     [
-        (lambda: broken(output=lambda self: np.full(T, np.nan)), "series", ["self-test", "NaN"]),
-        (lambda: broken(output=lambda self: np.zeros(T - 1)), "series", ["self-test", "59", "60"]),
-        (lambda: broken(error=lambda self: math.nan), "own", ["self-test", "NaN"]),
-        (lambda: broken(error=lambda self: 1 / 0), "own", ["self-test", "ZeroDivisionError"]),
-        (lambda: broken(error=lambda self: 1.0, weights=np.full(N, 0.5)), "own", ["0 and 1"]),
-        (lambda: broken(error=lambda self: 1.0, weights=np.ones(N - 1)), "own", ["24", "25"]),
+        (lambda: broken(output=lambda _: np.full(T, np.nan)), "series", ["self-test", "NaN"]),
+        (lambda: broken(output=lambda _: np.zeros(T - 1)), "series", ["self-test", "59", "60"]),
+        (lambda: broken(error=lambda _: math.nan), "own", ["self-test", "NaN"]),
+        (lambda: broken(error=lambda _: 1 / 0), "own", ["self-test", "ZeroDivisionError"]),
+        (lambda: broken(error=lambda _: 1.0, weights=np.full(N, 0.5)), "own", ["0 and 1"]),
+        (lambda: broken(error=lambda _: 1.0, weights=np.ones(N - 1)), "own", ["24", "25"]),
         (lambda: broken(), "own", ["error()", "output()"]),
-        (lambda: broken(error=lambda self: 1.0, parameters=None), "own", ["parameters"]),
-        (lambda: broken(error=lambda self: 1.0, parameters=(5, 5)), "own", ["parameters"]),
+        (lambda: broken(error=lambda _: 1.0, parameters=None), "own", ["parameters"]),
+        (lambda: broken(error=lambda _: 1.0, parameters=(5, 5)), "own", ["parameters"]),
     ],
 )
 def test_mirrors_that_do_not_fit_are_refused_in_one_sentence(bench, task, parts):
@@ -502,7 +500,7 @@ class Trits:
     def write(self, theta):
         self.theta, self.whole = np.array(theta), self.whole + 1
 
-    def cost(self, inputs, targets):
+    def cost(self, *_):
         assert set(self.theta) <= {-1.0, 0.0, 1.0}
         return nmse(self.bench.X @ self.theta, self.bench.target)
 
