@@ -439,12 +439,11 @@ class World(NamedTuple):
 
 
 @cache
-def world_of(number, weights="boolean", readout="incoherent"):
+def world_of(number, weights="boolean"):
     radius = 2 if number >= 25 else 1
     device = ReadoutDevice(
         reservoir=PhotonicReservoir(neurons=number, radius=radius),
         weights=weights,
-        readout=readout,
     )
     series = SERIES.load()
     return World(device, SeriesTask(series=SERIES).load(), series.targets[series.train_part])
@@ -517,8 +516,7 @@ SOLVE = jax.jit(solve, static_argnames=("sweeps", "levels"))
 
 PROBLEMS = [
     Problem(16, "boolean", "groups"),
-    Problem(16, "boolean", "flips"),
-    Problem(9, "ternary", "groups"),
+    Problem(9, "ternary", "flips"),
 ]
 
 
@@ -531,7 +529,7 @@ def test_least_squares_finds_the_best_weights_of_all(problem):
     algorithm = BooleanLeastSquares(learn=learn, sweeps=50)
     space = world.device.space
     M = algorithm.patterns(space)
-    assert {"flips": N + 1, "groups": {16: 32, 9: 16}[N]}[learn] == M
+    assert {"flips": N + 1, "groups": 32}[learn] == M
     settings = (0.0, 1.0) if weights == "boolean" else (-1.0, 0.0, 1.0)
     every = np.array(list(itertools.product(settings, repeat=N)))
     found = []
@@ -568,13 +566,6 @@ def test_least_squares_finds_the_best_weights_of_all(problem):
     assert sum(found) >= 3
 
 
-@pytest.mark.usefixtures("x64")
-def test_least_squares_on_a_coherent_readout_never_ends_above_its_start():
-    world, M = world_of(16, "boolean", "coherent"), 32
-    for run in followed(BooleanLeastSquares(sweeps=20), world, M + 40, runs=3):
-        check_verified(run, M, lambda w, c=run.columns: nmse((w @ c) ** 2, world.target))
-
-
 def check_verified(run, M, cost):
     """The solved weights are kept if they are better than the first, and a descent goes on; returns
     whether they were.
@@ -597,7 +588,7 @@ def check_verified(run, M, cost):
 
 @pytest.mark.usefixtures("x64")
 def test_least_squares_goes_back_to_its_start_where_the_world_is_not_linear():
-    """Outputs |X w|² of columns of both signs: what flips show says little of groups of them."""
+    """Outputs (Σ w_i x_i)², as of a coherent readout, of columns of both signs."""
     N, M, samples = 15, 16, 30
     rng = np.random.default_rng(0)
     X, t = rng.normal(size=(N, samples)), rng.normal(size=samples)
