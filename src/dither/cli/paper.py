@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dither.papers import Row
 
 SECONDS_PER_LINE = 10.0
+FILE_WIDTH = 180
 
 
 def paper(
@@ -102,7 +103,8 @@ def _tell(rows: list["Row"]) -> None:
         values = (row.published, row.expected, row.law, row.measured)
         table.add_row(row.figure, row.method, at, quantity + unit,
                       *("" if v is None else _number(v) for v in values), interval)  # fmt: skip
-    Console().print(table)
+    # in a file nothing need be folded
+    Console(width=None if sys.stdout.isatty() else FILE_WIDTH).print(table)
 
 
 def _number(value: float | None) -> str:

@@ -37,14 +37,14 @@ FULL = Scale(
 )
 
 QUICK = Scale(
-    sizes=(64, 100, 225),
+    sizes=(64, 196),
     seeds=4,
     tests=20,
-    rules_neurons=225,
+    rules_neurons=100,
     rules_seeds=4,
-    rules_noises=(0.0, 0.1),
+    rules_noises=(0.1,),
     noise_neurons=100,
     noise_seeds=4,
-    noise_levels=(0.05, 0.2),
+    noise_levels=(0.2,),
     rules=("greedy", "priority, 5 % on", "seen and solved"),
 )
