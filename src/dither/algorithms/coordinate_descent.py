@@ -42,8 +42,9 @@ class CoordinateDescentState(eqx.Module):
     """Where coordinate descent stands.
 
     Attributes: `theta`, the weights kept; `error`, theirs as last known, and `first`, that at the
-    start; `undo`, what brings the device back to theta; `falls`, of the present move; `tests`, of
-    moves so far; `memory`, of the selection.
+    start; `undo`, what brings the device back to theta; `kept`, whether the last measurement
+    changed theta; `falls`, of the present move; `tests`, of moves so far; `memory`, of the
+    selection.
     """
 
     clock: Clock
@@ -52,6 +53,7 @@ class CoordinateDescentState(eqx.Module):
     error: Float[Array, ""]
     first: Float[Array, ""]
     undo: SparseWrite
+    kept: Bool[Array, ""]
     falls: Falls
     tests: Int[Array, ""]
     memory: Memory
@@ -128,6 +130,7 @@ class CoordinateDescent(AbstractAlgorithm):
             error=zero,
             first=zero,
             undo=SparseWrite(nothing, jnp.zeros(self.flips, theta.dtype)),
+            kept=jnp.bool_(False),
             falls=_no_falls(zero),
             tests=jnp.int32(0),
             memory=self.selection.init(space.size),
@@ -145,7 +148,7 @@ class CoordinateDescent(AbstractAlgorithm):
                 places=jnp.concatenate([jnp.where(again, space.size, undo.places), here]),
                 values=jnp.concatenate([undo.values, move.values]),
             ),
-            updated=jnp.all(undo.places == space.size) & (tick > 0),
+            updated=state.kept,
             draw=tick,
         )
         after = Clock(tick=tick + 1, part=state.clock.part)
@@ -174,6 +177,7 @@ class CoordinateDescent(AbstractAlgorithm):
                 jnp.where(kept, N, places),
                 state.theta.at[places].get(mode="fill", fill_value=0),
             ),
+            kept=kept,
             falls=jax.tree.map(
                 lambda old, new: jnp.where(
                     refers, old, jnp.where(decided, 0, new).astype(new.dtype)
@@ -229,14 +233,17 @@ class CoordinateDescent(AbstractAlgorithm):
         if self.cooling == 0:
             return jnp.zeros((), state.theta.dtype)
         end = self.cooling * state.space.size
-        return jnp.maximum(0.0, 1 - state.tests / end).astype(state.theta.dtype)
+        # compiled, a quotient of equal numbers is not always 1
+        left = jnp.where(state.tests < end, 1 - state.tests / end, 0.0)
+        return left.astype(state.theta.dtype)
 
     def _move(self, state: CoordinateDescentState) -> SparseWrite:
         """The move under test: which mirrors, and their new settings."""
         key, space, size = self._key(state), state.space, state.space.size
         places = self.selection.choose(state.memory, key)[None].astype(jnp.int32)
         if self.flips > 1:
-            others = jax.random.randint(jax.random.fold_in(key, 2), (self.flips - 1,), 0, size)
+            shape = (self.flips - 1,)
+            others = jax.random.randint(jax.random.fold_in(key, 2), shape, 0, size, jnp.int32)
             number = jnp.arange(1, self.flips)
             wanted = jnp.ceil((self.flips - 1) * self._share(state))
             places = jnp.concatenate([places, jnp.where(number <= wanted, others, size)])

@@ -6,6 +6,7 @@ import typer
 
 from dither._errors import RequestError, RunError
 from dither.cli.device import device
+from dither.cli.paper import paper
 from dither.cli.presets import presets
 from dither.cli.train import train
 
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(presets)
+app.command()(paper)
 app.add_typer(device, name="device")
 
 

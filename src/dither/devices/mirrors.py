@@ -14,9 +14,10 @@ class Mirrors:
 
     The object has `parameters`, N, the number of its mirrors; `flip(i)`, which turns mirror i over;
     and either `error()`, one number, or `output()`, the T readings of the training series, or
-    `output(inputs)`, the same for the series that it is handed. It may have `weights`, the N states
-    0 or 1 that it is in. Without it, the state in which it is handed over counts as 0 throughout,
-    to which it must be brought back before a run is resumed.
+    `output(inputs)`, the same for the series that it is handed. Without inputs, the training part
+    stands in for the test part. It may have `weights`, the N states 0 or 1 that it is in. Without
+    it, the state in which it is handed over counts as 0 throughout, to which it must be brought
+    back before a run is resumed.
     """
 
     bounds = (0.0, 1.0)
@@ -32,8 +33,9 @@ class Mirrors:
                 "it an attribute `parameters`, an integer."
             )
         self.initial = self._present()
+        self.fed = True
         if hasattr(target, "output"):
-            self._fed = len(inspect.signature(target.output).parameters) > 0
+            self.fed = len(inspect.signature(target.output).parameters) > 0
             self.measure = self._output
         elif hasattr(target, "error"):
             self.cost = self._error
@@ -71,7 +73,7 @@ class Mirrors:
                 self._held[place] = value
 
     def _output(self, inputs: Float[np.ndarray, "1 L"]) -> Float[np.ndarray, "1 T"]:
-        reading = self.target.output(inputs[0]) if self._fed else self.target.output()
+        reading = self.target.output(inputs[0]) if self.fed else self.target.output()
         return np.asarray(reading, float).reshape(1, -1)
 
     def _error(self, inputs: np.ndarray, targets: np.ndarray) -> float:

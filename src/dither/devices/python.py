@@ -59,6 +59,8 @@ class PythonDevice:
         self.space = _space(self.name, shapes, bounds, levels)
         self._held = np.zeros(self.space.size)
         self._write_at = getattr(target, "write_at", None)
+        # what is not fed plays the training series only
+        self.fed = not isinstance(target, Mirrors) or target.fed
         self._by_cost = False
         if hasattr(target, "write"):
             self._write = target.write

@@ -114,7 +114,8 @@ class ReadoutDevice(AbstractDevice):
         return any(imperfection.fails for imperfection in self.imperfections)
 
     def check_task(self, task: Task) -> None:
-        if task.inputs.shape[0] != 1 or task.targets.ndim != 2:
+        one = task.inputs.ndim == task.targets.ndim == 2 and task.inputs.shape[0] == 1
+        if not one or not 2 <= task.targets.shape[1] <= task.inputs.shape[1]:
             raise RequestError(
                 "A readout learns a series, and the task is none; take a task of kind series."
             )

@@ -29,7 +29,10 @@ def nmse_cost(outputs: Float[Array, "B T"], targets: Float[Array, "B T"]) -> Flo
 def _z_scored(values: Float[Array, "B T"]) -> Float[Array, "B T"]:
     centred = values - jnp.mean(values, axis=-1, keepdims=True)
     variance = jnp.mean(centred**2, axis=-1, keepdims=True)
-    return centred * jnp.where(variance > 0, 1 / jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
+    # the mean of equal values may be off by a rounding, so that their variance is not always 0
+    rounding = 4 * float(np.finfo(values.dtype).eps) * jnp.abs(values[..., :1])
+    varies = variance > rounding**2
+    return jnp.where(varies, centred / jnp.sqrt(jnp.where(varies, variance, 1)), 0)
 
 
 def explained_series(

@@ -278,6 +278,14 @@ class FusedLoop:
         score, cost, theta = look(self.algorithm, self.device, self.task, self.carry)
         return np.asarray(score, float), np.asarray(cost, float), np.asarray(theta)
 
+    def parameters(self) -> Float[Array, "R P"]:
+        """The parameters that every replica has come to."""
+        now: Float[Array, "R P"] = jax.vmap(
+            lambda one: self.algorithm.parameters(one.algorithm),
+            in_axes=(_axes(self.carry, self.device),),
+        )(self.carry)
+        return now
+
     def measurements_per_look(self) -> int:
         """In a simulation a look is not a measurement."""
         return 0

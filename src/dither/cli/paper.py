@@ -1,0 +1,113 @@
+"""`dither paper`."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from dither.papers import Row
+
+SECONDS_PER_LINE = 10.0
+FILE_WIDTH = 180
+
+
+def paper(
+    name: Annotated[str, typer.Argument(help="The paper, such as andreoli2023.")],
+    figure: Annotated[
+        str | None, typer.Argument(help="One of its figures; all if not given.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Smaller sizes, fewer seeds: under a minute.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write to; runs/NAME-k if not given.")
+    ] = None,
+) -> None:
+    """Run a paper's figures again: measured beside published, expected and predicted."""
+    from dither.cli.train import use_all_cores
+
+    use_all_cores()
+    from dither.papers import find_paper
+    from dither.training.checkpoint import write_atomically
+    from dither.training.figure import save_figure
+    from dither.training.folder import free_folder, open_folder
+
+    chosen = find_paper(name)
+    makers = {one: chosen.figure(one) for one in ([figure] if figure else chosen.figures)}
+    out = free_folder(name) if out is None else out
+    open_folder(out, resume=False)
+    rows: list[Row] = []
+    with Bar() as observe:
+        for one, make in makers.items():
+            observe.figure = one
+            made = make(chosen.quick if quick else chosen.full, observe)
+            rows += made.rows
+            table = {"rows": [row.as_json() for row in rows]}
+            write_atomically(out / "rows.json", (json.dumps(table, indent=1) + "\n").encode())
+            save_figure(made.picture, out / one)
+    if as_json:
+        typer.echo(json.dumps(table))
+        return
+    _tell(rows)
+    typer.echo(f"rows and figures: {out}")
+
+
+class Bar:
+    """What is being run and how much of it is done: a bar on a terminal, else a line at times."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self.figure = ""
+        self.terminal = sys.stderr.isatty()
+        self.begun = self.last_line = time.monotonic()
+        self.bar = Progress(console=Console(stderr=True), disable=not self.terminal)
+        self.task = self.bar.add_task("", total=1.0)
+
+    def __enter__(self) -> "Bar":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def __call__(self, what: str, share: float) -> None:
+        text, now = f"{self.figure}: {what}", time.monotonic()
+        self.bar.update(self.task, description=text, completed=share)
+        if not self.terminal and now - self.last_line > SECONDS_PER_LINE:
+            self.last_line = now
+            line = f"{text}, {share:.0%} of the figure, {now - self.begun:.0f} s"
+            print(line, file=sys.stderr, flush=True)
+
+
+def _tell(rows: list["Row"]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("figure", "method", "at", "quantity", box=None)
+    for column in ("published", "expected", "law", "measured", "95 %"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        at = ", ".join(f"{axis} {value:g}" for axis, value in row.point.items())
+        quantity = row.quantity if row.criterion is None else f"{row.quantity}: {row.criterion}"
+        unit = "" if row.unit == "1" else f" ({row.unit})"
+        interval = "" if row.measured_low is None else (
+            f"{_number(row.measured_low)} – {_number(row.measured_high)}"
+        )  # fmt: skip
+        values = (row.published, row.expected, row.law, row.measured)
+        table.add_row(row.figure, row.method, at, quantity + unit,
+                      *("" if v is None else _number(v) for v in values), interval)  # fmt: skip
+    # in a file nothing need be folded
+    Console(width=None if sys.stdout.isatty() else FILE_WIDTH).print(table)
+
+
+def _number(value: float | None) -> str:
+    if value is None or value == float("inf"):
+        return "never"
+    return f"{value:.3g}"

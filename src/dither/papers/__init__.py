@@ -1,0 +1,23 @@
+"""The published figures, run again and compared."""
+
+from typing import Any
+
+from dither._errors import RequestError, nearest
+from dither.papers.andreoli2023 import ANDREOLI2023
+from dither.papers.paper import Made, Observe, Paper, Row
+
+PAPERS: dict[str, Paper[Any]] = {paper.name: paper for paper in (ANDREOLI2023,)}
+"""The papers that `dither paper` knows, by their name."""
+
+
+def find_paper(name: str) -> Paper[Any]:
+    """The paper of a name.
+
+    Errors: `RequestError` for an unknown one.
+    """
+    if name not in PAPERS:
+        raise RequestError(f"There is no paper '{name}'; {nearest(name, PAPERS)}")
+    return PAPERS[name]
+
+
+__all__ = ["PAPERS", "Made", "Observe", "Paper", "Row", "find_paper"]

@@ -1,0 +1,21 @@
+"""Andreoli2023: Boolean coordinate descent on photonic reservoirs, and how it scales."""
+
+from dither.papers.andreoli2023.noise import noise
+from dither.papers.andreoli2023.rules import rules
+from dither.papers.andreoli2023.scale import FULL, QUICK, Scale
+from dither.papers.andreoli2023.scaling import constant, curves, exponents
+from dither.papers.paper import Paper
+
+ANDREOLI2023 = Paper[Scale](
+    name="andreoli2023",
+    about="Boolean coordinate descent on photonic reservoirs: convergence, its scaling, rules",
+    figures={
+        "curves": curves,
+        "constant": constant,
+        "exponents": exponents,
+        "rules": rules,
+        "noise": noise,
+    },
+    full=FULL,
+    quick=QUICK,
+)
