@@ -20,11 +20,14 @@ from dither import MLP, SimulatedDevice, Until
 from dither.algorithms import (
     ALGORITHMS,
     SPSA,
+    ActivityDifference,
     AnalogMGD,
     Backpropagation,
     BooleanLeastSquares,
     CoordinateDescent,
+    DecorrelatedNodePerturbation,
     FiniteDifferences,
+    ForwardGradient,
     NodePerturbation,
     WeightMGD,
 )
@@ -64,10 +67,14 @@ def exact(*_):
     return 1.0
 
 
-def node_spread(*_):
-    task = PARITY.load()
-    theta, g = theta_and_gradient(task)
-    return dense_spread(*inputs_and_errors(NETWORK, DEVICE.space.unravel(theta), task)) / (g @ g)
+def node_spread(per_example):
+    def spread(*_):
+        task = PARITY.load()
+        theta, g = theta_and_gradient(task)
+        x, e = inputs_and_errors(NETWORK, DEVICE.space.unravel(theta), task)
+        return dense_spread(x, e, per_example) / (g @ g)
+
+    return spread
 
 
 def node_noise(_):
@@ -109,7 +116,14 @@ ALGORITHM_CASES = {
     ),
     "spsa": Case(spsa, by_kappa, lambda P: 0.5 * P, EVERY),
     "finite-differences": Case(maker(FiniteDifferences, delta=DELTA), exact, lambda P: 2 * P),
-    "node-perturbation": Case(maker(NodePerturbation, delta=DELTA), node_spread, node_noise),
+    "node-perturbation": Case(
+        maker(NodePerturbation, delta=DELTA), node_spread(per_example=False), node_noise
+    ),
+    "activity-difference": Case(maker(ActivityDifference, delta=DELTA)),
+    "decorrelated-node-perturbation": Case(
+        maker(DecorrelatedNodePerturbation, delta=DELTA), node_spread(per_example=True), node_noise
+    ),
+    "forward-gradient": Case(maker(ForwardGradient), by_kappa, lawful=EVERY),
     "backpropagation": Case(maker(Backpropagation), exact),
     "coordinate-descent": Case(lambda *_, **__: CoordinateDescent(), boolean=UNEVEN),
     "boolean-least-squares": Case(
@@ -339,13 +353,20 @@ def test_analog_form_follows_its_filter_equations(code, tau_theta):
 
 # -------------------------------------------------------------------------------- trajectories
 
+
+def amplitude(kind, delta):
+    """The setting of an algorithm that says how far it perturbs."""
+    others = {"spsa": {"c": delta}, "backpropagation": {}, "forward-gradient": {}}
+    return others.get(kind, {"delta": delta})
+
+
 RATES = {"analog-mgd": 0.003, "spsa": 0.1}
 
 
 def moving(kind, **more):
     """An algorithm that visibly moves, with perturbations that single precision resolves."""
     rate = RATES.get(kind, 0.02)
-    delta = {"spsa": {"c": 0.01}, "backpropagation": {}}.get(kind, {"delta": 0.01})
+    delta = amplitude(kind, 0.01)
     if kind == "weight-mgd":
         more = {"tau_theta": 3, "tau_x": 2, "optimizer": "adam", **more}
     if kind == "analog-mgd":
@@ -507,8 +528,7 @@ def test_no_write_leaves_the_bounds_or_the_grid(kind, bits, low, span, delta, ra
     if dac := ALGORITHM_CASES[kind].boolean:
         low, span, bits = dac.low, dac.high - dac.low, dac.bits
     device = Recorder((low, low + span), bits, seed)
-    delta = {"c" if kind == "spsa" else "delta": delta}
-    algorithm = ALGORITHM_CASES[kind].make(rate, **delta)
+    algorithm = ALGORITHM_CASES[kind].make(rate, **amplitude(kind, delta))
     dither.train(device, SMALL_BATCH, algorithm, key=seed, until=Until(measurements=40))
     received = np.array(device.received, float)
     assert len(received) == 40
@@ -527,8 +547,7 @@ def test_a_dac_is_written_only_on_its_grid(kind):
     task = SMALL_BATCH.load()
     dac = ALGORITHM_CASES[kind].boolean or DAC(bits=4, low=-0.75, high=0.75)
     device = SimulatedDevice(network=NETWORK, imperfections=(dac,))
-    delta = {"spsa": {"c": 0.1}, "backpropagation": {}}.get(kind, {"delta": 0.1})
-    algorithm = build(kind, 5.0, **delta)
+    algorithm = build(kind, 5.0, **amplitude(kind, 0.1))
     theta = device.initial(jax.random.key(1))
     probes, *_ = collect(algorithm, device, task, theta, keys(3), 100)
     written = probes.parameters

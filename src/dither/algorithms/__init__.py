@@ -3,12 +3,15 @@
 from typing import Annotated
 
 from dither._configuration import OneOf, registry
+from dither.algorithms.activity_difference import ActivityDifference
 from dither.algorithms.algorithm import AbstractAlgorithm, Info, State
 from dither.algorithms.analog_mgd import AnalogMGD
 from dither.algorithms.backpropagation import Backpropagation
 from dither.algorithms.boolean_least_squares import BooleanLeastSquares
 from dither.algorithms.coordinate_descent import CoordinateDescent
+from dither.algorithms.decorrelated import DecorrelatedNodePerturbation
 from dither.algorithms.finite_differences import FiniteDifferences
+from dither.algorithms.forward_gradient import ForwardGradient
 from dither.algorithms.node_perturbation import NodePerturbation
 from dither.algorithms.optimizer import Optimizer, Schedule
 from dither.algorithms.spsa import SPSA
@@ -20,6 +23,9 @@ ALGORITHMS = registry(
     SPSA,
     FiniteDifferences,
     NodePerturbation,
+    ActivityDifference,
+    DecorrelatedNodePerturbation,
+    ForwardGradient,
     Backpropagation,
     CoordinateDescent,
     BooleanLeastSquares,
@@ -33,12 +39,15 @@ __all__ = [
     "ALGORITHMS",
     "SPSA",
     "AbstractAlgorithm",
+    "ActivityDifference",
     "AnalogMGD",
     "AnyAlgorithm",
     "Backpropagation",
     "BooleanLeastSquares",
     "CoordinateDescent",
+    "DecorrelatedNodePerturbation",
     "FiniteDifferences",
+    "ForwardGradient",
     "Info",
     "NodePerturbation",
     "Optimizer",

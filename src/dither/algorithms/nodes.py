@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from dither._errors import RequestError
-from dither.devices.device import AbstractDevice
+from dither.devices.device import AbstractDevice, Clock, Probe
 from dither.devices.python import PythonDevice
 from dither.devices.space import Space
 from dither.networks import Layer
@@ -46,6 +48,26 @@ def signs(
 def at_sites(perturbations: Mapping[str, Array]) -> dict[str, Array]:
     """Perturbations by layer as a probe takes them: by site."""
     return {f"{layer}/z": p for layer, p in perturbations.items()}
+
+
+def ask_clean_then_noisy(
+    state: Any, delta: float, layers: Sequence[Layer], samples: int
+) -> tuple[Probe, Any]:
+    """A clean pass of each batch, then one with `δ s` added to every z, s every example's own.
+
+    Arguments: a state with `clock`, `key`, `theta` and `space`; δ; the layers; the batch size.
+    Returns: the next probe, and the state whose clock has moved on.
+    """
+    tick, part = state.clock.tick, state.clock.part
+    s = signs(jax.random.fold_in(state.key, tick), layers, samples)
+    probe = Probe(
+        clock=state.clock,
+        parameters=state.space.snap(state.theta),
+        updated=(tick > 0) & (part == 0),
+        draw=tick,
+        sites=at_sites({layer: part * delta * each for layer, each in s.items()}),
+    )
+    return probe, eqx.tree_at(lambda s: s.clock, state, Clock(tick=tick + part, part=1 - part))
 
 
 def per_node(value: Float[Array, " B"], layer: Layer) -> Float[Array, "B ..."]:

@@ -21,7 +21,7 @@ class Sees(enum.IntEnum):
     OUTPUTS = 1
     """The outputs for each sample."""
     SITES = 2
-    """Sites where a perturbation can be added to a neuron's input, and the layers' inputs."""
+    """Sites where a perturbation can be added to a neuron's input; these and the layers' inputs."""
     GRADIENTS = 3
     """Exact gradients: a simulation only."""
 
@@ -85,7 +85,8 @@ class Measurement(eqx.Module):
     Attributes: `cost`, mean over the batch; `gradient`, with respect to the parameters, None
     unless the algorithm asks to see gradients; `outputs`
     and the `targets` that they are held against, None unless it asks to see at least them;
-    `costs` per sample and `inputs`, the layers' inputs by layer, None unless it asks to see sites.
+    `costs` per sample and, by layer, `inputs` x and `preactivations` z with what was added to them,
+    None unless it asks to see sites.
     """
 
     cost: Float[Array, ""]
@@ -94,6 +95,7 @@ class Measurement(eqx.Module):
     targets: Num[Array, "B ..."] | None = None
     costs: Float[Array, " B"] | None = None
     inputs: dict[str, Array] | None = None
+    preactivations: dict[str, Array] | None = None
 
 
 class Batch(eqx.Module):

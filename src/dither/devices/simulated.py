@@ -135,16 +135,16 @@ class SimulatedDevice(AbstractDevice):
         keys = self._keys(state.key, 2 * state.measured + 1)
 
         def mean_cost(theta: Float[Array, " P"]) -> tuple[Float[Array, ""], Any]:
-            outputs, inputs = self._forward(state, theta, batch.inputs, sites, keys)
+            outputs, seen = self._forward(state, theta, batch.inputs, sites, keys)
             costs = cost(outputs, batch.targets)
-            return jnp.mean(costs), (costs, outputs, inputs)
+            return jnp.mean(costs), (costs, outputs, seen)
 
         gradient = None
         if see is Sees.GRADIENTS:
             back = jax.value_and_grad(mean_cost, has_aux=True)
-            (mean, (costs, outputs, inputs)), gradient = back(state.parameters)
+            (mean, (costs, outputs, seen)), gradient = back(state.parameters)
         else:
-            mean, (costs, outputs, inputs) = mean_cost(state.parameters)
+            mean, (costs, outputs, seen) = mean_cost(state.parameters)
         # one cost is read for the batch, or one for each sample where they are seen
         read = costs if see >= Sees.SITES else mean
         failed = jnp.bool_(False)
@@ -162,7 +162,10 @@ class SimulatedDevice(AbstractDevice):
         if see >= Sees.OUTPUTS:
             measurement = replace(measurement, outputs=outputs, targets=batch.targets)
         if see >= Sees.SITES:
-            measurement = replace(measurement, costs=read, inputs=inputs)
+            x, z = (
+                {layer.name: seen[f"{layer.name}/{site}"] for layer in self.layers} for site in "xz"
+            )
+            measurement = replace(measurement, costs=read, inputs=x, preactivations=z)
         status = jnp.where(failed, Status.FAILED, Status.DONE)
         return measurement, status, after
 
@@ -183,16 +186,15 @@ class SimulatedDevice(AbstractDevice):
         sites: dict[str, Array] | None,
         keys: list[Key[Array, ""]],
     ) -> tuple[Float[Array, "B K"], dict[str, Array]]:
-        """The outputs, and every layer's input by its name."""
-        layer_inputs: dict[str, Array] = {}
+        """The outputs, and the values at every site as the lab sees them."""
+        seen: dict[str, Array] = {}
 
         def tap(site: str, value: Array) -> Array:
             if sites is not None and site in sites:
                 value = value + sites[site]
+            seen[site] = value
             for imperfection, specimen in zip(self.imperfections, state.imperfections):
                 value = imperfection.site(specimen, site, value)
-            if site.endswith("/x"):
-                layer_inputs[site.removesuffix("/x")] = value
             return value
 
         for imperfection, specimen in zip(self.imperfections, state.imperfections):
@@ -200,4 +202,4 @@ class SimulatedDevice(AbstractDevice):
         outputs = self.network(self.space.unravel(theta), inputs, tap)
         for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys):
             outputs = imperfection.outputs(specimen, key, outputs)
-        return outputs, layer_inputs
+        return outputs, seen
