@@ -28,6 +28,7 @@ from dither.algorithms import (
     DecorrelatedNodePerturbation,
     FiniteDifferences,
     ForwardGradient,
+    LocalLosses,
     NodePerturbation,
     WeightMGD,
 )
@@ -123,6 +124,7 @@ ALGORITHM_CASES = {
     "decorrelated-node-perturbation": Case(
         maker(DecorrelatedNodePerturbation, delta=DELTA), node_spread(per_example=True), node_noise
     ),
+    "local-losses": Case(maker(LocalLosses, delta=DELTA, readout_rate=0.1)),
     "forward-gradient": Case(maker(ForwardGradient), by_kappa, lawful=EVERY),
     "backpropagation": Case(maker(Backpropagation), exact),
     "coordinate-descent": Case(lambda *_, **__: CoordinateDescent(), boolean=UNEVEN),

@@ -12,6 +12,7 @@ from dither.algorithms.coordinate_descent import CoordinateDescent
 from dither.algorithms.decorrelated import DecorrelatedNodePerturbation
 from dither.algorithms.finite_differences import FiniteDifferences
 from dither.algorithms.forward_gradient import ForwardGradient
+from dither.algorithms.local_losses import LocalLosses
 from dither.algorithms.node_perturbation import NodePerturbation
 from dither.algorithms.optimizer import Optimizer, Schedule
 from dither.algorithms.spsa import SPSA
@@ -25,6 +26,7 @@ ALGORITHMS = registry(
     NodePerturbation,
     ActivityDifference,
     DecorrelatedNodePerturbation,
+    LocalLosses,
     ForwardGradient,
     Backpropagation,
     CoordinateDescent,
@@ -49,6 +51,7 @@ __all__ = [
     "FiniteDifferences",
     "ForwardGradient",
     "Info",
+    "LocalLosses",
     "NodePerturbation",
     "Optimizer",
     "Schedule",

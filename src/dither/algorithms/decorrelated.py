@@ -28,7 +28,7 @@ class DecorrelatedState(eqx.Module):
     key: Key[Array, ""]
     theta: Float[Array, " P"]
     costs: Float[Array, " B"]
-    R: dict[str, Float[Array, "p p"]]
+    R: dict[str, Float[Array, "_ _"]]
     optimizer: Any
     space: Space = eqx.field(static=True)
 
