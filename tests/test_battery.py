@@ -28,6 +28,7 @@ from dither.algorithms import (
     DecorrelatedNodePerturbation,
     FiniteDifferences,
     ForwardGradient,
+    LayerwiseMGD,
     LocalLosses,
     NodePerturbation,
     WeightMGD,
@@ -78,6 +79,13 @@ def node_spread(per_example):
     return spread
 
 
+def layerwise_spread(*_):
+    """`1 + Σ_l f_l (N_l − 1)`."""
+    _, g = theta_and_gradient(PARITY.load())
+    layers = np.split(g, [(3 + 1) * 2])
+    return 1 + sum((part @ part) / (g @ g) * (part.size - 1) for part in layers)
+
+
 def node_noise(_):
     task = PARITY.load()
     theta, _ = theta_and_gradient(task)
@@ -108,6 +116,7 @@ UNEVEN = DAC(bits=1, low=-1.0, high=0.7)
 # with Σ h² / a² = 2 / (1 + a), which multiplies signal (all of it but |g|² uncorrelated) and noise.
 ALGORITHM_CASES = {
     "weight-mgd": Case(maker(WeightMGD, delta=DELTA), by_kappa, lambda P: 2 * P, EVERY),
+    "layerwise-mgd": Case(maker(LayerwiseMGD, delta=DELTA), layerwise_spread, lambda P: 2 * P),
     "analog-mgd": Case(
         analog,
         lambda _, P: P * 2 / (1 + A),
@@ -419,6 +428,7 @@ def test_a_python_device_gives_the_fused_trajectory(kind):
     start = jax.random.split(jax.random.key(key), 4)[0]
     fused = train(kind, n, key=key, score_every=10**6)
     device = trainable(kind, NumpyDevice((3, 2, 2), initial=DEVICE.initial(start)))
+    device.parameters = {parameter.name: parameter.shape for parameter in DEVICE.space.parameters}
     # on a real device the self-test of 3 samples and the last look at 8 test samples, in batches
     # of 3, are measurements too
     hosted = train(kind, n + 4, device, key=key, score_every=10**6)

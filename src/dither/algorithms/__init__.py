@@ -12,6 +12,7 @@ from dither.algorithms.coordinate_descent import CoordinateDescent
 from dither.algorithms.decorrelated import DecorrelatedNodePerturbation
 from dither.algorithms.finite_differences import FiniteDifferences
 from dither.algorithms.forward_gradient import ForwardGradient
+from dither.algorithms.layerwise_mgd import LayerwiseMGD
 from dither.algorithms.local_losses import LocalLosses
 from dither.algorithms.node_perturbation import NodePerturbation
 from dither.algorithms.optimizer import Optimizer, Schedule
@@ -20,6 +21,7 @@ from dither.algorithms.weight_mgd import WeightMGD
 
 ALGORITHMS = registry(
     WeightMGD,
+    LayerwiseMGD,
     AnalogMGD,
     SPSA,
     FiniteDifferences,
@@ -51,6 +53,7 @@ __all__ = [
     "FiniteDifferences",
     "ForwardGradient",
     "Info",
+    "LayerwiseMGD",
     "LocalLosses",
     "NodePerturbation",
     "Optimizer",

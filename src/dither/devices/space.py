@@ -106,7 +106,7 @@ class Space:
             theta = jnp.where(np.asarray(step) > 0, on_grid, theta)
         return self._clip(theta, low, high)
 
-    def amplitude(self, delta: float | Float[Array, ""]) -> Float[Array, "..."]:
+    def amplitude(self, delta: float | Float[Array, "*P"]) -> Float[Array, "..."]:
         """A perturbation amplitude as the DAC can write it: whole steps, one at the least."""
         step = np.asarray(self.step)
         pace = np.where(step > 0, step, 1.0)
