@@ -55,7 +55,7 @@ def test_train_json_gives_one_object_and_a_folder_that_repeats_it(tmp_path: Path
 def test_presets_lists_and_prints(tmp_path: Path) -> None:
     listed = dither("presets", cwd=tmp_path).stdout
     for name in ("xor", "parity4", "nist7x7", "nist7x7-noisy-chip", "digits", "fashion-mnist",
-                 "fashion-mnist-cnn", "analog-xor"):  # fmt: skip
+                 "fashion-mnist-cnn", "fashion-mnist-node", "analog-xor"):  # fmt: skip
         assert name in listed
     assert tomllib.loads(dither("presets", "xor", cwd=tmp_path).stdout)["task"]["kind"] == "xor"
 

@@ -36,7 +36,7 @@ def local_cost(network, parameters, readouts, task, block, groups):
 
 NETWORKS = {
     "dense": (MLP(widths=(4, 6, 6, 3)), 1, 2),
-    "dense blocks": (MLP(widths=(4, 6, 4, 6, 3)), 2, 3),
+    "dense blocks": (MLP(widths=(4, 6, 4, 6, 3)), 2, 2),
     "conv": (CNN(image=(4, 4, 1), channels=(2,), depth=2, padding="same", dense=(4,), classes=3,
                  activation="tanh"), 1, 2),
     "one block": (MLP(widths=(4, 5, 3)), 2, 1),

@@ -1,13 +1,14 @@
 """Multiplexed gradient descent by node perturbation."""
 
 import math
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 from pydantic import Field
 
 from dither.algorithms import nodes
@@ -46,7 +47,8 @@ class NodePerturbation(AbstractAlgorithm):
     `G / tau_theta` is the averaged, unbiased gradient estimate. A tick perturbs every layer: all at
     once, or each in turn on the same batch, which takes a perturbed measurement (or a central pair)
     for each layer. The baseline is measured again, and counted, when the batch or the parameters
-    have changed, and serves all layers of a tick; the paper measures it again for each layer.
+    have changed, and serves all layers of a tick; the paper measures it again for each layer. With
+    all layers at once the x of later layers is the perturbed one: a bias of order δ.
 
     Arguments:
         learning_rate: eta ≥ 0.
@@ -104,13 +106,16 @@ class NodePerturbation(AbstractAlgorithm):
         """The layers that are perturbed together."""
         return [self.perturbed] if self.layers == "all" else [(layer,) for layer in self.perturbed]
 
+    def _group_of(self, part: Int[Array, ""]) -> Int[Array, ""]:
+        """The number of the group that a part of a tick perturbs, −1 for the baseline."""
+        return part // 2 if self.pairs == "central" else part - 1
+
     def _amplitude(self, group: tuple[Layer, ...]) -> float:
         return self.delta / math.sqrt(nodes.count(group)) if self.normalise else self.delta
 
     def ask(self, state: NodeState) -> tuple[Probe, NodeState]:
         tick, part = state.clock.tick, state.clock.part
-        central = self.pairs == "central"
-        now, side = (part // 2, 1 - 2 * (part % 2)) if central else (part - 1, 1)
+        now, side = self._group_of(part), 1 - 2 * (part % 2) if self.pairs == "central" else 1
         samples = self.samples if self.per_example else None
         p = nodes.signs(jax.random.fold_in(state.key, tick), self.perturbed, samples)
         for number, group in enumerate(self._groups()):
@@ -174,16 +179,21 @@ class NodePerturbation(AbstractAlgorithm):
         change: Float[Array, " B"],
     ) -> Float[Array, " P"]:
         """The gradient estimate `mean_b (∂z/∂θ)ᵀ e_b`, with `e_b = change_b p / δ²`."""
-        assert measurement.inputs is not None
-        assert probe.sites is not None
-        e = {
-            layer.name: nodes.per_node(change / self._amplitude(group) ** 2, layer)
-            * probe.sites[f"{layer.name}/z"]
-            for group in self._groups()
-            for layer in group
-        }
-        theta = state.space.snap(state.theta)
-        return nodes.pull_back(self.perturbed, state.space, theta, measurement.inputs, e)
+        x, sites, theta = measurement.inputs, probe.sites, state.space.snap(state.theta)
+        assert x is not None
+        assert sites is not None
+
+        def of(group: tuple[Layer, ...]) -> Float[Array, " P"]:
+            change_b = change / self._amplitude(group) ** 2
+            e = {
+                layer.name: nodes.per_node(change_b, layer) * sites[f"{layer.name}/z"]
+                for layer in group
+            }
+            return nodes.pull_back(group, state.space, theta, x, e)
+
+        branches = [partial(of, group) for group in self._groups()]
+        estimate: Float[Array, " P"] = jax.lax.switch(self._group_of(probe.clock.part), branches)
+        return estimate
 
     def _update(
         self, state: NodeState, estimate: Float[Array, " P"]
