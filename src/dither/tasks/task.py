@@ -152,7 +152,7 @@ def make_task(
 
     Arguments: training and test inputs (numbers) and targets (integer class labels, or rows of
     values); the names of the classes (found from the labels if not given); a cost by name or as a
-    function; a score (accuracy for labels, 1 − NMSE for values); the batch size; height and width
+    function; a score (accuracy for labels, 1 − NMSE for values); the batch size, at most N; height and width
     of image inputs.
     Returns: the task. Errors: `RequestError` in one sentence.
     """
