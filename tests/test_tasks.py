@@ -143,13 +143,13 @@ def test_data_folders_are_searched_in_order(tmp_path, monkeypatch):
     assert find_files("fashion-mnist") is None
     for n, folder in enumerate([packaged / "fashion-mnist", cache / "fashion-mnist"], start=1):
         put_files(folder, n)
-        assert len(FashionMNIST().load().inputs) == n
+        assert len(FashionMNIST(batch="all").load().inputs) == n
     monkeypatch.setenv("DITHER_DATA", str(chosen))
-    assert len(FashionMNIST().load().inputs) == 2
+    assert len(FashionMNIST(batch="all").load().inputs) == 2
     put_files(chosen, 3)
-    assert len(FashionMNIST().load().inputs) == 3
+    assert len(FashionMNIST(batch="all").load().inputs) == 3
     put_files(chosen / "fashion-mnist", 4)
-    task = FashionMNIST().load()
+    task = FashionMNIST(batch="all").load()
     assert task.inputs.shape == (4, 28, 28)
     assert np.allclose(task.inputs, 1 / 255)
     assert len(task.test_inputs) == 5
@@ -301,6 +301,11 @@ def test_batches_are_uniform_and_a_pure_function_of_key_and_draw():
     assert chi2 < 9 + 5 * math.sqrt(18)
     assert np.array_equal(task.sample(key, jnp.int32(7)), draws[7])
     assert not np.array_equal(task.sample(jax.random.key(1), jnp.int32(7)), draws[7])
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(RequestError, match="batch of 11 is larger than the 10 training samples"):
+        make_task(X, LABELS, X, LABELS, batch=11)
 
 
 def test_a_full_batch_holds_every_sample_in_order():

@@ -152,8 +152,8 @@ def make_task(
 
     Arguments: training and test inputs (numbers) and targets (integer class labels, or rows of
     values); the names of the classes (found from the labels if not given); a cost by name or as a
-    function; a score (accuracy for labels, 1 − NMSE for values); the batch size; height and width
-    of image inputs.
+    function; a score (accuracy for labels, 1 − NMSE for values); the batch size, N at most; height
+    and width of image inputs.
     Returns: the task. Errors: `RequestError` in one sentence.
     """
     parts = {"inputs": inputs, "test inputs": test_inputs}
