@@ -8,10 +8,10 @@ PY := $(VENV)/bin/python
 endif
 
 .NOTPARALLEL:
-.PHONY: help demo test lint types docs figures bench clean
+.PHONY: help demo test lint types docs figures bench andreoli2023 clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
 
 demo: $(VENV)/.installed ## install dither and train the demonstration
 	$(PY) examples/demo.py
@@ -35,6 +35,11 @@ figures: $(VENV)/.installed ## draw the documentation's figures again
 
 bench: $(VENV)/.installed ## measure speed and memory
 	$(PY) benchmarks/speed.py
+
+andreoli2023: $(VENV)/.installed ## run the paper's figures again in full: a quarter of an hour
+	rm -rf build/andreoli2023
+	$(PY) -m dither.cli paper andreoli2023 --out build/andreoli2023
+	$(PY) docs/andreoli2023.py build/andreoli2023
 
 clean: ## remove the environment and what was built
 	rm -rf $(VENV) site build dist

@@ -23,6 +23,7 @@ from dither.devices import (
     FailedReads,
     OutputNoise,
     Parameter,
+    RelativeNoise,
     Sees,
     Space,
     Status,
@@ -93,6 +94,7 @@ CLEAN_COST = np.mean((clean_outputs() - np.eye(2)[[0, 1, 1, 0, 1]]) ** 2)
 TRIED = {
     "cost-noise",
     "output-noise",
+    "relative-noise",
     "dac",
     "bounds",
     "activation-defects",
@@ -123,6 +125,11 @@ def test_output_noise():
     noise = np.asarray(seen(device(OutputNoise(sigma=0.2)), keys(2000))) - clean_outputs()
     close_in_statistics(noise, 0.0, 0.2)
     assert abs(np.corrcoef(noise[:, 0, 0], noise[:, 0, 1])[0, 1]) < 5 / math.sqrt(2000)
+
+
+def test_relative_noise():
+    noise = np.asarray(seen(device(RelativeNoise(sigma=0.2)), keys(2000))) - clean_outputs()
+    close_in_statistics(noise, 0.0, 0.2 * np.std(clean_outputs()))
 
 
 def test_noise_composes():

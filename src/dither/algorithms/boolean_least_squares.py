@@ -119,9 +119,11 @@ class BooleanLeastSquares(AbstractAlgorithm):
         target = wanted_outputs(measurement.outputs, measurement.targets).ravel()
         first = jnp.where(tick == 0, measurement.cost, state.first)
 
-        def search(_: Int[Array, ""], weights: Float[Array, " N"]) -> Float[Array, " N"]:
+        def search(index: Int[Array, ""], weights: Float[Array, " N"]) -> Float[Array, " N"]:
             levels = state.space.parameters[0].levels
-            columns = self._columns(traces, _steps(state.start, state.space))
+            # tied to the index, which is 0: what is the same in every round XLA would do beforehand
+            seen = jnp.where(index == 0, traces, 0)
+            columns = self._columns(seen, _steps(state.start, state.space))
             return solve(state.key, columns, target, weights, self.sweeps, levels)
 
         # a loop of none or one, since under vmap a condition would search at every tick

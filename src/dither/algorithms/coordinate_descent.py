@@ -77,7 +77,8 @@ class CoordinateDescent(AbstractAlgorithm):
             were last changed, one measurement a test; `remeasure`: that of the weights measured
             again, two a test; `significant`: pairs of both, until the mean difference exceeds
             `significance` standard errors or there are `repeats` of them.
-        repeats: the most pairs, ≥ 2; significance: in standard errors, ≥ 0.
+        repeats: the most pairs, ≥ 2; significance: in standard errors, ≥ 0, estimated from the
+            pairs so far: a loose rule while they are few, no test at a level.
         flips: mirrors in the first moves, ≥ 1.
         temperature: first τ in units of the error at the start, ≥ 0.
         cooling: sweeps, ≥ 0.

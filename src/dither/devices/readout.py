@@ -27,6 +27,12 @@ from dither.tasks.task import Cost, Task
 LEVELS = {"boolean": (0.0, 1.0, 2), "ternary": (-1.0, 1.0, 3)}
 """Lowest weight, highest weight, number of weights of each kind of readout."""
 
+MANTISSA = 24
+"""Bits that single precision holds of a number."""
+
+COARSEST = 12
+"""Bits after the point that a column keeps even where sums are then rounded."""
+
 
 class Columns(eqx.Module):
     """What every neuron contributes to the summed light, over the training and the test part."""
@@ -59,8 +65,9 @@ class ReadoutDevice(AbstractDevice):
 
     incoherent `y(n) = Σ_i w_i x_i(n)`, coherent `y(n) = |Σ_i w_i (1 − E_i(n))|²`
 
-    A flip costs O(T), since the summed light is kept. All steps before the target's first one are
-    wash-out.
+    A flip costs O(T), since the summed light is kept. So that it stays exact whatever the number of
+    flips, columns are rounded to a grid on which single-precision sums are exact up to about 10⁴
+    neurons. All steps before the target's first one are wash-out.
 
     Arguments: `reservoir`; `weights`, `boolean` {0, 1} or `ternary` {−1, 0, 1}; `readout`;
     `noise` on the neurons' states at every measurement, summed exactly (incoherent only);
@@ -162,8 +169,8 @@ class ReadoutDevice(AbstractDevice):
         def over(inputs: Float[Array, "1 L"], targets: Float[Array, "1 T"]) -> Float[Array, "N T"]:
             fields = self.reservoir.internal_states(specimen, inputs[0])[-targets.shape[1] :]
             if self.readout == "coherent":
-                return (1 - fields).T
-            return self.reservoir.measured(fields).T
+                return _on_grid((1 - fields).T)
+            return _on_grid(self.reservoir.measured(fields).T)
 
         return Columns(over(task.inputs, task.targets), over(task.test_inputs, task.test_targets))
 
@@ -258,6 +265,13 @@ class ReadoutDevice(AbstractDevice):
         for number, (imperfection, mine) in enumerate(zip(self.imperfections, state.imperfections)):
             outputs = imperfection.outputs(mine, jax.random.fold_in(key, number), outputs)
         return outputs
+
+
+def _on_grid(columns: Float[Array, "N T"]) -> Float[Array, "N T"]:
+    """Rounded to a power of two of which single precision holds every multiple up to `Σ |c|`."""
+    largest = jnp.max(jnp.sum(jnp.abs(columns), axis=0))
+    bits = jnp.maximum(MANTISSA - jnp.ceil(jnp.log2(largest)), COARSEST)
+    return jnp.round(columns * 2**bits) / 2**bits
 
 
 def _sum(weights: Float[Array, " K"], rows: Float[Array, "K T"]) -> Float[Array, " T"]:

@@ -46,5 +46,5 @@ QUICK = Scale(
     noise_neurons=100,
     noise_seeds=4,
     noise_levels=(0.2,),
-    rules=("greedy", "priority, 5 % on", "seen and solved"),
+    rules=("greedy", "seen and solved"),
 )
