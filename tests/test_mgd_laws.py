@@ -8,8 +8,17 @@ import pytest
 from dither import CNN, MLP, RequestError
 from dither.laws import (
     CostNoise,
+    Curvature,
     angle_time,
+    baseline_scatter,
+    best_baseline_amplitude,
+    best_central_amplitude,
+    best_learning_rate,
+    central_bias,
+    central_scatter,
     cosine,
+    curvature,
+    curvature_square,
     dense_node_variance,
     growth,
     layerwise_kappa,
@@ -18,7 +27,11 @@ from dither.laws import (
     node_variance,
     optimal_kappa,
     optimal_shares,
+    perturbations_per_progress,
+    probe_curvature,
+    probe_largest,
     split_kappa,
+    stability_limit,
     weight_angle_time,
     weight_variances,
 )
@@ -286,3 +299,174 @@ def test_what_has_no_answer_is_refused():
         dense_node_variance(jnp.ones((2, 3)), jnp.ones((2, 1)), noise=CostNoise(0.1, 0.0))
     with pytest.raises(RequestError, match="at least 2 probes"):
         node_variance(jax.random.key(0), jnp.ones((2, 1)), jnp.ravel, probes=1)
+
+
+N = 12
+
+
+def bowl(cubic):
+    """A cost of N parameters with known derivatives at 0: g, H, and third ones if cubic is 1."""
+    rng = np.random.default_rng(3)
+    g, a = rng.normal(size=N), rng.normal(size=(N, N))
+    H = a @ a.T / N
+    directions = rng.normal(size=(5, N))
+
+    def cost(theta):
+        cubes = (theta @ directions.T) ** 3
+        return (
+            theta @ g
+            + 0.5 * np.einsum("...i,ij,...j", theta, H, theta)
+            + cubic * cubes.sum(axis=-1)
+        )
+
+    third = 6 * cubic * np.einsum("ki,kj,kl->ijl", directions, directions, directions)
+    return cost, g, H, third
+
+
+def squared_errors(delta, sigma, pairs, ticks, runs):
+    """|G − g|² of averaged estimates at θ = 0, in plain NumPy."""
+    cost, g, _, _ = bowl(cubic=float(pairs == "central"))
+    rng = np.random.default_rng(1)
+    s = rng.choice((-1.0, 1.0), size=(runs, ticks, N))
+    noise = sigma * rng.normal(size=(2, runs, ticks))
+    plus, minus = cost(delta * s) + noise[0], cost(-delta * s) + noise[1]
+    change = (plus - minus) / 2 if pairs == "central" else plus - noise[1]
+    G = np.einsum("rt,rti->ri", change, s) / (delta * ticks)
+    return ((G - g) ** 2).sum(axis=1), g
+
+
+def test_scatter_of_a_baseline_and_its_best_amplitude():
+    _, g, H, _ = bowl(cubic=0.0)
+    sigma, q = 0.02, curvature_square(H)
+    best = best_baseline_amplitude(sigma, q)
+    for delta in (best / 2, best, best * 2):
+        squares, _ = squared_errors(delta, sigma, "baseline", 1, 40_000)
+        added = np.asarray(squares - (N - 1) * (g @ g))
+        law = baseline_scatter(delta, sigma, N, q)
+        assert abs(added.mean() - law) < 4.5 * squares.std() / 200
+    assert baseline_scatter(best, sigma, N, q) < baseline_scatter(1.1 * best, sigma, N, q)
+    assert baseline_scatter(best, sigma, N, q) < baseline_scatter(best / 1.1, sigma, N, q)
+
+
+def test_scatter_of_central_pairs_and_their_best_amplitude():
+    _, g, _, third = bowl(cubic=1.0)
+    sigma, ticks = 0.5, 4000
+    bias = central_bias(third)
+    best = best_central_amplitude(sigma, N, float(bias @ bias), float(ticks))
+    law = [
+        central_scatter(d, sigma, N, float(bias @ bias), float(ticks)) for d in (best / 1.1, best)
+    ]
+    assert law[1] < law[0]
+    assert law[1] < central_scatter(1.1 * best, sigma, N, float(bias @ bias), float(ticks))
+    errors = {}
+    for delta in (best / 2, best, best * 2):
+        squares, _ = squared_errors(delta, sigma, "central", ticks, 60)
+        errors[delta] = squares.mean()
+        # what the law leaves out: |g + δ² b|² (N − 1) / T, and the scatter of the cubic part
+        left_out = N * ((g + delta**2 * bias) ** 2).sum() / ticks * 2
+        law = central_scatter(delta, sigma, N, float(bias @ bias), float(ticks))
+        assert law < errors[delta] + 5 * squares.std() / np.sqrt(60)
+        assert errors[delta] < law + left_out + 5 * squares.std() / np.sqrt(60)
+    assert errors[best] == min(errors.values())
+
+
+def quadratic(eigenvalues, seed=0, rotated=True):
+    """½ xᵀHx with a known spectrum, and H."""
+    rng = np.random.default_rng(seed)
+    n = len(eigenvalues)
+    Q = np.linalg.qr(rng.normal(size=(n, n)))[0] if rotated else np.eye(n)
+    H = Q @ np.diag(eigenvalues) @ Q.T
+    return (lambda x: 0.5 * x @ H @ x), H
+
+
+@pytest.mark.usefixtures("x64")
+def test_curvature_of_a_network_is_that_of_its_exact_hessian():
+    theta, _ = setting()
+    x, rebuild = jax.flatten_util.ravel_pytree(theta)
+    of = jax.jit(lambda x: cost(rebuild(x)))
+    found = curvature(of, x, jax.random.key(0), probes=500)
+    g, H = np.asarray(jax.grad(of)(x)), np.asarray(jax.hessian(of)(x))
+    off = H - np.diag(np.diag(H))
+    error = np.sqrt(2 * (off**2).sum() / 500)
+    assert found.squared_gradient == pytest.approx(g @ g)
+    assert found.along == pytest.approx(g @ H @ g)
+    assert abs(found.trace - np.trace(H)) < 4.5 * error
+    off_g = g[:, None] * off * g
+    error = np.sqrt(2 * (off_g**2).sum() / 500)
+    assert abs(found.diagonal - g**2 @ np.diag(H)) < 4.5 * error
+
+
+@pytest.mark.parametrize("ticks", [1, 4])
+def test_progress_at_the_best_rate(ticks):
+    of, H = quadratic(np.geomspace(0.1, 3.0, N))
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=N)
+    g = H @ x
+    here = Curvature(float(g @ g), float(np.trace(H)), float(g @ H @ g), float(g**2 @ np.diag(H)))
+    s = rng.choice((-1.0, 1.0), size=(40_000, ticks, N))
+    G = np.einsum("rt,rti->ri", s @ g, s) / ticks
+    met = np.einsum("ri,ij,rj->r", G, H, G)
+    assert abs(met.mean() - here.of_estimate(float(ticks))) < 4.5 * met.std() / 200
+    eta = best_learning_rate(here, float(ticks))
+    after = x - eta * G
+    falls = of(x) - 0.5 * np.einsum("ri,ij,rj->r", after, H, after)
+    assert abs(falls.mean() - eta * here.squared_gradient / 2) < 4.5 * falls.std() / 200
+    exact = here.squared_gradient**2 / (2 * here.along)
+    needed = ticks * exact / (eta * here.squared_gradient / 2)
+    assert needed == pytest.approx(perturbations_per_progress(here, float(ticks)))
+
+
+@pytest.mark.parametrize("ticks", [1, 8, 200])
+def test_stability_limit(ticks):
+    eigenvalues = np.array([4.0, 1.0, 0.5, 0.5, 0.25, 0.25])
+    limit = stability_limit(float(eigenvalues.sum()), float(eigenvalues.max()), float(ticks))
+
+    def grows(eta):
+        # the exact recursion of the second moments for a diagonal Hessian and random signs
+        h = eigenvalues
+        keep = 1 - 2 * eta * h + (eta * h) ** 2 * (1 - 1 / ticks)
+        M = np.diag(keep) + eta**2 / ticks * np.ones((len(h), 1)) * h**2
+        return np.abs(np.linalg.eigvals(M)).max() > 1
+
+    assert not grows(0.999 * limit)
+    assert grows((1.001 if ticks == 1 else 1.25) * limit)
+
+
+def test_second_differences_of_measured_costs():
+    eigenvalues = np.geomspace(0.05, 2.0, N)
+    of, H = quadratic(eigenvalues)
+    rng = np.random.default_rng(5)
+    x, sigma = rng.normal(size=N), 1e-3
+    asked = []
+
+    def measure(theta):
+        asked.append(theta)
+        return float(of(theta) + sigma * rng.normal())
+
+    found = probe_curvature(measure, x, rng, delta=0.3, probes=400, sigma=sigma)
+    assert found.measurements == len(asked) == 3 * 401
+    assert abs(found.trace - eigenvalues.sum()) < 4.5 * found.trace_error
+    g = H @ x
+    spread = (g @ g) * np.sqrt(2 / 400)
+    assert abs(found.squared_gradient - g @ g) < 4.5 * spread
+    exact = Curvature(
+        float(g @ g), float(eigenvalues.sum()), float(g @ H @ g), float(g**2 @ np.diag(H))
+    )
+    assert found.of_estimate == pytest.approx(exact.of_estimate(400.0), rel=0.5)
+    assert found.learning_rate == 1 / found.trace
+
+    asked.clear()
+    largest, took = probe_largest(measure, x, rng, delta=0.3, steps=12, probes=2 * N)
+    assert took == len(asked)
+    assert 0.85 * eigenvalues.max() < largest < eigenvalues.max() + 1e-2
+
+
+def test_costs_without_curvature_are_refused():
+    with pytest.raises(RequestError, match="no curvature"):
+        best_baseline_amplitude(0.1, 0.0)
+    with pytest.raises(RequestError, match="does not stand out"):
+        probe_curvature(lambda _: 1.0, np.ones(3), np.random.default_rng(0), 0.1)
+    with pytest.raises(RequestError, match="does not curve upward"):
+        _ = Curvature(1.0, 1.0, -1.0).effective_rank
+    with pytest.raises(RequestError, match="no upward curvature"):
+        best_learning_rate(Curvature(1.0, -1.0, -1.0), 1.0)
