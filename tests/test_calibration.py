@@ -23,10 +23,13 @@ def test_rate_follows_its_formula(ticks):
     n, kappa = int(1.5 * WINDOW), 19.0
     G = rng.normal(size=(n, 20)) * np.linspace(1, 0.3, n)[:, None]
     C = rng.uniform(0.5, 1.5, size=n)
-    now, rates = Calibration.empty(), []
-    for g, c in zip(G, C):
-        eta, now = calibrated(now, jnp.asarray(g, jnp.float32), jnp.float32(c), kappa, ticks)
-        rates.append(float(eta))
+
+    def one(now, seen):
+        eta, now = calibrated(now, *seen, kappa, ticks)
+        return now, eta
+
+    seen = jnp.asarray(G, jnp.float32), jnp.asarray(C, jnp.float32)
+    rates = np.asarray(jax.lax.scan(one, Calibration.empty(), seen)[1], float)
 
     cost = square = 0.0
     most = np.inf
@@ -45,9 +48,10 @@ def test_rate_follows_its_formula(ticks):
 def test_one_estimate_far_above_the_mean_makes_a_small_step():
     now = Calibration.empty()
     G = jnp.ones(4)
+    step = jax.jit(lambda now, G: calibrated(now, G, jnp.float32(1.0), 3.0, 1))
     for _ in range(START):
-        eta, now = calibrated(now, G, jnp.float32(1.0), 3.0, 1)
-    large, _ = calibrated(now, 100 * G, jnp.float32(1.0), 3.0, 1)
+        eta, now = step(now, G)
+    large, _ = step(now, 100 * G)
     assert 100 * float(large) < 0.2 * float(eta)
 
 
@@ -86,15 +90,14 @@ def test_a_python_device_takes_the_same_path():
     np.testing.assert_allclose(hosted.parameters, fused.parameters, atol=1e-3 * moved)
 
 
-@pytest.mark.parametrize("seed", [100])
-def test_letters_within_twice_the_measurements_of_a_tuned_rate(seed):
-    """0.1 and 0.2 are the best of a grid of factors of 2 (docs: how auto was tried)."""
-    until = Until(measurements=30_000, score=0.95)
+def test_letters_within_twice_the_measurements_of_a_tuned_rate():
+    """0.1 and 0.2 are the best of a grid of factors of 2."""
+    until = Until(measurements=20_000, score=0.95)
     took = {}
     for rate in ("auto", 0.1):
         algorithm = WeightMGD(learning_rate=rate, pairs="central", delta=0.01)
         result = dither.train(
-            LETTERS, NIST7x7(), algorithm, until=until, replicas=16, key=seed, score_every=200
+            LETTERS, NIST7x7(), algorithm, until=until, replicas=16, key=100, score_every=200
         )
         took[rate] = np.median([end.ledger["measurements"] for end in result.replicas])
     assert took["auto"] < 2 * took[0.1]
