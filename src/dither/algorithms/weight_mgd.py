@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
+from dither.algorithms.calibration import Calibration, LearningRate, calibrated, check_plain
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.codes import AnyCode, Rademacher
 from dither.devices.device import Clock, Measurement, Probe
@@ -25,6 +26,7 @@ class WeightState(eqx.Module):
     gradient: Float[Array, " P"]
     reference: Float[Array, ""]
     optimizer: Any
+    calibration: Calibration | None
     space: Space = eqx.field(static=True)
 
 
@@ -43,7 +45,7 @@ class WeightMGD(AbstractAlgorithm):
     tau_theta: its learning rate is eta P / tau_theta in the terms used here.)
 
     Arguments:
-        learning_rate: eta ≥ 0.
+        learning_rate: eta ≥ 0, or `auto` for plain descent (`dither.algorithms.calibration`).
         delta: amplitude δ > 0 of a parameter's perturbation; rounded to whole DAC steps, of which
             one is the least.
         pairs: `baseline` (one-sided) or `central`.
@@ -55,7 +57,7 @@ class WeightMGD(AbstractAlgorithm):
     """
 
     kind: Literal["weight-mgd"] = "weight-mgd"
-    learning_rate: Annotated[float, Field(ge=0)]
+    learning_rate: LearningRate
     delta: Annotated[float, Field(gt=0)] = 1e-3
     pairs: Literal["baseline", "central"] = "baseline"
     tau_p: Annotated[int, Field(ge=1)] = 1
@@ -63,6 +65,11 @@ class WeightMGD(AbstractAlgorithm):
     tau_theta: Annotated[int, Field(ge=1)] = 1
     code: AnyCode = Rademacher()
     optimizer: AnyOptimizer = Optimizer()
+
+    @model_validator(mode="after")
+    def _auto_is_for_plain_descent(self) -> "WeightMGD":
+        check_plain(self.learning_rate, self.optimizer)
+        return self
 
     def init(
         self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
@@ -75,11 +82,13 @@ class WeightMGD(AbstractAlgorithm):
             gradient=jnp.zeros_like(theta),
             reference=jnp.zeros((), theta.dtype),
             optimizer=self._optax().init(theta),
+            calibration=Calibration.empty() if self.learning_rate == "auto" else None,
             space=space,
         )
 
     def _optax(self) -> optax.GradientTransformation:
-        return self.optimizer.build(self.learning_rate)
+        eta = self.learning_rate
+        return self.optimizer.build(1.0 if isinstance(eta, str) else eta)
 
     def ask(self, state: WeightState) -> tuple[Probe, WeightState]:
         tick, part = state.clock.tick, state.clock.part
@@ -123,21 +132,28 @@ class WeightMGD(AbstractAlgorithm):
 
         estimate = gradient / self.tau_theta
         due = ~first & ((probe.clock.tick + 1) % self.tau_theta == 0)
-        theta, gradient, optimizer = jax.lax.cond(
+        theta, gradient, optimizer, calibration = jax.lax.cond(
             due,
-            lambda: self._update(state, estimate),
-            lambda: (state.theta, gradient, state.optimizer),
+            lambda: self._update(state, estimate, reference),
+            lambda: (state.theta, gradient, state.optimizer, state.calibration),
         )
-        after = WeightState(state.clock, state.key, theta, gradient, reference, optimizer, space)
+        after = WeightState(
+            state.clock, state.key, theta, gradient, reference, optimizer, calibration, space
+        )
         return after, Info(updated=due, estimate=estimate)
 
     def _update(
-        self, state: WeightState, estimate: Float[Array, " P"]
-    ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any]:
+        self, state: WeightState, estimate: Float[Array, " P"], cost: Float[Array, ""]
+    ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any, Calibration | None]:
         updates, optimizer = self._optax().update(estimate, state.optimizer, state.theta)
+        calibration = state.calibration
+        if calibration is not None:
+            kappa = self.code.kappa(state.space.size)
+            rate, calibration = calibrated(calibration, estimate, cost, kappa, self.tau_theta)
+            updates = rate * updates
         reach = self.code.peak() * state.space.amplitude(self.delta)
         theta = state.space.confine(optax.apply_updates(state.theta, updates), reach)
-        return theta, jnp.zeros_like(theta), optimizer
+        return theta, jnp.zeros_like(theta), optimizer, calibration
 
     def parameters(self, state: WeightState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)

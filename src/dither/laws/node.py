@@ -8,7 +8,7 @@ signs are shared over the batch, or drawn for each example. Derived here, checke
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -28,17 +28,41 @@ class Estimated(NamedTuple):
     standard_error: float
 
 
+class CostNoise(NamedTuple):
+    """Noise of every sample's measured cost, and the amplitude that it is held against.
+
+    Attributes: `sigma`, its standard deviation; `delta` > 0, of the perturbation, in units of z;
+    `pairs`, `baseline` or `central`.
+    """
+
+    sigma: float
+    delta: float
+    pairs: Literal["baseline", "central"] = "baseline"
+
+    @property
+    def variance(self) -> float:
+        """Of a cost difference over δ: `c sigma² / δ²`, c = 2 with a baseline, 1/2 for a pair."""
+        if not self.delta > 0:
+            raise RequestError(f"The amplitude delta must be above 0, not {self.delta:g}.")
+        return (0.5 if self.pairs == "central" else 2.0) * self.sigma**2 / self.delta**2
+
+
 def dense_node_variance(
-    inputs: Float[Array, "B p"], errors: Float[Array, "B q"], per_example: bool = False
+    inputs: Float[Array, "B p"],
+    errors: Float[Array, "B q"],
+    per_example: bool = False,
+    noise: CostNoise | None = None,
 ) -> float:
     """Variance of one estimate of a dense layer's weights and biases by node perturbation.
 
     Shared signs: `G = g s sᵀ`, so that `v = (q − 1) |g|²`: kappa is the number of neurons less one,
     whatever the batch. Signs per example: `v = (q − 1) Σ_b |g_b|² / B²`, smaller by up to the
-    batch size B where the gradients g_b of the examples agree.
+    batch size B where the gradients g_b of the examples agree. Noise on the samples' costs adds
+    `q Σ_b |x_b|² c sigma² / (δ² B²)` to either, the bias's input of 1 counted in x_b.
 
     Arguments: `inputs`, x_b of the layer; `errors`, e_b = ∂C_b/∂z_b, of each example's own cost;
-    `per_example`, whether the signs are drawn for each. Returns: E|G − g|². Source: derived here.
+    `per_example`, whether the signs are drawn for each; `noise`, none by default.
+    Returns: E|G − g|². Errors: `RequestError` for an amplitude of zero. Source: derived here.
     """
     B, q = errors.shape
     x = jnp.concatenate([inputs, jnp.ones((B, 1), inputs.dtype)], axis=1)
@@ -46,7 +70,8 @@ def dense_node_variance(
         squared = jnp.sum(jnp.sum(x**2, axis=1) * jnp.sum(errors**2, axis=1)) / B**2
     else:
         squared = jnp.sum((x.T @ errors / B) ** 2)
-    return float((q - 1) * squared)
+    added = 0.0 if noise is None else noise.variance * q * jnp.sum(x**2) / B**2
+    return float((q - 1) * squared + added)
 
 
 def node_variance(
@@ -55,6 +80,7 @@ def node_variance(
     pullback: Pullback,
     probes: int = 256,
     per_example: bool = False,
+    noise: CostNoise | None = None,
 ) -> Estimated:
     """Variance of one estimate of any layer's gradient by node perturbation, from random probes.
 
@@ -63,8 +89,9 @@ def node_variance(
 
     Arguments: `errors`, e_b = ∂C_b/∂z_b, for a convolution one for each output pixel and channel;
     `pullback`, from errors to the sum over the batch of the layer's gradients; `probes` ≥ 2;
-    `per_example`, whether the signs are drawn for each.
-    Returns: E|G − g|² and its standard error. Errors: `RequestError` for fewer than two probes.
+    `per_example`, whether the signs are drawn for each; `noise` of the samples' costs.
+    Returns: E|G − g|² and its standard error. Errors: `RequestError` for fewer than two probes, an
+    amplitude of zero.
     Source: derived here.
     """
     if probes < 2:
@@ -75,6 +102,9 @@ def node_variance(
     def squared(key: Key[Array, ""]) -> Float[Array, ""]:
         s = jax.random.rademacher(key, shape, errors.dtype)
         u = jnp.sum((s * errors).reshape(batch, -1), axis=1)
+        if noise is not None:
+            of_noise = jax.random.normal(jax.random.fold_in(key, 1), (batch,), errors.dtype)
+            u = u + noise.variance**0.5 * of_noise
         G = pullback(s * u.reshape(batch, *[1] * len(site))) / batch
         return jnp.sum(G**2)
 
