@@ -10,6 +10,8 @@ from dither.networks.network import ACTIVATIONS, keep
 BY_SHIFTS = 16
 """The most input channels of a convolution that is summed shift by shift."""
 
+SHIFTS = [(i, j) for i in range(3) for j in range(3)]
+
 
 def network_of(d: int) -> CNN:
     """Three stages of two 3×3 convolutions with d, 2d and 4d channels; dense 4d, 4d, 10; tanh."""
@@ -58,33 +60,68 @@ def _dense(own: Parameters, x: Float[Array, "p S B"]) -> Float[Array, "q S B"]:
 
 def _convolve(own: Parameters, x: Float[Array, "p S h w B"]) -> Float[Array, "q S h w B"]:
     """`z = x ∗ W + b`, padded by zeros."""
+    return _correlate(x, own["weight"]) + own["bias"][:, None, None, None, None]
+
+
+@jax.custom_vjp
+def _correlate(
+    x: Float[Array, "p S h w B"], kernel: Float[Array, "3 3 p q"]
+) -> Float[Array, "q S h w B"]:
     p, _, height, width, _ = x.shape
     if p > BY_SHIFTS:
-        return _convolve_at_once(own, x)
-    padded = jnp.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
+        return _correlate_at_once(x, kernel)
+    padded = _padded(x)
 
-    def one_channel(own: Parameters) -> Float[Array, "S h w B"]:
-        z = own["bias"]
+    def one_channel(kernel: Float[Array, "3 3 p"]) -> Float[Array, "S h w B"]:
+        z = jnp.zeros((), x.dtype)
         for c in range(p):
-            for i in range(3):
-                for j in range(3):
-                    x_shifted = padded[c, :, i : i + height, j : j + width]
-                    z = z + own["weight"][i, j, c] * x_shifted
+            for i, j in SHIFTS:
+                z = z + kernel[i, j, c] * padded[c, :, i : i + height, j : j + width]
         return z
 
-    channels = {"weight": jnp.moveaxis(own["weight"], 3, 0), "bias": own["bias"]}
-    z: Float[Array, "q S h w B"] = jax.lax.map(one_channel, channels)
+    z: Float[Array, "q S h w B"] = jax.lax.map(one_channel, jnp.moveaxis(kernel, 3, 0))
     return z
 
 
-def _convolve_at_once(own: Parameters, x: Float[Array, "p S h w B"]) -> Float[Array, "q S h w B"]:
+def kernel_gradient(
+    x: Float[Array, "p S h w B"], e: Float[Array, "q S h w B"]
+) -> Float[Array, "3 3 p q"]:
+    """`Σ x(h + i − 1, w + j − 1) e(h, w)`, over streams and examples too."""
+    height, width = x.shape[2:4]
+    padded, flat = _padded(x), e.reshape(e.shape[0], -1)
+    products = [
+        padded[:, :, i : i + height, j : j + width].reshape(x.shape[0], -1) @ flat.T
+        for i, j in SHIFTS
+    ]
+    return jnp.stack(products).reshape(3, 3, x.shape[0], e.shape[0])
+
+
+def _padded(x: Float[Array, "p S h w B"]) -> Float[Array, "p S h2 w2 B"]:
+    return jnp.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
+
+
+def _correlate_and_keep(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _correlate(x, kernel), (x, kernel)
+
+
+def _correlate_backward(kept: tuple[Array, Array], e: Array) -> tuple[Array, Array]:
+    """The adjoint of a correlation is the correlation with the kernel turned round."""
+    x, kernel = kept
+    return _correlate(e, jnp.flip(kernel, (0, 1)).swapaxes(2, 3)), kernel_gradient(x, e)
+
+
+_correlate.defvjp(_correlate_and_keep, _correlate_backward)
+
+
+def _correlate_at_once(
+    x: Float[Array, "p S h w B"], kernel: Float[Array, "3 3 p q"]
+) -> Float[Array, "q S h w B"]:
     p, streams, height, width, batch = x.shape
     flat = jnp.moveaxis(x, 1, 3).reshape(p, height, width, streams * batch)
     z = jax.lax.conv_general_dilated(
-        flat, own["weight"], (1, 1), "SAME", dimension_numbers=("CHWN", "HWIO", "CHWN")
+        flat, kernel, (1, 1), "SAME", dimension_numbers=("CHWN", "HWIO", "CHWN")
     )
-    z = jnp.moveaxis(z.reshape(-1, height, width, streams, batch), 3, 1)
-    return z + own["bias"][:, None, None, None, None]
+    return jnp.moveaxis(z.reshape(-1, height, width, streams, batch), 3, 1)
 
 
 def _pool(z: Float[Array, "q S h w B"]) -> Float[Array, "q S h2 w2 B"]:

@@ -19,7 +19,12 @@ from pydantic import Field
 from dither._configuration import Configuration
 from dither.networks import Layer, Parameters
 from dither.networks.network import through
-from dither.papers.oripov2025.network import examples_last, images_last, network_of
+from dither.papers.oripov2025.network import (
+    examples_last,
+    images_last,
+    kernel_gradient,
+    network_of,
+)
 from dither.tasks import Task
 
 Method: TypeAlias = Literal["weight", "node", "backprop"]
@@ -62,9 +67,7 @@ class State(NamedTuple):
     second: Parameters
 
 
-def smoothed_costs(
-    outputs: Float[Array, "K S B"], labels: Int[Array, " B"]
-) -> Float[Array, "S B"]:
+def smoothed_costs(outputs: Float[Array, "K S B"], labels: Int[Array, " B"]) -> Float[Array, "S B"]:
     """Cross-entropy of each example on logits, `C_b = −Σ_k t_bk log softmax(y_b)_k`.
 
     The targets t are 1 for the right class and 0.01 for the others; their sum is 1.09.
@@ -87,73 +90,125 @@ def own(layer: Layer, parameters: Parameters) -> Parameters:
 
 
 def draw_signs(
-    key: Key[Array, ""], method: Method, layers: tuple[Layer, ...], parameters: Parameters
+    key: Key[Array, ""],
+    method: Method,
+    layers: tuple[Layer, ...],
+    parameters: Parameters,
+    number: int = 1,
 ) -> Parameters:
-    """s = ±1 for every parameter, or for every node under its layer's name."""
+    """s = ±1 for every parameter, or for every node under its layer's name: some sets of them.
+
+    Returns: arrays whose first axis has the length `number`.
+    """
     shapes = (
         {layer.name: layer.nodes for layer in layers}
         if method == "node"
         else {name: value.shape for name, value in parameters.items()}
     )
     total = sum(math.prod(shape) for shape in shapes.values())
-    signs = jax.random.rademacher(key, (total,), jnp.float32)
+    signs = jax.random.rademacher(key, (number, total), jnp.float32)
     drawn, start = {}, 0
     for name, shape in shapes.items():
         stop = start + math.prod(shape)
-        drawn[name] = signs[start:stop].reshape(shape)
+        drawn[name] = signs[:, start:stop].reshape(number, *shape)
         start = stop
     return drawn
 
 
-class Changes(NamedTuple):
-    """What an iteration measures: each layer's `C_b − C0_b`, and the layer's nominal input."""
+class Nominal(NamedTuple):
+    """What passes through the network unperturbed: what all measurements of a batch share.
 
-    costs: dict[str, Float[Array, " B"]]
-    inputs: dict[str, Float[Array, "..."]]
+    Attributes: each layer's input x and pre-activations z; the costs C0_b.
+    """
+
+    x: dict[str, Float[Array, "..."]]
+    z: dict[str, Float[Array, "..."]]
+    costs: Float[Array, " B"]
+
+
+def nominal_pass(
+    layers: tuple[Layer, ...],
+    parameters: Parameters,
+    inputs: Float[Array, "1 1 h w B"],
+    labels: Int[Array, " B"],
+) -> Nominal:
+    """The baseline measurement, and the values that the perturbed ones start from."""
+    seen: dict[str, Array] = {}
+
+    def record(site: str, value: Array) -> Array:
+        seen[site] = value
+        return value
+
+    outputs = through(layers, parameters, inputs, record)
+    x = {layer.name: seen[f"{layer.name}/x"] for layer in layers}
+    z = {layer.name: seen[f"{layer.name}/z"] for layer in layers}
+    return Nominal(x, z, smoothed_costs(outputs, labels)[0])
 
 
 def measure_changes(
     layers: tuple[Layer, ...],
     parameters: Parameters,
-    inputs: Float[Array, "1 1 h w B"],
+    nominal: Nominal,
     labels: Int[Array, " B"],
-    signs: Mapping[str, Array],
+    signs: Mapping[str, Float[Array, "K ..."]],
     deltas: Mapping[str, float],
-) -> Changes:
-    """The change of every example's cost, for each layer perturbed by itself.
+) -> dict[str, Float[Array, "K B"]]:
+    """`C_b − C0_b`, for each layer perturbed by itself, in K ways.
 
-    Arguments: layers for values with the examples last; the batch; `signs` for parameters or nodes;
-    `deltas`, δ_l.
+    At each layer K streams join those of the layers before it.
+
+    Arguments: layers for values with the examples last; the nominal pass; `signs` of K
+    perturbations, for parameters or nodes; `deltas`, δ_l.
     """
-    x, seen = inputs, {}
+    x = nominal.x[layers[0].name][:, :0]  # no streams yet
     for layer in layers:
-        delta = deltas[layer.name]
-        seen[layer.name] = nominal = x[:, :1]
-        z = layer(parameters, x)
-        if layer.name in signs:
-            branch = z[:, :1] + delta * signs[layer.name]
-        else:
-            moved = {k: v + delta * signs[k] for k, v in own(layer, parameters).items()}
-            branch = layer(moved, nominal)
-        x = layer.onward(layer.activation(jnp.concatenate([z, branch], axis=1)))
-    baseline, *perturbed = smoothed_costs(x, labels)
-    changes = {layer.name: C - baseline for layer, C in zip(layers, perturbed)}
-    return Changes(changes, seen)
+        branches = perturbed(layer, parameters, nominal, signs, deltas[layer.name])
+        z = jnp.concatenate([layer(parameters, x), branches], axis=1)
+        x = layer.onward(layer.activation(z))
+    changes = smoothed_costs(x, labels) - nominal.costs
+    of_layers = changes.reshape(len(layers), -1, changes.shape[-1])
+    return {layer.name: of_layer for layer, of_layer in zip(layers, of_layers)}
+
+
+def perturbed(
+    layer: Layer,
+    parameters: Parameters,
+    nominal: Nominal,
+    signs: Mapping[str, Float[Array, "K ..."]],
+    delta: float,
+) -> Float[Array, "q K ..."]:
+    """A layer's pre-activations with `z + δ s`, or with `θ + δ s`, one stream for each s."""
+    if layer.name in signs:
+        s = signs[layer.name]
+        return nominal.z[layer.name] + delta * jnp.moveaxis(s, 0, 1)[:, :, 0]
+
+    def one(signs: Parameters) -> Float[Array, "q ..."]:
+        moved = {name: value + delta * signs[name] for name, value in mine.items()}
+        return layer(moved, nominal.x[layer.name])[:, 0]
+
+    mine = own(layer, parameters)
+    return jnp.moveaxis(jax.lax.map(one, {name: signs[name] for name in mine}), 0, 1)
 
 
 def weight_estimate(
-    layers: tuple[Layer, ...], parameters: Parameters, changes: Changes, signs: Mapping[str, Array]
+    layers: tuple[Layer, ...],
+    parameters: Parameters,
+    changes: Mapping[str, Float[Array, " B"]],
+    signs: Mapping[str, Array],
 ) -> Parameters:
     """`G = mean_b (C_b − C0_b) s` for every layer."""
     return {
-        name: jnp.mean(changes.costs[layer.name]) * signs[name]
+        name: jnp.mean(changes[layer.name]) * signs[name]
         for layer in layers
         for name in own(layer, parameters)
     }
 
 
 def node_estimate(
-    layers: tuple[Layer, ...], parameters: Parameters, changes: Changes, signs: Mapping[str, Array]
+    layers: tuple[Layer, ...],
+    inputs: Mapping[str, Float[Array, "..."]],
+    changes: Mapping[str, Float[Array, " B"]],
+    signs: Mapping[str, Array],
 ) -> Parameters:
     """`G_W = mean_b e_b x_bᵀ`, `G_bias = mean_b e_b` with `e_b = (C_b − C0_b) s`.
 
@@ -162,29 +217,12 @@ def node_estimate(
     """
     estimate: Parameters = {}
     for layer in layers:
-        change, s = changes.costs[layer.name], signs[layer.name]
-        mean_x = jnp.mean(change * changes.inputs[layer.name], axis=-1, keepdims=True)
-        weight, bias = (f"{layer.name}/{part}" for part in ("weight", "bias"))
-        estimate[bias] = jnp.mean(change) * jnp.sum(s, axis=tuple(range(1, s.ndim)))
-        kernel = parameters[weight]
-        estimate[weight] = (
-            jnp.outer(mean_x, s) if kernel.ndim == 2 else _kernel_gradient(mean_x, s)
-        )
+        change, s = changes[layer.name], signs[layer.name]
+        mean_x = jnp.mean(change * inputs[layer.name], axis=-1, keepdims=True)
+        bias = jnp.mean(change) * jnp.sum(s, axis=tuple(range(1, s.ndim)))
+        weight = kernel_gradient(mean_x, s) if s.ndim == 5 else jnp.outer(mean_x, s)
+        estimate |= {f"{layer.name}/weight": weight, f"{layer.name}/bias": bias}
     return estimate
-
-
-def _kernel_gradient(
-    x: Float[Array, "p 1 h w 1"], e: Float[Array, "q 1 h w 1"]
-) -> Float[Array, "3 3 p q"]:
-    """`Σ_hw x(h + i − 1, w + j − 1) e(h, w)`."""
-    height, width = x.shape[2:4]
-    x, e = x[:, 0, :, :, 0], e[:, 0, :, :, 0]
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1)))
-    shifted = jnp.stack(
-        [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-    )
-    flat = shifted.reshape(9 * x.shape[0], -1) @ e.reshape(e.shape[0], -1).T
-    return flat.reshape(3, 3, x.shape[0], e.shape[0])
 
 
 def exact_gradient(
@@ -217,11 +255,16 @@ def estimate_gradient(
     if scheme.method == "backprop":
         return exact_gradient(layers, parameters, inputs, labels)
     N, a, tau = sizes(scheme.method, layers, parameters), scheme.amplitude, scheme.tau_theta
+    nominal = nominal_pass(layers, parameters, inputs, labels)
     signs = draw_signs(key, scheme.method, layers, parameters)
     deltas = {name: a / math.sqrt(n) for name, n in N.items()}
-    changes = measure_changes(layers, parameters, inputs, labels, signs, deltas)
-    estimate = weight_estimate if scheme.method == "weight" else node_estimate
-    G = estimate(layers, parameters, changes, signs)
+    measured = measure_changes(layers, parameters, nominal, labels, signs, deltas)
+    changes = {name: change[0] for name, change in measured.items()}
+    signs = {name: s[0] for name, s in signs.items()}
+    if scheme.method == "weight":
+        G = weight_estimate(layers, parameters, changes, signs)
+    else:
+        G = node_estimate(layers, nominal.x, changes, signs)
     norm = {name: a * math.sqrt(1 / n + 1 / tau - 1 / (n * tau)) for name, n in N.items()}
     return {name: value / norm[name.rpartition("/")[0]] for name, value in G.items()}
 
@@ -246,7 +289,8 @@ def iterate(scheme: Scheme, key: Key[Array, ""], task: Task, state: State) -> St
     if scheme.tau_theta == 1:
         return update(scheme, state)
     due = count % scheme.tau_theta == 0
-    return jax.lax.cond(due, lambda: update(scheme, state), lambda: state)
+    updated: State = jax.lax.cond(due, lambda: update(scheme, state), lambda: state)
+    return updated
 
 
 def update(scheme: Scheme, state: State) -> State:

@@ -61,7 +61,7 @@ def train(
     goal: Goal,
     every: int,
     file: Path | None = None,
-    observe: Callable[[Curve], None] = lambda curve: None,
+    observe: Callable[[Curve], None] | None = None,
 ) -> Curve:
     """Train until a goal is met and record the test accuracy on the way.
 
@@ -86,7 +86,8 @@ def train(
         if file is not None and due:
             save_checkpoint(file, state, curve._asdict(), {"digest": name})
             saved = time.monotonic()
-        observe(curve)
+        if observe is not None:
+            observe(curve)
     return curve
 
 
