@@ -9,17 +9,12 @@ import jax
 import numpy as np
 
 from dither.laws.angle import layers_of
-from dither.papers.oripov2025.angle import first_batch
+from dither.papers.oripov2025.angle import first_batch, gradient_at
 from dither.papers.oripov2025.drawing import GREY, PALETTE, picture, row_of
 from dither.papers.oripov2025.network import examples_last, network_of
 from dither.papers.oripov2025.published import published
 from dither.papers.oripov2025.scale import Cell, Scale
-from dither.papers.oripov2025.simulation import (
-    MEASURED,
-    Method,
-    Scheme,
-    sizes,
-)
+from dither.papers.oripov2025.simulation import MEASURED, Method, Scheme, sizes
 from dither.papers.oripov2025.training import Curve, Goal, fashion_mnist, train
 from dither.papers.paper import Made, Observe, Row, median
 
@@ -142,7 +137,7 @@ def _law(
 
 
 def _draw(curves: dict[tuple[Method, int], list[Curve]]) -> Any:
-    shown = sorted({d for _, d in curves})
+    shown = sorted({d for _, d in curves}) or [2]
     with picture(1.4 + 3.8 * len(shown), 3.8) as figure:
         panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
         for d, axes in zip(shown, panels):
