@@ -1,10 +1,8 @@
 """Oripov2025: how training by perturbations scales with the size of the network."""
 
-from dataclasses import replace
-
 from dither.papers.oripov2025.accuracy import accuracies
 from dither.papers.oripov2025.angle import angles
-from dither.papers.oripov2025.scale import FULL, QUICK, Scale
+from dither.papers.oripov2025.scale import FULL, QUICK, Scale, what_fits
 from dither.papers.oripov2025.sweeps import learning_rate, tau_theta
 from dither.papers.paper import Paper
 
@@ -14,5 +12,5 @@ ORIPOV2025 = Paper[Scale](
     figures={"3": angles, "4": accuracies, "5": tau_theta, "6": learning_rate},
     full=FULL,
     quick=QUICK,
-    keep=lambda scale, folder: replace(scale, folder=folder),
+    keep=what_fits,
 )

@@ -13,13 +13,12 @@ from dither.papers.oripov2025.angle import first_batch, gradient_at
 from dither.papers.oripov2025.drawing import GREY, PALETTE, picture, row_of
 from dither.papers.oripov2025.network import examples_last, network_of
 from dither.papers.oripov2025.published import published
-from dither.papers.oripov2025.scale import Cell, Scale
+from dither.papers.oripov2025.scale import METHODS, Cell, Scale
 from dither.papers.oripov2025.simulation import MEASURED, Method, Scheme, sizes
 from dither.papers.oripov2025.training import Curve, Goal, fashion_mnist, train
 from dither.papers.paper import Made, Observe, Row, median
 
 ACCURACIES = (0.2, 0.4, 0.6, 0.8)
-METHODS: tuple[Method, ...] = ("backprop", "node", "weight")
 EVERY: dict[Method, int] = {"backprop": 50, "node": 250, "weight": 250}
 """Iterations between two looks at all 10 000 test images."""
 

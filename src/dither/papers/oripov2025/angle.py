@@ -208,7 +208,7 @@ def _draw(rows: list[Row], scale: Scale) -> Any:
             mine = [r for r in rows if r.method == method and r.unit == "iterations"]
             points(axes, "d", [r for r in mine if r.measured is not None], colour, marker,
                    f"{method}, simulated")  # fmt: skip
-            from_paper(axes, "d", mine, colour, marker, f"{method}, published")
+            from_paper(axes, "d", mine, colour, marker, f"{method}, published", aside=1.08)
             axes.plot([r.point["d"] for r in mine], laws(mine), "--", color=colour, linewidth=1,
                       label=f"{method}, law", zorder=3)  # fmt: skip
         axes.set(xscale="log", yscale="log", xlabel="size d of the network",

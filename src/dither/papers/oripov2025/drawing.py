@@ -17,9 +17,11 @@ def from_paper(axes: Any, axis: str, rows: list[Row], colour: str, marker: str, 
     known = [row for row in rows if row.published is not None]
     x = np.array([row.point[axis] for row in known], float)
     y = np.array([row.published for row in known], float)
-    spread = 2 * np.array([row.published_sd or 0.0 for row in known], float)
+    spread = 2 * np.array(
+        [np.nan if row.published_sd is None else row.published_sd for row in known], float
+    )
     axes.errorbar(
-        x * 1.08, y, [np.minimum(spread, 0.9 * y), spread], fmt=marker, markersize=5.5,
+        x * aside, y, [np.minimum(spread, 0.9 * y), spread], fmt=marker, markersize=5.5,
         markerfacecolor="none", linewidth=0.8, color=colour, label=label, capsize=2,
     )  # fmt: skip
 

@@ -1,7 +1,9 @@
 """How large the figures are run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import jax
 
 from dither.papers.oripov2025.simulation import Method
 
@@ -22,7 +24,8 @@ class Scale:
 
     Attributes: of figure 3: `angle_sizes`, all d; `angle_laws`, the initial weights that the law is
     averaged over; `probes` of the law of node perturbation; `angle_simulated`, pairs of d and
-    seeds; of figure 4: `trainings`; of figures 5 and 6: `sweeps`, whether they are run.
+    seeds; of figure 4: `trainings`; of figures 5 and 6: `sweeps`, whether they are run;
+    `folder` that trainings are kept in.
     """
 
     angle_sizes: tuple[int, ...]
@@ -33,6 +36,8 @@ class Scale:
     sweeps: bool
     folder: Path | None = None
 
+
+METHODS: tuple[Method, ...] = ("backprop", "node", "weight")
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 
@@ -49,6 +54,9 @@ FULL = Scale(
     sweeps=False,
 )
 
+GPU_TRAININGS = tuple(Cell(method, d, 10, 0.8) for d in (1, 2, 4, 8) for method in METHODS)
+"""Figure 4 in full where there is a GPU."""
+
 QUICK = Scale(
     angle_sizes=SIZES,
     angle_laws=2,
@@ -58,3 +66,11 @@ QUICK = Scale(
     sweeps=False,
 )
 """The law at every size, simulations of the small ones; under two minutes on two cores."""
+
+
+def what_fits(scale: Scale, folder: Path) -> Scale:
+    """A scale with its trainings kept in a folder; the full one has more of them on a GPU."""
+    scale = replace(scale, folder=folder)
+    if scale.trainings == FULL.trainings and jax.default_backend() == "gpu":
+        return replace(scale, trainings=GPU_TRAININGS, sweeps=True)
+    return scale
