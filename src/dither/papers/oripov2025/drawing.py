@@ -12,14 +12,23 @@ from dither.papers.paper import Row
 __all__ = ["GREY", "PALETTE", "from_paper", "laws", "picture", "points", "row_of"]
 
 
-def from_paper(axes: Any, axis: str, rows: list[Row], colour: str, marker: str, label: str) -> None:
-    """What was published as open markers, with two standard deviations either way."""
+def from_paper(
+    axes: Any,
+    axis: str,
+    rows: list[Row],
+    colour: str,
+    marker: str,
+    label: str,
+    aside: float = 1.0,
+) -> None:
+    """What was published as open markers, with two standard deviations either way where known.
+
+    `aside` is a factor on where it is drawn, so that it does not cover what was measured.
+    """
     known = [row for row in rows if row.published is not None]
     x = np.array([row.point[axis] for row in known], float)
     y = np.array([row.published for row in known], float)
-    spread = 2 * np.array(
-        [np.nan if row.published_sd is None else row.published_sd for row in known], float
-    )
+    spread = 2 * np.array([row.published_sd for row in known], float)
     axes.errorbar(
         x * aside, y, [np.minimum(spread, 0.9 * y), spread], fmt=marker, markersize=5.5,
         markerfacecolor="none", linewidth=0.8, color=colour, label=label, capsize=2,
