@@ -107,6 +107,7 @@ def _rows(
                 rows.append(
                     row_of("4", method, {"d": d}, f"{unit} {quantity}", unit,
                            median(factor * np.array(found)) if found else None, len(found),
+                           criterion=f"first record at or above, every {EVERY[method]} iterations",
                            law=None if law is None else factor * law,
                            published=None if known is None else factor * known.median,
                            published_sd=None if known is None else factor * known.sd)
