@@ -156,7 +156,8 @@ def _draw(curves: dict[tuple[Method, int], list[Curve]]) -> Any:
                     fmt=marker, markersize=5, markerfacecolor="none", linewidth=0.8, capsize=2,
                     color=colour, label=f"{method}, published",
                 )  # fmt: skip
-                axes.plot([], [], color=colour, label=f"{method}, measured")
+                if (method, d) in curves:
+                    axes.plot([], [], color=colour, label=f"{method}, measured")
             axes.set(xscale="log", xlabel="iterations", title=f"d = {d}", ylim=(0, 1))
             axes.axhline(0.1, color=GREY, linewidth=0.6, linestyle=":")
         panels[0].set_ylabel("test accuracy")
