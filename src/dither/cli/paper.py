@@ -21,17 +21,21 @@ def paper(
         str | None, typer.Argument(help="One of its figures; all if not given.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Smaller sizes, fewer seeds: under a minute.")
+        bool, typer.Option("--quick", help="Smaller sizes, fewer seeds: a minute or two.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="The folder to write to; runs/NAME-k if not given.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the trainings kept in --out.")
+    ] = False,
 ) -> None:
     """Run a paper's figures again: measured beside published, expected and predicted."""
     from dither.cli.train import use_all_cores
 
     use_all_cores()
+    from dither._errors import RequestError
     from dither.papers import find_paper
     from dither.training.checkpoint import write_atomically
     from dither.training.figure import save_figure
@@ -39,13 +43,16 @@ def paper(
 
     chosen = find_paper(name)
     makers = {one: chosen.figure(one) for one in ([figure] if figure else chosen.figures)}
+    if resume and out is None:
+        raise RequestError("--resume needs the folder to go on in; give it by --out.")
     out = free_folder(name) if out is None else out
-    open_folder(out, resume=False)
+    open_folder(out, resume)
+    scale = chosen.scale(quick, out, resume)
     rows: list[Row] = []
     with Bar() as observe:
         for one, make in makers.items():
             observe.figure = one
-            made = make(chosen.quick if quick else chosen.full, observe)
+            made = make(scale, observe)
             rows += made.rows
             table = {"rows": [row.as_json() for row in rows]}
             write_atomically(out / "rows.json", (json.dumps(table, indent=1) + "\n").encode())

@@ -59,7 +59,7 @@ class Layer:
     activation: Callable[[Array], Array] = keep
     onward: Callable[[Array], Array] = keep
 
-    def __call__(self, parameters: Parameters, x: Float[Array, "B ..."]) -> Float[Array, "B ..."]:
+    def __call__(self, parameters: Parameters, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """z, for a batch of inputs, picking the layer's own of all the network's parameters."""
         start = f"{self.name}/"
         own = {k.removeprefix(start): v for k, v in parameters.items() if k.startswith(start)}
@@ -67,8 +67,8 @@ class Layer:
 
 
 def through(
-    layers: Sequence[Layer], parameters: Parameters, x: Float[Array, "B ..."], tap: Tap = no_tap
-) -> Float[Array, "B ..."]:
+    layers: Sequence[Layer], parameters: Parameters, x: Float[Array, "..."], tap: Tap = no_tap
+) -> Float[Array, "..."]:
     """The last layer's output, from the input x of the first of some layers in sequence."""
     for layer in layers:
         x = tap(f"{layer.name}/x", x)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -77,7 +78,8 @@ class Paper(Generic[S]):
     """A paper: a name, what it is about, and what makes each of its figures.
 
     Attributes: `figures`, from a figure's name to a function of a scale and an observer; `full` and
-    `quick`, the scales (sizes, seeds, lengths) that it is run at.
+    `quick`, the scales (sizes, seeds, lengths) that it is run at; `keep`, the same scale with
+    trainings kept in a folder, which they go on from, where the paper has long ones.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Paper(Generic[S]):
     figures: Mapping[str, Callable[[S, Observe], Made]]
     full: S
     quick: S
+    keep: Callable[[S, Path], S] | None = None
 
     def figure(self, name: str) -> Callable[[S, Observe], Made]:
         """What makes a figure.
@@ -96,6 +99,20 @@ class Paper(Generic[S]):
                 f"The paper {self.name} has no figure '{name}'; {nearest(name, self.figures)}"
             )
         return self.figures[name]
+
+    def scale(self, quick: bool, folder: Path, resume: bool) -> S:
+        """How large the figures are run, with what is kept in the run's folder.
+
+        Errors: `RequestError` for resuming a paper that keeps nothing.
+        """
+        scale = self.quick if quick else self.full
+        if self.keep is not None:
+            return self.keep(scale, folder)
+        if resume:
+            raise RequestError(
+                f"The paper {self.name} keeps no trainings to go on with; run it without --resume."
+            )
+        return scale
 
 
 def median(values: Num[np.ndarray, " runs"], draws: int = 2000, seed: int = 0) -> Interval:

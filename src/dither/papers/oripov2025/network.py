@@ -1,0 +1,136 @@
+"""The paper's networks, and the same layers arranged for a processor."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dither.networks import CNN, Layer, Parameters
+from dither.networks.network import ACTIVATIONS, keep
+
+BY_SHIFTS = 16
+"""The most input channels of a convolution that is summed shift by shift."""
+
+SHIFTS = [(i, j) for i in range(3) for j in range(3)]
+
+
+def network_of(d: int) -> CNN:
+    """Three stages of two 3×3 convolutions with d, 2d and 4d channels; dense 4d, 4d, 10; tanh."""
+    return CNN(
+        channels=(d, 2 * d, 4 * d), depth=2, padding="same", dense=(4 * d, 4 * d), activation="tanh"
+    )
+
+
+def examples_last(network: CNN) -> tuple[Layer, ...]:
+    """A network's layers on values `[channel, stream, height, width, example]`.
+
+    The same functions of the same parameters, several times as fast on a processor with d up to 4:
+    the long inner loop is over the examples. Pooling comes before the activation, which is monotone
+    and so commutes with it, and has fewer values left to do. A stream is one copy of the batch.
+    """
+    f = ACTIVATIONS[network.activation]
+    layers = []
+    for number, layer in enumerate(network.layers):
+        *image, q = layer.nodes
+        if not image:
+            activation = keep if number + 1 == len(network.layers) else f
+            layers.append(Layer(layer.name, (q, 1, 1), _dense, activation))
+            continue
+        pooled = (number + 1) % network.depth == 0
+        last = number + 1 == network.depth * len(network.channels)
+        layers.append(
+            Layer(
+                layer.name,
+                (q, 1, *image, 1),
+                _convolve,
+                (lambda z: f(_pool(z))) if pooled else f,
+                _flatten if last else keep,
+            )
+        )
+    return tuple(layers)
+
+
+def images_last(inputs: Float[Array, "B h w"]) -> Float[Array, "1 1 h w B"]:
+    """A batch of grey images as the first layer's input, one stream."""
+    return jnp.moveaxis(inputs, 0, -1)[None, None]
+
+
+def _dense(own: Parameters, x: Float[Array, "p S B"]) -> Float[Array, "q S B"]:
+    return jnp.tensordot(own["weight"], x, ((0,), (0,))) + own["bias"][:, None, None]
+
+
+def _convolve(own: Parameters, x: Float[Array, "p S h w B"]) -> Float[Array, "q S h w B"]:
+    """`z = x ∗ W + b`, padded by zeros."""
+    return _correlate(x, own["weight"]) + own["bias"][:, None, None, None, None]
+
+
+@jax.custom_vjp
+def _correlate(
+    x: Float[Array, "p S h w B"], kernel: Float[Array, "3 3 p q"]
+) -> Float[Array, "q S h w B"]:
+    p, _, height, width, _ = x.shape
+    if p > BY_SHIFTS:
+        return _correlate_at_once(x, kernel)
+    padded = _padded(x)
+
+    def one_channel(kernel: Float[Array, "3 3 p"]) -> Float[Array, "S h w B"]:
+        z = jnp.zeros((), x.dtype)
+        for c in range(p):
+            for i, j in SHIFTS:
+                z = z + kernel[i, j, c] * padded[c, :, i : i + height, j : j + width]
+        return z
+
+    z: Float[Array, "q S h w B"] = jax.lax.map(one_channel, jnp.moveaxis(kernel, 3, 0))
+    return z
+
+
+def kernel_gradient(
+    x: Float[Array, "p S h w B"], e: Float[Array, "q S h w B"]
+) -> Float[Array, "3 3 p q"]:
+    """`Σ x(h + i − 1, w + j − 1) e(h, w)`, over streams and examples too."""
+    height, width = x.shape[2:4]
+    padded, flat = _padded(x), e.reshape(e.shape[0], -1)
+    products = [
+        padded[:, :, i : i + height, j : j + width].reshape(x.shape[0], -1) @ flat.T
+        for i, j in SHIFTS
+    ]
+    return jnp.stack(products).reshape(3, 3, x.shape[0], e.shape[0])
+
+
+def _padded(x: Float[Array, "p S h w B"]) -> Float[Array, "p S h2 w2 B"]:
+    return jnp.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
+
+
+def _correlate_and_keep(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _correlate(x, kernel), (x, kernel)
+
+
+def _correlate_backward(kept: tuple[Array, Array], e: Array) -> tuple[Array, Array]:
+    """The adjoint of a correlation is the correlation with the kernel turned round."""
+    x, kernel = kept
+    return _correlate(e, jnp.flip(kernel, (0, 1)).swapaxes(2, 3)), kernel_gradient(x, e)
+
+
+_correlate.defvjp(_correlate_and_keep, _correlate_backward)
+
+
+def _correlate_at_once(
+    x: Float[Array, "p S h w B"], kernel: Float[Array, "3 3 p q"]
+) -> Float[Array, "q S h w B"]:
+    p, streams, height, width, batch = x.shape
+    flat = jnp.moveaxis(x, 1, 3).reshape(p, height, width, streams * batch)
+    z = jax.lax.conv_general_dilated(
+        flat, kernel, (1, 1), "SAME", dimension_numbers=("CHWN", "HWIO", "CHWN")
+    )
+    return jnp.moveaxis(z.reshape(-1, height, width, streams, batch), 3, 1)
+
+
+def _pool(z: Float[Array, "q S h w B"]) -> Float[Array, "q S h2 w2 B"]:
+    """The largest of every 2×2 values."""
+    z = z[:, :, : z.shape[2] // 2 * 2, : z.shape[3] // 2 * 2]
+    rows = jnp.maximum(z[:, :, ::2], z[:, :, 1::2])
+    return jnp.maximum(rows[:, :, :, ::2], rows[:, :, :, 1::2])
+
+
+def _flatten(x: Float[Array, "q S h w B"]) -> Float[Array, "p S B"]:
+    """In the order height, width, channel."""
+    return jnp.transpose(x, (2, 3, 0, 1, 4)).reshape(-1, x.shape[1], x.shape[4])
