@@ -25,12 +25,14 @@ from dither.algorithms import (
     BooleanLeastSquares,
     CoordinateDescent,
     FiniteDifferences,
+    NodePerturbation,
     WeightMGD,
 )
 from dither.codes import CODES, Rademacher, Sequential, Sinusoidal, Walsh
 from dither.devices import DAC, CostNoise, FailedReads, Sees
 from dither.tasks import Parity
 from dither.training.fused import Carry, Tally, measure_once
+from exact_nodes import dense_noise, dense_spread, inputs_and_errors
 from numpy_device import FlakyDevice, NumpyDevice
 
 DELTA = 1e-4
@@ -41,14 +43,14 @@ class Case(NamedTuple):
     """How an algorithm is made, and what REFERENCE §1.6 says of its estimate, if it makes one.
 
     `make(rate, **settings)`; `spread(kappa, P)` = E|G|²/|g|² for one estimate without noise;
-    `noise`, the c by which cost noise adds c sigma² P / (delta² |g|²) to it for random signs;
+    `noise(P)`, which cost noise adds to it, times sigma² / (delta² |g|²), for random signs;
     `lawful`, the codes for which this holds (None: it takes no code); `settle`, estimates to leave
     out at the start; `boolean`, the DAC of the Boolean parameters that it trains, if such.
     """
 
     make: Callable[..., object]
     spread: Callable[[float, int], float] | None = None
-    noise: float = 0.0
+    noise: Callable[[int], float] = lambda _: 0.0
     lawful: tuple[str, ...] | None = None
     settle: int = 0
     boolean: DAC | None = None
@@ -60,6 +62,18 @@ def by_kappa(kappa, _):
 
 def exact(*_):
     return 1.0
+
+
+def node_spread(*_):
+    task = PARITY.load()
+    theta, g = theta_and_gradient(task)
+    return dense_spread(*inputs_and_errors(NETWORK, DEVICE.space.unravel(theta), task)) / (g @ g)
+
+
+def node_noise(_):
+    task = PARITY.load()
+    theta, _ = theta_and_gradient(task)
+    return dense_noise(*inputs_and_errors(NETWORK, DEVICE.space.unravel(theta), task))
 
 
 def analog(rate, **more):
@@ -85,13 +99,18 @@ UNEVEN = DAC(bits=1, low=-1.0, high=0.7)
 # each with both errors. Analog: the impulse response of the high-pass is h_0 = a, h_k = −a^k (1−a),
 # with Σ h² / a² = 2 / (1 + a), which multiplies signal (all of it but |g|² uncorrelated) and noise.
 ALGORITHM_CASES = {
-    "weight-mgd": Case(maker(WeightMGD, delta=DELTA), by_kappa, 2.0, EVERY),
+    "weight-mgd": Case(maker(WeightMGD, delta=DELTA), by_kappa, lambda P: 2 * P, EVERY),
     "analog-mgd": Case(
-        analog, lambda _, P: P * 2 / (1 + A), 2 / (1 + A), ("rademacher",), settle=30
+        analog,
+        lambda _, P: P * 2 / (1 + A),
+        lambda P: P * 2 / (1 + A),
+        ("rademacher",),
+        settle=30,
     ),
-    "spsa": Case(spsa, by_kappa, 0.5, EVERY),
-    "finite-differences": Case(maker(FiniteDifferences, delta=DELTA), exact, 2.0, None),
-    "backpropagation": Case(maker(Backpropagation), exact, 0.0, None),
+    "spsa": Case(spsa, by_kappa, lambda P: 0.5 * P, EVERY),
+    "finite-differences": Case(maker(FiniteDifferences, delta=DELTA), exact, lambda P: 2 * P),
+    "node-perturbation": Case(maker(NodePerturbation, delta=DELTA), node_spread, node_noise),
+    "backpropagation": Case(maker(Backpropagation), exact),
     "coordinate-descent": Case(lambda *_, **__: CoordinateDescent(), boolean=UNEVEN),
     "boolean-least-squares": Case(
         lambda *_, **__: BooleanLeastSquares(sweeps=2), boolean=DAC(bits=1, low=0.0, high=1.0)
@@ -148,7 +167,7 @@ def theta_and_gradient(task):
 def collect(algorithm, device, task, theta, keys, n):
     """n measurements for each key from one theta: probes, estimates, whether updated, failures."""
 
-    algorithm = algorithm.for_task(task)
+    algorithm = algorithm.for_task(task).for_device(device)
 
     def run(key):
         learning, making, data = jax.random.split(key, 3)
@@ -264,8 +283,8 @@ def test_cost_noise_adds_its_term(kind, pairs):
     algorithm = build(kind, 0.0, code, **more)
     G = estimates(algorithm, device, task, theta, keys(4000), n)[:, case.settle :]
     growth = (G**2).sum(axis=2).mean(axis=1) / (g @ g)
-    c = 0.5 if pairs == "central" else case.noise
-    law = case.spread(P - 1.0, P) + c * sigma**2 * P / (DELTA**2 * (g @ g))
+    noise = 0.5 * P if pairs == "central" else case.noise(P)
+    law = case.spread(P - 1.0, P) + noise * sigma**2 / (DELTA**2 * (g @ g))
     error = growth.std() / math.sqrt(len(growth))
     assert abs(growth.mean() - law) < 5 * error + 2e-3 * law
     assert error < 0.05 * law

@@ -304,7 +304,7 @@ def test_batches_are_uniform_and_a_pure_function_of_key_and_draw():
 
 
 def test_a_full_batch_holds_every_sample_in_order():
-    task = make_task(X, LABELS, X, LABELS, batch=100)
+    task = make_task(X, LABELS, X, LABELS, batch=10)
     assert task.batch == 10
     assert np.array_equal(task.sample(jax.random.key(0), jnp.int32(3)), np.arange(10))
 

@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float, Key
 from pydantic import Field
 
-from dither._errors import RequestError
+from dither.algorithms import nodes
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.weight_mgd import warn_of_float, warn_of_periods
@@ -80,16 +80,10 @@ class NodePerturbation(AbstractAlgorithm):
     perturbed: Annotated[tuple[Layer, ...], Field(exclude=True, repr=False)] = ()
 
     def for_task(self, task: Task) -> "NodePerturbation":
-        return self.model_copy(update={"samples": min(task.batch, task.inputs.shape[0])})
+        return self.model_copy(update={"samples": task.batch})
 
     def for_device(self, device: AbstractDevice | PythonDevice) -> "NodePerturbation":
-        layers = device.layers if isinstance(device, AbstractDevice) else ()
-        if not layers:
-            raise RequestError(
-                f"The algorithm {self.kind} perturbs the neurons of layers and the device's "
-                "network names no layers; take another network or weight-mgd."
-            )
-        return self.model_copy(update={"perturbed": layers})
+        return self.model_copy(update={"perturbed": nodes.layers_of(device, self.kind)})
 
     def init(self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space) -> NodeState:
         theta = space.confine(parameters, jnp.zeros(()))
@@ -111,30 +105,23 @@ class NodePerturbation(AbstractAlgorithm):
         return [self.perturbed] if self.layers == "all" else [(layer,) for layer in self.perturbed]
 
     def _amplitude(self, group: tuple[Layer, ...]) -> float:
-        return self.delta / math.sqrt(_nodes(group)) if self.normalise else self.delta
-
-    def _signs(self, key: Key[Array, ""], layer: Layer) -> Float[Array, "..."]:
-        shape = (self.samples, *layer.nodes) if self.per_example else layer.nodes
-        signs: Float[Array, ...] = jax.random.rademacher(key, shape, jnp.result_type(float))
-        return signs
+        return self.delta / math.sqrt(nodes.count(group)) if self.normalise else self.delta
 
     def ask(self, state: NodeState) -> tuple[Probe, NodeState]:
         tick, part = state.clock.tick, state.clock.part
         central = self.pairs == "central"
         now, side = (part // 2, 1 - 2 * (part % 2)) if central else (part - 1, 1)
-        signs_key = jax.random.fold_in(state.key, tick)
-        sites: dict[str, Array] = {}
+        samples = self.samples if self.per_example else None
+        p = nodes.signs(jax.random.fold_in(state.key, tick), self.perturbed, samples)
         for number, group in enumerate(self._groups()):
             size = jnp.where(now == number, side * self._amplitude(group), 0.0)
-            for layer in group:
-                key = jax.random.fold_in(signs_key, len(sites))
-                sites[f"{layer.name}/z"] = size * self._signs(key, layer)
+            p |= {layer.name: size * p[layer.name] for layer in group}
         probe = Probe(
             clock=state.clock,
             parameters=state.space.snap(state.theta),
             updated=(tick % self.tau_theta == 0) & (tick > 0) & (part == 0),
             draw=tick // self.tau_x,
-            sites=sites,
+            sites=nodes.at_sites(p),
         )
         return probe, eqx.tree_at(lambda s: s.clock, state, self._after(state.clock))
 
@@ -187,23 +174,16 @@ class NodePerturbation(AbstractAlgorithm):
         change: Float[Array, " B"],
     ) -> Float[Array, " P"]:
         """The gradient estimate `mean_b (∂z/∂θ)ᵀ e_b`, with `e_b = change_b p / δ²`."""
-        x, sites = measurement.inputs, probe.sites
-        assert x is not None
-        assert sites is not None
-        e = {}
-        for group in self._groups():
-            for layer in group:
-                change_b = change.reshape(-1, *(1 for _ in layer.nodes))
-                e[layer.name] = change_b * sites[f"{layer.name}/z"] / self._amplitude(group) ** 2
-
-        def z(theta: Float[Array, " P"]) -> dict[str, Array]:
-            parameters = state.space.unravel(theta)
-            return {layer.name: layer(parameters, x[layer.name]) for layer in self.perturbed}
-
-        _, pull_back = jax.vjp(z, state.space.snap(state.theta))
-        (total,) = pull_back(e)
-        estimate: Float[Array, " P"] = total / self.samples
-        return estimate
+        assert measurement.inputs is not None
+        assert probe.sites is not None
+        e = {
+            layer.name: nodes.per_node(change / self._amplitude(group) ** 2, layer)
+            * probe.sites[f"{layer.name}/z"]
+            for group in self._groups()
+            for layer in group
+        }
+        theta = state.space.snap(state.theta)
+        return nodes.pull_back(self.perturbed, state.space, theta, measurement.inputs, e)
 
     def _update(
         self, state: NodeState, estimate: Float[Array, " P"]
@@ -217,7 +197,7 @@ class NodePerturbation(AbstractAlgorithm):
     def _growth(self, space: Space) -> Float[Array, " P"]:
         """`√(1 + (N − 1)/tau_theta)` for every parameter, N the nodes perturbed with its own."""
         growth = {
-            layer.name: math.sqrt(1 + (_nodes(group) - 1) / self.tau_theta)
+            layer.name: math.sqrt(1 + (nodes.count(group) - 1) / self.tau_theta)
             for group in self._groups()
             for layer in group
         }
@@ -233,8 +213,3 @@ class NodePerturbation(AbstractAlgorithm):
         del space
         periods = {"tau_x": self.tau_x, "tau_theta": self.tau_theta}
         return [*warn_of_float(self.delta), *warn_of_periods(periods, measurements)]
-
-
-def _nodes(group: tuple[Layer, ...]) -> int:
-    """N, the nodes that are perturbed together."""
-    return sum(math.prod(layer.nodes) for layer in group)

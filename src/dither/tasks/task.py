@@ -204,6 +204,11 @@ def make_task(
         raise RequestError(
             "The cost cross_entropy needs integer class labels as targets; give labels or use mse."
         )
+    if batch != "all" and batch > len(inputs):
+        raise RequestError(
+            f"A batch of {batch} is larger than the {len(inputs)} training samples; set batch to "
+            f"{len(inputs)} or less, or to 'all'."
+        )
     if score is None:
         score, score_name = (accuracy, "accuracy") if labelled else (explained, "1 - NMSE")
     dtype = jnp.result_type(float)
@@ -213,7 +218,7 @@ def make_task(
         targets=jnp.asarray(targets, kind),
         test_inputs=jnp.asarray(test_inputs, dtype),
         test_targets=jnp.asarray(test_targets, kind),
-        batch=len(inputs) if batch == "all" else min(batch, len(inputs)),
+        batch=len(inputs) if batch == "all" else batch,
         cost=COSTS[cost] if isinstance(cost, str) else cost,
         score=score,
         score_name=score_name or str(getattr(score, "__name__", "score")),
