@@ -49,7 +49,7 @@ def variances(network: RNN | StateSpace, batch: int, seed: int = 0) -> dict[str,
     Weight perturbation: P − 1. Node perturbation: by random signs s at every node and step, with
     the exact errors e: G is pulled back from `s_b (s_b · e_b)`.
     """
-    task = DelayedRecall(steps=network.steps, samples=batch, seed=seed).load()
+    task = DelayedRecall(steps=network.steps, samples=batch, batch=batch, seed=seed).load()
     device = SimulatedDevice(network=network)
     theta = device.space.ravel(network.init(jax.random.key(seed)))
     seen = {}
