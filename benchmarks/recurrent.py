@@ -23,7 +23,7 @@ from dither.tasks import DelayedRecall
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "recurrent.json"
 STEPS, BATCHES, DRAWS = (4, 16, 64), (1, 8, 64), 400
-LENGTHS, RATES, SEEDS, MOST, EVERY = (4, 16), (0.03, 0.1, 0.3, 1.0), 3, 8000, 200
+LENGTHS, RATES, SEEDS, MOST, EVERY = (4, 16), (0.003, 0.01, 0.03, 0.1), 3, 5000, 50
 ENOUGH = 0.9
 
 
