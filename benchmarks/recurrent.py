@@ -137,10 +137,10 @@ TABLES = {"kappa": kappa, "time": time_to_accuracy}
 
 def main(names: Sequence[str]) -> None:
     """Make the tables named, or both."""
-    table = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in names or TABLES:
-        table[name] = TABLES[name]()
-        RESULTS.write_text(json.dumps(table, indent=1) + "\n")
+        rows = TABLES[name]()
+        table = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        RESULTS.write_text(json.dumps({**table, name: rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
