@@ -5,8 +5,10 @@ one of its two tables. Takes a few minutes on two cores.
 """
 
 import json
+import math
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +24,7 @@ from dither.papers.paper import median
 from dither.tasks import DelayedRecall
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "recurrent.json"
-STEPS, BATCHES, DRAWS = (4, 16, 64), (1, 8, 64), 400
+STEPS, BATCHES, DRAWS = (4, 16, 64), (8, 64), 300
 LENGTHS, RATES, SEEDS, MOST, EVERY = (4, 16), (0.003, 0.01, 0.03, 0.1), 3, 5000, 50
 ENOUGH = 0.9
 
@@ -52,7 +54,21 @@ def variances(network: RNN | StateSpace, batch: int, seed: int = 0) -> dict[str,
     task = DelayedRecall(steps=network.steps, samples=batch, batch=batch, seed=seed).load()
     device = SimulatedDevice(network=network)
     theta = device.space.ravel(network.init(jax.random.key(seed)))
-    seen = {}
+    found = {
+        "parameters": theta.size,
+        "nodes": sum(math.prod(layer.nodes) for layer in network.layers),
+        "weight": theta.size - 1.0,
+    }
+    shared, own = jax.jit(lambda theta: node_draws(network, device, task, theta))(theta)
+    for name, draws in (("node, shared", shared), ("node, per example", own)):
+        found[name] = float(jnp.mean(draws))
+        found[f"{name}: standard error"] = float(jnp.std(draws, ddof=1)) / DRAWS**0.5
+    return found
+
+
+def node_draws(network, device, task, theta):
+    """`|G − g|²/|g|²` of many estimates, by signs shared and by signs of each example's own."""
+    batch, seen = task.batch, {}
 
     def costs(added):
         def tap(site, value):
@@ -60,9 +76,8 @@ def variances(network: RNN | StateSpace, batch: int, seed: int = 0) -> dict[str,
             return value + added[site] if site in added else value
 
         outputs = network(device.space.unravel(theta), task.inputs, tap)
-        return jnp.sum(task.cost(outputs, task.targets)), {
-            layer.name: seen[f"{layer.name}/x"] for layer in network.layers
-        }
+        x = {layer.name: seen[f"{layer.name}/x"] for layer in network.layers}
+        return jnp.sum(task.cost(outputs, task.targets)), x
 
     zeros = {f"{one.name}/z": jnp.zeros((batch, *one.nodes)) for one in network.layers}
     errors, x = jax.grad(costs, has_aux=True)(zeros)
@@ -74,35 +89,27 @@ def variances(network: RNN | StateSpace, batch: int, seed: int = 0) -> dict[str,
     pull_back = jax.vjp(z, theta)[1]
     (g,) = pull_back(errors)
 
-    def off(key, examples: int):
-        keys = jax.random.split(key, len(errors))
+    def off(key, examples):
         signs = {
-            site: jax.random.rademacher(k, (examples, *e.shape[1:]), e.dtype)
-            for k, (site, e) in zip(keys, errors.items())
+            site: jax.random.rademacher(jax.random.fold_in(key, n), (examples, *e.shape[1:]), float)
+            for n, (site, e) in enumerate(errors.items())
         }
         u = sum(jnp.sum((signs[s] * e).reshape(batch, -1), axis=1) for s, e in errors.items())
         s_u = {s: signs[s] * u.reshape(-1, *(1 for _ in e.shape[1:])) for s, e in errors.items()}
         return jnp.sum((pull_back(s_u)[0] - g) ** 2) / jnp.sum(g**2)
 
     keys = jax.random.split(jax.random.key(1), DRAWS)
-    found = {"parameters": theta.size, "nodes": sum(e[0].size for e in errors.values()),
-             "weight": theta.size - 1.0}  # fmt: skip
-    for name, examples in (("node, shared", 1), ("node, per example", batch)):
-        draws = np.asarray(jax.jit(jax.vmap(lambda k, n=examples: off(k, n)))(keys), float)
-        found[name] = float(draws.mean())
-        found[f"{name}: standard error"] = float(draws.std(ddof=1) / DRAWS**0.5)
-    return found
+    return [jax.lax.map(lambda key, n=n: off(key, n), keys) for n in (1, batch)]
 
 
 def kappa() -> list[dict[str, object]]:
     """kappa against batch size and sequence length."""
     rows = []
-    for steps in STEPS:
-        for kind, network in networks(steps).items():
-            for batch in BATCHES:
-                found = variances(network, batch)
-                rows.append({"network": kind, "steps": steps, "batch": batch, **found})
-                print(json.dumps(rows[-1]), flush=True)
+    for kind in ("rnn", "state-space"):
+        for steps, batch in product(STEPS, BATCHES):
+            found = variances(networks(steps)[kind], batch)
+            rows.append({"network": kind, "steps": steps, "batch": batch, **found})
+            print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
