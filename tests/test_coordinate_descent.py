@@ -23,7 +23,7 @@ from dither.devices import DAC, Measurement, ReadoutDevice, SimulatedDevice
 from dither.devices.space import Parameter, Space
 from dither.networks import MLP, PhotonicReservoir
 from dither.tasks import MackeyGlass, SeriesTask, nmse, nmse_cost
-from dither.training.fused import Tally, _axes, measure_once, start_all
+from dither.training.fused import Tally, measure_once, replica_axes, start_all
 
 SERIES = MackeyGlass(washout=20, train=60, test=40, skip=100.0)
 T = 60
@@ -453,7 +453,7 @@ def follow(algorithm, device, task, carry, ticks):
         seen = carry.device.weights, carry.tally.cost, algorithm.parameters(carry.algorithm)
         return replace(carry, tally=Tally.empty()), seen
 
-    axes = _axes(carry, device)
+    axes = replica_axes(carry, device)
     run = jax.vmap(lambda one: jax.lax.scan(step, one, ticks)[1], in_axes=(axes,))
     return run(carry)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dither import CNN, MLP, SimulatedDevice
-from dither.networks import NETWORKS
+from dither.networks import NETWORKS, RNN, StateSpace
 
 FUNCTIONS = {
     "tanh": np.tanh,
@@ -133,7 +133,12 @@ def test_a_tap_changes_what_goes_on(site):
     assert np.allclose(network(in_jax(theta), jnp.asarray(x), tap), wanted, atol=1e-12)
 
 
-CASES = {"mlp": MLP(widths=(4, 3)), "cnn": CNN(image=(6, 6, 1), channels=(2,), classes=3)}
+CASES = {
+    "mlp": MLP(widths=(4, 3)),
+    "cnn": CNN(image=(6, 6, 1), channels=(2,), classes=3),
+    "rnn": RNN(steps=4, features=2, neurons=3),
+    "state-space": StateSpace(steps=4, features=2, states=3, hidden=5),
+}
 
 
 def test_every_network_has_a_case():

@@ -4,6 +4,7 @@ import inspect
 from typing import Annotated, Any, TypeAlias
 
 import optax
+from jaxtyping import Array, Float
 from pydantic import BeforeValidator, PlainSerializer, model_validator
 
 from dither._configuration import Configuration
@@ -77,7 +78,7 @@ class Optimizer(Configuration):
             )
         return self
 
-    def build(self, learning_rate: float) -> optax.GradientTransformation:
+    def build(self, learning_rate: float | Float[Array, ""]) -> optax.GradientTransformation:
         """The optimiser at a learning rate."""
         rate: Any = learning_rate
         if self.schedule is not None:

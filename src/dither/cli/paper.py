@@ -107,14 +107,16 @@ def _tell(rows: list["Row"]) -> None:
         interval = "" if row.measured_low is None else (
             f"{_number(row.measured_low)} – {_number(row.measured_high)}"
         )  # fmt: skip
-        values = (row.published, row.expected, row.law, row.measured)
+        known = ("" if v is None else _number(v) for v in (row.published, row.expected, row.law))
         table.add_row(row.figure, row.method, at, quantity + unit,
-                      *("" if v is None else _number(v) for v in values), interval)  # fmt: skip
+                      *known, _number(row.measured), interval)  # fmt: skip
     # in a file nothing need be folded
     Console(width=None if sys.stdout.isatty() else FILE_WIDTH).print(table)
 
 
 def _number(value: float | None) -> str:
-    if value is None or value == float("inf"):
+    if value is None:
+        return "not run"
+    if value == float("inf"):
         return "never"
     return f"{value:.3g}"

@@ -14,9 +14,11 @@ from dither.networks.reservoir import (
     ConsistencyWarning,
     check_consistency,
 )
+from dither.networks.rnn import RNN
 from dither.networks.state_noise import StateNoise
+from dither.networks.state_space import StateSpace
 
-NETWORKS = registry(MLP, CNN)
+NETWORKS = registry(MLP, CNN, RNN, StateSpace)
 """The networks that a specification can ask for, by their kind."""
 
 AnyNetwork = Annotated[AbstractNetwork, OneOf("network", NETWORKS)]
@@ -33,6 +35,7 @@ __all__ = [
     "MLP",
     "NETWORKS",
     "RESERVOIRS",
+    "RNN",
     "AbstractNetwork",
     "AbstractReservoir",
     "AnyNetwork",
@@ -46,6 +49,7 @@ __all__ = [
     "PhotonicReservoir",
     "PhotonicSpecimen",
     "StateNoise",
+    "StateSpace",
     "Tap",
     "check_consistency",
     "glorot_uniform",

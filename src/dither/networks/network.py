@@ -49,6 +49,10 @@ class Layer:
     layer's parameters under short names such as `weight`. What a change e of z means for them is
     the vector-Jacobian product of `forward` with e.
 
+    A recurrent layer has z of shape (T, n) for T steps; its x holds, beside the input of each step,
+    its own a of the step before. So the rule holds for it too, at fixed x, if e is what a change of
+    z_t does to the cost by way of all later steps.
+
     Attributes: `name`; `nodes`, the shape of z for one example; `forward`; `activation`; `onward`,
     such as pooling and flattening.
     """

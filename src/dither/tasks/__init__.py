@@ -5,6 +5,7 @@ from typing import Annotated
 from dither._configuration import OneOf, registry
 from dither.tasks.arrays import Arrays
 from dither.tasks.channel import ChannelEqualisation
+from dither.tasks.delayed_recall import DelayedRecall
 from dither.tasks.digits import Digits
 from dither.tasks.header import HeaderRecognition
 from dither.tasks.images import MNIST, FashionMNIST
@@ -33,7 +34,9 @@ from dither.tasks.task import (
     mse,
 )
 
-TASKS = registry(XOR, Parity, NIST7x7, Digits, FashionMNIST, MNIST, Arrays, SeriesTask, OwnError)
+TASKS = registry(
+    XOR, Parity, NIST7x7, Digits, FashionMNIST, MNIST, DelayedRecall, Arrays, SeriesTask, OwnError
+)
 """The tasks that a specification can ask for, by their kind."""
 
 AnyTask = Annotated[AbstractTask, OneOf("task", TASKS)]
@@ -52,6 +55,7 @@ __all__ = [
     "AnyTask",
     "Arrays",
     "ChannelEqualisation",
+    "DelayedRecall",
     "Digits",
     "FashionMNIST",
     "HeaderRecognition",

@@ -78,7 +78,7 @@ def measure_once(
     return Carry(told, specimen, carry.data, tally), probe, info
 
 
-def _axes(carry: Carry, device: AbstractDevice) -> Any:
+def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
     """Which axis of each leaf counts the replicas.
 
     The clock is common to all replicas unless failures let them drift apart: what depends on the
@@ -111,7 +111,7 @@ def _program_all(algorithm: AbstractAlgorithm, device: AbstractDevice, carry: Ca
         after: Carry = eqx.tree_at(lambda c: c.device, one, written)
         return after
 
-    axes = _axes(carry, device)
+    axes = replica_axes(carry, device)
     programmed: Carry = jax.vmap(program, in_axes=(axes,), out_axes=axes)(carry)
     return programmed
 
@@ -129,7 +129,7 @@ def start_all(
     return _program_all(algorithm, device, carry) if algorithm.sparse else carry
 
 
-def _sharding(carry: Carry, axes: Any) -> tuple[Mesh, Any] | None:
+def replica_sharding(carry: Carry, axes: Any) -> tuple[Mesh, Any] | None:
     """Replicas dealt out over the machine's devices, where there are several and it comes out."""
     devices = jax.local_devices()
     replicas = carry.tally.cost.shape[0]
@@ -145,7 +145,7 @@ def _sharding(carry: Carry, axes: Any) -> tuple[Mesh, Any] | None:
 
 def deal_out(device: AbstractDevice, carry: Carry) -> Carry:
     """Place every replica on the processor that will run it."""
-    sharding = _sharding(carry, _axes(carry, device))
+    sharding = replica_sharding(carry, replica_axes(carry, device))
     if sharding is None:
         return carry
     mesh, specs = sharding
@@ -165,7 +165,7 @@ def advance(
     calls, every measurement is computed by the same code, bit for bit.
     """
     algorithm, device, task, n = setting
-    axes = _axes(carry, device)
+    axes = replica_axes(carry, device)
 
     def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
         step: Callable[[Carry], Carry] = jax.vmap(
@@ -176,7 +176,7 @@ def advance(
         after: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), carry)
         return after
 
-    sharding = _sharding(carry, axes)
+    sharding = replica_sharding(carry, axes)
     if sharding is None:
         return every_replica(carry, task, n)
     mesh, specs = sharding
@@ -205,7 +205,7 @@ def look(
         return task.score(outputs, task.test_targets), cost, theta
 
     # one replica at a time: a look is rare, and a large test set times many replicas is large
-    axes = _axes(carry, device)
+    axes = replica_axes(carry, device)
     everyone, common = eqx.partition(
         carry, jax.tree.map(lambda a: a == 0, axes, is_leaf=lambda a: a is None)
     )
@@ -282,7 +282,7 @@ class FusedLoop:
         """The parameters that every replica has come to."""
         now: Float[Array, "R P"] = jax.vmap(
             lambda one: self.algorithm.parameters(one.algorithm),
-            in_axes=(_axes(self.carry, self.device),),
+            in_axes=(replica_axes(self.carry, self.device),),
         )(self.carry)
         return now
 

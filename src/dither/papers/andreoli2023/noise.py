@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float
 
 from dither.algorithms import CoordinateDescent
-from dither.papers.andreoli2023.drawing import PALETTE, laws, picture, points
 from dither.papers.andreoli2023.rules import device
 from dither.papers.andreoli2023.runs import descent_curves, predicted
 from dither.papers.andreoli2023.scale import Scale
+from dither.papers.drawing import PALETTE, laws, picture, points
 from dither.papers.paper import Made, Observe, Row, mean, part_of
 
 BUDGET = 20

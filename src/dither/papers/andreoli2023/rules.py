@@ -10,10 +10,10 @@ from dither.devices import ReadoutDevice
 from dither.devices.imperfections import RelativeNoise
 from dither.laws import crossing
 from dither.networks import PhotonicReservoir
-from dither.papers.andreoli2023.drawing import GREY, PALETTE, picture
 from dither.papers.andreoli2023.runs import Curves, descent_curves
 from dither.papers.andreoli2023.scale import Scale
 from dither.papers.andreoli2023.scaling import reference_readouts
+from dither.papers.drawing import GREY, PALETTE, picture
 from dither.papers.paper import Made, Observe, Row, median, part_of
 
 SHORT, LONG = 1.5, 15.0

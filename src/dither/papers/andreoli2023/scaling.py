@@ -19,9 +19,9 @@ from dither.laws import (
     ridge_readout,
 )
 from dither.networks import PhotonicReservoir
-from dither.papers.andreoli2023.drawing import GREY, PALETTE, laws, picture, points
 from dither.papers.andreoli2023.runs import Curves, descent_curves, nmse_of, predicted
 from dither.papers.andreoli2023.scale import Scale
+from dither.papers.drawing import GREY, PALETTE, laws, picture, points
 from dither.papers.paper import Made, Observe, Row, mean, part_of
 
 EXPECTED_ERROR = {100: 0.0128, 225: 0.0057, 400: 0.0034, 625: 0.0022, 961: 0.0017, 1600: 0.0011}

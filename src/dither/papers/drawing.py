@@ -1,6 +1,6 @@
-"""How this paper's figures are drawn."""
+"""How the papers' figures are drawn."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +28,31 @@ def picture(width: float, height: float) -> Iterator["Figure"]:
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def points(axes: Any, axis: str, rows: list[Row], colour: str, marker: str, label: str) -> None:
-    """Rows as points with their intervals; what is not finite is left out."""
-    x = [row.point[axis] for row in rows]
+def points(
+    axes: Any,
+    axis: str,
+    rows: list[Row],
+    colour: str,
+    marker: str,
+    label: str,
+    place: Callable[[float], float] = float,
+) -> None:
+    """Rows as points with their intervals, at a place for their value on an axis.
+
+    What is not finite is left out; an interval without an upper end is an arrow.
+    """
+    x = [place(row.point[axis]) for row in rows]
     values = np.array([[row.measured, row.measured_low, row.measured_high] for row in rows], float)
     middle, low, high = np.where(np.isfinite(values), values, np.nan).T
+    style = {"color": colour, "linewidth": 1, "capsize": 2}
     axes.errorbar(
-        x, middle, [middle - low, high - middle], fmt=marker, markersize=4.5, linewidth=1,
-        color=colour, label=label, capsize=2,
+        x, middle, [middle - low, np.nan_to_num(high - middle)], fmt=marker, markersize=4.5,
+        label=label, **style,
     )  # fmt: skip
+    endless = np.isfinite(middle) & ~np.isfinite(high)
+    if endless.any():
+        at = np.array(x)[endless]
+        axes.errorbar(at, middle[endless], middle[endless] / 2, fmt="none", lolims=True, **style)
 
 
 def laws(rows: list[Row]) -> list[float]:

@@ -1,0 +1,154 @@
+"""Weight or node perturbation for recurrent networks: what batches and long sequences favour.
+
+`python benchmarks/recurrent.py` writes docs/results/recurrent.json; `... kappa` or `... time` makes
+one of its two tables. Takes a few minutes on two cores.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dither import SimulatedDevice, WeightMGD
+from dither.algorithms import NodePerturbation
+from dither.networks import RNN, StateSpace
+from dither.papers.mccaughan2023.runs import Cell, tuned
+from dither.papers.paper import median
+from dither.tasks import DelayedRecall
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results" / "recurrent.json"
+STEPS, BATCHES, DRAWS = (4, 16, 64), (8, 64), 300
+LENGTHS, RATES, SEEDS, MOST, EVERY = (4, 16), (0.003, 0.01, 0.03, 0.1), 3, 5000, 50
+ENOUGH = 0.9
+
+
+class Recall(NamedTuple):
+    """What a learning rate is tuned on."""
+
+    task: DelayedRecall
+    score: float = ENOUGH
+    every: int = EVERY
+
+
+def networks(steps: int) -> dict[str, RNN | StateSpace]:
+    """Two of about the same number of parameters."""
+    return {
+        "rnn": RNN(steps=steps, features=4, neurons=16, classes=4),
+        "state-space": StateSpace(steps=steps, features=4, states=8, hidden=12, classes=4),
+    }
+
+
+def variances(network: RNN | StateSpace, batch: int, seed: int = 0) -> dict[str, float]:
+    """kappa = E|G − g|²/|g|² of one estimate on one batch, at fresh weights, no noise, small delta.
+
+    Weight perturbation: P − 1. Node perturbation: by random signs s at every node and step, with
+    the exact errors e: G is pulled back from `s_b (s_b · e_b)`.
+    """
+    task = DelayedRecall(steps=network.steps, samples=batch, batch=batch, seed=seed).load()
+    device = SimulatedDevice(network=network)
+    theta = device.space.ravel(network.init(jax.random.key(seed)))
+    found = {
+        "parameters": theta.size,
+        "nodes": sum(math.prod(layer.nodes) for layer in network.layers),
+        "weight": theta.size - 1.0,
+    }
+    shared, own = jax.jit(lambda theta: node_draws(network, device, task, theta))(theta)
+    for name, draws in (("node, shared", shared), ("node, per example", own)):
+        found[name] = float(jnp.mean(draws))
+        found[f"{name}: standard error"] = float(jnp.std(draws, ddof=1)) / DRAWS**0.5
+    return found
+
+
+def node_draws(network, device, task, theta):
+    """`|G − g|²/|g|²` of many estimates, by signs shared and by signs of each example's own."""
+    batch, seen = task.batch, {}
+
+    def costs(added):
+        def tap(site, value):
+            seen[site] = value
+            return value + added[site] if site in added else value
+
+        outputs = network(device.space.unravel(theta), task.inputs, tap)
+        x = {layer.name: seen[f"{layer.name}/x"] for layer in network.layers}
+        return jnp.sum(task.cost(outputs, task.targets)), x
+
+    zeros = {f"{one.name}/z": jnp.zeros((batch, *one.nodes)) for one in network.layers}
+    errors, x = jax.grad(costs, has_aux=True)(zeros)
+
+    def z(theta):
+        own = device.space.unravel(theta)
+        return {f"{one.name}/z": one(own, x[one.name]) for one in network.layers}
+
+    pull_back = jax.vjp(z, theta)[1]
+    (g,) = pull_back(errors)
+
+    def off(key, examples):
+        signs = {
+            site: jax.random.rademacher(jax.random.fold_in(key, n), (examples, *e.shape[1:]), float)
+            for n, (site, e) in enumerate(errors.items())
+        }
+        u = sum(jnp.sum((signs[s] * e).reshape(batch, -1), axis=1) for s, e in errors.items())
+        s_u = {s: signs[s] * u.reshape(-1, *(1 for _ in e.shape[1:])) for s, e in errors.items()}
+        return jnp.sum((pull_back(s_u)[0] - g) ** 2) / jnp.sum(g**2)
+
+    keys = jax.random.split(jax.random.key(1), DRAWS)
+    return [jax.lax.map(lambda key, n=n: off(key, n), keys) for n in (1, batch)]
+
+
+def kappa() -> list[dict[str, object]]:
+    """kappa against batch size and sequence length."""
+    rows = []
+    for kind in ("rnn", "state-space"):
+        for steps, batch in product(STEPS, BATCHES):
+            found = variances(networks(steps)[kind], batch)
+            rows.append({"network": kind, "steps": steps, "batch": batch, **found})
+            print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def time_to_accuracy() -> list[dict[str, object]]:
+    """Measurements to 90 % of delayed recall, learning rates tuned alike, on fresh seeds."""
+    rows = []
+    common = {"learning_rate": 1.0, "delta": 0.01, "pairs": "central"}
+    methods = {
+        "weight": WeightMGD(**common),
+        "node, shared": NodePerturbation(**common),
+        "node, per example": NodePerturbation(**common, per_example=True),
+    }
+    for steps in LENGTHS:
+        for name, method in methods.items():
+            problem = Recall(DelayedRecall(steps=steps, batch=16, tests=250))
+            device = SimulatedDevice(network=RNN(steps=steps, features=4, neurons=8, classes=4))
+            cell = Cell(method.for_device(device), device)
+            (found,) = tuned(problem, cell, (0.0,), RATES, SEEDS, MOST, lambda _: None)
+            took = found.measurements
+            middle, low, high = (None if np.isinf(v) else v for v in median(took))
+            rows.append(
+                {"steps": steps, "method": name, "parameters": device.space.size,
+                 "learning_rate": found.rate, "solved": int(np.isfinite(took).sum()),
+                 "seeds": len(took), "most": MOST, "measurements": middle, "low": low, "high": high}
+            )  # fmt: skip
+            print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+TABLES = {"kappa": kappa, "time": time_to_accuracy}
+
+
+def main(names: Sequence[str]) -> None:
+    """Make the tables named, or both."""
+    for name in names or TABLES:
+        rows = TABLES[name]()
+        table = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        RESULTS.write_text(json.dumps({**table, name: rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,48 @@
+"""A symbol to be remembered through a noisy wait."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from dither.tasks.task import AbstractSampledTask, BatchSize, CostName, Task, make_task
+
+
+class DelayedRecall(AbstractSampledTask):
+    """Which symbol a series began with: one is shown at the first step, then there is only noise.
+
+    `u_t = [t = 0] onehot(symbol) + noise n_t`, n ~ N(0, 1) in every feature: T steps of as many
+    features as symbols; the class is the symbol. What has to be kept grows no larger with the
+    steps, only the wait does.
+
+    Arguments: `steps`, T ≥ 1; `symbols` ≥ 2; `noise` ≥ 0; `samples` for training and `tests`;
+    `seed` of their draw; `batch`, 32 by default; `cost`, cross-entropy by default.
+    Source: own, after the usual tests of long memory.
+    """
+
+    kind: Literal["delayed-recall"] = "delayed-recall"
+    batch: BatchSize = 32
+    cost: CostName = "cross_entropy"
+    steps: Annotated[int, Field(ge=1)] = 8
+    symbols: Annotated[int, Field(ge=2)] = 4
+    noise: Annotated[float, Field(ge=0)] = 0.1
+    samples: Annotated[int, Field(ge=1)] = 2000
+    tests: Annotated[int, Field(ge=1)] = 500
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def load(self) -> Task:
+        rng = np.random.default_rng(self.seed)
+        number = self.samples + self.tests
+        labels = rng.integers(self.symbols, size=number)
+        series = self.noise * rng.standard_normal((number, self.steps, self.symbols))
+        series[np.arange(number), 0, labels] += 1
+        train, test = np.split(np.arange(number), [self.samples])
+        return make_task(
+            series[train],
+            labels[train],
+            series[test],
+            labels[test],
+            classes=tuple(str(symbol) for symbol in range(self.symbols)),
+            cost=self.cost,
+            batch=self.batch,
+        )
