@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from dither.laws import Interval
-from dither.papers.andreoli2023.drawing import GREY, PALETTE, laws, picture, points
+from dither.papers.drawing import GREY, PALETTE, laws, picture, points
 from dither.papers.paper import Row
 
 __all__ = ["GREY", "PALETTE", "from_paper", "laws", "picture", "points", "row_of"]
