@@ -26,7 +26,7 @@ class WeightState(eqx.Module):
     gradient: Float[Array, " P"]
     reference: Float[Array, ""]
     optimizer: Any
-    calibration: Calibration | None
+    calibration: Calibration | tuple[()]
     space: Space = eqx.field(static=True)
 
 
@@ -82,7 +82,7 @@ class WeightMGD(AbstractAlgorithm):
             gradient=jnp.zeros_like(theta),
             reference=jnp.zeros((), theta.dtype),
             optimizer=self._optax().init(theta),
-            calibration=Calibration.empty() if self.learning_rate == "auto" else None,
+            calibration=Calibration.empty() if self.learning_rate == "auto" else (),
             space=space,
         )
 
@@ -144,10 +144,10 @@ class WeightMGD(AbstractAlgorithm):
 
     def _update(
         self, state: WeightState, estimate: Float[Array, " P"], cost: Float[Array, ""]
-    ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any, Calibration | None]:
+    ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any, Calibration | tuple[()]]:
         updates, optimizer = self._optax().update(estimate, state.optimizer, state.theta)
         calibration = state.calibration
-        if calibration is not None:
+        if isinstance(calibration, Calibration):
             kappa = self.code.kappa(state.space.size)
             rate, calibration = calibrated(calibration, estimate, cost, kappa, self.tau_theta)
             updates = rate * updates
