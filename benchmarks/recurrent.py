@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -139,6 +139,23 @@ def time_to_accuracy() -> list[dict[str, object]]:
     return rows
 
 
+def kappa_page(rows: list[dict[str, Any]]) -> str:
+    """The table of kappa as the page prints it."""
+
+    def number(value: float) -> str:
+        return f"{value:,.0f}".replace(",", " ") if value >= 10 else f"{value:.1f}"
+
+    head = ["network", "T", "weights", *(f"neurons, {signs}, batch 8 / 64"
+                                         for signs in ("shared", "per example"))]  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for small, large in zip(rows[::2], rows[1::2]):
+        cells = [str(small["network"]), str(small["steps"]), number(small["weight"])]
+        for signs in ("node, shared", "node, per example"):
+            cells.append(f"{number(small[signs])} / {number(large[signs])}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 TABLES = {"kappa": kappa, "time": time_to_accuracy}
 
 
@@ -148,6 +165,8 @@ def main(names: Sequence[str]) -> None:
         rows = TABLES[name]()
         table = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         RESULTS.write_text(json.dumps({**table, name: rows}, indent=1) + "\n")
+        if name == "kappa":
+            RESULTS.with_suffix(".md").write_text(kappa_page(rows))
 
 
 if __name__ == "__main__":
