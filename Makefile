@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 endif
 
 .NOTPARALLEL:
-.PHONY: help demo test lint types docs figures bench andreoli2023 clean
+.PHONY: help demo test lint types docs figures bench andreoli2023 mccaughan2023 oripov2025 clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
@@ -40,6 +40,15 @@ andreoli2023: $(VENV)/.installed ## run the paper's figures again in full: a qua
 	rm -rf build/andreoli2023
 	$(PY) -m dither.cli paper andreoli2023 --out build/andreoli2023
 	$(PY) docs/andreoli2023.py build/andreoli2023
+
+mccaughan2023: $(VENV)/.installed ## the same of another paper
+	rm -rf build/$@
+	$(PY) -m dither.cli paper $@ --out build/$@
+	$(PY) docs/paper_page.py $@ build/$@
+
+oripov2025: $(VENV)/.installed ## and another: hours; goes on where it was
+	$(PY) -m dither.cli paper $@ --out build/$@ $(if $(wildcard build/$@),--resume)
+	$(PY) docs/paper_page.py $@ build/$@
 
 clean: ## remove the environment and what was built
 	rm -rf $(VENV) site build dist

@@ -45,7 +45,7 @@ FULL = Scale(
     angle_sizes=SIZES,
     angle_laws=10,
     probes=256,
-    angle_simulated=((1, 10), (2, 10), (4, 10)),
+    angle_simulated=((1, 10), (2, 10), (4, 3)),
     trainings=(
         Cell("backprop", 2, 3, 0.6),
         Cell("node", 2, 3, 0.6),

@@ -1,0 +1,99 @@
+"""The tables and pictures of a paper's page, from runs of `dither paper NAME`.
+
+`python docs/paper_page.py NAME FOLDER ...` copies the pictures and rows of one or more folders into
+docs and writes a table for every figure: docs/results/NAME.json, NAME.md.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS, FIGURES = HERE / "results", HERE / "figures"
+FIELDS = ("published", "published_sd", "expected", "law", "measured")
+KNOWN = {"figure", "method", "quantity", "unit", "measured_low", "measured_high", "runs",
+         "criterion", *FIELDS}  # fmt: skip
+
+Entry = dict[str, Any]
+
+
+def number(value: float | None) -> str:
+    """Three digits, with thin groups of thousands."""
+    if value is None:
+        return ""
+    if 1000 <= abs(value) < 1e7:
+        return f"{float(f'{value:.3g}'):,.0f}".replace(",", " ")
+    return f"{value:.3g}"
+
+
+def interval(row: Entry) -> str:
+    """What was measured with its interval, or why not."""
+    if row["criterion"] == "not run":
+        return "not run"
+    if row["runs"] is None:
+        return number(row["measured"])
+    middle = "never" if row["measured"] is None else number(row["measured"])
+    if row["measured_low"] is None and row["measured_high"] is None:
+        return middle
+    high = "never" if row["measured_high"] is None else number(row["measured_high"])
+    return f"{middle} ({number(row['measured_low'])} – {high})"
+
+
+def table(rows: Sequence[Entry]) -> str:
+    """One line for each method and point, one column for each quantity."""
+    points = list(dict.fromkeys(key for row in rows for key in row if key not in KNOWN))
+    quantities = list(dict.fromkeys(row["quantity"] for row in rows))
+    beside = {
+        quantity: [
+            field
+            for field in ("published", "expected", "law")
+            if any(row[field] is not None for row in rows if row["quantity"] == quantity)
+        ]
+        for quantity in quantities
+    }
+    heading = ["method", *points]
+    for quantity in quantities:
+        heading += [quantity, *beside[quantity]]
+    cells: dict[tuple[Any, ...], dict[str, Entry]] = {}
+    for row in rows:
+        where = (row["method"], *(row.get(point) for point in points))
+        cells.setdefault(where, {})[row["quantity"]] = row
+    lines = [heading, ["---"] * len(heading)]
+    for where, found in cells.items():
+        line = [where[0], *(number(value) for value in where[1:])]
+        for quantity in quantities:
+            row = found.get(quantity)
+            line.append("" if row is None else interval(row))
+            for field in beside[quantity]:
+                text = "" if row is None else number(row[field])
+                if field == "published" and row is not None and row["published_sd"] is not None:
+                    text += f" ± {number(row['published_sd'])}"
+                line.append(text)
+        lines.append(line)
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+
+
+def main() -> None:
+    """Copy and write."""
+    name, *folders = sys.argv[1:]
+    rows: list[Entry] = []
+    for folder in map(Path, folders):
+        rows += json.loads((folder / "rows.json").read_text())["rows"]
+        for picture in [*folder.glob("*.png"), *folder.glob("*.svg")]:
+            shutil.copy(picture, FIGURES / f"{name}-{picture.name}")
+    (RESULTS / f"{name}.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+    figures = dict.fromkeys(row["figure"] for row in rows)
+    text = "".join(
+        f"<!-- --8<-- [start:{figure}] -->\n"
+        f"{table([row for row in rows if row['figure'] == figure])}"
+        f"<!-- --8<-- [end:{figure}] -->\n\n"
+        for figure in figures
+    )
+    (RESULTS / f"{name}.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
