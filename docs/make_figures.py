@@ -265,9 +265,10 @@ def cosine() -> None:
 
 
 def notebook() -> None:
-    """The pictures of the readout's notebook."""
-    script = HERE.parent / "examples" / "readout_notebook.py"
-    subprocess.run([sys.executable, script, FIGURES], check=True)
+    """The pictures of the notebooks."""
+    for name in ("readout_notebook", "node_notebook"):
+        script = HERE.parent / "examples" / f"{name}.py"
+        subprocess.run([sys.executable, script, FIGURES], check=True)
 
 
 MAKERS = {

@@ -29,6 +29,11 @@ def number(value: float | None) -> str:
     return f"{value:.3g}"
 
 
+def setting(value: float | None) -> str:
+    """A point's value, counts in full."""
+    return f"{value:,}".replace(",", " ") if isinstance(value, int) else number(value)
+
+
 def interval(row: Entry) -> str:
     """What was measured with its interval, or why not."""
     if row["criterion"] == "not run":
@@ -56,14 +61,16 @@ def table(rows: Sequence[Entry]) -> str:
     }
     heading = ["method", *points]
     for quantity in quantities:
-        heading += [quantity, *beside[quantity]]
+        unit = next(row["unit"] for row in rows if row["quantity"] == quantity)
+        says = unit == "1" or quantity.startswith(unit)
+        heading += [quantity if says else f"{quantity} ({unit})", *beside[quantity]]
     cells: dict[tuple[Any, ...], dict[str, Entry]] = {}
     for row in rows:
         where = (row["method"], *(row.get(point) for point in points))
         cells.setdefault(where, {})[row["quantity"]] = row
     lines = [heading, ["---"] * len(heading)]
     for where, found in cells.items():
-        line = [where[0], *(number(value) for value in where[1:])]
+        line = [where[0], *(setting(value) for value in where[1:])]
         for quantity in quantities:
             row = found.get(quantity)
             line.append("" if row is None else interval(row))
