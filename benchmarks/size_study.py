@@ -53,7 +53,7 @@ TARGET = {"digits": 0.9, "fashion-mnist": 0.75}
 BATCH = {"digits": 64, "fashion-mnist": 100}
 MOST = 400_000
 """Measurements after which a cell is given up."""
-EVERY = 100
+EVERY = 20
 FIRST = 0.25
 """The learning rate in the middle for the smallest network."""
 AROUND = (0.25, 0.5, 1.0, 2.0, 4.0)

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
         AbstractAlgorithm,
         AnalogMGD,
         Backpropagation,
+        CoordinateDescent,
         FiniteDifferences,
+        LayerwiseMGD,
         NodePerturbation,
         Optimizer,
         WeightMGD,
     )
-    from dither.devices import AbstractDevice, PythonDevice, SimulatedDevice
+    from dither.devices import AbstractDevice, PythonDevice, ReadoutDevice, SimulatedDevice
     from dither.networks import CNN, MLP, AbstractNetwork
     from dither.tasks import AbstractTask, Task, make_task
     from dither.training import Result, Specification, TrapWarning, Until, read_specification, train
@@ -33,12 +35,14 @@ _HOMES = {
         "AbstractAlgorithm",
         "AnalogMGD",
         "Backpropagation",
+        "CoordinateDescent",
         "FiniteDifferences",
+        "LayerwiseMGD",
         "NodePerturbation",
         "Optimizer",
         "WeightMGD",
     ),
-    "devices": ("AbstractDevice", "PythonDevice", "SimulatedDevice"),
+    "devices": ("AbstractDevice", "PythonDevice", "ReadoutDevice", "SimulatedDevice"),
     "networks": ("CNN", "MLP", "AbstractNetwork"),
     "tasks": ("AbstractTask", "Task", "make_task"),
     "training": ("Result", "Specification", "TrapWarning", "Until", "read_specification", "train"),
@@ -54,11 +58,14 @@ __all__ = [
     "AbstractTask",
     "AnalogMGD",
     "Backpropagation",
+    "CoordinateDescent",
     "DitherError",
     "FiniteDifferences",
+    "LayerwiseMGD",
     "NodePerturbation",
     "Optimizer",
     "PythonDevice",
+    "ReadoutDevice",
     "RequestError",
     "Result",
     "RunError",
