@@ -13,6 +13,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 RESULTS, FIGURES = HERE / "results", HERE / "figures"
+MANY = 3
+"""Columns of iterations that are too many to repeat in measurements."""
 FIELDS = ("published", "published_sd", "expected", "law", "measured")
 KNOWN = {"figure", "method", "quantity", "unit", "measured_low", "measured_high", "runs",
          "criterion", *FIELDS}  # fmt: skip
@@ -83,6 +85,14 @@ def table(rows: Sequence[Entry]) -> str:
     return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
 
 
+def shown(rows: Sequence[Entry]) -> list[Entry]:
+    """Without the measurements where they only repeat many columns of iterations."""
+    iterations = {row["quantity"] for row in rows if row["unit"] == "iterations"}
+    if len(iterations) < MANY:
+        return list(rows)
+    return [row for row in rows if row["unit"] != "measurements"]
+
+
 def main() -> None:
     """Copy and write."""
     name, *folders = sys.argv[1:]
@@ -95,7 +105,7 @@ def main() -> None:
     figures = dict.fromkeys(row["figure"] for row in rows)
     text = "".join(
         f"<!-- --8<-- [start:{figure}] -->\n"
-        f"{table([row for row in rows if row['figure'] == figure])}"
+        f"{table(shown([row for row in rows if row['figure'] == figure]))}"
         f"<!-- --8<-- [end:{figure}] -->\n\n"
         for figure in figures
     )

@@ -59,13 +59,13 @@ GPU_TRAININGS = tuple(Cell(method, d, 10, 0.8) for d in (1, 2, 4, 8) for method 
 
 QUICK = Scale(
     angle_sizes=SIZES,
-    angle_laws=2,
-    probes=32,
-    angle_simulated=((1, 3), (2, 1)),
+    angle_laws=1,
+    probes=16,
+    angle_simulated=((1, 1), (2, 1)),
     trainings=(Cell("backprop", 2, 1, 0.2),),
     sweeps=False,
 )
-"""The law at every size, simulations of the small ones; under two minutes on two cores."""
+"""The law at every size, simulations of the small ones."""
 
 
 def what_fits(scale: Scale, folder: Path) -> Scale:
