@@ -21,7 +21,7 @@ def paper(
         str | None, typer.Argument(help="One of its figures; all if not given.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Smaller sizes, fewer seeds: a minute or two.")
+        bool, typer.Option("--quick", help="Smaller sizes, fewer seeds: some minutes at most.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     out: Annotated[
