@@ -1,0 +1,155 @@
+"""Curves of three forms, and the likelihood of runs of which some were stopped below theirs."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+Curves: TypeAlias = Float[np.ndarray, "draws runs"]
+Shape: TypeAlias = Float[np.ndarray, "draws 1"]
+Sizes: TypeAlias = Float[np.ndarray, " runs"]
+Parameters: TypeAlias = Float[np.ndarray, "draws 4"]
+"""A column each: s and p of the curve, the logarithm of the scatter, its exponent τ."""
+
+
+class Form(NamedTuple):
+    """A curve `ln y = s + g(x; p)`: its equation, parameters, g, and the slope of g in p."""
+
+    equation: str
+    parameters: tuple[str, str]
+    headline: tuple[str, ...]
+    shape: Callable[[Sizes, Shape], Curves]
+    slope: Callable[[Sizes, Shape], Curves]
+
+
+FORMS: dict[str, Form] = {
+    "power law": Form(
+        "y = coefficient · x^exponent",
+        ("coefficient", "exponent"),
+        ("exponent",),
+        lambda x, p: p * np.log(x),
+        lambda x, p: np.log(x) + 0 * p,
+    ),
+    "exponential": Form(
+        "y = coefficient · exp(rate · x)",
+        ("coefficient", "rate"),
+        ("rate",),
+        lambda x, p: p * x,
+        lambda x, p: x + 0 * p,
+    ),
+    "saturating": Form(
+        "y = ceiling · x / (x + half_size)",
+        ("ceiling", "half_size"),
+        ("ceiling", "half_size"),
+        lambda x, p: -np.log1p(np.exp(p) / x),
+        lambda x, p: -np.exp(p) / (x + np.exp(p)),
+    ),
+}
+"""The forms that can be fitted; p is the exponent, the rate, the logarithm of the half size."""
+
+REACH = 1e3
+"""A half size is looked for this many times below the smallest size and above the largest."""
+
+NO_SCATTER = 1e-6
+"""The scatter of ln y below which the runs of a size count as equal."""
+
+STEEPEST = 2.0
+"""The scatter of ln y changes no faster than with this power of the size."""
+
+
+class Sample(NamedTuple):
+    """Runs: sizes, logarithms of where they ended or were stopped, and whether they were."""
+
+    x: Sizes
+    log_y: Sizes
+    censored: Bool[np.ndarray, " runs"]
+
+
+def spread(x: Sizes) -> Sizes:
+    """The logarithm of a size over the middle one, on which the scatter may depend."""
+    return np.asarray(np.log(x) - np.log(x).mean())
+
+
+def half_size_limits(x: Sizes) -> tuple[float, float]:
+    """The lowest and the highest logarithm of a half size that is looked for."""
+    return math.log(x.min() / REACH), math.log(x.max() * REACH)
+
+
+def log_likelihood(
+    form: Form, sample: Sample, parameters: Parameters
+) -> Float[np.ndarray, " draws"]:
+    """`Σ ln φ(z) − ln σ` over the runs that ended, `+ Σ ln P(ε > z)` over those stopped.
+
+    `z = (ln y − s − g(x; p)) / σ`; Tobin (1958).
+    """
+    from scipy.stats import norm
+
+    s, p, log_sigma, tau = np.split(parameters, 4, axis=1)
+    log_scatter = log_sigma + tau * spread(sample.x)
+    z = (sample.log_y - s - form.shape(sample.x, p)) / np.exp(log_scatter)
+    each = np.where(sample.censored, norm.logsf(z), norm.logpdf(z) - log_scatter)
+    return np.asarray(each.sum(axis=1))
+
+
+def most_likely(
+    form: Form,
+    sample: Sample,
+    weights: Curves,
+    start: Parameters,
+    scatter_changes: bool,
+    tolerance: float = 1e-7,
+    steps: int = 1000,
+) -> Parameters:
+    """The parameters of largest likelihood under each row of weights, by expectation–maximisation.
+
+    Expectation: a stopped run would have ended `σ h(z)` above the curve, with variance
+    `σ² (1 − h (h − z))`, where `h(z) = φ(z) / P(ε > z)`. Maximisation: least squares of s and p to
+    the ends so expected; `σ²`, the mean square about them; and, where the scatter changes with the
+    size as `σ ∝ x^τ`, a step of Fisher's scoring for τ.
+
+    Arguments: the form; the runs; a weight for each run, draw by draw; where to start; the largest
+    move of the curve, in σ, at which to stop, and the most steps to take.
+    Source: Dempster, Laird and Rubin (1977); Harvey (1976) for τ; checked by the tests.
+    """
+    from scipy.special import erfcx
+
+    x, stopped, u = sample.x, sample.censored, spread(sample.x)
+    saturates = form is FORMS["saturating"]
+    share = weights / weights.sum(axis=1, keepdims=True)
+
+    def mean(values: Curves) -> Shape:
+        return np.asarray(np.vecdot(share, values)[:, None])
+
+    def slope(values: Curves, along: Curves) -> Shape:
+        centred = along - mean(along)
+        itself = np.maximum(mean(centred**2), np.finfo(float).tiny)
+        return np.asarray(mean(values * centred) / itself)
+
+    s, p, log_sigma, tau = np.split(np.repeat(start, len(share) // len(start), axis=0), 4, axis=1)
+    curve = s + form.shape(x, p)
+    for _ in range(steps):
+        sigma = np.exp(log_sigma + tau * u)
+        above = sample.log_y - curve
+        z = (above / sigma)[:, stopped]
+        h = math.sqrt(2 / math.pi) / erfcx(z / math.sqrt(2))
+        above[:, stopped] = sigma[:, stopped] * h
+        expected = curve + above
+
+        step = slope(above, form.slope(x, p))
+        p = np.clip(p + np.clip(step, -1, 1), *half_size_limits(x)) if saturates else p + step
+        shape = form.shape(x, p)
+        s = mean(expected - shape)
+        moved, curve = s + shape - curve, s + shape
+
+        square = (expected - curve) ** 2
+        square[:, stopped] += sigma[:, stopped] ** 2 * (1 - h * (h - z))
+        if scatter_changes:
+            step = np.clip(slope(square / sigma**2 / 2, u), -1, 1)
+            tau = np.clip(tau + step, -STEEPEST, STEEPEST)
+        mean_square = np.maximum(mean(square * np.exp(-2 * tau * u)), NO_SCATTER**2)
+        grown, log_sigma = np.log(mean_square) / 2 - log_sigma, np.log(mean_square) / 2
+        if max(np.abs(moved / sigma).max(), np.abs(grown).max()) < tolerance:
+            break
+    return np.concatenate([s, p, log_sigma, tau], axis=1)

@@ -1,0 +1,220 @@
+"""Curves through the runs of a study, those that were stopped before the target included."""
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float, Num
+
+from dither._errors import RequestError, nearest
+from dither.laws import Interval
+from dither.studies.curves import (
+    FORMS,
+    NO_SCATTER,
+    Parameters,
+    Sample,
+    half_size_limits,
+    log_likelihood,
+    most_likely,
+)
+
+Runs: TypeAlias = Num[np.ndarray, " runs"]
+Stopped: TypeAlias = Bool[np.ndarray, " runs"]
+
+
+class Band(NamedTuple):
+    """A curve at some sizes, and its 95 % interval by bootstrap at each."""
+
+    value: Float[np.ndarray, " sizes"]
+    low: Float[np.ndarray, " sizes"]
+    high: Float[np.ndarray, " sizes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A curve through the medians of runs at many sizes.
+
+    Fields: the form; what y and x are; the parameters of the form's equation, the `scatter` of
+    ln y at the middle size and, where the runs say so, the `scatter_exponent` with which it
+    changes; how many runs there were and how many of them were stopped; the estimate of (s, p),
+    the bootstrap's, and the share of the bootstrap left out at either end of an interval.
+    """
+
+    form: str
+    criterion: str
+    against: str
+    parameters: dict[str, Interval]
+    runs: int
+    censored: int
+    estimate: Float[np.ndarray, "1 2"]
+    bootstrap: Float[np.ndarray, "draws 2"]
+    tail: float
+
+    def curve(self, x: Num[np.ndarray, " sizes"]) -> Band:
+        """The fitted median at sizes x > 0, with its band."""
+
+        def at(parameters: Float[np.ndarray, "draws 2"]) -> Float[np.ndarray, "draws sizes"]:
+            s, p = np.split(parameters, 2, axis=1)
+            return np.asarray(np.exp(s + FORMS[self.form].shape(np.asarray(x, float), p)))
+
+        low, high = np.quantile(at(self.bootstrap), [self.tail, 1 - self.tail], axis=0)
+        return Band(at(self.estimate)[0], low, high)
+
+    def __str__(self) -> str:
+        """The fit in a line, each number under the name of the criterion that it belongs to."""
+        what = "; ".join(
+            f"{name.replace('_', ' ')} of {self.criterion} against {self.against}: "
+            f"{in_words(self.parameters[name])}"
+            for name in FORMS[self.form].headline
+        )
+        return f"{what}, {self.runs} runs, {self.censored} of them unfinished"
+
+
+def in_words(interval: Interval) -> str:
+    """An estimate and its interval to the digits that its width leaves: 1.02 (0.97–1.08)."""
+    width = interval.high - interval.low
+    size = width if 0 < width < math.inf else abs(interval.value)
+    digits = 1 - math.floor(math.log10(size)) if 0 < size < math.inf else 2
+    if 0 < abs(interval.value) < math.inf:
+        digits = min(digits, 3 - math.floor(math.log10(abs(interval.value))))
+
+    def written(number: float) -> str:
+        if math.isinf(number):
+            return "∞" if number > 0 else "−∞"
+        return f"{round(number, digits):.{max(digits, 0)}f}".replace("-", "−")
+
+    value, low, high = map(written, interval)
+    return f"{value} ({low}{'–' if interval.low >= 0 else ' to '}{high})"
+
+
+def fit(
+    x: Runs,
+    y: Runs,
+    censored: Stopped,
+    form: str,
+    criterion: str,
+    against: str = "size",
+    draws: int = 1000,
+    seed: int = 0,
+) -> Fit:
+    """A curve through runs at many sizes; those stopped before the target count as censored.
+
+    `ln y = s + g(x; p) + σ ε`, ε normal, of which a run stopped at y says that it would have ended
+    above. Parameters of largest likelihood (`most_likely`); σ common to the sizes, or `∝ x^τ`
+    where that is significantly more likely (likelihood ratio, 5 %). The interval by bootstrap over
+    the runs, with weights that are exponential and independent, so that the few runs which ended
+    at a size never all drop out; its tails are `P(ε > t √(n / (n − q)))`, for n finished runs, q
+    parameters and Student's t of n − q.
+
+    Arguments: of each run its size x > 0, the y > 0 at which it reached the target or was
+    stopped, and whether it was stopped; the form, one of `FORMS`; what y is ("measurements to
+    accuracy 0.95") and what x is ("hidden"); `draws` and `seed` of the bootstrap.
+    Errors: `RequestError` for an unknown form, columns of different lengths, values that have no
+    logarithm, fewer than two sizes, and fewer than two at which any run finished.
+    Source: the weights are Rubin's (1981), the tails Hesterberg's (2015); put together here, and
+    how often the interval covers a planted exponent is checked by the tests.
+    """
+    from scipy import stats
+
+    if form not in FORMS:
+        raise RequestError(f"There is no form {form!r} of a fit; {nearest(form, FORMS)}")
+    sample = _sample(np.asarray(x), np.asarray(y), np.asarray(censored, bool), criterion)
+    shape = FORMS[form]
+    one = np.ones((1, sample.x.size))
+    start_p = math.log(np.median(sample.x)) if form == "saturating" else 0.0
+    start = np.array([[sample.log_y.mean(), start_p, math.log(sample.log_y.std() + 1e-3), 0.0]])
+    best = most_likely(shape, sample, one, start, scatter_changes=False)
+    changing = most_likely(shape, sample, one, best, scatter_changes=True)
+    gain = log_likelihood(shape, sample, changing) - log_likelihood(shape, sample, best)
+    scattered = best[0, 2] > math.log(10 * NO_SCATTER)
+    changes = bool(scattered and 2 * gain[0] > stats.chi2.isf(0.05, 1))
+    best = changing if changes else best
+
+    weights = np.random.default_rng(seed).exponential(size=(draws, sample.x.size))
+    again = most_likely(shape, sample, weights, best, changes, tolerance=1e-4)
+    finished = int(np.sum(~sample.censored))
+    free = max(finished - (4 if changes else 3), 1)
+    tail = float(stats.norm.sf(stats.t.isf(0.025, free) * math.sqrt(finished / free)))
+    low, high = np.quantile(_named(form, sample, again), [tail, 1 - tail], axis=0)
+    columns = zip(_named(form, sample, best)[0], low, high)
+    names = (*shape.parameters, "scatter", *(["scatter_exponent"] if changes else []))
+    return Fit(
+        form=form,
+        criterion=criterion,
+        against=against,
+        parameters={name: Interval(*map(float, each)) for name, each in zip(names, columns)},
+        runs=sample.x.size,
+        censored=sample.x.size - finished,
+        estimate=best[:, :2],
+        bootstrap=again[:, :2],
+        tail=tail,
+    )
+
+
+def _named(form: str, sample: Sample, parameters: Parameters) -> Parameters:
+    """The parameters as they are named; those of a curve that does not saturate are infinite."""
+    first, second, scatter, exponent = parameters.T
+    first, scatter = np.exp(first), np.exp(scatter)
+    if form == "saturating":
+        lowest, highest = half_size_limits(sample.x)
+        first = np.where(second >= highest, np.inf, first)
+        second = np.select([second <= lowest, second >= highest], [0.0, np.inf], np.exp(second))
+    return np.stack([first, second, scatter, exponent], axis=1)
+
+
+def _sample(x: Runs, y: Runs, censored: Stopped, criterion: str) -> Sample:
+    """The runs, once they can be fitted."""
+    if not (x.ndim == 1 and x.shape == y.shape == censored.shape):
+        raise RequestError(
+            f"A fit of {criterion} needs a size, a value and a mark of every run, in columns of "
+            f"one length, not {x.shape}, {y.shape} and {censored.shape}."
+        )
+    if not all(np.all((column > 0) & np.isfinite(column)) for column in (x, y)):
+        raise RequestError(
+            f"A fit of {criterion} needs sizes and values that are finite and above 0; give a run "
+            "that did not finish the value at which it was stopped, and mark it as censored."
+        )
+    if np.unique(x).size < 2:
+        raise RequestError(f"A fit of {criterion} needs runs of two or more different sizes.")
+    if np.unique(x[~censored]).size < 2:
+        raise RequestError(
+            f"A fit of {criterion} needs runs that finished at two or more sizes, and here they "
+            f"did at {np.unique(x[~censored]).size}; let the runs go on for longer."
+        )
+    return Sample(x.astype(float), np.log(y.astype(float)), censored)
+
+
+def median_with_interval(y: Runs, censored: Stopped) -> Interval:
+    """The median of runs of which some were stopped, by Kaplan and Meier, and its 95 % interval.
+
+    The estimate S of the share of runs still going crosses ½; where it rests on ½, the middle of
+    the rest, so that the median is the ordinary one if every run finished. The interval holds the
+    y at which the 95 % interval of S (log-log) holds ½. What is not reached is infinite; if no run
+    finished, the low end is the first stop.
+
+    Arguments: of each run the y at which it finished or was stopped; whether it was stopped.
+    Errors: `RequestError` for no runs and for values that are not finite.
+    Source: Brookmeyer and Crowley (1982) for the interval.
+    """
+    from scipy import stats
+
+    y, censored = np.asarray(y, float), np.asarray(censored, bool)
+    if not y.size or y.shape != censored.shape or not np.all(np.isfinite(y)):
+        raise RequestError("A median needs one or more runs, each with a finite value and a mark.")
+    if censored.all():
+        return Interval(math.inf, float(y.min()), math.inf)
+    going = stats.ecdf(stats.CensoredData.right_censored(y, censored)).sf
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # undefined where S is 0 or 1
+        sure = going.confidence_interval(0.95, method="log-log")
+    share, ended = going.probabilities, going.probabilities < 1
+
+    def first(reached: Stopped) -> float:
+        return float(going.quantiles[np.argmax(reached)]) if reached.any() else math.inf
+
+    half = 1e-9
+    value = (first(share <= 0.5 + half) + first(share < 0.5 - half)) / 2
+    low = first(ended & (np.nan_to_num(sure.low.probabilities) <= 0.5))
+    return Interval(value, low, first(ended & (sure.high.probabilities <= 0.5)))
