@@ -14,6 +14,7 @@ from dither.algorithms.algorithm import AbstractAlgorithm, Info, State
 from dither.devices.device import AbstractDevice, Batch, Probe, Status
 from dither.tasks.task import Task
 from dither.training.ledger import Ledger
+from dither.training.vary import Varied, vary
 
 
 class Tally(eqx.Module):
@@ -32,22 +33,34 @@ class Tally(eqx.Module):
 
 
 class Carry(eqx.Module):
-    """All that is needed to go on: the algorithm's state, the device's, the key of the batches."""
+    """All that is needed to go on: the algorithm's state, the device's, the key of the batches.
+
+    `varied` holds the settings in which this replica differs from the others.
+    """
 
     algorithm: State
     device: Any
     data: Key[Array, ""]
     tally: Tally
+    varied: dict[str, Any] = eqx.field(default_factory=dict)
 
 
-def start(algorithm: AbstractAlgorithm, device: AbstractDevice, seed: Int[Array, ""]) -> Carry:
+def start(
+    algorithm: AbstractAlgorithm,
+    device: AbstractDevice,
+    seed: Int[Array, ""],
+    varied: Varied | None = None,
+) -> Carry:
     """A fresh specimen of the device and a fresh state of the algorithm, from a seed."""
+    varied = dict(varied or {})
+    algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
     initial, learning, data, fabrication = jax.random.split(jax.random.key(seed), 4)
     return Carry(
         algorithm=algorithm.init(learning, device.initial(initial), device.space),
         device=device.fabricate(fabrication),
         data=data,
         tally=Tally.empty(),
+        varied=varied,
     )
 
 
@@ -55,6 +68,8 @@ def measure_once(
     algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
 ) -> tuple[Carry, Probe, Info]:
     """Ask, write, measure, tell: one measurement."""
+    algorithm = vary(algorithm, "algorithm", carry.varied)
+    device = vary(device, "device", carry.varied)
     probe, asked = algorithm.ask(carry.algorithm)
     first_try = carry.tally.failed_in_a_row == 0
     specimen = device.write(carry.device, probe.parameters, probe.updated & first_try)
@@ -75,7 +90,7 @@ def measure_once(
         failed_in_a_row=(carry.tally.failed_in_a_row + 1) * failed,
         cost=carry.tally.cost + cost,
     )
-    return Carry(told, specimen, carry.data, tally), probe, info
+    return Carry(told, specimen, carry.data, tally, carry.varied), probe, info
 
 
 def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
@@ -94,9 +109,12 @@ def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
 
 @eqx.filter_jit
 def _start_all(
-    algorithm: AbstractAlgorithm, device: AbstractDevice, seeds: Int[Array, " R"]
+    algorithm: AbstractAlgorithm, device: AbstractDevice, seeds: Int[Array, " R"], varied: Varied
 ) -> Carry:
-    carry = jax.vmap(lambda seed: start(algorithm, device, seed))(seeds)
+    def one(seed: Int[Array, ""], varied: Varied) -> Carry:
+        return start(algorithm, device, seed, varied)
+
+    carry: Carry = jax.vmap(one)(seeds, dict(varied))
     if not device.fails:
         clock = jax.tree.map(lambda leaf: leaf[0], carry.algorithm.clock)
         carry = eqx.tree_at(lambda c: c.algorithm.clock, carry, clock)
@@ -106,8 +124,9 @@ def _start_all(
 @eqx.filter_jit
 def _program_all(algorithm: AbstractAlgorithm, device: AbstractDevice, carry: Carry) -> Carry:
     def program(one: Carry) -> Carry:
-        theta = algorithm.parameters(one.algorithm)
-        written = device.write(one.device, theta, jnp.bool_(False))
+        mine = vary(device, "device", one.varied)
+        theta = vary(algorithm, "algorithm", one.varied).parameters(one.algorithm)
+        written = mine.write(one.device, theta, jnp.bool_(False))
         after: Carry = eqx.tree_at(lambda c: c.device, one, written)
         return after
 
@@ -117,14 +136,18 @@ def _program_all(algorithm: AbstractAlgorithm, device: AbstractDevice, carry: Ca
 
 
 def start_all(
-    algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, seeds: Int[Array, " R"]
+    algorithm: AbstractAlgorithm,
+    device: AbstractDevice,
+    task: Task,
+    seeds: Int[Array, " R"],
+    varied: Varied | None = None,
 ) -> Carry:
     """Every replica's start; the clock is kept once where it is common.
 
-    Where probes are sparse, the devices hold the initial parameters; the first probe, which changes
-    nothing, is the write that put them there.
+    `varied` has one value for each replica. Where probes are sparse, the devices hold the initial
+    parameters; the first probe, which changes nothing, is the write that put them there.
     """
-    carry = _start_all(algorithm, device, seeds)
+    carry = _start_all(algorithm, device, seeds, dict(varied or {}))
     carry = eqx.tree_at(lambda c: c.device, carry, device.prepare(carry.device, task))
     return _program_all(algorithm, device, carry) if algorithm.sparse else carry
 
@@ -198,9 +221,10 @@ def look(
     """Each replica's score and cost on the test set, and its parameters; not a measurement."""
 
     def one(carry: Carry) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, " P"]]:
-        theta = algorithm.parameters(carry.algorithm)
-        specimen = device.write(carry.device, theta, jnp.bool_(False))
-        outputs = device.outputs(specimen, task.test_inputs)
+        mine = vary(device, "device", carry.varied)
+        theta = vary(algorithm, "algorithm", carry.varied).parameters(carry.algorithm)
+        specimen = mine.write(carry.device, theta, jnp.bool_(False))
+        outputs = mine.outputs(specimen, task.test_inputs)
         cost = jnp.mean(task.cost(outputs, task.test_targets))
         return task.score(outputs, task.test_targets), cost, theta
 
@@ -224,10 +248,12 @@ class FusedLoop:
         device: AbstractDevice,
         task: Task,
         seeds: list[int],
+        varied: Varied | None = None,
     ) -> None:
         self.algorithm, self.device, self.task = algorithm, device, task
         self.replicas = len(seeds)
-        self.carry = deal_out(device, start_all(algorithm, device, task, jnp.asarray(seeds)))
+        carry = start_all(algorithm, device, task, jnp.asarray(seeds), varied)
+        self.carry = deal_out(device, carry)
         self.scores = True
 
     def resume(self, carry: Carry, partial: Ledger) -> None:

@@ -73,11 +73,11 @@ def preset_names() -> list[str]:
     return sorted(p.name.removesuffix(".toml") for p in files.iterdir() if p.name.endswith(".toml"))
 
 
-def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
-    """The specification of a preset's name, a TOML file or a run's folder, with changes.
+def read_table(what: str) -> tuple[dict[str, Any], dict[str, int], str]:
+    """The table of a preset's name, a TOML file or a run's folder.
 
-    Arguments: `what`; `changes`, each `key.path=value` with a TOML value (a bare word is a string).
-    Errors: `RequestError` in one sentence with the line or the key path.
+    Returns: the table; the line of each of its key paths; where it was read.
+    Errors: `RequestError` in one sentence.
     """
     path = Path(what)
     if path.is_dir() and (path / "spec.toml").is_file():
@@ -100,7 +100,16 @@ def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
     except tomllib.TOMLDecodeError as error:
         raise RequestError(f"{where} is not TOML: {error}.") from None
     table.setdefault("name", Path(where).stem)
-    lines = _lines(text)
+    return table, _lines(text), where
+
+
+def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
+    """The specification of a preset's name, a TOML file or a run's folder, with changes.
+
+    Arguments: `what`; `changes`, each `key.path=value` with a TOML value (a bare word is a string).
+    Errors: `RequestError` in one sentence with the line or the key path.
+    """
+    table, lines, where = read_table(what)
     for change in changes:
         _change(table, change)
     try:
@@ -116,13 +125,25 @@ def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
 
 def _change(table: dict[str, Any], change: str) -> None:
     path, equals, text = change.partition("=")
-    keys = [key.strip() for key in path.split(".")]
-    if not equals or not all(keys):
+    if not equals:
         raise RequestError(f"The change '{change}' is not of the form key=value.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
+    change_setting(table, path, value)
+
+
+def change_setting(table: dict[str, Any], path: str, value: Any) -> None:
+    """Change a setting in a specification's table, which is checked afterwards.
+
+    Arguments: the table; the key path, such as `algorithm.learning_rate` or
+    `device.imperfections.0.sigma`; the value. A kind given by its name becomes a table on the way.
+    Errors: `RequestError` for a path through what is no table.
+    """
+    keys = [key.strip() for key in path.split(".")]
+    if not all(keys):
+        raise RequestError(f"'{path}' is not the path of a setting, such as algorithm.delta.")
     here: Any = table
     for depth, key in enumerate(keys[:-1]):
         if isinstance(here, list):
@@ -133,7 +154,7 @@ def _change(table: dict[str, Any], change: str) -> None:
             here[key] = inner = {"name" if key in ("optimizer", "schedule") else "kind": inner}
         if not isinstance(inner, dict | list):
             above = ".".join(keys[: depth + 1])
-            raise RequestError(f"The change '{change}' goes into {above}, which is no table.")
+            raise RequestError(f"The setting {path} goes into {above}, which is no table.")
         here = inner
     if isinstance(here, list):
         here[_index(here, keys[-1], path)] = value

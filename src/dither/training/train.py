@@ -1,13 +1,9 @@
 """Train a device: the one call."""
 
 import hashlib
-import signal
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -31,6 +27,7 @@ from dither.training.folder import (
 )
 from dither.training.fused import FusedLoop
 from dither.training.hosted import HostedLoop
+from dither.training.interrupt import ctrl_c
 from dither.training.ledger import one_measurement
 from dither.training.result import Result
 from dither.training.run import Observer, Run
@@ -97,8 +94,7 @@ def train(
     data = task.load() if isinstance(task, AbstractTask) else task
     chip = _as_device(device)
     try:
-        check_fit(chip, data, algorithm, until, replicas)
-        algorithm = algorithm.for_task(data).for_device(chip)
+        algorithm = fitted(chip, data, algorithm, until, replicas)
         traps = tuple(algorithm.warnings(chip.space, until.measurements))
         for trap in traps:
             warnings.warn(trap, TrapWarning, stacklevel=2)
@@ -108,9 +104,7 @@ def train(
             loop = HostedLoop(algorithm, chip, data, key, until.failures)
         else:
             loop = FusedLoop(algorithm, chip, data, seeds)
-        every = score_every or max(
-            1, (until.measurements or 100_000) // 100, 4 * loop.measurements_per_look()
-        )
+        every = evaluation_period(score_every, until, loop.measurements_per_look())
         asked = digest(specification)
         run = Run(loop, until, every, seeds, folder, asked, checkpoint_seconds, data.score_name)
         if resume and folder is not None and not cut_before_checkpoint(folder, specification):
@@ -119,7 +113,7 @@ def train(
             run.ledger += one_measurement(data.batch)  # the self-test
         if folder is not None:
             write_specification(folder, specification)
-        with _ctrl_c() as interrupted:
+        with ctrl_c() as interrupted:
             reason = run.go(observers, interrupted)
     finally:
         if isinstance(chip, PythonDevice):
@@ -130,6 +124,26 @@ def train(
         write_result(folder, result)
         draw_run(result, name, folder, until.score)
     return result
+
+
+def fitted(
+    device: AbstractDevice | PythonDevice,
+    task: Task,
+    algorithm: AbstractAlgorithm,
+    until: Until,
+    replicas: int = 1,
+) -> AbstractAlgorithm:
+    """The algorithm with what it must know of task and device, once the three fit together.
+
+    Errors: as of `check_fit`.
+    """
+    check_fit(device, task, algorithm, until, replicas)
+    return algorithm.for_task(task).for_device(device)
+
+
+def evaluation_period(score_every: int | None, until: Until, of_a_look: int = 0) -> int:
+    """Training measurements between evaluations, each of which takes `of_a_look` itself."""
+    return score_every or max(1, (until.measurements or 100_000) // 100, 4 * of_a_look)
 
 
 def _as_device(device: Any) -> AbstractDevice | PythonDevice:
@@ -152,24 +166,3 @@ def describe(part: Any) -> dict[str, Any]:
     if isinstance(part, PythonDevice):
         return {"kind": "python-object", "name": part.name}
     return {"kind": "python-object", "name": getattr(part, "__name__", type(part).__name__)}
-
-
-@contextmanager
-def _ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks the run to finish cleanly; a second one stops it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    asked = False
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            signal.default_int_handler(number, frame)
-        asked = True
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)

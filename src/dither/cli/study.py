@@ -1,0 +1,143 @@
+"""`dither study`."""
+
+import json
+import signal
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dither.studies import Study
+    from dither.studies.local import StudyProgress
+
+SECONDS_PER_LINE = 10.0
+
+
+def study(
+    file: Annotated[Path, typer.Argument(help="A study's TOML file, or its folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The study's folder; studies/NAME if not given.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, to do the runs.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Only go on: the folder must hold this study.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be run, and about how long.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="A very large grid is meant.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Do many trainings: a grid of runs, or what is missing of it; then write the report."""
+    from dither._errors import RequestError
+    from dither.studies import read_study, run_study
+    from dither.studies.run import check_size
+    from dither.studies.store import SPECIFICATION
+    from dither.studies.together import Interrupted
+    from dither.training.interrupt import ctrl_c
+
+    asked = read_study(file)
+    if out is None:
+        out = file if (file / SPECIFICATION).is_file() else Path("studies") / asked.name
+    if resume and not (out / SPECIFICATION).is_file():
+        raise RequestError(f"There is no study in {out} to go on with; leave --resume out.")
+    if dry_run:
+        check_size(asked, yes)
+        _tell_beforehand(asked, out, as_json)
+        return
+    with (
+        warnings.catch_warnings(),
+        StudyBar(asked.name) as observe,
+        ctrl_c(signal.SIGTERM) as interrupted,
+    ):
+        warnings.showwarning = _warn
+        try:
+            table = run_study(
+                asked, out, workers=workers, cluster=cluster, observers=[observe],
+                interrupted=interrupted, yes=yes,
+            )  # fmt: skip
+        except Interrupted:
+            typer.echo(f"dither: Interrupted; the same command goes on with {out}.", err=True)
+            raise typer.Exit(1) from None
+    from dither.studies.report import write_report
+
+    page = write_report(out)
+    runs = table[table["role"] == "run"]
+    reached = int(runs["reached"].sum())
+    failed = runs["stop_reason"].isin(["diverged", "failures"])
+    if as_json:
+        told = {
+            "out": str(out),
+            "report": str(page),
+            "runs": len(runs),
+            "reached": reached,
+            "failed": int(failed.sum()),
+            "measurements": int(table["measurements"].sum()),
+        }
+        typer.echo(json.dumps(told))
+    else:
+        typer.echo(f"{asked.name}: {len(runs)} runs, {reached} reached their target")
+        typer.echo(f"folder: {out}\nreport: {page}")
+    if failed.any():
+        typer.echo(f"dither: {int(failed.sum())} runs diverged or failed; see {page}.", err=True)
+
+
+def _tell_beforehand(asked: "Study", out: Path, as_json: bool) -> None:
+    from dither.studies.forecast import forecast
+
+    expected = forecast(asked, out)
+    if as_json:
+        typer.echo(json.dumps(expected.facts()))
+        return
+    for line in expected.lines():
+        typer.echo(line)
+
+
+def _warn(message: Any, *_: Any, **__: Any) -> None:
+    typer.echo(f"dither: warning: {message}", err=True)
+
+
+class StudyBar:
+    """How many runs are done, and what is being done: a bar on a terminal, else a line at times."""
+
+    def __init__(self, name: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeRemainingColumn as Remaining
+
+        self.name = name
+        self.terminal = sys.stderr.isatty()
+        self.begun = self.last_line = time.monotonic()
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("runs  {task.fields[doing]}"),
+            TextColumn("left"),
+            Remaining(compact=True),
+            console=Console(stderr=True),
+            disable=not self.terminal,
+        )
+        self.task = self.bar.add_task(name, total=None, doing="planning")
+
+    def __enter__(self) -> "StudyBar":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def __call__(self, now: "StudyProgress") -> None:
+        self.bar.update(self.task, completed=now.done, total=now.runs, doing=now.doing)
+        if not self.terminal and time.monotonic() - self.last_line > SECONDS_PER_LINE:
+            self.last_line = time.monotonic()
+            took = self.last_line - self.begun
+            line = f"{self.name}: {now.done} of {now.runs} runs, {took:.0f} s; {now.doing}"
+            print(line, file=sys.stderr, flush=True)

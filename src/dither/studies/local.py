@@ -1,0 +1,118 @@
+"""Doing a study in this process; several such processes on one folder share the work."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from dither.studies import store
+from dither.studies.job import do_job
+from dither.studies.lease import Lease
+from dither.studies.plan import Job, plan
+from dither.studies.study import Study
+from dither.training.run import Progress
+
+LOOK_AGAIN_AFTER = 1.0
+"""Seconds between looks at what others are doing, where nothing else is left."""
+
+
+@dataclass(frozen=True)
+class StudyProgress:
+    """Where a study is: runs finished, of how many; what is being done, and how far that is."""
+
+    done: int
+    runs: int
+    doing: str = ""
+
+
+class Counter:
+    """Counts a study's finished runs, whoever did them."""
+
+    def __init__(self, folder: Path, jobs: Sequence[Job]) -> None:
+        self.folder = folder
+        self.names = {run.name for job in jobs for run in job.runs}
+
+    def __call__(self, doing: str = "") -> StudyProgress:
+        done = len(self.names & store.done(self.folder))
+        return StudyProgress(done, len(self.names), doing)
+
+
+StudyObserver: TypeAlias = Callable[[StudyProgress], None]
+"""Called with a `StudyProgress` several times a second."""
+
+
+def work(
+    folder: Path,
+    study: Study,
+    observers: Sequence[StudyObserver] = (),
+    interrupted: Callable[[], bool] = lambda: False,
+) -> None:
+    """Do what is missing of a study, until nothing is, or all that is left is being done by others.
+
+    Arguments: the study's folder, opened; the study; observers; whether to stop.
+    Errors: `Interrupted`; `RequestError` where task, device and algorithm do not fit together.
+    """
+    jobs = plan(study)
+    count = Counter(folder, jobs)
+    # processes begin at different places, so that they seldom want the same job
+    first = os.getpid() * 7919 % max(len(jobs), 1)
+    left = [*jobs[first:], *jobs[:first]]
+    while left:
+        taken = False
+        for job in list(left):
+            if finished(folder, job):
+                left.remove(job)
+                continue
+            lease = Lease.take(lease_file(folder, job))
+            if lease is None:
+                continue
+            with lease:
+                taken = True
+                if not finished(folder, job):
+                    _do(folder, job, count, observers, interrupted)
+            left.remove(job)
+        if left and not taken:
+            _tell(observers, count("what is left is being done by others"))
+            time.sleep(LOOK_AGAIN_AFTER)
+            if interrupted():
+                return
+
+
+def lease_file(folder: Path, job: Job) -> Path:
+    """Where a job's lease is."""
+    return folder / store.LEASES / f"{job.name}.json"
+
+
+def finished(folder: Path, job: Job) -> bool:
+    """Whether all runs of a job are finished."""
+    return all((folder / store.RUNS / f"{run.name}.parquet").exists() for run in job.runs)
+
+
+def _do(
+    folder: Path,
+    job: Job,
+    count: "Counter",
+    observers: Sequence[StudyObserver],
+    interrupted: Callable[[], bool],
+) -> None:
+    def keep(name: str, row: dict[str, Any]) -> None:
+        store.write_run(folder, name, store.row_bytes(row))
+
+    here = folder / store.WORK / job.name
+    labels = ", ".join(f"{axis} {label}" for axis, label in job.runs[0].cell.labels.items())
+
+    def observe(now: Progress) -> None:
+        text = f"{labels}, {len(job.runs)} together, {now.measurements} measurements"
+        _tell(observers, count(text))
+
+    do_job(job, keep, here, lambda name: store.read_run(folder, name), [observe], interrupted)
+    shutil.rmtree(here, ignore_errors=True)
+    _tell(observers, count())
+
+
+def _tell(observers: Sequence[StudyObserver], now: StudyProgress) -> None:
+    for observe in observers:
+        observe(now)

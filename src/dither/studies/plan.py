@@ -1,0 +1,140 @@
+"""Which runs a study has, and which of them go side by side in one program."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from dither.devices import SimulatedDevice
+from dither.devices.device import AbstractDevice
+from dither.studies.search import FIRST_SEED, Search
+from dither.studies.study import Cell, Study
+
+Role: TypeAlias = Literal["run", "trial"]
+
+NAME_LENGTH = 20
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a study: its cell, its seed, and its name, which is made of what it asks.
+
+    `role` is `trial` for a run of the search and `run` for one of the grid; `value`, what the
+    search has set.
+    """
+
+    name: str
+    cell: Cell
+    seed: int
+    role: Role = "run"
+    value: float | None = None
+
+    def at(self, key: str, value: float) -> "Planned":
+        """This run with what the search has found, under the same name."""
+        return Planned(self.name, self.cell.at(key, value), self.seed, self.role, value)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Runs that are done together: one program for all of them, or a search and what it leads to.
+
+    A job always computes the same whole, wherever and however often it is begun, so that its
+    scores are the same to the last bit.
+
+    Attributes: `runs`; `varied`, the settings in which they differ inside one program; `search`.
+    """
+
+    name: str
+    runs: tuple[Planned, ...]
+    varied: tuple[str, ...]
+    search: Search | None = None
+
+
+def plan(study: Study) -> tuple[Job, ...]:
+    """The study's jobs, in the order of its grid.
+
+    Runs go together whose specifications differ only in their seed and in real numbers that the
+    axes set in the algorithm or in a simulated device's imperfections.
+    """
+    if study.search is not None:
+        found = [search_job(study, cell, study.search) for cell in study.cells]
+        return tuple(found)
+    groups: dict[str, list[Planned]] = {}
+    varied: dict[str, tuple[str, ...]] = {}
+    for cell in study.cells:
+        asked = asked_of(cell)
+        numbers = tuple(key for key in study.keys if _varies(cell, asked, key))
+        for key in numbers:
+            _put(asked, key.split("."), "varied")
+        group = json.dumps(asked, sort_keys=True)
+        varied[group] = numbers
+        groups.setdefault(group, []).extend(planned(cell, seed) for seed in study.seed_list)
+    jobs = []
+    for group, runs in groups.items():
+        size = study.at_once if isinstance(runs[0].cell.specification.device, AbstractDevice) else 1
+        for start in range(0, len(runs), size):
+            together = tuple(runs[start : start + size])
+            jobs.append(Job(_digest([run.name for run in together]), together, varied[group]))
+    return tuple(jobs)
+
+
+def search_job(study: Study, cell: Cell, search: Search) -> Job:
+    """A cell's search and its runs."""
+    runs = tuple(planned(cell, seed, search=search) for seed in study.seed_list)
+    numbers = (search.key,) if search.key.startswith("algorithm.") else ()
+    return Job(_digest([run.name for run in runs]), runs, numbers, search)
+
+
+def planned(
+    cell: Cell,
+    seed: int,
+    role: Role = "run",
+    value: float | None = None,
+    search: Search | None = None,
+) -> Planned:
+    """A run with its name: a digest of all that decides what comes out of it."""
+    how = None if search is None else search.model_dump(mode="json")
+    name = _digest([asked_of(cell), seed, role, how])
+    return Planned(name, cell, seed, role, value)
+
+
+def trials(cell: Cell, search: Search, values: Iterable[float]) -> list[Planned]:
+    """The runs of a round of trials, those of one value after another."""
+    return [
+        planned(cell.at(search.key, value), FIRST_SEED + seed, "trial", value, search)
+        for value in values
+        for seed in range(search.seeds)
+    ]
+
+
+def asked_of(cell: Cell) -> dict[str, Any]:
+    """What a cell asks of a run, as a table."""
+    names = {"name", "about", "seed", "replicas"}  # of the study, not of what comes out
+    return cell.specification.model_dump(mode="json", exclude_none=True, exclude=names)
+
+
+def _varies(cell: Cell, asked: dict[str, Any], key: str) -> bool:
+    first, second, *_ = [*key.split("."), ""]
+    simulated = isinstance(cell.specification.device, SimulatedDevice)
+    within = first == "algorithm" or (simulated and (first, second) == ("device", "imperfections"))
+    return within and isinstance(_get(asked, key.split(".")), float)
+
+
+def _get(table: Any, keys: list[str]) -> Any:
+    for key in keys:
+        try:
+            table = table[int(key) if isinstance(table, list) else key]
+        except (LookupError, TypeError, ValueError):
+            return None
+    return table
+
+
+def _put(table: Any, keys: list[str], value: Any) -> None:
+    inner = _get(table, keys[:-1])
+    inner[int(keys[-1]) if isinstance(inner, list) else keys[-1]] = value
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:NAME_LENGTH]

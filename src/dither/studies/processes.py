@@ -1,0 +1,66 @@
+"""Doing a study in several processes of this machine."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dither._errors import RequestError, RunError
+from dither.studies.local import Counter, StudyObserver
+from dither.studies.plan import plan
+from dither.studies.study import Study
+from dither.studies.together import Interrupted
+
+LOOK_EVERY = 0.3
+PATIENCE = 30.0
+"""Seconds that a process has to write its checkpoint before it is killed."""
+
+
+def work_in_processes(
+    folder: Path,
+    study: Study,
+    workers: int,
+    observers: Sequence[StudyObserver] = (),
+    interrupted: Callable[[], bool] = lambda: False,
+) -> None:
+    """Do what is missing of a study in some processes, each of which takes one job after another.
+
+    Errors: `Interrupted`; `RunError` where no process is left and the study is not complete.
+    """
+    count = Counter(folder, plan(study))
+    command = [sys.executable, "-m", "dither.studies", str(folder)]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for _ in range(workers)
+    ]
+    try:
+        while any(process.poll() is None for process in running):
+            if interrupted():
+                raise Interrupted
+            for observe in observers:
+                observe(count(f"{workers} processes"))
+            time.sleep(LOOK_EVERY)
+    finally:
+        _end(running)
+    now = count()
+    for observe in observers:
+        observe(now)
+    if now.done < now.runs:
+        said = [process.stderr.read().strip() for process in running if process.stderr]
+        last = next((text.splitlines()[-1] for text in said if text), "it was killed")
+        kind = RequestError if any(process.returncode == 2 for process in running) else RunError
+        raise kind(last.removeprefix("dither: "))
+
+
+def _end(processes: Sequence["subprocess.Popen[str]"]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    deadline = time.monotonic() + PATIENCE
+    for process in processes:
+        try:
+            process.wait(max(deadline - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,76 @@
+"""Running a study: the one call."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dither._errors import RequestError
+from dither.studies import store
+from dither.studies.local import StudyObserver, work
+from dither.studies.processes import work_in_processes
+from dither.studies.study import MOST_RUNS, Study, read_study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run_study(
+    study: Study | str | Path,
+    out: str | Path | None = None,
+    *,
+    workers: int = 1,
+    cluster: str | None = None,
+    observers: Sequence[StudyObserver] = (),
+    interrupted: Callable[[], bool] = lambda: False,
+    yes: bool = False,
+) -> "pd.DataFrame":
+    """Do what is missing of a study; the same table comes out whoever does it.
+
+    Arguments:
+        study: a `Study`, or the TOML file or folder of one.
+        out: its folder; `studies/NAME` if not given. One that holds this study goes on.
+        workers: processes of this machine; one is this process itself.
+        cluster: the address of a Dask scheduler, whose workers do the runs instead.
+        observers: called with a `StudyProgress` several times a second.
+        interrupted: asked several times a second whether to stop.
+        yes: that a grid of more than 100 000 runs is meant.
+
+    Returns: the table, as from `load_study`.
+    Errors: `RequestError` before anything is run for what is wrong in the grid, its runs, or the
+    folder; `Interrupted` where it was asked to stop; a later call goes on.
+    """
+    study = study if isinstance(study, Study) else read_study(study)
+    check_size(study, yes)
+    folder = Path("studies") / study.name if out is None else Path(out)
+    _ = study.cells  # all of them are checked before the folder is made
+    study = store.open_study(folder, study)
+    store.sweep(folder)
+    for name in store.set_damaged_aside(folder):
+        warnings.warn(
+            f"{store.RUNS}/{name} was damaged; it lies in {folder / store.DAMAGED} now, and its "
+            "run is done again.",
+            store.DamagedFileWarning,
+            stacklevel=2,
+        )
+    try:
+        if cluster is not None:
+            from dither.studies.cluster import work_on_cluster
+
+            work_on_cluster(folder, study, cluster, observers, interrupted)
+        elif workers > 1:
+            work_in_processes(folder, study, workers, observers, interrupted)
+        else:
+            work(folder, study, observers, interrupted)
+    finally:
+        store.remove_empty(folder)
+    return store.load_study(folder)
+
+
+def check_size(study: Study, yes: bool) -> None:
+    """Whether a grid is as large as it is meant to be. Errors: `RequestError`."""
+    if study.runs > MOST_RUNS and not yes:
+        axes = [f"{len(study.labels(axis))} of {axis}" for axis in study.axes]
+        grid = " × ".join([*axes, f"{len(study.seed_list)} seeds"])
+        runs = f"{study.runs:,}".replace(",", " ")
+        raise RequestError(f"The grid has {runs} runs ({grid}); say --yes if that is meant.")

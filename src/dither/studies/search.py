@@ -1,0 +1,97 @@
+"""The search of one setting in a cell of a study, by Optuna."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from dither._configuration import Configuration
+from dither.training.result import Replica
+from dither.training.until import Until
+
+FIRST_SEED = 1_000_000_000
+"""Trials have seeds of their own, so that no run is chosen for its luck."""
+
+DIVERGED = 10.0
+"""What a run that diverged counts for, in budgets."""
+
+
+class Search(Configuration):
+    """A setting looked for on a logarithmic scale, in each cell of a study before its runs.
+
+    The first round of trials lies evenly between the ends; the later ones are Optuna's (TPE), from
+    what the trials before have shown. A trial is worth the median over its seeds of the
+    measurements to the target; a run that has not come to it counts for the whole budget times
+    one plus what its score lacks. Without a target the score itself counts.
+
+    Arguments:
+        key: the setting's key path.
+        low, high: between which values; > 0.
+        trials: how many values are tried.
+        at_once: trials in a round, which run side by side.
+        seeds: runs for each trial.
+        measurements: the most of each of them; as many as the study's runs have, if not given.
+    """
+
+    key: str = "algorithm.learning_rate"
+    low: Annotated[float, Field(gt=0)]
+    high: Annotated[float, Field(gt=0)]
+    trials: Annotated[int, Field(ge=2)] = 12
+    at_once: Annotated[int, Field(ge=2)] = 4
+    seeds: Annotated[int, Field(ge=1)] = 3
+    measurements: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _wide(self) -> "Search":
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high, and {self.low:g} is not below {self.high:g}")
+        return self
+
+    def propose(self, tried: Sequence[float], worth: Sequence[float]) -> list[float]:
+        """The values of the next round; none when the trials are used up.
+
+        Arguments: the values tried so far, and what each of them was worth (less is better).
+        """
+        wanted = min(self.at_once, self.trials - len(tried))
+        if not tried:
+            spaced = np.geomspace(self.low, self.high, wanted)
+            return [_rounded(value) for value in spaced]
+        if wanted < 1:
+            return []
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        scale = optuna.distributions.FloatDistribution(self.low, self.high, log=True)
+        sampler = optuna.samplers.TPESampler(
+            seed=len(tried), n_startup_trials=self.at_once, constant_liar=True
+        )
+        study = optuna.create_study(sampler=sampler)
+        for value, worth_of_it in zip(tried, worth):
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params={self.key: min(max(value, self.low), self.high)},
+                    distributions={self.key: scale},
+                    value=worth_of_it,
+                )
+            )
+        asked = [study.ask({self.key: scale}).params[self.key] for _ in range(wanted)]
+        return [_rounded(value) for value in asked]
+
+    def worth(self, runs: Sequence[Replica], until: Until) -> float:
+        """What a trial is worth, from its runs; less is better."""
+        budget = float(self.measurements or until.measurements or 1)
+        return float(np.median([_worth(run, until.score, budget) for run in runs]))
+
+
+def _worth(run: Replica, target: float | None, budget: float) -> float:
+    if run.stop_reason == "score":
+        return float(run.ledger["measurements"])
+    if run.score is None or run.stop_reason in ("diverged", "failures"):
+        return DIVERGED * budget
+    lacks = (0.0 if target is None else target) - run.score
+    return budget * (1 + max(lacks, 0.0)) if target is not None else lacks * budget
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")

@@ -1,0 +1,208 @@
+"""A study's folder: its specification, one immutable Parquet file for each finished run."""
+
+import contextlib
+import warnings
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomlkit
+
+from dither._errors import RequestError
+from dither.studies.study import Study, read_study
+from dither.training.checkpoint import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+SPECIFICATION = "study.toml"
+RUNS = "runs"
+LEASES = "leases"
+WORK = "work"
+DAMAGED = "damaged"
+
+CURVES = ("measurements", "cost", "test_cost", "score")
+"""What a run's file keeps of its history, as lists in columns `curve_…`."""
+
+
+class DamagedFileWarning(UserWarning):
+    """A run's file that cannot be read."""
+
+
+def open_study(folder: Path, study: Study) -> Study:
+    """Make a folder this study's, or find that it is already.
+
+    Returns: the study with its base written out, as it stands in the folder.
+    Errors: `RequestError` where the folder holds another study, or other files.
+    """
+    whole = study.model_copy(update={"base": study.base_table()})
+    text = tomlkit.dumps(_plain(whole.model_dump(mode="json", exclude_none=True)))
+    file = folder / SPECIFICATION
+    if file.is_file():
+        there = read_study(file)
+        different = [
+            name
+            for name in ("base", "set", "axes", "seeds", "at_once", "search")
+            if getattr(there, name) != getattr(whole, name)
+        ]
+        if different:
+            raise RequestError(
+                f"The folder {folder} holds another study (its {' and '.join(different)} "
+                "differ); give another --out."
+            )
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RequestError(f"The folder {folder} holds other files; give another --out.")
+    write_atomically(file, text.encode())
+    return whole
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def done(folder: Path) -> set[str]:
+    """The names of the finished runs."""
+    return {file.stem for file in (folder / RUNS).glob("*.parquet")}
+
+
+def row_bytes(row: Mapping[str, Any]) -> bytes:
+    """A run as the content of its file: a table of one line."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    # a column has one type in all files, also where a run has nothing to put there
+    real = {"score", "test_cost", "target"} & row.keys()
+    types = {"budget": pa.int64(), **dict.fromkeys(real, pa.float64())}
+    types |= {name: pa.list_(pa.float64()) for name in row if name.startswith("curve_")}
+    arrays = {name: pa.array([value], types.get(name)) for name, value in row.items()}
+    table = pa.table(arrays)
+    buffer = BytesIO()
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=False, write_statistics=False)
+    return buffer.getvalue()
+
+
+def write_run(folder: Path, name: str, content: bytes) -> bool:
+    """Keep a finished run, unless it is kept already; whether it was new."""
+    file = folder / RUNS / f"{name}.parquet"
+    if file.exists():
+        return False
+    write_atomically(file, content)
+    return True
+
+
+def read_run(folder: Path, name: str) -> dict[str, Any] | None:
+    """The row of a finished run; None where there is none, or none that can be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = folder / RUNS / f"{name}.parquet"
+    try:
+        row: dict[str, Any] = pq.ParquetFile(file).read().to_pylist()[0]
+    except (OSError, pa.ArrowException, IndexError):
+        return None
+    return row
+
+
+def set_damaged_aside(folder: Path) -> list[str]:
+    """Move away the runs' files that cannot be read, so that those runs are done again."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found = []
+    for file in sorted((folder / RUNS).glob("*.parquet")):
+        try:
+            pq.read_metadata(file)
+        except (OSError, pa.ArrowException):
+            (folder / DAMAGED).mkdir(exist_ok=True)
+            file.replace(folder / DAMAGED / file.name)
+            found.append(file.name)
+    return found
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writes that were killed have left."""
+    for left in (folder / RUNS).glob(".*.parquet-*"):
+        left.unlink(missing_ok=True)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove the folders in which nothing is being done any more."""
+    for name in (LEASES, WORK):
+        with contextlib.suppress(OSError):
+            (folder / name).rmdir()
+
+
+def load_study(folder: str | Path, curves: bool = False) -> "pd.DataFrame":
+    """The finished runs of a study as one tidy table.
+
+    Arguments: the study's folder; `curves`, whether to have a line for each evaluation of a run
+    (`measurements`, `cost`, `test_cost`, `score` are then those of the evaluation).
+    Returns: a line a run: `run` (its name), `role` (`run`, or `trial` of a search), the axes, the
+    settings that they change, `seed`, `score`, `stop_reason`, `reached` (the target), the ledger.
+    Errors: `RequestError` where there is no study. Warns of files that cannot be read.
+    """
+    folder = Path(folder)
+    if not (folder / SPECIFICATION).is_file():
+        raise RequestError(f"There is no study in {folder}: it has no {SPECIFICATION}.")
+    study = read_study(folder)
+    table = _read(sorted((folder / RUNS).glob("*.parquet")), curves)
+    frame: pd.DataFrame = table.to_pandas()
+    if not len(frame):
+        return frame
+    order = [*study.axes, "seed"]
+    frame = _in_grid_order(frame, study, [name for name in order if name in frame.columns])
+    if not curves:
+        return frame
+    names = [f"curve_{name}" for name in CURVES]
+    frame = frame.drop(columns=[name for name in CURVES if name in frame.columns])
+    return frame.explode(names, ignore_index=True).rename(
+        columns=lambda name: name.removeprefix("curve_")
+    )
+
+
+def _in_grid_order(frame: "pd.DataFrame", study: Study, by: list[str]) -> "pd.DataFrame":
+    places = {}
+    for axis in study.axes:
+        place = {label: index for index, label in enumerate(study.labels(axis))}
+        places[axis] = frame[axis].map(place)
+    keys = frame[by].assign(**places).assign(role=frame["role"])
+    order = keys.sort_values(["role", *by], kind="stable").index
+    return frame.loc[order].reset_index(drop=True)
+
+
+def _read(files: Sequence[Path], curves: bool) -> "pa.Table":
+    """The runs' files as one table; those that cannot be read are warned of."""
+    import pyarrow as pa
+    import pyarrow.dataset
+    import pyarrow.parquet as pq
+
+    if not files:
+        return pa.table({})
+    try:
+        schema = pq.read_schema(files[0])
+        names = [n for n in schema.names if curves or not n.startswith("curve_")]
+        every = pyarrow.dataset.dataset([str(f) for f in files], format="parquet", schema=schema)
+        return every.to_table(columns=names)
+    except (OSError, pa.ArrowException):
+        pass
+    tables = []
+    for file in files:
+        try:
+            table = pq.read_table(file)
+        except (OSError, pa.ArrowException) as error:
+            warnings.warn(
+                f"{file} cannot be read ({error}) and is left out; run the study again to set it "
+                "aside and do that run once more.",
+                DamagedFileWarning,
+                stacklevel=3,
+            )
+            continue
+        tables.append(table.select([n for n in table.column_names
+                                    if curves or not n.startswith("curve_")]))  # fmt: skip
+    return pa.concat_tables(tables, promote_options="default")

@@ -1,0 +1,237 @@
+"""A study as a specification: a grid of runs."""
+
+import copy
+import itertools
+import json
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from dither._configuration import Configuration, explain
+from dither._errors import RequestError
+from dither.studies.search import Search
+from dither.training.specification import (
+    Specification,
+    change_setting,
+    read_table,
+)
+
+Plain: TypeAlias = bool | int | float | str
+"""What stands in a column of a table."""
+
+MOST_RUNS = 100_000
+"""A larger grid is asked about first."""
+
+
+class FitOf(Configuration):
+    """What to fit to the study's table.
+
+    Arguments: `x`, an axis; `y`, a column that counts up to the target, such as `measurements`, or
+    `score`; `form`; `by`, an axis for each of whose values a fit is made.
+    """
+
+    x: str
+    y: str = "measurements"
+    form: Literal["power law", "exponential", "saturating"] = "power law"
+    by: str | None = None
+
+
+class Study(Configuration):
+    """A grid of runs: axes over any setting of a run, times seeds.
+
+    Arguments:
+        name, about: what to call it, and one line for people.
+        base: the run that the axes change: a preset, a TOML file, or the table itself.
+        set: settings, by key path, that every run has instead of the base's.
+        axes: for each axis its values: a list for one key path, or, under a name of its own, a
+            table of lists of equal length, whose keys change together (`label`, a list of names
+            for its points, is no setting).
+        seeds: how many, from 0 on, or a list of them.
+        at_once: the most runs in one compiled program.
+        search: a setting to search in each cell of the grid before its runs.
+        fits: what to fit to the table.
+    """
+
+    name: str = "study"
+    about: str = ""
+    base: str | dict[str, Any]
+    set: dict[str, Any] = Field(default_factory=dict)
+    axes: dict[str, list[Any] | dict[str, list[Any]]] = Field(default_factory=dict)
+    seeds: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = 1
+    at_once: Annotated[int, Field(ge=1)] = 64
+    search: Search | None = None
+    fits: tuple[FitOf, ...] = ()
+
+    @field_validator("axes", mode="before")
+    @classmethod
+    def _lists(cls, axes: Any) -> Any:
+        for name, axis in axes.items() if isinstance(axes, dict) else ():
+            if isinstance(axis, dict):
+                if any(isinstance(values, dict) for values in axis.values()):
+                    raise ValueError(
+                        f"axis '{name}' holds tables in a table; write its key path in quotes, "
+                        f'as in "{name}.{next(iter(axis))}"'
+                    )
+                lengths = {len(v) if isinstance(v, list) else 0 for v in axis.values()}
+                if len(lengths) > 1:
+                    raise ValueError(f"the lists of axis '{name}' are of different lengths")
+                empty = lengths in ({0}, set()) or not axis.keys() - {"label"}
+            else:
+                empty = not isinstance(axis, list) or not axis
+            if empty:
+                raise ValueError(f"axis '{name}' has no values; give it a list of some")
+        return axes
+
+    @model_validator(mode="after")
+    def _some_seeds(self) -> "Study":
+        seeds = self.seed_list
+        if not seeds or len(set(seeds)) != len(seeds):
+            raise ValueError("seeds must be a number of them or a list of different ones")
+        for fit in self.fits:
+            for axis in (fit.x, fit.by):
+                if axis is not None and axis not in self.axes:
+                    raise ValueError(f"a fit names the axis '{axis}', which is none of the axes")
+        if self.search is not None and self.search.key in self.keys:
+            raise ValueError(f"{self.search.key} is both an axis and searched; take one away")
+        return self
+
+    @property
+    def seed_list(self) -> tuple[int, ...]:
+        """The seeds of each cell."""
+        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    @property
+    def keys(self) -> list[str]:
+        """Every key path that an axis changes."""
+        keys = []
+        for name, axis in self.axes.items():
+            keys += [name] if isinstance(axis, list) else [k for k in axis if k != "label"]
+        return keys
+
+    @property
+    def runs(self) -> int:
+        """How many runs the grid has."""
+        return math.prod(self._lengths()) * len(self.seed_list)
+
+    def labels(self, axis: str) -> list[Plain]:
+        """What stands in the table for the points of an axis: all numbers, or all text."""
+        values = self.axes[axis]
+        if isinstance(values, dict):
+            values = values.get("label") or next(iter(values.values()))
+        cells = [plain(value) for value in values]
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in cells):
+            whole = all(isinstance(value, int) for value in cells)
+            return cells if whole else [float(value) for value in cells]
+        if all(isinstance(value, bool) for value in cells):
+            return cells
+        return [value if isinstance(value, str) else json.dumps(value) for value in cells]
+
+    def _lengths(self) -> Iterator[int]:
+        for axis in self.axes.values():
+            yield len(axis if isinstance(axis, list) else next(iter(axis.values())))
+
+    @cached_property
+    def cells(self) -> tuple["Cell", ...]:
+        """Every combination of the axes' values, checked as a run's specification.
+
+        Errors: `RequestError` for the first combination that is none, with its key path.
+        """
+        base = self.base_table()
+        names = {axis: self.labels(axis) for axis in self.axes}
+        found = []
+        for indices in itertools.product(*(range(n) for n in self._lengths())):
+            labels: dict[str, Plain] = {}
+            settings: dict[str, Any] = {}
+            for (name, axis), index in zip(self.axes.items(), indices):
+                labels[name] = names[name][index]
+                settings |= _settings(name, axis, index)
+            found.append(Cell.of(base, labels, settings))
+        return tuple(found)
+
+    def base_table(self) -> dict[str, Any]:
+        """The run that the axes change, as a table. Errors: `RequestError`."""
+        table = copy.deepcopy(self.base)
+        if isinstance(table, str):
+            table = read_table(table)[0]
+        for path, value in self.set.items():
+            change_setting(table, path, value)
+        for name in ("name", "about", "replicas", "seed"):
+            table.pop(name, None)
+        return table
+
+
+class Cell(Configuration):
+    """One combination of the axes' values.
+
+    Attributes: `labels`, its place on each axis; `specification`, of its runs but for the seed.
+    """
+
+    labels: dict[str, Any]
+    settings: dict[str, Any]
+    specification: Specification
+
+    @staticmethod
+    def of(
+        base: Mapping[str, Any], labels: Mapping[str, Any], settings: Mapping[str, Any]
+    ) -> "Cell":
+        """A cell from the base's table and the settings that the axes give it."""
+        table = copy.deepcopy(dict(base))
+        for path, value in settings.items():
+            change_setting(table, path, copy.deepcopy(value))
+        try:
+            specification = Specification.model_validate(table)
+        except ValidationError as error:
+            where = ", ".join(f"{axis} = {label}" for axis, label in labels.items()) or "the base"
+            raise RequestError(explain(error, f"The runs at {where}", Specification)) from None
+        return Cell(labels=dict(labels), settings=dict(settings), specification=specification)
+
+    def at(self, path: str, value: Any) -> "Cell":
+        """This cell with one more setting changed."""
+        table = self.specification.model_dump(mode="json", exclude_none=True)
+        return Cell.of(table, self.labels, {**self.settings, path: value})
+
+
+def _settings(name: str, axis: Any, index: int) -> dict[str, Any]:
+    if isinstance(axis, list):
+        return {name: axis[index]}
+    return {key: values[index] for key, values in axis.items() if key != "label"}
+
+
+def plain(value: Any) -> Plain:
+    """A value as one cell of a table: itself, its kind, or JSON."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict) and len(value) == 1 and "kind" in value:
+        return str(value["kind"])
+    return json.dumps(value)
+
+
+def read_study(file: str | Path) -> Study:
+    """The study that a TOML file describes.
+
+    Errors: `RequestError` in one sentence, for what is wrong in the file or in any of its runs.
+    """
+    path = Path(file)
+    if path.is_dir() and (path / "study.toml").is_file():
+        path = path / "study.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RequestError(f"The file {path} does not exist.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"The file {path} cannot be read: {error}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RequestError(f"{path} is not TOML: {error}.") from None
+    table.setdefault("name", path.stem)
+    base = table.get("base")
+    if isinstance(base, str) and base.endswith(".toml"):
+        table["base"] = str(path.parent / base)
+    try:
+        return Study.model_validate(table)
+    except ValidationError as error:
+        raise RequestError(explain(error, str(path), Study)) from None
