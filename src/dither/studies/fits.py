@@ -137,8 +137,8 @@ def fit(
     finished = int(np.sum(~sample.censored))
     free = max(finished - (4 if changes else 3), 1)
     tail = float(stats.norm.sf(stats.t.isf(0.025, free) * math.sqrt(finished / free)))
-    low, high = np.quantile(_named(form, sample, again), [tail, 1 - tail], axis=0)
-    columns = zip(_named(form, sample, best)[0], low, high)
+    ends = np.quantile(again, [tail, 1 - tail], axis=0)
+    columns = _named(form, sample, np.concatenate([best, ends])).T
     names = (*shape.parameters, "scatter", *(["scatter_exponent"] if changes else []))
     return Fit(
         form=form,
