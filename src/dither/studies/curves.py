@@ -106,8 +106,8 @@ def most_likely(
 
     Expectation: a stopped run would have ended `σ h(z)` above the curve, with variance
     `σ² (1 − h (h − z))`, where `h(z) = φ(z) / P(ε > z)`. Maximisation: least squares of s and p to
-    the ends so expected, weighted by `1 / σ²`; `σ²`, the mean square about them; and, where the scatter changes with the
-    size as `σ ∝ x^τ`, a step of Fisher's scoring for τ.
+    the ends so expected, weighted by `1 / σ²`; `σ²`, the mean square about them; and, where the
+    scatter changes with the size as `σ ∝ x^τ`, a step of Fisher's scoring for τ.
 
     Arguments: the form; the runs; a weight for each run, draw by draw; where to start; the largest
     move of the curve, in σ, at which to stop, and the most steps to take.

@@ -164,7 +164,12 @@ def _named(form: str, sample: Sample, parameters: Parameters) -> Parameters:
     return np.stack([first, second, scatter, exponent], axis=1)
 
 
-def _sample(x: Runs, y: Runs, censored: Stopped, criterion: str) -> Sample:
+def _sample(
+    x: Num[np.ndarray, "..."],
+    y: Num[np.ndarray, "..."],
+    censored: Bool[np.ndarray, "..."],
+    criterion: str,
+) -> Sample:
     """The runs, once they can be fitted."""
     if not (x.ndim == 1 and x.shape == y.shape == censored.shape):
         raise RequestError(
