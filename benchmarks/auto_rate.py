@@ -93,8 +93,10 @@ class Race:
 
     def at(self, rate: jax.Array) -> AbstractAlgorithm:
         """The algorithm at a rate, which is ignored where it finds its own."""
-        return self.algorithm if self.auto else self.algorithm.model_copy(
-            update={"learning_rate": rate}
+        return (
+            self.algorithm
+            if self.auto
+            else self.algorithm.model_copy(update={"learning_rate": rate})
         )
 
     def _compiled(self) -> tuple[Callable[..., Any], ...]:
@@ -129,9 +131,7 @@ class Race:
 
         return begin, advance, look
 
-    def run(
-        self, rates: Sequence[float], seeds: range, most: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def run(self, rates: Sequence[float], seeds: range, most: int) -> tuple[np.ndarray, np.ndarray]:
         """By rate and seed: measurements to the target, infinite if not reached; diverged or not."""
         of_each = jnp.repeat(jnp.asarray(rates, jnp.result_type(float)), len(seeds))
         carry = self.begin(of_each, jnp.tile(jnp.asarray(seeds), len(rates)))

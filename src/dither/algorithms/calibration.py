@@ -108,7 +108,7 @@ def proposed(
     first 16 ticks, which bring no update, nor above the `limit` that trials have found. A cost with
     a floor well above 0 makes it too large by C over C less the floor.
 
-    Arguments: `estimate`, G; `cost`, one measured at the same time; `spread`; T, the ticks averaged.
+    Arguments: `estimate`, G; `cost`, measured with it; `spread`; T, the ticks averaged.
     Source: found by trial over XOR, parity, NIST7x7, digits and Fashion-MNIST, not derived.
     """
     first = _starting(ticks)

@@ -214,7 +214,7 @@ class NodePerturbation(AbstractAlgorithm):
         updates, optimizer = self._optax().update(estimate, state.optimizer, state.theta)
         calibration = state.calibration
         if isinstance(calibration, Calibration):
-            spread = growth(self._kappa(), self.tau_theta)
+            spread = growth(self._kappa(), float(self.tau_theta))
             calibration = proposed(calibration, estimate, cost, spread, self.tau_theta)
             updates = calibration.rate * updates
         theta = state.space.confine(optax.apply_updates(state.theta, updates), jnp.zeros(()))

@@ -172,7 +172,7 @@ class WeightMGD(AbstractAlgorithm):
         reference: Float[Array, ""],
     ) -> Calibration:
         """The calibration after a measurement: an estimate's last, or one of a trial."""
-        spread = growth(self.code.kappa(estimate.size), self.tau_theta)
+        spread = growth(self.code.kappa(estimate.size), float(self.tau_theta))
         complete = (part == LAST) & ((tick + 1) % self.tau_theta == 0)
         after: Calibration = jax.lax.switch(
             complete + 2 * (part > LAST),
