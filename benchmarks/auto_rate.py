@@ -100,7 +100,7 @@ class Race:
         )
 
     def _compiled(self) -> tuple[Callable[..., Any], ...]:
-        task, device, algorithm = self.task, self.device, self.algorithm
+        task, device = self.task, self.device
 
         @eqx.filter_jit
         def begin(rates: jax.Array, seeds: jax.Array) -> Carry:
@@ -132,7 +132,7 @@ class Race:
         return begin, advance, look
 
     def run(self, rates: Sequence[float], seeds: range, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """By rate and seed: measurements to the target, infinite if not reached; diverged or not."""
+        """By rate and seed: measurements to the target, infinite if never; diverged or not."""
         of_each = jnp.repeat(jnp.asarray(rates, jnp.result_type(float)), len(seeds))
         carry = self.begin(of_each, jnp.tile(jnp.asarray(seeds), len(rates)))
         first = cost = np.asarray(self.look(carry.algorithm.theta)[1])
