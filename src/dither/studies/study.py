@@ -34,8 +34,8 @@ MOST_RUNS = 100_000
 class FitOf(Configuration):
     """What to fit to the study's table.
 
-    Arguments: `x`, an axis or `parameters`; `y`, a column that counts up to the target, such as `measurements`, or
-    `score`; `form`; `by`, an axis for each of whose values a fit is made.
+    Arguments: `x`, an axis or `parameters`; `y`, a column that counts up to the target, such as
+    `measurements`, or `score`; `form`; `by`, an axis for each of whose values a fit is made.
     """
 
     x: str
