@@ -50,7 +50,7 @@ def test_flow_takes_the_time_of_the_exponential(orthonormal):
 
 def test_training_at_the_best_rate_takes_the_most_where_all_curvatures_are_alike(orthonormal):
     device, task = orthonormal
-    P, replicas = device.space.size, 24
+    P, replicas = device.space.size, 16
     eta = 1 / (CURVATURE * P)  # |g|² / E[GᵀHG]
     method = WeightMGD(learning_rate=eta, pairs="central")
     result = dither.train(
@@ -71,7 +71,7 @@ def test_training_at_the_best_rate_takes_the_most_where_all_curvatures_are_alike
     # a run's logarithm falls by 1/P + 3/(2 P²) an update, that of the mean by 1/P
     error = ratios.std(ddof=1) / replicas**0.5
     assert ratios.mean() == pytest.approx(1 / (1 + 1.5 / P), abs=4 * error + 0.01)
-    assert error < 0.04
+    assert error < 0.05
 
 
 def test_training_takes_the_least_at_a_small_rate(orthonormal):
