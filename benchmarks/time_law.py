@@ -320,8 +320,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"whose probe takes at most a tenth of the training's measurements, "
         f"{sum(map(within, short))}. The probe is the same for all methods of a network; it reads "
         "512 samples in a measurement where training reads 1 (nist7x7), 64 (digits) or 100 "
-        "(fashion-mnist). On XOR and parity no probe is shorter than training: their plateaus have "
-        "to be crossed, and an example's own signs drown them in noise.",
+        "(fashion-mnist), so that in samples it is often longer than training, as it is in "
+        "measurements on XOR and parity: there the gradients of the examples cancel, and signs for "
+        "every example would drown the plateau.",
     ]
     return "\n".join(lines) + "\n"
 
