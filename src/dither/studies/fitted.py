@@ -9,15 +9,16 @@ from dither._errors import RequestError
 from dither.studies.fits import Fit, fit
 from dither.studies.outcome import Outcome, outcome_of
 from dither.studies.study import FitOf, Plain, Study
+from dither.studies.tables import in_short
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_DRAWN = 500_000
-"""The most bootstrapped runs in a fit; the draws are fewer where there are many runs."""
+MOST_DRAWN = 5_000_000
+"""Bootstrapped runs in all of a study's fits; where there are many runs there are fewer draws."""
 
 DRAWS = (200, 1000)
-"""The fewest and the most draws of the bootstrap."""
+"""The fewest and the most draws of a bootstrap."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Fitted:
     @property
     def where(self) -> str:
         """The value of the axis `by`, in words."""
-        return "" if self.asked.by is None else f"{self.asked.by} = {self.value}"
+        return "" if self.value is None else f"{self.asked.by} = {in_short(self.value)}"
 
     def __str__(self) -> str:
         """The fit in a sentence."""
@@ -49,8 +50,9 @@ class Fitted:
 
 def fits_of(study: Study, runs: "pd.DataFrame") -> list[list[Fitted]]:
     """The study's fits to its finished runs; for each its curves, one for each value of `by`."""
+    draws = int(np.clip(MOST_DRAWN // max(len(runs) * len(study.fits), 1), *DRAWS))
     return [
-        [_fitted(asked, value, mine) for value, mine in _parts(study, asked, runs)]
+        [_fitted(asked, value, mine, draws) for value, mine in _parts(study, asked, runs)]
         for asked in study.fits
     ]
 
@@ -63,7 +65,7 @@ def _parts(
     return [(value, runs[runs[asked.by] == value]) for value in study.labels(asked.by)]
 
 
-def _fitted(asked: FitOf, value: Plain | None, runs: "pd.DataFrame") -> Fitted:
+def _fitted(asked: FitOf, value: Plain | None, runs: "pd.DataFrame", draws: int) -> Fitted:
     import pandas as pd
 
     if not len(runs):
@@ -77,7 +79,6 @@ def _fitted(asked: FitOf, value: Plain | None, runs: "pd.DataFrame") -> Fitted:
     x = runs[asked.x].to_numpy(float)
     if not outcome.counts:
         x = x[np.isfinite(runs[outcome.column].to_numpy(float))]
-    draws = int(np.clip(MOST_DRAWN // max(y.size, 1), *DRAWS))
     try:
         made = fit(x, y, stopped, asked.form, outcome.name, asked.x, draws=draws)
     except RequestError as error:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dither.studies.outcome import Summary
-from dither.studies.pictures import PALETTE, STYLE, Picture, cut, short, spaced
+from dither.studies.pictures import PALETTE, STYLE, Picture, cut, logarithmic, short, spaced
 from dither.studies.store import Curve, read_curves
 from dither.studies.study import Study
 from dither.training.figure import GREY, NEAR_ONE
@@ -16,7 +16,7 @@ from dither.training.figure import GREY, NEAR_ONE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PANELS, LINES, SEEDS = 9, 8, 50
+PANELS, LINES, SEEDS = 9, 8, 30
 """The most panels, lines in a panel and runs in a line that are drawn."""
 
 POINTS = 80

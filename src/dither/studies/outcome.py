@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -101,10 +101,11 @@ def summaries(study: Study, runs: "pd.DataFrame", outcome: Outcome) -> list[Summ
 
 def _summaries(study: Study, runs: "pd.DataFrame", outcome: Outcome) -> Iterator[Summary]:
     axes = list(study.axes)
-    places = runs.groupby(axes, sort=False).indices if axes else {(): np.arange(len(runs))}
+    by = axes if len(axes) > 1 else axes[0] if axes else np.zeros(len(runs), int)
+    places: dict[Any, Any] = runs.groupby(by, sort=False).indices
     for place in itertools.product(*(study.labels(axis) for axis in axes)):
-        found = places.get(place[0] if len(axes) == 1 else place, [])
-        mine = runs.iloc[found]
+        key = place if len(axes) > 1 else place[0] if axes else 0
+        mine = runs.iloc[places.get(key, [])]
         chosen, searched = None, 0
         if study.search is not None and len(mine):
             chosen, searched = float(mine[study.search.key].iloc[0]), int(mine["searched"].iloc[0])

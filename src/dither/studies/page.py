@@ -68,11 +68,10 @@ def inline_svg(picture: Picture) -> str:
     assert found is not None
     text = METADATA.sub("", found[0].decode())
     text = NAMED.sub(rf"\g<1>{picture.name}-", text)
-    # the page's styles are for the page: those of the figure hold in it alone
+    # its styles would hold for the whole page
     text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
-    width, height = re.findall(r'(?:width|height)="([\d.]+)pt"', text)[:2]
-    text = re.sub(r'(<svg[^>]*?) width="[\d.]+pt"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[\d.]+pt"', r"\1", text, count=1)
+    width = re.findall(r' width="([\d.]+)pt"', text)[0]
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
     title = markupsafe.escape(picture.title)
     shape = f'role="img" aria-labelledby="{picture.name}-title" style="width: {width}pt"'
     opened = text.index(">")

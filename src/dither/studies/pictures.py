@@ -8,7 +8,8 @@ import numpy as np
 
 from dither.studies.fitted import Fitted
 from dither.studies.outcome import Outcome, Summary, finite, median_of
-from dither.studies.study import Study
+from dither.studies.study import Plain, Study
+from dither.studies.tables import in_short
 from dither.training.figure import GREY
 from dither.training.figure import STYLE as HOUSE
 
@@ -92,19 +93,18 @@ def _draw_fit(
 ) -> None:
     if not len(one.runs):
         return
-    label = None if one.value is None else f"{one.value}"
+    label = None if one.value is None else cut(one.value)
     x, runs = one.asked.x, one.runs
     few = runs.iloc[np.sort(rng.permutation(len(runs))[:most])]
     few = few if one.outcome.counts else few[few[one.outcome.column].notna()]
     y, stopped = one.outcome.of(few)
     at = few[x].to_numpy(float) * factor
-    axes.plot(at[~stopped], y[~stopped], ".", color=colour, alpha=0.3, markersize=3)
-    axes.plot(
-        at[stopped], y[stopped], "^", color=colour, alpha=0.5, markersize=4, fillstyle="none"
-    )
-    medians = [(size, median_of(mine, one.outcome)) for size, mine in runs.groupby(x)]
-    shown = [(size, m) for size, m in medians if m is not None and np.isfinite(m.value)]
-    for size, m in shown:
+    axes.plot(at[~stopped], y[~stopped], ".", color=colour, alpha=0.45, markersize=4)
+    axes.plot(at[stopped], y[stopped], "^", color=colour, alpha=0.7, markersize=5, fillstyle="none")
+    for size in sorted(map(float, runs[x].unique())):
+        m = median_of(runs[runs[x] == size], one.outcome)
+        if m is None or not np.isfinite(m.value):
+            continue
         endless = not np.isfinite(m.high)
         above = m.value if endless else m.high - m.value
         below = m.value - m.low if np.isfinite(m.low) else 0.0
@@ -125,9 +125,7 @@ def _draw_fit(
     axes.plot(grid, curve.value, color=colour, marker=marker, markevery=[], label=label or "fit")
 
 
-def _draw_law(
-    axes: Any, one: Fitted, law: Sequence[tuple[Summary, float]], colour: str
-) -> None:
+def _draw_law(axes: Any, one: Fitted, law: Sequence[tuple[Summary, float]], colour: str) -> None:
     """The prediction at each size: the median over the cells there."""
     asked = one.asked
     cells = [
@@ -135,11 +133,11 @@ def _draw_law(
         for cell, predicted in law
         if np.isfinite(predicted) and (asked.by is None or cell.labels[asked.by] == one.value)
     ]
-    if not cells or one.fit is None and not len(one.runs):
+    if not cells or not len(one.runs):
         return
     sizes = sorted({size for size, _ in cells})
     middle = [np.median([p for size, p in cells if size == here]) for here in sizes]
-    name = "law" if one.value is None else f"law, {one.value}"
+    name = "law" if one.value is None else f"law, {cut(one.value)}"
     axes.plot(sizes, middle, "--", color=GREY if one.value is None else colour, marker="x",
               markersize=5, linewidth=1.2, label=name)  # fmt: skip
 
@@ -158,10 +156,15 @@ def _scales(axes: Any, form: str, sizes: Sequence[float]) -> None:
 
 
 def logarithmic(axes: Any) -> None:
-    """A logarithmic vertical axis with numbers on it, also over less than a decade."""
+    """A logarithmic vertical axis with numbers on it."""
+    axes.set_yscale("log")
+    number_decades(axes)
+
+
+def number_decades(axes: Any) -> None:
+    """Numbers on a logarithmic vertical axis, also over less than a decade."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axes.set_yscale("log")
     low, high = axes.get_ylim()
     fine = (1, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5) if high < 300 * low else (1,)
     axes.yaxis.set_major_locator(LogLocator(subs=fine))
@@ -216,8 +219,8 @@ def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Pictur
         if len(rows) * len(columns) <= 150:
             _numbers(axes, values, found, rows, columns, image)
         bar = figure.colorbar(image, ax=axes, label=outcome.name)
-        bar.ax.yaxis.set_major_formatter(lambda value, _: short(value))
-        bar.ax.yaxis.set_minor_formatter(lambda value, _: "")
+        if wide:
+            number_decades(bar.ax)
     caption = (
         f"The {'Kaplan–Meier ' if outcome.counts else ''}median in each cell; grey where half of "
         "the runs did not reach the target, or none is finished."
@@ -235,10 +238,11 @@ def _numbers(
     for r, c in np.ndindex(values.shape):
         value, known = values[r, c], found[rows[r], columns[c]]
         light = not np.isfinite(value) or image.norm(value) > 0.55
-        text = short(value) if np.isfinite(value) else ("never" if known else "")
+        text = short(value) if np.isfinite(value) else ("not\nreached" if known else "")
         axes.text(c, r, text, ha="center", va="center", fontsize=7, color="k" if light else "w")
 
 
-def cut(label: object) -> str:
-    text = f"{label:g}" if isinstance(label, float) else str(label)
+def cut(label: Plain) -> str:
+    """A value of an axis in a few letters."""
+    text = in_short(label)
     return text if len(text) <= 24 else f"{text[:23]}…"

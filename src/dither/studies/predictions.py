@@ -54,6 +54,7 @@ def boolean_coordinate_descent(run: Specification) -> float:
     assert until.score is not None
     specimen, first, law = jax.random.split(jax.random.key(run.seed), 3)
     states = device.prepare(jax.vmap(device.fabricate)(specimen[None]), task)
+    assert states.columns is not None
     weights = algorithm.init(first, device.initial(first), device.space).theta
     told = statistics_of(
         states.columns.train[0], task.targets[0], weights, traces="correlated", error="nmse"

@@ -8,8 +8,8 @@ from dither._errors import RequestError
 from dither.studies import store
 from dither.studies.page import Page, html, versions
 from dither.studies.parts import check_formats, write_parts
-from dither.studies.study import Study, read_study
-from dither.studies.tables import number
+from dither.studies.study import Plain, Study, read_study
+from dither.studies.tables import in_short, number
 from dither.training import folder as run_folder
 from dither.training.checkpoint import write_atomically
 
@@ -75,7 +75,7 @@ def study_page(folder: Path) -> Page:
     from dither.studies.outcome import outcome_of, summaries
     from dither.studies.pictures import fit_picture, heat_map
     from dither.studies.predictions import PREDICTIONS
-    from dither.studies.tables import cells_table, failures_table, fits_table
+    from dither.studies.tables import cells_table, failures_table, fit_table
 
     outcome = outcome_of(runs)
     cells = summaries(study, runs, outcome)
@@ -92,8 +92,11 @@ def study_page(folder: Path) -> Page:
         pictures.append(heat_map(study, cells, outcome))
     curves = curves_picture(folder, study, cells)
     pictures += [] if curves is None else [curves]
-    tables = [cells_table(study, cells, outcome, law), fits_table(fits),
-              failures_table(study, cells)]  # fmt: skip
+    tables = [
+        cells_table(study, cells, outcome, law),
+        *(fit_table(f"fit-{k}", curves) for k, curves in enumerate(fits, start=1)),
+        failures_table(study, cells),
+    ]
     return Page(
         **common,
         facts=[*facts, *_facts(study, table, runs, outcome)],
@@ -115,7 +118,7 @@ def _facts(
     reasons = runs["stop_reason"].value_counts()
     facts.append(("stopped by", ", ".join(f"{why}: {number(n)}" for why, n in reasons.items())))
     for axis in study.axes:
-        facts.append((f"axis {axis}", _in_short(study.labels(axis))))
+        facts.append((f"axis {axis}", _values(study.labels(axis))))
     facts.append(("seeds", f"{len(study.seed_list)} in each cell"))
     measured, trials = int(runs["measurements"].sum()), table[table["role"] == "trial"]
     facts.append(("measurements", f"{number(measured)} in the runs"))
@@ -132,8 +135,8 @@ def _facts(
     return facts
 
 
-def _in_short(labels: Sequence[object]) -> str:
-    words = [f"{label:g}" if isinstance(label, float) else str(label) for label in labels]
+def _values(labels: Sequence[Plain]) -> str:
+    words = [in_short(label) for label in labels]
     if len(words) > 12:
         return f"{len(words)} values from {words[0]} to {words[-1]}"
     return ", ".join(words)

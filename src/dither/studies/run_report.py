@@ -10,7 +10,6 @@ import numpy as np
 
 from dither._errors import RequestError
 from dither.studies.fits import median_with_interval
-from dither.studies.outcome import Outcome
 from dither.studies.page import Page, versions
 from dither.studies.pictures import Picture
 from dither.studies.tables import Table, median_in_words, number
@@ -25,7 +24,7 @@ def run_page(folder: Path) -> Page:
 
     toml = (folder / SPECIFICATION).read_text(encoding="utf-8")
     asked = tomllib.loads(toml)
-    common = {
+    common: dict[str, Any] = {
         "kind": "run", "title": str(asked.get("name", folder.name)),
         "about": str(asked.get("about", "")), "file": SPECIFICATION, "toml": toml, "findings": (),
         "command": f"dither train {SPECIFICATION}",
@@ -97,7 +96,7 @@ def _facts(result: Result, target: float | None) -> list[tuple[str, str]]:
         if n > 1:
             name = f"measurements to {result.score_name} {target:g}"
             median = median_with_interval(measured, stopped)
-            middle, interval = median_in_words(median, Outcome("measurements", name, counts=True))
+            middle, interval = median_in_words(median)
             facts.append((f"median {name}", f"{middle} (95 %: {interval})"))
     for name, value in result.accounts.total().items():
         if value or name == "measurements":
@@ -129,4 +128,6 @@ def _replicas(result: Result) -> Table:
         for one in result.replicas
     ]
     lines = tuple(tuple(number(value) for value in row) for row in rows)
-    return Table("replicas", "Each replica", headings, 1, lines, pd.DataFrame(rows, columns=list(headings)))
+    return Table(
+        "replicas", "Each replica", headings, 1, lines, pd.DataFrame(rows, columns=list(headings))
+    )

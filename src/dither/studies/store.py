@@ -255,9 +255,7 @@ def _lines(files: Sequence[Path]) -> "pa.Table | None":
         lines.append(json.loads(kept[ROW]))
     names = dict.fromkeys(name for line in lines for name in line)
     return pa.table(
-        {
-            name: pa.array([line.get(name) for line in lines], TYPES.get(name)) for name in names
-        }
+        {name: pa.array([line.get(name) for line in lines], TYPES.get(name)) for name in names}
     )
 
 

@@ -1,17 +1,18 @@
 """The tables of a report, in words for people and as numbers for other programs."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dither.laws import Interval
-from dither.studies.fitted import Fitted
 from dither.studies.outcome import Outcome, Summary
 from dither.studies.study import Plain, Study
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from dither.studies.fitted import Fitted
 
 THIN = "\u202f"
 """A narrow space that does not break, between thousands."""
@@ -42,7 +43,7 @@ class Table:
 
 def number(value: Plain | None) -> str:
     """A number with four digits, and whole ones whole: 0.7071, 12 500, ∞."""
-    if value is None or isinstance(value, float) and math.isnan(value):
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return "—"
     if isinstance(value, str | bool):
         return str(value)
@@ -55,13 +56,11 @@ def number(value: Plain | None) -> str:
     return f"{value:.4g}".replace("-", "−")
 
 
-def median_in_words(median: Interval | None, outcome: Outcome) -> tuple[str, str]:
+def median_in_words(median: Interval | None) -> tuple[str, str]:
     """A median and its interval: 12 500, 11 000 – 14 000."""
     if median is None:
         return "—", "—"
     value = "not reached" if math.isinf(median.value) else number(median.value)
-    if math.isinf(median.high) and outcome.counts:
-        return value, f"above {number(median.low)}"
     return value, f"{number(median.low)} – {number(median.high)}"
 
 
@@ -85,10 +84,10 @@ def cells_table(
     lines, rows = [], []
     for cell, beforehand in zip(cells, predicted):
         n = len(cell.runs)
-        line = [*(_label(cell.labels[axis]) for axis in axes)]
+        line = [*(in_short(cell.labels[axis]) for axis in axes)]
         line.append(f"{n}" if n == seeds else f"{n} of {seeds}")
         line += [f"{cell.reached}"] if outcome.counts else []
-        line += median_in_words(cell.median, outcome)
+        line += median_in_words(cell.median)
         if study.law is not None:
             line.append("never" if math.isinf(beforehand) else number(_four(beforehand)))
         if study.search is not None:
@@ -112,30 +111,35 @@ def _four(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _label(value: Plain) -> str:
+def in_short(value: Plain) -> str:
+    """A value of an axis in words: 0.5, and 1 for 1.0."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def fits_table(fits: Iterable[Sequence[Fitted]]) -> Table:
-    """A line for each parameter of each fit."""
+def fit_table(name: str, fits: Sequence["Fitted"]) -> Table:
+    """A line for each curve of a fit: its parameters with their intervals."""
     import pandas as pd
 
     from dither.studies.fits import in_words
 
+    asked, made = fits[0].asked, [one for one in fits if one.fit is not None]
+    parameters = list(dict.fromkeys(p for one in made if one.fit for p in one.fit.parameters))
+    by = [] if asked.by is None else [asked.by]
     lines, rows = [], []
-    for one in (one for curves in fits for one in curves if one.fit is not None):
+    for one in made:
         assert one.fit is not None
-        for name, interval in one.fit.parameters.items():
-            what = {
-                "form": one.asked.form, "quantity": one.outcome.name, "against": one.asked.x,
-                "at": one.where, "parameter": name.replace("_", " "),
-            }  # fmt: skip
-            runs = {"runs": one.fit.runs, "unfinished": one.fit.censored}
-            lines.append((*what.values(), in_words(interval), *map(str, runs.values())))
-            rows.append({**what, **interval._asdict(), **runs})
-    headings = ("form", "quantity", "against", "at", "parameter", "value (95 %)", "runs",
-                "unfinished")  # fmt: skip
-    return Table("fits", "The fits' parameters", headings, 5, tuple(lines), pd.DataFrame(rows))
+        known, fit = one.fit.parameters, one.fit
+        values = [in_words(known[p]) if p in known else "—" for p in parameters]
+        line = [in_short(one.value)] if one.value is not None else []
+        lines.append((*line, *values, number(fit.runs), number(fit.censored)))
+        row: dict[str, Plain | None] = {asked.by: one.value} if asked.by is not None else {}
+        for p in parameters:
+            value = known.get(p, Interval(math.nan, math.nan, math.nan))
+            row |= {p: value.value, f"{p}_low": value.low, f"{p}_high": value.high}
+        rows.append(row | {"runs": fit.runs, "unfinished": fit.censored})
+    headings = [*by, *(p.replace("_", " ") for p in parameters), "runs", "unfinished"]
+    title = f"{asked.form} of {fits[0].outcome.name} against {asked.x}: parameters (95 %)"
+    return Table(name, title, tuple(headings), len(by), tuple(lines), pd.DataFrame(rows))
 
 
 def failures_table(study: Study, cells: Sequence[Summary]) -> Table:
@@ -145,7 +149,7 @@ def failures_table(study: Study, cells: Sequence[Summary]) -> Table:
     axes = list(study.axes)
     broken = [(cell, reason, n) for cell in cells for reason, n in cell.failed.items()]
     lines = tuple(
-        (*(_label(cell.labels[axis]) for axis in axes), reason, f"{n} of {len(cell.runs)}")
+        (*(in_short(cell.labels[axis]) for axis in axes), reason, f"{n} of {len(cell.runs)}")
         for cell, reason, n in broken
     )
     rows = [{**cell.labels, "reason": reason, "runs": n} for cell, reason, n in broken]
