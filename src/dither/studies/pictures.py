@@ -67,7 +67,9 @@ def fit_picture(name: str, fits: Sequence[Fitted], law: Sequence[tuple[Summary, 
             factor = 1 + APART * (k - (len(drawn) - 1) / 2)
             _draw_fit(axes, one, factor, PALETTE[k], MARKERS[k], MOST_POINTS // len(drawn), rng)
             _draw_law(axes, one, law, PALETTE[k])
-        _scales(axes, asked.form, [size for one in drawn for size in one.runs[asked.x].unique()])
+        _scales(
+            axes, asked.form, [float(size) for one in drawn for size in one.runs[asked.x].unique()]
+        )
         axes.set(xlabel=asked.x, ylabel=outcome.name)
         if asked.by is not None or law:
             figure.legend(loc="outside right upper", title=asked.by)
@@ -98,7 +100,7 @@ def _draw_fit(
     few = runs.iloc[np.sort(rng.permutation(len(runs))[:most])]
     few = few if one.outcome.counts else few[few[one.outcome.column].notna()]
     y, stopped = one.outcome.of(few)
-    at = few[x].to_numpy(float) * factor
+    at = few[x].to_numpy(float) * factor * (1 + APART / 3)
     axes.plot(at[~stopped], y[~stopped], ".", color=colour, alpha=0.45, markersize=4)
     axes.plot(at[stopped], y[stopped], "^", color=colour, alpha=0.7, markersize=5, fillstyle="none")
     for size in sorted(map(float, runs[x].unique())):
@@ -114,11 +116,11 @@ def _draw_fit(
         )  # fmt: skip
         if endless:
             axes.plot([size * factor] * 2, [m.value - below, m.value], color=colour, linewidth=1)
-    sizes = runs[x].to_numpy(float)
-    grid = np.geomspace(sizes.min(), sizes.max(), 100)
     if one.fit is None:
         axes.plot([], [], marker, color=colour, label=f"{label} (no fit)" if label else "no fit")
         return
+    sizes = runs[x].to_numpy(float)
+    grid = np.geomspace(sizes.min(), sizes.max(), 100)
     curve = one.fit.curve(grid)
     high = np.where(np.isfinite(curve.high), curve.high, np.nan)
     axes.fill_between(grid, curve.low, high, color=colour, alpha=0.15, linewidth=0)

@@ -87,6 +87,7 @@ def study_page(folder: Path) -> Page:
     pictures = [
         fit_picture(f"fit-{k}", curves, law if curves[0].outcome.column == "measurements" else [])
         for k, curves in enumerate(fits, start=1)
+        if not isinstance(study.labels(curves[0].asked.x)[0], str)
     ]
     if len(study.axes) > 1:
         pictures.append(heat_map(study, cells, outcome))
