@@ -149,10 +149,9 @@ def _scales(axes: Any, form: str, sizes: Sequence[float]) -> None:
 
     if form == "power law":
         axes.set_xscale("log")
-        values = sorted({float(size) for size in sizes})
         axes.xaxis.set_minor_locator(NullLocator())
-        if len(values) <= 12:
-            axes.set_xticks(values, [f"{value:g}" for value in values])
+        if len(sizes) <= 12:
+            axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     if form != "saturating":
         logarithmic(axes)
 
@@ -209,8 +208,9 @@ def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Pictur
         axes = figure.subplots()
         axes.set_facecolor("#e8e8e8")
         norm = LogNorm(some.min(), max(some.max(), some.min() * 1.01)) if wide else None
-        image = axes.imshow(values, aspect="auto", cmap="cividis", norm=norm)
-        image.set_rasterized(True)
+        edges = (np.arange(len(many) + 1) - 0.5 for many in (columns, rows))
+        image = axes.pcolormesh(*edges, values, cmap="cividis", norm=norm)
+        axes.invert_yaxis()
         for axis, labels, name in (
             (axes.xaxis, columns, second),
             (axes.yaxis, rows, first),

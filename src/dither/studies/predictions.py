@@ -53,7 +53,8 @@ def boolean_coordinate_descent(run: Specification) -> float:
         return math.nan
     assert until.score is not None
     specimen, first, law = jax.random.split(jax.random.key(run.seed), 3)
-    states = device.prepare(jax.vmap(device.fabricate)(specimen[None]), task)
+    bench = jax.jit(lambda keys: device.prepare(jax.vmap(device.fabricate)(keys), task))
+    states = bench(specimen[None])
     assert states.columns is not None
     weights = algorithm.init(first, device.initial(first), device.space).theta
     told = statistics_of(
