@@ -295,7 +295,7 @@ def test_without_a_target_the_score_is_told(tmp_path: Path) -> None:
     for (rate, bits), mine in runs.groupby(["algorithm.learning_rate", "bits"]):
         line = next(x for x in page.lines if x[:2] == [f"{rate:g}", str(bits)])
         assert line[2:4] == ["7", f"{mine['score'].median():.4g}"]
-    assert "ceiling of accuracy against bits" in page.text
+    assert "Ceiling of accuracy against bits" in page.text
 
 
 def test_a_footer_tells_the_same_as_the_columns(made_up: Path) -> None:
