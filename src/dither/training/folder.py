@@ -1,6 +1,9 @@
 """A run's folder: everything needed to repeat it, and what came of it."""
 
 import json
+import os
+import platform
+import socket
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -94,4 +97,19 @@ def write_result(out: Path, result: Result) -> None:
     buffer = BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # mypy takes the names for allow_pickle
     write_atomically(out / "parameters.npz", buffer.getvalue())
-    write_atomically(out / "result.json", json.dumps(result.summary(), indent=2).encode())
+    told = {**result.summary(), "made": _made()}
+    write_atomically(out / "result.json", json.dumps(told, indent=2).encode())
+
+
+def _made() -> dict[str, str]:
+    """With what and where a run was made."""
+    import jax
+
+    from dither import __version__
+
+    return {
+        "dither": __version__,
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "machine": f"{socket.gethostname()}, {os.cpu_count()} cores",
+    }
