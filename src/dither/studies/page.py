@@ -81,8 +81,8 @@ def inline_svg(picture: Picture) -> str:
 
 def versions() -> list[tuple[str, Any]]:
     """What has written the page."""
-    from dither import __version__
+    from importlib.metadata import version
 
     written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    with_what = f"dither {__version__}, Python {platform.python_version()}"
+    with_what = f"dither {version('dither')}, Python {platform.python_version()}"
     return [("this page", f"written {written} by {with_what}")]

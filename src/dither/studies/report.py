@@ -8,7 +8,7 @@ from dither._errors import RequestError
 from dither.studies import store
 from dither.studies.page import Page, html, versions
 from dither.studies.parts import check_formats, write_parts
-from dither.studies.study import Plain, Study, read_study
+from dither.studies.study import PARAMETERS, Plain, Study, read_study
 from dither.studies.tables import in_short, number
 from dither.training import folder as run_folder
 from dither.training.checkpoint import write_atomically
@@ -87,7 +87,7 @@ def study_page(folder: Path) -> Page:
     pictures = [
         fit_picture(f"fit-{k}", curves, law if curves[0].outcome.column == "measurements" else [])
         for k, curves in enumerate(fits, start=1)
-        if not isinstance(study.labels(curves[0].asked.x)[0], str)
+        if _is_number(study, curves[0].asked.x)
     ]
     if len(study.axes) > 1:
         pictures.append(heat_map(study, cells, outcome))
@@ -107,6 +107,10 @@ def study_page(folder: Path) -> Page:
         tables=[one for one in tables if one.lines],
         made=[*_made(table), *versions()],
     )
+
+
+def _is_number(study: Study, x: str) -> bool:
+    return x == PARAMETERS or not isinstance(study.labels(x)[0], str)
 
 
 def _facts(

@@ -103,12 +103,12 @@ def write_result(out: Path, result: Result) -> None:
 
 def _made() -> dict[str, str]:
     """With what and where a run was made."""
+    from importlib.metadata import version
+
     import jax
 
-    from dither import __version__
-
     return {
-        "dither": __version__,
+        "dither": version("dither"),
         "jax": jax.__version__,
         "python": platform.python_version(),
         "machine": f"{socket.gethostname()}, {os.cpu_count()} cores",
