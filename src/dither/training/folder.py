@@ -5,6 +5,7 @@ import os
 import platform
 import socket
 from collections.abc import Mapping
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -105,10 +106,8 @@ def _made() -> dict[str, str]:
     """With what and where a run was made."""
     import jax
 
-    from dither import __version__
-
     return {
-        "dither": __version__,
+        "dither": version("dither"),
         "jax": jax.__version__,
         "python": platform.python_version(),
         "machine": f"{socket.gethostname()}, {os.cpu_count()} cores",
