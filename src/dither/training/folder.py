@@ -5,6 +5,7 @@ import os
 import platform
 import socket
 from collections.abc import Mapping
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
