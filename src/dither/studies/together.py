@@ -15,6 +15,7 @@ from dither.tasks.task import Task
 from dither.training.checkpoint import digest
 from dither.training.folder import CHECKPOINT
 from dither.training.fused import FusedLoop, measure_once, start
+from dither.training.live import Live
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.specification import Specification
@@ -64,7 +65,8 @@ def train_together(
         folder = None if out is None else out / str(number)
         run = Run(loop, one.until, every, seeds, folder, asked, CHECKPOINT_SECONDS, data.score_name)
         _go_on(run, folder)
-        reason = run.go(observers, interrupted)
+        live = [] if folder is None else [Live(folder, one.until)]
+        reason = run.go([*observers, *live], interrupted)
         if reason == "interrupted":
             run.save()
             raise Interrupted
