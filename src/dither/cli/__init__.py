@@ -10,6 +10,7 @@ from dither.cli.paper import paper
 from dither.cli.presets import presets
 from dither.cli.study import study
 from dither.cli.train import train
+from dither.cli.watch import watch
 
 app = typer.Typer(
     name="dither",
@@ -22,6 +23,7 @@ app.command()(train)
 app.command()(presets)
 app.command()(paper)
 app.command()(study)
+app.command()(watch)
 app.add_typer(device, name="device")
 
 

@@ -20,7 +20,7 @@ EVERY = 1.0
 """Seconds between writes, at least."""
 
 SHARE = 0.02
-"""The most of a run's time that writing may take."""
+"""The most of a run's time that goes into writing its history."""
 
 WINDOW = 10.0
 """Seconds over which a rate is told."""
@@ -34,30 +34,33 @@ class Live:
     """
 
     def __init__(self, out: Path, until: Until) -> None:
+        import pandas  # noqa: F401  # not to be counted as writing
+
         self.out, self.until = out, until
-        self.next = time.monotonic() + EVERY
+        self.next = self.next_history = time.monotonic() + EVERY
         self.rows = 0
         self.seen: deque[tuple[float, int]] = deque()
 
     def __call__(self, now: Progress) -> None:
-        began = time.monotonic()
-        if began < self.next:
+        if time.monotonic() < self.next:
             return
         self.seen.append((now.wall_seconds, now.measurements))
         while len(self.seen) > 2 and self.seen[1][0] < now.wall_seconds - WINDOW:
             self.seen.popleft()
         with contextlib.suppress(RequestError):
-            self._write(now)
-        took = time.monotonic() - began
-        self.next = time.monotonic() + max(EVERY, took / SHARE)
+            facts = json.dumps(progress_facts(now, self.until, self._rate()))
+            write_atomically(self.out / PROGRESS, facts.encode(), durable=False)
+            self._history(now)
+        self.next = time.monotonic() + EVERY
 
-    def _write(self, now: Progress) -> None:
-        facts = json.dumps(progress_facts(now, self.until, self._rate()))
-        write_atomically(self.out / PROGRESS, facts.encode(), durable=False)
+    def _history(self, now: Progress) -> None:
         rows = now.history.rows
-        if len(rows) != self.rows:
-            write_history(self.out, now.history.frame(rows), durable=False)
-            self.rows = len(rows)
+        if len(rows) == self.rows or time.monotonic() < self.next_history:
+            return
+        began = time.thread_time()
+        write_history(self.out, now.history.frame(rows), durable=False)
+        self.rows = len(rows)
+        self.next_history = time.monotonic() + (time.thread_time() - began) / SHARE
 
     def _rate(self) -> float | None:
         (before, few), (now, many) = self.seen[0], self.seen[-1]
