@@ -313,7 +313,7 @@ class MediansPart:
 
     def feed(self, medians: Medians) -> None:
         """Show this."""
-        for source, values in zip(self.sources, medians.values):
+        for source, values in zip(self.sources, medians.of):
             there = np.flatnonzero(np.isfinite(values))
             data = {"x": [self.places[k] for k in there], "y": values[there].tolist()}
             if source.data != data:

@@ -1,5 +1,6 @@
 """The server of the live page: read-only, for this machine alone unless told otherwise."""
 
+import asyncio
 import contextlib
 import errno
 import secrets
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from bokeh.document import Document
 
 HERE = "127.0.0.1"
+LOOPBACK = (HERE, "::1", "localhost")
 LOOK_EVERY = 1.0
 """Seconds between looks at the folder."""
 
@@ -86,57 +88,66 @@ def serve(
     Errors: `RequestError` where Bokeh is missing, the port is taken or the folder is no run's.
     """
     try:
-        from bokeh.server.server import BaseServer
-        from tornado.httpserver import HTTPServer
-        from tornado.ioloop import IOLoop, PeriodicCallback
+        import bokeh.server.server  # noqa: F401
     except ImportError:
         raise RequestError(
             "The live page needs Bokeh: pip install 'dither[watch]', then try again."
         ) from None
+    watch = watch_folder(folder)
+    with _bind(listen, port) as here, contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(watch, here, listen, told, stop or threading.Event()))
+
+
+async def _serve(
+    watch: RunWatch | StudyWatch,
+    here: socket.socket,
+    listen: str,
+    told: Callable[[str], Any],
+    stop: threading.Event,
+) -> None:
+    from bokeh.server.server import BaseServer
+    from tornado.httpserver import HTTPServer
+    from tornado.ioloop import IOLoop
+
     from dither.watch.door import application
 
-    watch = watch_folder(folder)
-    sockets = _bind(listen, port)
-    port = sockets[0].getsockname()[1]
-    alone = listen in (HERE, "::1", "localhost")
-    token = None if alone else secrets.token_urlsafe()
+    port = here.getsockname()[1]
+    token = None if listen in LOOPBACK else secrets.token_urlsafe()
     looking = Looking(watch)
     app = application(lambda document: _open_page(document, looking), port, token)
     http = HTTPServer(app)
-    http.add_sockets(sockets)
-    loop = IOLoop.current()
-    server = BaseServer(loop, app, http)
+    http.add_socket(here)
+    server = BaseServer(IOLoop.current(), app, http)
     server.start()
     name = socket.gethostname() if listen in ("0.0.0.0", "::") else listen
     name = f"[{name}]" if ":" in name else name
     told(f"http://{name}:{port}/" + ("" if token is None else f"?token={token}"))
-    ending = PeriodicCallback(lambda: loop.stop() if stop and stop.is_set() else None, 100)
-    ending.start()
     try:
-        with contextlib.suppress(KeyboardInterrupt):
-            loop.start()
+        while not stop.is_set():
+            await asyncio.sleep(0.1)
     finally:
-        ending.stop()
-        server.stop()
-        http.stop()
         looking.stop()
+        server.stop()
+        await http.close_all_connections()
 
 
-def _bind(listen: str, port: int) -> list[socket.socket]:
-    from tornado.netutil import bind_sockets
-
+def _bind(listen: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     try:
-        if port:
-            return bind_sockets(port, listen)
-        return bind_sockets(0, listen)[:1]
+        here = socket.create_server((listen, port), family=family)
     except OverflowError:
-        raise RequestError(f"There is no port {port}; give one from 1 to 65535.") from None
+        raise RequestError(f"There is no port {port}; give one from 0 to 65535.") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise RequestError(
                 f"The port {port} is in use; give another by --port (0 takes a free one)."
             ) from None
-        raise RequestError(f"Cannot listen at {listen}:{port}: {error.strerror}.") from None
+        why = (error.strerror or str(error)).split(" (while")[0]
+        raise RequestError(
+            f"Cannot listen at {listen}, port {port}: {why}; see --listen and --port."
+        ) from None
+    here.setblocking(False)
+    return here
 
 
 def _open_page(document: "Document", looking: Looking) -> None:

@@ -52,7 +52,7 @@ class Medians:
     """What the finished runs came to, against the first axis, a line for a label of the second.
 
     Attributes: `quantity`; `log`, its scale; `x`, the axis; `labels` of the lines; `places` on the
-    axis, numbers or text; `values`, NaN where there is no median yet.
+    axis, numbers or text; `of`, the medians, NaN where there is no median yet.
     """
 
     quantity: str
@@ -61,7 +61,7 @@ class Medians:
     by: str
     labels: tuple[str, ...]
     places: tuple[Plain, ...]
-    values: Float[np.ndarray, "L X"]
+    of: Float[np.ndarray, "L X"]
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ def _medians(study: Study, grid: "pd.DataFrame | None") -> Medians | None:
         by=by,
         labels=tuple(shown(line) for line in lines),
         places=tuple(places),
-        values=values,
+        of=values,
     )
 
 
