@@ -171,6 +171,7 @@ def _legend(made: Any) -> None:
     legend.label_text_color = TEXT_COLOUR
     legend.label_text_font_size = "12px"
     legend.padding = legend.margin = 2
+    legend.spacing = 14
     legend.orientation = "horizontal"
     legend.ncols = 3
     made.add_layout(legend, "above")
@@ -232,7 +233,7 @@ class DonePart:
     """How much is done: a heat map over two axes, bars over one."""
 
     def __init__(self, done: Done) -> None:
-        from bokeh.models import ColumnDataSource, HoverTool, Range1d
+        from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter, Range1d
         from bokeh.transform import linear_cmap
 
         self.source = ColumnDataSource(name="done")
@@ -250,9 +251,10 @@ class DonePart:
         else:
             drawn = made.rect("x", "y", 0.96, 0.94, source=self.source, line_color=None,
                               fill_color=colour)  # fmt: skip
-            bar = drawn.construct_color_bar(width=10, background_fill_alpha=0)
-            bar.major_label_text_color = TEXT_COLOUR
-            bar.formatter.use_scientific = False
+            bar = drawn.construct_color_bar(
+                width=10, background_fill_alpha=0, major_label_text_color=TEXT_COLOUR,
+                formatter=NumeralTickFormatter(format="0 %"),
+            )  # fmt: skip
             made.add_layout(bar, "right")
         if len(done.x_labels) <= 12 and len(done.y_labels) <= 16:
             made.text("x", "share" if plain else "y", text="text", source=self.source,
@@ -303,13 +305,16 @@ class MediansPart:
         self.sources = []
         for k, label in enumerate(medians.labels):
             source = ColumnDataSource({"x": [], "y": []})
-            what = {"legend_label": f"{medians.by} {label}"} if medians.by else {}
+            what = {"legend_label": label} if medians.by else {}
             colour = PALETTE[k % len(PALETTE)]
             made.line("x", "y", source=source, color=colour, line_width=2, **what)
             made.scatter("x", "y", source=source, color=colour, size=8, **what)
             self.sources.append(source)
         if medians.by:
             _legend(made)
+            made.legend.title = medians.by
+            made.legend.title_text_color = TEXT_COLOUR
+            made.legend.title_text_font_style = "normal"
 
     def feed(self, medians: Medians) -> None:
         """Show this."""

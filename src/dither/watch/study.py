@@ -194,7 +194,7 @@ def _tiles(
     left = len(runs) - finished - sum(job.runs * job.share for job in doing)
     if doing and left > 0:
         seconds = left * float(grid["job_seconds"].mean()) / len(doing)
-        tiles.append(Tile("time left", duration(seconds), "if the rest takes as long a run"))
+        tiles.append(Tile("time left", duration(seconds), "if runs take as long as so far"))
     if grid["target"].notna().any():
         reached = int(grid["reached"].sum())
         tiles.append(Tile("reached the target", f"{count(reached)} of {count(len(grid))}"))

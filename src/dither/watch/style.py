@@ -16,6 +16,7 @@ PLOT = """
 
 TEXT = """
 :host { color: var(--ink); font: 15px/1.4 system-ui, sans-serif; }
+.bk-clearfix { display: block; width: 100%; }
 h1 { font-size: 1.4rem; margin: 0; overflow-wrap: anywhere; }
 h1 small { font-size: 0.85rem; font-weight: 600; padding: 2px 10px; border-radius: 99px;
   color: var(--paper); white-space: normal; }
@@ -34,7 +35,7 @@ p { margin: 2px 0 8px; color: var(--soft); overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--soft); }
 th, td { padding: 2px 14px 2px 0; border-bottom: 1px solid var(--line); vertical-align: top;
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
 @media (max-width: 480px) {
   .tiles { grid-template-columns: 1fr 1fr; }
 }
