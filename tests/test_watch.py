@@ -302,7 +302,7 @@ def test_a_studys_folder_and_who_is_at_work(tmp_path):
 
 @pytest.mark.parametrize("axes", [0, 1])
 def test_studies_of_fewer_axes(tmp_path, axes):
-    study = STUDY.model_copy(update={"axes": dict(list(STUDY.axes.items())[:axes])})
+    study = Study(**{**STUDY.model_dump(), "axes": dict(list(STUDY.axes.items())[:axes])})
     runs = [run for job in plan(study) for run in job.runs]
     done = study_view(tmp_path, study, runs, frozenset({runs[0].name}), None, []).done
     assert done.done.sum() == 1

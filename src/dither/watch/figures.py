@@ -1,7 +1,8 @@
 """The pages as Bokeh models, made once and then only fed."""
 
+from abc import ABC, abstractmethod
 from html import escape
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +12,12 @@ from dither.watch.style import BLUE, GREY, ORANGE, PALETTE, PLOT, SHARES, TEXT
 from dither.watch.view import Head, Table
 
 
-class Part(Protocol):
+class AbstractPart(ABC):
     """A piece of a page: a Bokeh model, and how it is fed."""
 
     model: Any
 
+    @abstractmethod
     def feed(self, view: Any) -> None:
         """Show this."""
 
@@ -27,7 +29,7 @@ class Page:
         from bokeh.models import Column
 
         self.head = HeadPart()
-        self.plots: list[Part] = []
+        self.plots: list[AbstractPart] = []
         self.tables: list[TablePart] = []
         self.shape: tuple[Any, ...] = ()
         self.layout = Column(
@@ -79,7 +81,7 @@ def shape(view: RunView | StudyView) -> tuple[Any, ...]:
     return (*drawn, *(table.title for table in view.tables))
 
 
-def part_for(what: Any) -> Part:
+def part_for(what: Any) -> AbstractPart:
     """The part that draws this."""
     if isinstance(what, Curve):
         return CurvePart(what)
@@ -89,7 +91,7 @@ def part_for(what: Any) -> Part:
 # ------------------------------------------------------------------------------------------ text
 
 
-class HeadPart:
+class HeadPart(AbstractPart):
     """Name, state and numbers."""
 
     def __init__(self) -> None:
@@ -112,7 +114,7 @@ class HeadPart:
         )
 
 
-class TablePart:
+class TablePart(AbstractPart):
     """Rows of text."""
 
     def __init__(self) -> None:
@@ -177,7 +179,7 @@ def _legend(made: Any) -> None:
     made.add_layout(legend, "above")
 
 
-class CurvePart:
+class CurvePart(AbstractPart):
     """A curve against measurements: replicas faint, quartiles shaded, the median strong."""
 
     def __init__(self, curve: Curve) -> None:
@@ -229,7 +231,7 @@ class CurvePart:
         self.aimed.data = {"x": [curve.x[0], curve.x[-1]], "y": [self.aim, self.aim]}
 
 
-class DonePart:
+class DonePart(AbstractPart):
     """How much is done: a heat map over two axes, bars over one."""
 
     def __init__(self, done: Done) -> None:
@@ -281,7 +283,7 @@ class DonePart:
             self.source.data = data
 
 
-class MediansPart:
+class MediansPart(AbstractPart):
     """What the runs came to, against the first axis."""
 
     def __init__(self, medians: Medians) -> None:

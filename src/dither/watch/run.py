@@ -219,7 +219,7 @@ def _tables(specification: Mapping[str, Any], facts: Mapping[str, Any] | None) -
     return tables
 
 
-def _limit(value: float) -> str:
+def _limit(value: int | float) -> str:
     return count(value) if value >= 1000 else number(value, 6)
 
 

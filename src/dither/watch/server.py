@@ -132,11 +132,11 @@ async def _serve(
 
 
 def _bind(listen: str, port: int) -> socket.socket:
+    if not 0 <= port < 2**16:
+        raise RequestError(f"There is no port {port}; give one from 0 to 65535.")
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     try:
         here = socket.create_server((listen, port), family=family)
-    except OverflowError:
-        raise RequestError(f"There is no port {port}; give one from 0 to 65535.") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise RequestError(

@@ -43,17 +43,17 @@ class Head:
     share: float | None
 
 
-def number(value: float | None, digits: int = 4) -> str:
+def number(value: int | float | None, digits: int = 4) -> str:
     """A number to some digits, or a dash."""
     return "–" if value is None else f"{value:.{digits}g}"
 
 
-def count(value: float) -> str:
+def count(value: int | float) -> str:
     """A whole number in groups of three."""
     return f"{round(value):,}".replace(",", " ")
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """A time in the two units that say most of it."""
     whole = round(seconds)
     for name, unit, finer, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
