@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from dither.devices import AbstractDevice, PythonDevice, ReadoutDevice, SimulatedDevice
     from dither.networks import CNN, MLP, AbstractNetwork
+    from dither.studies import Study, load_study, read_study, run_study
     from dither.tasks import AbstractTask, Task, make_task
     from dither.training import Result, Specification, TrapWarning, Until, read_specification, train
 
@@ -43,6 +44,7 @@ _HOMES = {
         "WeightMGD",
     ),
     "devices": ("AbstractDevice", "PythonDevice", "ReadoutDevice", "SimulatedDevice"),
+    "studies": ("Study", "load_study", "read_study", "run_study"),
     "networks": ("CNN", "MLP", "AbstractNetwork"),
     "tasks": ("AbstractTask", "Task", "make_task"),
     "training": ("Result", "Specification", "TrapWarning", "Until", "read_specification", "train"),
@@ -71,12 +73,16 @@ __all__ = [
     "RunError",
     "SimulatedDevice",
     "Specification",
+    "Study",
     "Task",
     "TrapWarning",
     "Until",
     "WeightMGD",
+    "load_study",
     "make_task",
     "read_specification",
+    "read_study",
+    "run_study",
     "train",
 ]
 

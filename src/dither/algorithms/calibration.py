@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 from pydantic import Field, GetPydanticSchema
 from pydantic_core import core_schema
 
@@ -33,72 +33,128 @@ def check_plain(learning_rate: float | str, optimizer: Optimizer) -> None:
         )
 
 
-START = 32
+START = 16
 """Ticks before the first update."""
 WINDOW = 256.0
-"""Updates that the running means look back on."""
-SHARE = 0.3
-"""The most of the cost that a step along one direction may promise to remove."""
-POLYAK = 6.0
-"""The most by which a rate exceeds Polyak's `C / |G|²`."""
+"""Updates that the running means of C and |G|² look back on."""
+PROMISE = 3.0
+"""The rate is `C / (3 |g| |G|)`."""
+CLIP = 0.1
+"""What a single |G|² counts beside the running mean, in a step."""
+EVERY = 8
+"""Updates from one trial to the next."""
+MEMORY = 16.0
+"""Trials that the running means of slope and curvature look back on."""
+TRIAL = 2
+"""Measurements of a trial: at theta, and a step further."""
 
 
 class Calibration(eqx.Module):
     """What the rate is made of.
 
-    Attributes: `updates`, so far; `cost` and `square`, running means of C and |G|²; `most`, the
-    rate found before the first update.
+    Attributes: `rate`, eta; `updates`, so far; `cost` and `square`, running means of C and |G|²;
+    `most`, the rate found before the first update; `slope` and `curvature` of the cost along G,
+    running means over the trials; `clean`, the cost before a trial's step.
     """
 
+    rate: Float[Array, ""]
     updates: Float[Array, ""]
     cost: Float[Array, ""]
     square: Float[Array, ""]
     most: Float[Array, ""]
+    slope: Float[Array, ""]
+    curvature: Float[Array, ""]
+    clean: Float[Array, ""]
 
     @staticmethod
     def empty() -> "Calibration":
         """Nothing measured yet."""
-        zero = jnp.zeros(())
-        return Calibration(zero, zero, zero, zero)
+        return Calibration(*[jnp.zeros(())] * 8)
+
+    def limit(self) -> Float[Array, ""]:
+        """The rate at which a step lowers the cost most, infinite where none was found."""
+        curved = self.curvature > 0
+        return jnp.where(curved, self.slope / jnp.where(curved, self.curvature, 1.0), jnp.inf)
 
 
-def calibrated(
+def _starting(ticks: int) -> int:
+    """The update that is the first to move anything."""
+    return max(1, START // ticks)
+
+
+def on_trial(tick: Int[Array, ""], ticks: int) -> Bool[Array, ""]:
+    """Whether the update that a tick ends with is tried first."""
+    later = (tick + 1) // ticks - _starting(ticks)
+    due: Bool[Array, ""] = (tick + 1) % ticks == 0
+    return due & (later >= 0) & (later % EVERY == 0)
+
+
+def proposed(
     now: Calibration,
     estimate: Float[Array, " P"],
     cost: Float[Array, ""],
-    kappa: float,
+    spread: float,
     ticks: int,
-) -> tuple[Float[Array, ""], Calibration]:
-    """The rate for one update, and the calibration after it.
+) -> Calibration:
+    """The calibration with the rate for the update by an estimate.
 
     ```
-    1 / eta = (<|G|²> / <C>) (1 / 6 + 1 / (0.3 (1 + kappa/T)))
+    eta = <C> spread / (3 <|G|²>) = <C> / (3 |g| |G|)      spread = √(1 + kappa/T) = |G| / |g|
     ```
 
-    `<C> / <|G|²>` is Polyak's step for a noisy estimate, and takes the noise of batch, perturbation
-    and reading into account as they are. It is small where kappa is large, since it asks that the
-    distance to an optimum shrink at every step; descent that is only to reach a target bears some
-    times more (6). Where kappa is small, a step must not promise more than a share (0.3) of the
-    cost: `eta <|G|²> / (1 + kappa/T)` is what it promises. The rate never rises above that of
-    the first 32 ticks, which bring no update; they are measurements as any others. A cost with a
-    floor well above 0 makes the rate too large by C over C less the floor.
+    `C / |g|²` is Polyak's step for an exact gradient, which promises to remove the whole cost;
+    `C / |G|²` is the one for a noisy estimate, under which the distance to an optimum shrinks at
+    every step. The rate is the geometric mean of the two over 3. It never rises above that of the
+    first 16 ticks, which bring no update, nor above the `limit` that trials have found. A cost with
+    a floor well above 0 makes it too large by C over C less the floor.
 
-    Arguments: `estimate`, G; `cost`, one measured at the same time; `kappa` of one tick, P − 1 for
-    random signs on P weights; T, the ticks averaged. Returns: eta, 0 while still starting.
-    Source: the form from Polyak's step size; 6 and 0.3 found by trial, on XOR, parity, NIST7x7 and
-    digits; neither derived. On Fashion-MNIST (25 450 weights) the rate is too small by several
-    times: it stays stable and is not within a factor 2 of a tuned one.
+    Arguments: `estimate`, G; `cost`, measured with it; `spread`; T, the ticks averaged.
+    Source: found by trial over XOR, parity, NIST7x7, digits and Fashion-MNIST, not derived.
     """
-    starting = max(1, START // ticks)
+    first = _starting(ticks)
     updates = now.updates + 1
     weight = 1 / jnp.minimum(updates, WINDOW)
     squared = jnp.vdot(estimate, estimate)
     mean = now.cost + weight * (jnp.abs(cost) - now.cost)
     square = now.square + weight * (squared - now.square)
     # a single estimate far above the mean is not trusted to be luck
-    met = jnp.maximum(square, 0.1 * squared)
-    per_cost = 1 / POLYAK + 1 / (SHARE * (1 + kappa / ticks))
-    eta = mean / (per_cost * jnp.maximum(met, 1e-30))
-    most = jnp.where(updates <= starting, eta, now.most)
-    after = Calibration(updates, mean, square, most)
-    return jnp.where(updates < starting, 0.0, jnp.minimum(eta, most)), after
+    met = jnp.maximum(square, CLIP * squared)
+    eta = spread * mean / (PROMISE * jnp.maximum(met, 1e-30))
+    most = jnp.where(updates <= first, eta, now.most)
+    eta = jnp.minimum(jnp.minimum(eta, most), now.limit())
+    eta = jnp.where(updates < first, 0.0, eta)
+    return Calibration(eta, updates, mean, square, most, now.slope, now.curvature, now.clean)
+
+
+def tried(
+    now: Calibration,
+    step: Int[Array, ""],
+    estimate: Float[Array, " P"],
+    cost: Float[Array, ""],
+    spread: float,
+) -> Calibration:
+    """The calibration after a trial's measurement, of C(θ) at step 0 and of C(θ − eta G) at 1.
+
+    ```
+    slope = |G|² / spread²,   curvature = 2 (eta slope − (C(θ) − C(θ − eta G))) / eta²
+    eta ← min(eta, <slope> / <curvature>)
+    ```
+
+    Both on the batch of the estimate. The slope along G is exact for one tick of random signs on
+    the weights, `gᵀG = |G|²/P`, and on average for more.
+
+    Source: derived here, checked by the tests.
+    """
+    clean = jnp.where(step == 0, cost, now.clean)
+    fell = jnp.where(jnp.isfinite(cost), clean - cost, -jnp.abs(clean))
+    slope = jnp.vdot(estimate, estimate) / spread**2
+    curvature = 2 * (now.rate * slope - fell) / jnp.maximum(now.rate, 1e-30) ** 2
+    weight = jnp.where(now.slope > 0, 1 / MEMORY, 1.0)
+    weight = jnp.where(step == 1, weight, 0.0)
+    slope = now.slope + weight * (slope - now.slope)
+    curvature = now.curvature + weight * (curvature - now.curvature)
+    after = Calibration(
+        now.rate, now.updates, now.cost, now.square, now.most, slope, curvature, clean
+    )
+    rate = jnp.minimum(now.rate, after.limit())
+    return eqx.tree_at(lambda c: c.rate, after, rate)

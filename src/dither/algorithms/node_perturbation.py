@@ -9,15 +9,17 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dither.algorithms import nodes
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
+from dither.algorithms.calibration import Calibration, LearningRate, check_plain, proposed
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.weight_mgd import warn_of_float, warn_of_periods
 from dither.devices.device import AbstractDevice, Clock, Measurement, Probe, Sees
 from dither.devices.python import PythonDevice
 from dither.devices.space import Space
+from dither.laws.estimate import growth
 from dither.networks import Layer
 from dither.tasks.task import Task
 
@@ -31,6 +33,7 @@ class NodeState(eqx.Module):
     gradient: Float[Array, " P"]
     reference: Float[Array, " B"]
     optimizer: Any
+    calibration: Calibration | tuple[()]
     space: Space = eqx.field(static=True)
 
 
@@ -51,7 +54,7 @@ class NodePerturbation(AbstractAlgorithm):
     all layers at once the x of later layers is the perturbed one: a bias of order δ.
 
     Arguments:
-        learning_rate: eta ≥ 0.
+        learning_rate: eta ≥ 0, or `auto` for plain descent (`dither.algorithms.calibration`).
         delta: amplitude δ > 0 of the perturbation, in units of z.
         layers: `all` at once or `each` in turn.
         per_example: whether every example has signs of its own, or the batch shares them.
@@ -69,7 +72,7 @@ class NodePerturbation(AbstractAlgorithm):
 
     kind: Literal["node-perturbation"] = "node-perturbation"
     sees: ClassVar[Sees] = Sees.SITES
-    learning_rate: Annotated[float, Field(ge=0)]
+    learning_rate: LearningRate
     delta: Annotated[float, Field(gt=0)] = 1e-2
     layers: Literal["all", "each"] = "all"
     per_example: bool = False
@@ -80,6 +83,11 @@ class NodePerturbation(AbstractAlgorithm):
     optimizer: AnyOptimizer = Optimizer()
     samples: Annotated[int, Field(ge=0)] = 0
     perturbed: Annotated[tuple[Layer, ...], Field(exclude=True, repr=False)] = ()
+
+    @model_validator(mode="after")
+    def _auto_is_for_plain_descent(self) -> "NodePerturbation":
+        check_plain(self.learning_rate, self.optimizer)
+        return self
 
     def for_task(self, task: Task) -> "NodePerturbation":
         return self.model_copy(update={"samples": task.batch})
@@ -96,11 +104,13 @@ class NodePerturbation(AbstractAlgorithm):
             gradient=jnp.zeros_like(theta),
             reference=jnp.zeros(self.samples, theta.dtype),
             optimizer=self._optax().init(theta),
+            calibration=Calibration.empty() if self.learning_rate == "auto" else (),
             space=space,
         )
 
     def _optax(self) -> optax.GradientTransformation:
-        return self.optimizer.build(self.learning_rate)
+        eta = self.learning_rate
+        return self.optimizer.build(1.0 if isinstance(eta, str) else eta)
 
     def _groups(self) -> list[tuple[Layer, ...]]:
         """The layers that are perturbed together."""
@@ -161,13 +171,14 @@ class NodePerturbation(AbstractAlgorithm):
 
         estimate = gradient / self.tau_theta
         due = (part == self._last()) & ((probe.clock.tick + 1) % self.tau_theta == 0)
-        theta, gradient, optimizer = jax.lax.cond(
+        theta, gradient, optimizer, calibration = jax.lax.cond(
             due,
-            lambda: self._update(state, estimate),
-            lambda: (state.theta, gradient, state.optimizer),
+            lambda: self._update(state, estimate, jnp.mean(reference)),
+            lambda: (state.theta, gradient, state.optimizer, state.calibration),
         )
+        space = state.space
         after = NodeState(
-            state.clock, state.key, theta, gradient, reference, optimizer, state.space
+            state.clock, state.key, theta, gradient, reference, optimizer, calibration, space
         )
         return after, Info(updated=due, estimate=estimate)
 
@@ -196,13 +207,22 @@ class NodePerturbation(AbstractAlgorithm):
         return estimate
 
     def _update(
-        self, state: NodeState, estimate: Float[Array, " P"]
-    ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any]:
+        self, state: NodeState, estimate: Float[Array, " P"], cost: Float[Array, ""]
+    ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any, Calibration | tuple[()]]:
         if self.normalise:
             estimate = estimate / self._growth(state.space)
         updates, optimizer = self._optax().update(estimate, state.optimizer, state.theta)
+        calibration = state.calibration
+        if isinstance(calibration, Calibration):
+            spread = growth(self._kappa(), float(self.tau_theta))
+            calibration = proposed(calibration, estimate, cost, spread, self.tau_theta)
+            updates = calibration.rate * updates
         theta = state.space.confine(optax.apply_updates(state.theta, updates), jnp.zeros(()))
-        return theta, jnp.zeros_like(theta), optimizer
+        return theta, jnp.zeros_like(theta), optimizer, calibration
+
+    def _kappa(self) -> float:
+        """N − 1, with N the most nodes perturbed together; 0 where estimates are normalised."""
+        return 0.0 if self.normalise else max(nodes.count(g) for g in self._groups()) - 1.0
 
     def _growth(self, space: Space) -> Float[Array, " P"]:
         """`√(1 + (N − 1)/tau_theta)` for every parameter, N the nodes perturbed with its own."""

@@ -9,12 +9,14 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 from pydantic import Field, model_validator
 
+from dither.algorithms import calibration
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
-from dither.algorithms.calibration import Calibration, LearningRate, calibrated, check_plain
+from dither.algorithms.calibration import Calibration, LearningRate, check_plain
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.codes import AnyCode, Rademacher
 from dither.devices.device import Clock, Measurement, Probe
 from dither.devices.space import Space
+from dither.laws.estimate import growth
 
 
 class WeightState(eqx.Module):
@@ -95,9 +97,14 @@ class WeightMGD(AbstractAlgorithm):
         space = state.space
         p = space.amplitude(self.delta) * self.code(state.key, tick // self.tau_p, space.size)
         side = 1 - 2 * part if self.pairs == "central" else part
+        parameters = space.snap(space.snap(state.theta) + side * p)
+        if isinstance(state.calibration, Calibration):
+            step = part - LAST - 1
+            ahead = state.theta - step * state.calibration.rate * state.gradient / self.tau_theta
+            parameters = jnp.where(step < 0, parameters, space.snap(self._confine(space, ahead)))
         probe = Probe(
             clock=state.clock,
-            parameters=space.snap(space.snap(state.theta) + side * p),
+            parameters=parameters,
             updated=(tick % self.tau_theta == 0) & (tick > 0) & (part == 0),
             draw=tick // self.tau_x,
         )
@@ -112,15 +119,24 @@ class WeightMGD(AbstractAlgorithm):
         return first
 
     def _after(self, clock: Clock) -> Clock:
-        last = clock.part == 1
-        tick = clock.tick + last.astype(jnp.int32)
-        return Clock(tick=tick, part=jnp.where(last, self._first(tick), 1).astype(jnp.int32))
+        over = clock.part == self._last(clock.tick)
+        tick = clock.tick + over.astype(jnp.int32)
+        part = jnp.where(over, self._first(tick), clock.part + 1)
+        return Clock(tick=tick, part=part.astype(jnp.int32))
+
+    def _last(self, tick: Int[Array, ""]) -> Int[Array, ""]:
+        """The last part of a tick, that of a trial included."""
+        if self.learning_rate != "auto":
+            return jnp.int32(LAST)
+        on_trial = calibration.on_trial(tick, self.tau_theta)
+        return LAST + calibration.TRIAL * on_trial.astype(jnp.int32)
 
     def tell(
         self, state: WeightState, probe: Probe, measurement: Measurement
     ) -> tuple[WeightState, Info]:
         cost, space = measurement.cost, state.space
-        first = probe.clock.part == 0
+        tick, part = probe.clock.tick, probe.clock.part
+        first = part == 0
         reference = jnp.where(first, cost, state.reference)
         theta = space.snap(state.theta)
         if self.pairs == "central":
@@ -128,32 +144,57 @@ class WeightMGD(AbstractAlgorithm):
         else:
             change, p = cost - reference, probe.theta - theta
         scale = self.code.power(space.size) * space.amplitude(self.delta) ** 2
-        gradient = state.gradient + jnp.where(first, 0.0, change) * p / scale
+        gradient = state.gradient + jnp.where(part == LAST, change, 0.0) * p / scale
 
         estimate = gradient / self.tau_theta
-        due = ~first & ((probe.clock.tick + 1) % self.tau_theta == 0)
-        theta, gradient, optimizer, calibration = jax.lax.cond(
+        full = (tick + 1) % self.tau_theta == 0
+        now = state.calibration
+        if isinstance(now, Calibration):
+            now = self._calibrated(now, tick, part, estimate, cost, reference)
+        due = full & (part == self._last(tick))
+        theta, gradient, optimizer = jax.lax.cond(
             due,
-            lambda: self._update(state, estimate, reference),
-            lambda: (state.theta, gradient, state.optimizer, state.calibration),
+            lambda: self._update(state, estimate, now),
+            lambda: (state.theta, gradient, state.optimizer),
         )
         after = WeightState(
-            state.clock, state.key, theta, gradient, reference, optimizer, calibration, space
+            state.clock, state.key, theta, gradient, reference, optimizer, now, space
         )
         return after, Info(updated=due, estimate=estimate)
 
+    def _calibrated(
+        self,
+        now: Calibration,
+        tick: Int[Array, ""],
+        part: Int[Array, ""],
+        estimate: Float[Array, " P"],
+        cost: Float[Array, ""],
+        reference: Float[Array, ""],
+    ) -> Calibration:
+        """The calibration after a measurement: an estimate's last, or one of a trial."""
+        spread = growth(self.code.kappa(estimate.size), float(self.tau_theta))
+        complete = (part == LAST) & ((tick + 1) % self.tau_theta == 0)
+        after: Calibration = jax.lax.switch(
+            complete + 2 * (part > LAST),
+            [
+                lambda: now,
+                lambda: calibration.proposed(now, estimate, reference, spread, self.tau_theta),
+                lambda: calibration.tried(now, part - LAST - 1, estimate, cost, spread),
+            ],
+        )
+        return after
+
     def _update(
-        self, state: WeightState, estimate: Float[Array, " P"], cost: Float[Array, ""]
-    ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any, Calibration | tuple[()]]:
+        self, state: WeightState, estimate: Float[Array, " P"], now: Calibration | tuple[()]
+    ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any]:
         updates, optimizer = self._optax().update(estimate, state.optimizer, state.theta)
-        calibration = state.calibration
-        if isinstance(calibration, Calibration):
-            kappa = self.code.kappa(state.space.size)
-            rate, calibration = calibrated(calibration, estimate, cost, kappa, self.tau_theta)
-            updates = rate * updates
-        reach = self.code.peak() * state.space.amplitude(self.delta)
-        theta = state.space.confine(optax.apply_updates(state.theta, updates), reach)
-        return theta, jnp.zeros_like(theta), optimizer, calibration
+        if isinstance(now, Calibration):
+            updates = now.rate * updates
+        theta = self._confine(state.space, optax.apply_updates(state.theta, updates))
+        return theta, jnp.zeros_like(theta), optimizer
+
+    def _confine(self, space: Space, theta: Float[Array, " P"]) -> Float[Array, " P"]:
+        return space.confine(theta, self.code.peak() * space.amplitude(self.delta))
 
     def parameters(self, state: WeightState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)
@@ -161,6 +202,8 @@ class WeightMGD(AbstractAlgorithm):
     def independent(self, space: Space, clock: Clock) -> int:
         del space
         tick, part = int(clock.tick), int(clock.part)
+        if part > LAST:
+            return LAST + calibration.TRIAL + 1 - part
         left = self.tau_theta - tick % self.tau_theta
         if self.pairs == "central":
             return 2 * left - part
@@ -179,6 +222,9 @@ class WeightMGD(AbstractAlgorithm):
             *warn_of_code(self.code, self.tau_p, space, measurements),
         ]
 
+
+LAST = 1
+"""The last part of a tick without a trial."""
 
 MOST_INDEPENDENT = 1024
 """No loop asks for more probes at once than this."""

@@ -80,6 +80,7 @@ def study(
             "reached": reached,
             "failed": int(failed.sum()),
             "measurements": int(table["measurements"].sum()),
+            "own": observe.own,
         }
         typer.echo(json.dumps(told))
     else:
@@ -112,7 +113,7 @@ class StudyBar:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeRemainingColumn as Remaining
 
-        self.name = name
+        self.name, self.own = name, 0
         self.terminal = sys.stderr.isatty()
         self.begun = self.last_line = time.monotonic()
         self.bar = Progress(
@@ -135,6 +136,7 @@ class StudyBar:
         self.bar.stop()
 
     def __call__(self, now: "StudyProgress") -> None:
+        self.own = now.own
         self.bar.update(self.task, completed=now.done, total=now.runs, doing=now.doing)
         if not self.terminal and time.monotonic() - self.last_line > SECONDS_PER_LINE:
             self.last_line = time.monotonic()

@@ -2,6 +2,7 @@
 
 from dither.studies.curves import FORMS
 from dither.studies.fits import Band, Fit, fit, median_with_interval
+from dither.studies.plan import Job, Planned, plan
 from dither.studies.run import run_study
 from dither.studies.search import Search
 from dither.studies.store import load_study
@@ -13,11 +14,14 @@ __all__ = [
     "Cell",
     "Fit",
     "FitOf",
+    "Job",
+    "Planned",
     "Search",
     "Study",
     "fit",
     "load_study",
     "median_with_interval",
+    "plan",
     "read_study",
     "run_study",
 ]

@@ -7,10 +7,10 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float
 
-Curves: TypeAlias = Float[np.ndarray, "draws runs"]
-Shape: TypeAlias = Float[np.ndarray, "draws 1"]
+Curves: TypeAlias = Float[np.ndarray, "#draws runs"]
+Shape: TypeAlias = Float[np.ndarray, "#draws 1"]
 Sizes: TypeAlias = Float[np.ndarray, " runs"]
-Parameters: TypeAlias = Float[np.ndarray, "draws 4"]
+Parameters: TypeAlias = Float[np.ndarray, "#draws 4"]
 """A column each: s and p of the curve, the logarithm of the scatter, its exponent τ."""
 
 
@@ -106,8 +106,8 @@ def most_likely(
 
     Expectation: a stopped run would have ended `σ h(z)` above the curve, with variance
     `σ² (1 − h (h − z))`, where `h(z) = φ(z) / P(ε > z)`. Maximisation: least squares of s and p to
-    the ends so expected; `σ²`, the mean square about them; and, where the scatter changes with the
-    size as `σ ∝ x^τ`, a step of Fisher's scoring for τ.
+    the ends so expected, weighted by `1 / σ²`; `σ²`, the mean square about them; and, where the
+    scatter changes with the size as `σ ∝ x^τ`, a step of Fisher's scoring for τ.
 
     Arguments: the form; the runs; a weight for each run, draw by draw; where to start; the largest
     move of the curve, in σ, at which to stop, and the most steps to take.
@@ -115,19 +115,19 @@ def most_likely(
     """
     from scipy.special import erfcx
 
-    x, stopped, u = sample.x, sample.censored, spread(sample.x)
+    x, stopped, u = sample.x, sample.censored, spread(sample.x)[None]
     saturates = form is FORMS["saturating"]
-    share = weights / weights.sum(axis=1, keepdims=True)
 
-    def mean(values: Curves) -> Shape:
-        return np.asarray(np.vecdot(share, values)[:, None])
+    def mean(values: Curves, weight: Curves) -> Shape:
+        total = weight.sum(axis=1, keepdims=True)
+        return np.asarray(np.vecdot(weight, values)[:, None] / total)
 
-    def slope(values: Curves, along: Curves) -> Shape:
-        centred = along - mean(along)
-        itself = np.maximum(mean(centred**2), np.finfo(float).tiny)
-        return np.asarray(mean(values * centred) / itself)
+    def slope(values: Curves, along: Curves, weight: Curves) -> Shape:
+        centred = along - mean(along, weight)
+        itself = np.maximum(mean(centred**2, weight), np.finfo(float).tiny)
+        return np.asarray(mean(values * centred, weight) / itself)
 
-    s, p, log_sigma, tau = np.split(np.repeat(start, len(share) // len(start), axis=0), 4, axis=1)
+    s, p, log_sigma, tau = np.split(np.repeat(start, len(weights) // len(start), axis=0), 4, axis=1)
     curve = s + form.shape(x, p)
     for _ in range(steps):
         sigma = np.exp(log_sigma + tau * u)
@@ -137,19 +137,21 @@ def most_likely(
         above[:, stopped] = sigma[:, stopped] * h
         expected = curve + above
 
-        step = slope(above, form.slope(x, p))
+        precision = weights / sigma**2
+        step = slope(above, form.slope(x, p), precision)
         p = np.clip(p + np.clip(step, -1, 1), *half_size_limits(x)) if saturates else p + step
         shape = form.shape(x, p)
-        s = mean(expected - shape)
+        s = mean(expected - shape, precision)
         moved, curve = s + shape - curve, s + shape
 
         square = (expected - curve) ** 2
-        square[:, stopped] += sigma[:, stopped] ** 2 * (1 - h * (h - z))
+        square[:, stopped] += sigma[:, stopped] ** 2 * np.clip(1 - h * (h - z), 0, 1)
+        scatter_step = np.zeros_like(tau)
         if scatter_changes:
-            step = np.clip(slope(square / sigma**2 / 2, u), -1, 1)
-            tau = np.clip(tau + step, -STEEPEST, STEEPEST)
-        mean_square = np.maximum(mean(square * np.exp(-2 * tau * u)), NO_SCATTER**2)
+            scatter_step = np.clip(slope(square / sigma**2 / 2, u, weights), -1, 1)
+            tau = np.clip(tau + scatter_step, -STEEPEST, STEEPEST)
+        mean_square = np.maximum(mean(square * np.exp(-2 * tau * u), weights), NO_SCATTER**2)
         grown, log_sigma = np.log(mean_square) / 2 - log_sigma, np.log(mean_square) / 2
-        if max(np.abs(moved / sigma).max(), np.abs(grown).max()) < tolerance:
+        if max(np.abs(one).max() for one in (moved / sigma, grown, scatter_step)) < tolerance:
             break
     return np.concatenate([s, p, log_sigma, tau], axis=1)

@@ -103,7 +103,7 @@ def fit(
 
     `ln y = s + g(x; p) + σ ε`, ε normal, of which a run stopped at y says that it would have ended
     above. Parameters of largest likelihood (`most_likely`); σ common to the sizes, or `∝ x^τ`
-    where that is significantly more likely (likelihood ratio, 5 %). The interval by bootstrap over
+    where that is significantly more likely (likelihood ratio, 1 %). The interval by bootstrap over
     the runs, with weights that are exponential and independent, so that the few runs which ended
     at a size never all drop out; its tails are `P(ε > t √(n / (n − q)))`, for n finished runs, q
     parameters and Student's t of n − q.
@@ -129,7 +129,7 @@ def fit(
     changing = most_likely(shape, sample, one, best, scatter_changes=True)
     gain = log_likelihood(shape, sample, changing) - log_likelihood(shape, sample, best)
     scattered = best[0, 2] > math.log(10 * NO_SCATTER)
-    changes = bool(scattered and 2 * gain[0] > stats.chi2.isf(0.05, 1))
+    changes = bool(scattered and 2 * gain[0] > stats.chi2.isf(0.01, 1))
     best = changing if changes else best
 
     weights = np.random.default_rng(seed).exponential(size=(draws, sample.x.size))
@@ -137,8 +137,8 @@ def fit(
     finished = int(np.sum(~sample.censored))
     free = max(finished - (4 if changes else 3), 1)
     tail = float(stats.norm.sf(stats.t.isf(0.025, free) * math.sqrt(finished / free)))
-    low, high = np.quantile(_named(form, sample, again), [tail, 1 - tail], axis=0)
-    columns = zip(_named(form, sample, best)[0], low, high)
+    ends = np.quantile(again, [tail, 1 - tail], axis=0)
+    columns = _named(form, sample, np.concatenate([best, ends])).T
     names = (*shape.parameters, "scatter", *(["scatter_exponent"] if changes else []))
     return Fit(
         form=form,
@@ -164,7 +164,12 @@ def _named(form: str, sample: Sample, parameters: Parameters) -> Parameters:
     return np.stack([first, second, scatter, exponent], axis=1)
 
 
-def _sample(x: Runs, y: Runs, censored: Stopped, criterion: str) -> Sample:
+def _sample(
+    x: Num[np.ndarray, "..."],
+    y: Num[np.ndarray, "..."],
+    censored: Bool[np.ndarray, "..."],
+    criterion: str,
+) -> Sample:
     """The runs, once they can be fitted."""
     if not (x.ndim == 1 and x.shape == y.shape == censored.shape):
         raise RequestError(

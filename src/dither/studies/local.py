@@ -21,10 +21,15 @@ LOOK_AGAIN_AFTER = 1.0
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """Where a study is: runs finished, of how many; what is being done, and how far that is."""
+    """Where a study is.
+
+    Attributes: `done`, runs finished, by whomever, of all `runs`; `own`, those of them that were
+    computed here; `doing`, what is being done.
+    """
 
     done: int
     runs: int
+    own: int
     doing: str = ""
 
 
@@ -34,10 +39,11 @@ class Counter:
     def __init__(self, folder: Path, jobs: Sequence[Job]) -> None:
         self.folder = folder
         self.names = {run.name for job in jobs for run in job.runs}
+        self.own = 0
 
     def __call__(self, doing: str = "") -> StudyProgress:
         done = len(self.names & store.done(self.folder))
-        return StudyProgress(done, len(self.names), doing)
+        return StudyProgress(done, len(self.names), self.own, doing)
 
 
 StudyObserver: TypeAlias = Callable[[StudyProgress], None]
@@ -100,6 +106,7 @@ def _do(
 ) -> None:
     def keep(name: str, row: dict[str, Any]) -> None:
         store.write_run(folder, name, store.row_bytes(row))
+        count.own += name in count.names
 
     here = folder / store.WORK / job.name
     labels = ", ".join(f"{axis} {label}" for axis, label in job.runs[0].cell.labels.items())

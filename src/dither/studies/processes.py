@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,30 +31,31 @@ def work_in_processes(
     """
     count = Counter(folder, plan(study))
     command = [sys.executable, "-m", "dither.studies", str(folder)]
-    running = [
-        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        for _ in range(workers)
-    ]
-    try:
-        while any(process.poll() is None for process in running):
-            if interrupted():
-                raise Interrupted
-            for observe in observers:
-                observe(count(f"{workers} processes"))
-            time.sleep(LOOK_EVERY)
-    finally:
-        _end(running)
-    now = count()
-    for observe in observers:
-        observe(now)
-    if now.done < now.runs:
-        said = [process.stderr.read().strip() for process in running if process.stderr]
-        last = next((text.splitlines()[-1] for text in said if text), "it was killed")
-        kind = RequestError if any(process.returncode == 2 for process in running) else RunError
-        raise kind(last.removeprefix("dither: "))
+    with tempfile.TemporaryFile("w+") as said:
+        running = [
+            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+            for _ in range(workers)
+        ]
+        try:
+            while any(process.poll() is None for process in running):
+                if interrupted():
+                    raise Interrupted
+                for observe in observers:
+                    observe(count(f"{workers} processes"))
+                time.sleep(LOOK_EVERY)
+        finally:
+            _end(running)
+        now = count()
+        for observe in observers:
+            observe(now)
+        if now.done < now.runs:
+            said.seek(0)
+            last = (said.read().strip() or "All processes were killed.").splitlines()[-1]
+            wrong = any(process.returncode == 2 for process in running)
+            raise (RequestError if wrong else RunError)(last.removeprefix("dither: "))
 
 
-def _end(processes: Sequence["subprocess.Popen[str]"]) -> None:
+def _end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
     for process in processes:
         if process.poll() is None:
             process.terminate()

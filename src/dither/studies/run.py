@@ -45,7 +45,6 @@ def run_study(
     folder = Path("studies") / study.name if out is None else Path(out)
     _ = study.cells  # all of them are checked before the folder is made
     study = store.open_study(folder, study)
-    store.sweep(folder)
     for name in store.set_damaged_aside(folder):
         warnings.warn(
             f"{store.RUNS}/{name} was damaged; it lies in {folder / store.DAMAGED} now, and its "
@@ -63,7 +62,7 @@ def run_study(
         else:
             work(folder, study, observers, interrupted)
     finally:
-        store.remove_empty(folder)
+        store.tidy(folder)
     return store.load_study(folder)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tomlkit
 
 from dither._errors import RequestError
+from dither.studies.lease import abandoned
 from dither.studies.study import Study, read_study
 from dither.training.checkpoint import write_atomically
 
@@ -52,10 +53,16 @@ def open_study(folder: Path, study: Study) -> Study:
                 f"The folder {folder} holds another study (its {' and '.join(different)} "
                 "differ); give another --out."
             )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or _others(folder)):
         raise RequestError(f"The folder {folder} holds other files; give another --out.")
-    write_atomically(file, text.encode())
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        write_atomically(file, text.encode())
     return whole
+
+
+def _others(folder: Path) -> bool:
+    """Whether a folder holds more than what a killed start has left there."""
+    return any(not path.name.startswith(f".{SPECIFICATION}-") for path in folder.iterdir())
 
 
 def _plain(value: Any) -> Any:
@@ -125,16 +132,14 @@ def set_damaged_aside(folder: Path) -> list[str]:
     return found
 
 
-def sweep(folder: Path) -> None:
-    """Remove what writes that were killed have left."""
-    for left in (folder / RUNS).glob(".*.parquet-*"):
+def tidy(folder: Path) -> None:
+    """Remove what nobody needs any more, once nobody is at work: what kills have left, leases."""
+    if any(not abandoned(lease) for lease in (folder / LEASES).glob("*.json")):
+        return
+    for left in (*folder.glob(f".{SPECIFICATION}-*"), *(folder / RUNS).glob(".*.parquet-*")):
         left.unlink(missing_ok=True)
-
-
-def remove_empty(folder: Path) -> None:
-    """Remove the folders in which nothing is being done any more."""
     for name in (LEASES, WORK):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what is in there is still wanted
             (folder / name).rmdir()
 
 

@@ -24,6 +24,9 @@ from dither.training.specification import (
 Plain: TypeAlias = bool | int | float | str
 """What stands in a column of a table."""
 
+PARAMETERS = "parameters"
+"""The column of P, against which a fit can be made as against an axis."""
+
 MOST_RUNS = 100_000
 """A larger grid is asked about first."""
 
@@ -31,8 +34,8 @@ MOST_RUNS = 100_000
 class FitOf(Configuration):
     """What to fit to the study's table.
 
-    Arguments: `x`, an axis; `y`, a column that counts up to the target, such as `measurements`, or
-    `score`; `form`; `by`, an axis for each of whose values a fit is made.
+    Arguments: `x`, an axis or `parameters`; `y`, a column that counts up to the target, such as
+    `measurements`, or `score`; `form`; `by`, an axis for each of whose values a fit is made.
     """
 
     x: str
@@ -94,7 +97,7 @@ class Study(Configuration):
             raise ValueError("seeds must be a number of them or a list of different ones")
         for fit in self.fits:
             for axis in (fit.x, fit.by):
-                if axis is not None and axis not in self.axes:
+                if axis is not None and axis not in (*self.axes, PARAMETERS):
                     raise ValueError(f"a fit names the axis '{axis}', which is none of the axes")
         if self.search is not None and self.search.key in self.keys:
             raise ValueError(f"{self.search.key} is both an axis and searched; take one away")

@@ -1,8 +1,8 @@
 """Runs of a study side by side in one program."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,15 @@ class Interrupted(Exception):
     """A job was asked to stop before its end; what it came to is in its checkpoint."""
 
 
+class Program(NamedTuple):
+    """Runs that are the replicas of one loop, how often they are evaluated, by which score."""
+
+    runs: list[Planned]
+    loop: FusedLoop
+    every: int
+    score_name: str
+
+
 def train_together(
     runs: Sequence[Planned],
     varied: Sequence[str],
@@ -38,41 +47,59 @@ def train_together(
 ) -> list[tuple[Result, int]]:
     """Train runs that differ in their seed and in some varied settings.
 
-    They are the replicas of one program whose varied settings are its inputs; where the algorithm
-    cannot be compiled for those, one program after another for each of their values.
-
     Arguments: `out`, a folder for checkpoints, from which it goes on where there are any.
     Returns: for each run, a result and which of its replicas the run is.
     Errors: `Interrupted`; `RequestError` where task, device and algorithm do not fit together.
     """
-    first = runs[0].cell.specification
-    if not isinstance(first.device, AbstractDevice):
+    until = runs[0].cell.specification.until
+    if not on_simulated_device(runs):
         return [(_train_on_device(run, out, observers, interrupted), 0) for run in runs]
-    data, device = first.task.load(), first.device
-    algorithm = fitted(device, data, first.algorithm, first.until)
-    every = evaluation_period(first.score_every, first.until)
-    parts = [list(runs)]
-    if varied and not can_vary(algorithm, device, data, varied):
-        parts, varied = _by_settings(runs, varied), ()
     ends: list[tuple[Result, int]] = []
-    for number, part in enumerate(parts):
-        one = part[0].cell.specification
-        assert isinstance(one.device, AbstractDevice)
-        algorithm = fitted(one.device, data, one.algorithm, one.until)
-        seeds = [run.seed for run in part]
-        loop = FusedLoop(algorithm, one.device, data, seeds, _settings(part, varied))
+    for number, (part, loop, every, score_name) in enumerate(programs(runs, varied)):
         asked = digest({"runs": [[run.name, run.value] for run in part]})
         folder = None if out is None else out / str(number)
-        run = Run(loop, one.until, every, seeds, folder, asked, CHECKPOINT_SECONDS, data.score_name)
+        seeds = [run.seed for run in part]
+        run = Run(loop, until, every, seeds, folder, asked, CHECKPOINT_SECONDS, score_name)
         _go_on(run, folder)
         live = [] if folder is None else [Live(folder, one.until)]
         reason = run.go([*observers, *live], interrupted)
         if reason == "interrupted":
             run.save()
             raise Interrupted
-        result = run.result(reason, (), one.device.space)
+        result = run.result(reason, (), loop.device.space)
         ends += [(result, place) for place in range(len(part))]
     return ends
+
+
+def on_simulated_device(runs: Sequence[Planned]) -> bool:
+    """Whether runs are of a device that is simulated here, not of one in a lab."""
+    return isinstance(runs[0].cell.specification.device, AbstractDevice)
+
+
+def programs(runs: Sequence[Planned], varied: Sequence[str]) -> Iterator[Program]:
+    """The loops that do some runs: one, whose varied settings are its inputs.
+
+    Where the algorithm cannot be compiled for those, one after another for each of their values.
+    Errors: `RequestError` where task, device and algorithm do not fit together.
+    """
+    first = runs[0].cell.specification
+    task = first.task.load()
+    parts = [list(runs)]
+    if varied and not can_vary(*_fitted(first, task), task, varied):
+        parts, varied = _by_settings(runs, varied), ()
+    for part in parts:
+        one = part[0].cell.specification
+        algorithm, device = _fitted(one, task)
+        seeds = [run.seed for run in part]
+        loop = FusedLoop(algorithm, device, task, seeds, _settings(part, varied))
+        every = evaluation_period(one.score_every, one.until)
+        yield Program(part, loop, every, task.score_name)
+
+
+def _fitted(specification: Specification, task: Task) -> tuple[AbstractAlgorithm, AbstractDevice]:
+    device = specification.device
+    assert isinstance(device, AbstractDevice)
+    return fitted(device, task, specification.algorithm, specification.until), device
 
 
 def can_vary(

@@ -1,0 +1,230 @@
+"""`learning_rate="auto"` beside a tuned rate: measurements to a score, and replicas that diverge.
+
+`auto_rate.py [TASK ...]` runs the cells that docs/results/auto_rate.json does not have yet and
+writes its table. In each cell five learning rates a factor of 2 apart are tried side by side. The
+best one and `auto` then start from other seeds, common to both, with the same budget, the
+calibration counted. A cell's number is its expected running time: all measurements taken, up to
+the target or to the budget, over the replicas that reached the target; of the rates tried the one
+where it is least is the tuned one. A replica that is not finite, or ends with a test cost more
+than a tenth above the one it started from, has diverged.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dither import MLP, SimulatedDevice
+from dither.algorithms import AbstractAlgorithm, NodePerturbation, WeightMGD
+from dither.tasks import XOR, AbstractTask, Digits, FashionMNIST, NIST7x7, Parity
+from dither.training.fused import Carry, measure_once, start
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "auto_rate.json"
+AROUND = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+class Setting(NamedTuple):
+    """A task, a network, the score to reach, measurements between looks, seeds to tune and test.
+
+    `methods`: for each, the rate in the middle of those tried, and the budget.
+    """
+
+    task: AbstractTask
+    network: MLP
+    target: float
+    every: int
+    seeds: tuple[int, int]
+    methods: dict[str, tuple[float, int]]
+
+
+def sigmoids(*widths: int) -> MLP:
+    """Sigmoid neurons throughout."""
+    return MLP(widths=widths, activation="sigmoid", output="sigmoid")
+
+
+SETTINGS = {
+    "xor": Setting(
+        XOR(), sigmoids(2, 2, 1), 1.0, 20, (12, 32),
+        {"weight": (4.0, 3000), "node": (4.0, 6000), "node, shared": (4.0, 3000)},
+    ),
+    "parity4": Setting(
+        Parity(bits=4), sigmoids(4, 8, 1), 1.0, 100, (12, 32),
+        {"weight": (2.0, 14_000), "node": (4.0, 14_000), "node, shared": (2.0, 25_000)},
+    ),
+    "nist7x7": Setting(
+        NIST7x7(), sigmoids(49, 4, 4), 0.95, 40, (12, 32),
+        {"weight": (0.1, 10_000), "node": (0.25, 8000)},
+    ),
+    "digits": Setting(
+        Digits(), MLP(widths=(64, 32, 10)), 0.85, 20, (4, 32),
+        {"weight": (0.015625, 3000), "node": (0.25, 500), "node, shared": (0.0625, 1200)},
+    ),
+    "fashion-mnist": Setting(
+        FashionMNIST(), MLP(widths=(784, 32, 10)), 0.65, 20, (2, 32),
+        {"weight": (0.004, 5000), "node": (0.0625, 1000)},
+    ),
+}  # fmt: skip
+"""NIST7x7 takes one sample a measurement, for which shared signs are signs of its own."""
+
+METHODS: dict[str, Callable[[Any], AbstractAlgorithm]] = {
+    "weight": lambda rate: WeightMGD(learning_rate=rate, pairs="central", delta=0.01),
+    "node": lambda rate: NodePerturbation(learning_rate=rate, pairs="central", per_example=True),
+    "node, shared": lambda rate: NodePerturbation(learning_rate=rate, pairs="central"),
+}
+
+
+class Race:
+    """Replicas of one cell that differ in rate and seed, side by side."""
+
+    def __init__(self, setting: Setting, method: str, auto: bool) -> None:
+        self.setting, self.auto = setting, auto
+        self.task = setting.task.load()
+        self.device = SimulatedDevice(network=setting.network)
+        known = METHODS[method]("auto" if auto else 1.0)
+        self.algorithm = known.for_task(self.task).for_device(self.device)
+        self.begin, self.advance, self.look = self._compiled()
+
+    def at(self, rate: jax.Array) -> AbstractAlgorithm:
+        """The algorithm at a rate, which is ignored where it finds its own."""
+        return (
+            self.algorithm
+            if self.auto
+            else self.algorithm.model_copy(update={"learning_rate": rate})
+        )
+
+    def _compiled(self) -> tuple[Callable[..., Any], ...]:
+        task, device = self.task, self.device
+
+        @eqx.filter_jit
+        def begin(rates: jax.Array, seeds: jax.Array) -> Carry:
+            return jax.vmap(lambda r, s: start(self.at(r), device, s))(rates, seeds)
+
+        @eqx.filter_jit(donate="all-except-first")
+        def advance(rates: jax.Array, carry: Carry) -> Carry:
+            # the clock is common to all, so that what depends on it is decided once
+            axes = jax.tree.map(lambda _: 0, carry)
+            clock = jax.tree.map(lambda _: None, carry.algorithm.clock)
+            axes = eqx.tree_at(lambda c: c.algorithm.clock, axes, clock)
+            step = jax.vmap(
+                lambda r, one: measure_once(self.at(r), device, task, one)[0],
+                in_axes=(0, axes),
+                out_axes=axes,
+            )
+            return jax.lax.fori_loop(0, self.setting.every, lambda _, c: step(rates, c), carry)
+
+        tests = task.test_inputs[:2000], task.test_targets[:2000]
+
+        @eqx.filter_jit
+        def look(theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+            def one(theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+                y = device.network(device.space.unravel(device.space.snap(theta)), tests[0])
+                return task.score(y, tests[1]), jnp.mean(task.cost(y, tests[1]))
+
+            return jax.vmap(one)(theta)
+
+        return begin, advance, look
+
+    def run(self, rates: Sequence[float], seeds: range, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """By rate and seed: measurements to the target, infinite if never; diverged or not."""
+        of_each = jnp.repeat(jnp.asarray(rates, jnp.result_type(float)), len(seeds))
+        carry = self.begin(of_each, jnp.tile(jnp.asarray(seeds), len(rates)))
+        first = cost = np.asarray(self.look(carry.algorithm.theta)[1])
+        clock = jax.tree.map(lambda leaf: leaf[0], carry.algorithm.clock)
+        carry = eqx.tree_at(lambda c: c.algorithm.clock, carry, clock)
+        found = np.full(len(first), np.inf)
+        for after in range(self.setting.every, most + 1, self.setting.every):
+            carry = self.advance(of_each, carry)
+            score, cost = (np.asarray(x) for x in self.look(carry.algorithm.theta))
+            found[(score >= self.setting.target) & np.isinf(found)] = after
+        diverged = ~(cost <= 1.1 * first)
+        shape = (len(rates), len(seeds))
+        return found.reshape(shape), diverged.reshape(shape)
+
+
+def expected(found: np.ndarray, most: int) -> float:
+    """Measurements spent for each replica that reached the target."""
+    reached = np.isfinite(found).sum()
+    return float(np.minimum(found, most).sum() / reached) if reached else np.inf
+
+
+def interval(auto: np.ndarray, tuned: np.ndarray, most: int) -> list[float]:
+    """Where the ratio of expected running times lies, 95 %, by resampling the seeds."""
+    rows = np.random.default_rng(0).integers(len(auto), size=(2000, len(auto)))
+    ratios = [expected(auto[r], most) / expected(tuned[r], most) for r in rows]
+    return [round(float(np.quantile(ratios, q)), 2) for q in (0.025, 0.975)]
+
+
+def cell(name: str, method: str) -> dict[str, object]:
+    """One row of the table."""
+    setting, began = SETTINGS[name], time.perf_counter()
+    (middle, most), (few, many) = setting.methods[method], setting.seeds
+    race = Race(setting, method, auto=False)
+    rates = [middle * factor for factor in AROUND]
+    found, _ = race.run(rates, range(1000, 1000 + few), most)
+    times = [expected(row, most) for row in found]
+    best = rates[int(np.argmin(times))]
+    tuned, tuned_diverged = race.run([best], range(many), most)
+    auto, auto_diverged = Race(setting, method, auto=True).run([1.0], range(many), most)
+    of_auto, of_tuned = expected(auto[0], most), expected(tuned[0], most)
+    return {
+        "task": name,
+        "method": method,
+        "target": setting.target,
+        "budget": most,
+        "rates tried": {f"{r:g}": round(t) if t < np.inf else None for r, t in zip(rates, times)},
+        "tuned rate": best,
+        "tuned": round(of_tuned) if of_tuned < np.inf else None,
+        "auto": round(of_auto) if of_auto < np.inf else None,
+        "ratio": round(of_auto / of_tuned, 2) if of_auto < np.inf else None,
+        "interval": interval(auto[0], tuned[0], most) if of_auto < np.inf else None,
+        "reached, tuned": int(np.isfinite(tuned).sum()),
+        "reached, auto": int(np.isfinite(auto).sum()),
+        "diverged, tuned": int(tuned_diverged.sum()),
+        "diverged, auto": int(auto_diverged.sum()),
+        "seeds": many,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows for reading."""
+    text = (
+        "| task | perturbed | target | tuned rate | measurements, tuned | auto | ratio (95 %) "
+        "| reached, tuned / auto | diverged, tuned / auto | of |\n" + "|---" * 10 + "|\n"
+    )
+    for r in rows:
+        low, high = r["interval"] or ("?", "?")
+        text += (
+            f"| {r['task']} | {r['method']} | {r['target']:.0%} | {r['tuned rate']:g} "
+            f"| {r['tuned']} | {r['auto']} | {r['ratio']} ({low}–{high}) "
+            f"| {r['reached, tuned']} / {r['reached, auto']} "
+            f"| {r['diverged, tuned']} / {r['diverged, auto']} | {r['seeds']} |\n"
+        )
+    return text
+
+
+def main() -> None:
+    """Run what is missing."""
+    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    for name in sys.argv[1:] or SETTINGS:
+        for method in SETTINGS[name].methods:
+            if any((r["task"], r["method"]) == (name, method) for r in rows):
+                continue
+            row = cell(name, method)
+            print(json.dumps(row), flush=True)
+            rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+            rows.append(row)
+            rows.sort(key=lambda r: list(SETTINGS).index(r["task"]))
+            RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+            RESULTS.with_suffix(".md").write_text(table(rows))
+
+
+if __name__ == "__main__":
+    main()
