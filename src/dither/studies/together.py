@@ -61,7 +61,7 @@ def train_together(
         seeds = [run.seed for run in part]
         run = Run(loop, until, every, seeds, folder, asked, CHECKPOINT_SECONDS, score_name)
         _go_on(run, folder)
-        live = [] if folder is None else [Live(folder, one.until)]
+        live = [] if folder is None else [Live(folder, until)]
         reason = run.go([*observers, *live], interrupted)
         if reason == "interrupted":
             run.save()
