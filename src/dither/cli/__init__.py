@@ -11,6 +11,7 @@ from dither.cli.presets import presets
 from dither.cli.report import report
 from dither.cli.study import study
 from dither.cli.train import train
+from dither.cli.watch import watch
 
 app = typer.Typer(
     name="dither",
@@ -24,6 +25,7 @@ app.command()(presets)
 app.command()(paper)
 app.command()(study)
 app.command()(report)
+app.command()(watch)
 app.add_typer(device, name="device")
 
 

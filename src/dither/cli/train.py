@@ -28,6 +28,9 @@ def train(
         Path | None, typer.Option(help="The run's folder; runs/NAME-k if not given.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    track: Annotated[
+        str | None, typer.Option(help="Send the history to mlflow or tensorboard too.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train a device from measured costs alone."""
@@ -53,7 +56,7 @@ def train(
 
     with warnings.catch_warnings(), ProgressBar(specification.name) as observe:
         warnings.showwarning = _warn
-        result = specification.train(out, resume=resume, observers=[observe])
+        result = specification.train(out, resume=resume, observers=[observe], track=track)
     if as_json:
         typer.echo(json.dumps(result.summary()))
     else:

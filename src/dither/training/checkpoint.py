@@ -20,9 +20,11 @@ T = TypeVar("T")
 VERSION = 1
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
     """Replace a file as a whole: a reader sees the old or the new, and a full disk leaves the old.
 
+    Arguments: the file; its content; `durable`, whether to wait until the disk has it, so that a
+    power cut leaves one or the other too.
     Errors: `RequestError` where the file cannot be written.
     """
     temporary = None
@@ -34,7 +36,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary = Path(file.name)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:

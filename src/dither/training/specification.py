@@ -50,6 +50,7 @@ class Specification(Configuration):
         *,
         resume: bool = False,
         observers: Sequence[Observer] = (),
+        track: str | None = None,
     ) -> Result:
         """Run it; see `dither.train`."""
         return train(
@@ -63,6 +64,7 @@ class Specification(Configuration):
             out=out,
             resume=resume,
             observers=observers,
+            track=track,
             name=self.name,
         )
 

@@ -29,8 +29,10 @@ from dither.training.fused import FusedLoop
 from dither.training.hosted import HostedLoop
 from dither.training.interrupt import ctrl_c
 from dither.training.ledger import one_measurement
+from dither.training.live import Live
 from dither.training.result import Result
 from dither.training.run import Observer, Run
+from dither.training.trackers import AbstractTracker, find_tracker
 from dither.training.until import Until
 
 
@@ -51,6 +53,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     observers: Sequence[Observer] = (),
+    track: str | None = None,
     name: str = "run",
 ) -> Result:
     """Train a device on a task by an algorithm that sees only what can be measured.
@@ -68,6 +71,8 @@ def train(
         out: the run's folder; nothing is written if not given.
         resume: go on from the checkpoint in `out`.
         observers: called with a `Progress` several times a second.
+        track: send the history to `mlflow` or `tensorboard` too, beside the run's folder or where
+            MLFLOW_TRACKING_URI says.
         name: what to call the run in its figure.
 
     Returns: the `Result`.
@@ -86,6 +91,8 @@ def train(
         "until": describe(until),
     }
     folder = None if out is None else Path(out)
+    tracker: AbstractTracker | None = None
+    tracking = None if track is None else find_tracker(track, folder)
     if folder is not None:
         open_folder(folder, resume)
         sweep(folder)
@@ -112,7 +119,11 @@ def train(
         if isinstance(chip, PythonDevice):
             run.ledger += one_measurement(data.batch)  # the self-test
         if folder is not None:
+            if tracking is not None:
+                tracker = tracking(folder, name, specification)
+                observers = [*observers, tracker]
             write_specification(folder, specification)
+            observers = [*observers, Live(folder, until)]
         with ctrl_c() as interrupted:
             reason = run.go(observers, interrupted)
     finally:
@@ -123,6 +134,8 @@ def train(
         run.save()
         write_result(folder, result)
         draw_run(result, name, folder, until.score)
+    if tracker is not None:
+        tracker.end(run.rows(), reason)
     return result
 
 
