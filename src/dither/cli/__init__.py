@@ -8,6 +8,7 @@ from dither._errors import RequestError, RunError
 from dither.cli.device import device
 from dither.cli.paper import paper
 from dither.cli.presets import presets
+from dither.cli.report import report
 from dither.cli.study import study
 from dither.cli.train import train
 from dither.cli.watch import watch
@@ -23,6 +24,7 @@ app.command()(train)
 app.command()(presets)
 app.command()(paper)
 app.command()(study)
+app.command()(report)
 app.command()(watch)
 app.add_typer(device, name="device")
 

@@ -1,7 +1,11 @@
 """A run's folder: everything needed to repeat it, and what came of it."""
 
 import json
+import os
+import platform
+import socket
 from collections.abc import Mapping
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,4 +111,18 @@ def write_result(out: Path, result: Result) -> None:
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # mypy takes the names for allow_pickle
     write_atomically(out / "parameters.npz", buffer.getvalue())
     (out / PROGRESS).unlink(missing_ok=True)
-    write_atomically(out / RESULT, json.dumps(result.summary(), indent=2).encode())
+    told = {**result.summary(), "made": _made()}
+    write_atomically(out / RESULT, json.dumps(told, indent=2).encode())
+
+
+def _made() -> dict[str, str]:
+    """With what and where a run was made."""
+
+    import jax
+
+    return {
+        "dither": version("dither"),
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "machine": f"{socket.gethostname()}, {os.cpu_count()} cores",
+    }
