@@ -26,11 +26,11 @@ from dither.devices.imperfections import (
     UpdateNoise,
 )
 from dither.devices.lab import LabDevice
-from dither.devices.mirrors import Mirrors
 from dither.devices.python import PythonDevice, find_object
 from dither.devices.readout import ReadoutDevice
 from dither.devices.simulated import SimulatedDevice
 from dither.devices.space import Parameter, Space
+from dither.lab import Mirrors
 
 DEVICES = registry(SimulatedDevice, ReadoutDevice, LabDevice)
 """The devices that a specification can ask for, by their kind."""

@@ -1,0 +1,5 @@
+"""A device on the network: served where its instruments are, trained from elsewhere.
+
+The transport is gRPC, the messages are msgpack. `server` and what it imports need Python, NumPy,
+jaxtyping, grpcio and msgpack, and no JAX.
+"""
