@@ -129,8 +129,8 @@ class LabObject:
             raise BadReading(f"returned {done} readings for {len(settings)} settings")
         self._held = settings[-1]
 
-    def _checked(self, reading: Any, rows: int) -> Float[np.ndarray, "..."]:
-        reading = np.asarray(reading, float)
+    def _checked(self, given: Any, rows: int) -> Float[np.ndarray, "..."]:
+        reading: Float[np.ndarray, "..."] = np.asarray(given, float)
         if self.by_cost:
             if reading.size != 1:
                 raise BadReading(
@@ -159,9 +159,7 @@ class BadReading(RunError):
     """A reading that cannot be one: a wrong shape, NaN or infinity."""
 
 
-def _extent(
-    name: str, shapes: Any, bounds: Any
-) -> tuple[dict[str, tuple[int, ...]], float, float]:
+def _extent(name: str, shapes: Any, bounds: Any) -> tuple[dict[str, tuple[int, ...]], float, float]:
     """The shapes of the named arrays, and the bounds."""
     if shapes is None:
         raise RequestError(

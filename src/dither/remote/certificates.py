@@ -32,7 +32,7 @@ def make_certificates(hosts: list[str], folder: Path, days: int = 825) -> None:
             f"Give the server's names, and a folder without certificates in place of {folder}."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
 
     def named(name: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

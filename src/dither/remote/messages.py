@@ -11,7 +11,7 @@ MOST_BYTES = 32 * 2**20
 """The longest message that either side takes."""
 
 ARRAY = 1
-DTYPES = frozenset("|b1 |i1 |u1 <i2 <u2 <i4 <u4 <i8 <u8 <f2 <f4 <f8".split())
+DTYPES = frozenset(f"<{kind}{size}" for kind in "iuf" for size in (2, 4, 8)) | {"|b1", "|i1", "|u1"}
 
 
 class MessageError(ValueError):
@@ -40,9 +40,7 @@ def _array(value: Any) -> Any:
         return value.item()
     if not isinstance(value, np.ndarray) or value.dtype.str not in DTYPES:
         raise TypeError(f"{type(value).__name__} cannot be sent")
-    return msgpack.ExtType(
-        ARRAY, msgpack.packb((value.dtype.str, value.shape, value.tobytes()))
-    )
+    return msgpack.ExtType(ARRAY, msgpack.packb((value.dtype.str, value.shape, value.tobytes())))
 
 
 def _extension(code: int, data: bytes) -> np.ndarray:

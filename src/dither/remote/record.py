@@ -65,8 +65,8 @@ class Record:
         self.note(
             "account",
             **self.counts(),
-            least=np.where(written, self.least, None).tolist(),
-            greatest=np.where(written, self.greatest, None).tolist(),
+            least=[float(n) if w else None for n, w in zip(self.least, written)],
+            greatest=[float(n) if w else None for n, w in zip(self.greatest, written)],
         )
 
     def close(self) -> None:

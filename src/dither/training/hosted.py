@@ -214,7 +214,7 @@ class HostedLoop:
         """The readings of a block up to the first that fails, and whether one has failed."""
         started = time.perf_counter()
         settings = np.stack([theta for theta, _ in writes])
-        readings: list[Float[np.ndarray, "..."]] = []
+        readings = []
         failed = 0
         try:
             block = self.device.measure_block(settings, self.inputs[rows], self.targets[rows])
