@@ -130,7 +130,7 @@ class LabObject:
         self._held = settings[-1]
 
     def _checked(self, given: Any, rows: int) -> Float[np.ndarray, "..."]:
-        reading: Float[np.ndarray, "..."] = np.asarray(given, float)
+        reading: Float[np.ndarray, ...] = np.asarray(given, float)
         if self.by_cost:
             if reading.size != 1:
                 raise BadReading(

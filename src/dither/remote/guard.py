@@ -19,30 +19,21 @@ class Refusal(Exception):
     """A request that is not carried out."""
 
 
-class Job:
-    """A call under way: since when its present step runs, and whether to stop after it."""
-
-    def __init__(self) -> None:
-        self.since = time.monotonic()
-        self.stopped = False
-
-
 class Guard:
-    """Calls a lab's object in a thread of its own, one call at a time.
+    """Calls a lab's object, whose calls are all made in its one `thread`.
 
     Every write must have the right shape and type, be finite and lie within the bounds; else
-    nothing is written. A call that takes longer than `timeout` seconds has failed; until it comes
-    back, the device is busy.
+    nothing is written. A write with its measurement that takes longer than `timeout` seconds is
+    overdue.
 
-    Arguments: the object; the record of what is done; `timeout`, of one write and measurement.
+    Arguments: the object; the record of what is done; `timeout`, s.
     """
 
     def __init__(self, chip: LabObject, record: Record, timeout: float) -> None:
         self.chip, self.record, self.timeout = chip, record, timeout
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="device")
-        self.written = False
-        self.job: Job | None = None
-        self.call: Future[Reply] | None = None
+        self.written = self.stopped = False
+        self.since: float | None = None
         self.told_refusal = 0.0
 
     def description(self) -> Reply:
@@ -59,36 +50,37 @@ class Guard:
         }
 
     def answer(self, request: Mapping[str, Any]) -> Reply:
-        """Check a request and do it."""
+        """Check a request and do it, in the device's thread."""
         try:
             act = self._checked(request)
         except Refusal as refusal:
             self._refused(str(refusal))
             return {"refused": str(refusal)}
-        if self.call is not None and not self.call.done():
-            return {"failed": "the device is busy: it has not come back from an earlier call"}
-        self.job = job = Job()
-        self.call = self.thread.submit(self._run, act, job)
-        while True:
-            try:
-                return self.call.result(max(0.0, job.since + self.timeout - time.monotonic()))
-            except TimeoutError:
-                if time.monotonic() >= job.since + self.timeout and not self.call.done():
-                    job.stopped = True
-                    return {"failed": f"the device has not answered for {self.timeout:g} s"}
-
-    def make_safe(self, reason: str) -> Future[Reply]:
-        """Bring the device into its safe state, after the step under way, if it was written to."""
-        if self.job is not None:
-            self.job.stopped = True
-        return self.thread.submit(lambda: self._safe(reason) if self.written else {})
-
-    def _run(self, act: Callable[[Job], Reply], job: Job) -> Reply:
+        self.since = time.monotonic()
         try:
-            return act(job)
+            return {"failed": "the device is being made safe"} if self.stopped else act()
         except Exception as error:
             self.record.failed += 1
             return {"failed": _sentence(error)}
+        finally:
+            self.since = None
+
+    def overdue(self) -> bool:
+        """Whether the device has not answered for longer than it may."""
+        since = self.since
+        return since is not None and time.monotonic() > since + self.timeout
+
+    def make_safe(self, reason: str) -> Future[None]:
+        """Bring the device into its safe state, after the step under way, if it was written to."""
+        self.stopped = True
+        return self.thread.submit(self._end, reason)
+
+    def _end(self, reason: str) -> None:
+        try:
+            if self.written:
+                self._safe(reason)
+        finally:
+            self.stopped = False
 
     def _refused(self, reason: str) -> None:
         self.record.refused += 1
@@ -96,29 +88,29 @@ class Guard:
             self.told_refusal = time.monotonic()
             self.record.note("refused", reason=reason, refused=self.record.refused)
 
-    def _checked(self, request: Mapping[str, Any]) -> Callable[[Job], Reply]:
+    def _checked(self, request: Mapping[str, Any]) -> Callable[[], Reply]:
         match request:
             case {"do": "measure", "settings": settings, "inputs": inputs, "targets": targets}:
                 theta = self._settings(settings, 2)
                 x, y = self._batch(inputs, targets, len(theta))
                 if x.ndim < 2:
                     raise Refusal("the inputs of a block are not one batch for each setting")
-                return lambda job: self._measure(job, theta, x, y)
+                return lambda: self._measure(theta, x, y)
             case {"do": "write", "theta": theta}:
                 checked = self._settings(theta, 1)
-                return lambda _: self._write(checked)
+                return lambda: self._write(checked)
             case {"do": "write_at", "places": places, "values": values}:
                 where, what = self._some(places, values)
                 self._must_be_written()
-                return lambda _: self._write_at(where, what)
+                return lambda: self._write_at(where, what)
             case {"do": "read", "inputs": inputs, "targets": targets}:
                 x, y = self._batch(inputs, targets, None)
                 self._must_be_written()
-                return lambda _: self._read(x, y)
+                return lambda: self._read(x, y)
             case {"do": "initial", "seed": int(seed)}:
-                return lambda _: {"values": self.chip.initial(seed)}
+                return lambda: {"values": self.chip.initial(seed)}
             case {"do": "safe"}:
-                return lambda _: self._safe("asked by the trainer")
+                return lambda: self._safe("asked by the trainer")
         raise Refusal("the request is none that a device takes")
 
     def _settings(self, theta: Any, axes: int) -> Float[np.ndarray, "*K P"]:
@@ -169,21 +161,20 @@ class Guard:
             raise Refusal("the device is in its safe state; write all its parameters first")
 
     def _measure(
-        self, job: Job, settings: np.ndarray, inputs: np.ndarray, targets: np.ndarray | None
+        self, settings: np.ndarray, inputs: np.ndarray, targets: np.ndarray | None
     ) -> Reply:
         """The readings up to the first that fails."""
         readings: list[np.ndarray] = []
         failed: str | None = None
         self.written = True
-        job.since = time.monotonic()
         try:
             for reading in self.chip.measure_block(settings, inputs, targets):
                 if readings and reading.shape != readings[0].shape:
                     failed = f"the outputs' shape changed to {reading.shape}"
                     break
                 readings.append(reading)
-                job.since = time.monotonic()
-                if job.stopped:
+                self.since = time.monotonic()
+                if self.stopped:
                     break
         except Exception as error:
             failed = _sentence(error)

@@ -1,5 +1,6 @@
 """The serving side: gRPC around a guarded device, for one trainer at a time."""
 
+import queue
 import threading
 import time
 from collections import OrderedDict
@@ -59,7 +60,8 @@ class DeviceServer:
 
     When the connection ends, by word or by loss, the device is brought into its safe state; a
     trainer that was lost has `lease` seconds to return before another may take its place. A
-    connection is lost when it breaks or nothing has come through it for `lease` seconds.
+    connection is lost when it breaks, nothing has come through it for `lease` seconds, or the
+    device has been overdue; then the device is made safe as soon as it comes back.
 
     Arguments: the object; `listen`, HOST:PORT, port 0 for a free one; `token_file`, the secret that
     every call must carry; `certificate` and `key`, of this server; `client_ca`, the authority of
@@ -173,18 +175,44 @@ class DeviceServer:
         if not context.add_callback(lambda: self._end(lease)):
             self._end(lease)
             return
-        yield pack(self.guard.description())
-        pace = Pace(self.rate)
-        for data in requests:
-            late = pace.late()
-            if late > 0:
-                time.sleep(late)
+        replies: queue.SimpleQueue[bytes | str | None] = queue.SimpleQueue()
+        replies.put(pack(self.guard.description()))
+        self.guard.thread.submit(self._work, requests, replies, lease)
+        while True:
             try:
+                reply = replies.get(timeout=min(1.0, self.guard.timeout / 4))
+            except queue.Empty:
+                if self.guard.overdue():
+                    context.abort(
+                        grpc.StatusCode.DEADLINE_EXCEEDED,
+                        f"the device has not answered for {self.guard.timeout:g} s",
+                    )
+                continue
+            if isinstance(reply, str):
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, reply)
+            if reply is None:
+                return
+            yield reply
+
+    def _work(
+        self, requests: Any, replies: "queue.SimpleQueue[bytes | str | None]", lease: Lease
+    ) -> None:
+        """Answer a trainer's requests, in the device's thread, until there are no more."""
+        pace = Pace(self.rate)
+        try:
+            for data in requests:
+                late = pace.late()
+                if late > 0:
+                    time.sleep(late)
                 request = unpack(data)
-            except MessageError as error:
-                context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            yield pack(self.guard.answer(request))
-        lease.leaving = True
+                replies.put(pack(self.guard.answer(request)))
+                lease.leaving = request.get("do") == "safe"
+        except MessageError as error:
+            replies.put(str(error))
+        except grpc.RpcError:
+            pass  # the connection is over
+        finally:
+            replies.put(None)
 
     def _admit(self, context: Any) -> None:
         """Turn away who has no token, before anything it sends is read."""
