@@ -318,7 +318,7 @@ def test_one_trains_and_others_look(serve, token):
     assert (seen["holder"], seen["writes"], seen["safe"]) == ("ann", 1, False)
     first.safe()
     assert device.made_safe == 1
-    second = RemoteObject(server.address, token_file=token, name="bob", patience=2)
+    second = RemoteObject(server.address, token_file=token, name="bob", patience=2.0)
     assert look(server.address, token_file=token)["holder"] == "bob"
     second.close()
 
@@ -353,21 +353,21 @@ def test_a_trainer_that_vanishes_leaves_a_safe_device(serve, token, blow, within
     writes = device.writes
     # it may come back at once; another must wait for 2 s
     with pytest.raises(RunError, match="held by ann"):
-        RemoteObject(server.address, token_file=token, name="bob", patience=0)
+        RemoteObject(server.address, token_file=token, name="bob", patience=0.0)
     assert device.writes == writes
-    ann = RemoteObject(server.address, token_file=token, name="ann", patience=0)
+    ann = RemoteObject(server.address, token_file=token, name="ann", patience=0.0)
     ann.close()
     until(lambda: server.status()["holder"] is None)
-    RemoteObject(server.address, token_file=token, name="bob", patience=5).close()
+    RemoteObject(server.address, token_file=token, name="bob", patience=5.0).close()
     trainer.kill()
-    trainer.wait()
+    trainer.communicate()
     assert device.writes == writes
 
 
 def test_after_a_lost_connection_the_device_is_programmed_again(serve, token):
     device = Bounded()
     server = serve(device)
-    remote = RemoteObject(server.address, token_file=token, patience=10)
+    remote = RemoteObject(server.address, token_file=token, patience=10.0)
     theta = np.linspace(-1, 1, 9)
     remote.write(theta)
     before = remote.measure(X)
@@ -413,7 +413,7 @@ def test_a_device_that_hangs_is_made_safe_when_it_comes_back(serve, token):
     device.go.set()
     until(lambda: device.made_safe == 1)
     assert device.writes == 5  # not the rest of the block
-    remote.patience = 5
+    remote.patience = 5.0
     assert len(list(remote.measure_block(np.zeros((64, 9)), batches, batches))) == 64
     remote.close()
 
@@ -511,9 +511,9 @@ def test_certificates_on_both_sides(serve, papers):
     ]
     for stranger in strangers:
         with pytest.raises((RequestError, RunError)):
-            RemoteObject(server.address, patience=0, **stranger)
+            RemoteObject(server.address, patience=0.0, **stranger)
     with pytest.raises(RunError):
-        RemoteObject(server.address, patience=0)  # without TLS
+        RemoteObject(server.address, patience=0.0)  # without TLS
     assert device.writes == 1
     assert server.status()["holder"] is None
 
@@ -614,11 +614,12 @@ def test_wrong_messages_with_the_token_end_the_call_and_write_nothing(serve, tok
         channel, call = raw(server, secret, requests=[bad])
         codes, replies = [], []
         try:
-            replies += [unpack(reply) for reply in call]
+            for reply in call:
+                replies.append(unpack(reply))
         except grpc.RpcError as error:
             codes.append(error.code())
         assert set(codes) <= {grpc.StatusCode.INVALID_ARGUMENT}
-        assert replies[0]["name"] == "Bounded"
+        # the end of the call may overtake what was said before
         assert codes or "refused" in replies[1]
         channel.close()
         until(lambda: server.status()["holder"] is None)
@@ -693,9 +694,9 @@ def instrument(tmp_path):
     )  # fmt: skip
     line = process.stdout.readline()
     yield process, line.rpartition("remote://")[2].strip()
-    if process.poll() is None:
-        process.terminate()
-        process.wait(20)
+    process.terminate()
+    process.wait(20)
+    process.stdout.close()
 
 
 def test_the_serving_side_needs_no_jax_and_ends_safely(instrument, tmp_path):
@@ -754,12 +755,12 @@ def test_killed_and_resumed_the_run_is_the_same(instrument, tmp_path):
         until(lambda before=before: saved() > before, seconds=100)
         time.sleep(rng.uniform(0, 0.3))
         process.kill()
-        process.wait()
+        process.communicate()
     assert not (tmp_path / "far" / "result.json").exists()
     done = run(place, "far", "resume", most, cwd=tmp_path)
-    assert done.wait(200) == 0
+    assert done.communicate(timeout=200)[0] == "measurements\n"
     alone = run("lab.py:Chip", "near", "", most, cwd=tmp_path)
-    assert alone.wait(200) == 0
+    assert alone.communicate(timeout=200)[0] == "measurements\n"
     far, near = (np.load(tmp_path / name / "parameters.npz") for name in ("far", "near"))
     assert np.array_equal(far["theta"], near["theta"])
     seen = look(address, token_file=tmp_path / "dither-token")

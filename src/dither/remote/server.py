@@ -280,6 +280,7 @@ def _options(lease: float) -> list[tuple[str, int]]:
         # a trainer that is gone without a word answers no ping
         ("grpc.keepalive_time_ms", half),
         ("grpc.keepalive_timeout_ms", half),
+        ("grpc.http2.ping_timeout_ms", half),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", 2000),
         ("grpc.http2.max_ping_strikes", 2),
