@@ -209,7 +209,7 @@ class HostedLoop:
         return status, reading
 
     def _measure_block(
-        self, writes: list[Write], rows: Int[np.ndarray, "K B"]
+        self, writes: list[Write], rows: Int[np.ndarray, "N B"]
     ) -> tuple[list[Float[np.ndarray, "..."]], int]:
         """The readings of a block up to the first that fails, and whether one has failed."""
         started = time.perf_counter()
