@@ -24,6 +24,7 @@ from dither.remote.certificates import make_certificates
 from dither.remote.client import RemoteObject, look
 from dither.remote.messages import MessageError, pack, unpack
 from dither.remote.security import TOKEN_VARIABLE, same_token, token_of
+from dither.remote.serve import _aside
 from dither.remote.server import DeviceServer
 from dither.tasks import XOR
 from numpy_device import FlakyDevice, NumpyDevice
@@ -807,3 +808,21 @@ def test_the_shell_trains_and_checks_what_is_served(instrument, tmp_path):
     unsafe = dither_("device", "serve", "lab.py:Chip", "--listen", "0.0.0.0:0")
     assert unsafe.returncode == 2
     assert "without TLS" in unsafe.stderr
+
+
+def test_a_console_that_is_held_up_does_not_hold_the_device():
+    held, heard = threading.Event(), []
+
+    def say(line):
+        held.wait(20)
+        heard.append(line)
+
+    aside = _aside(say)
+    began = time.monotonic()
+    for number in range(500):
+        aside(str(number))
+    assert time.monotonic() - began < 5
+    assert heard == []
+    held.set()
+    until(lambda: len(heard) >= 100)
+    assert heard[:100] == [str(number) for number in range(100)]

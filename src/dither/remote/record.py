@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -51,8 +52,9 @@ class Record:
         """Append an event."""
         if self.file is not None:
             line = {"time": round(time.time(), 3), "event": event, **facts}
-            self.file.write(json.dumps(line) + "\n")
-            self.file.flush()
+            with suppress(OSError):  # a full disk must not keep the device from its safe state
+                self.file.write(json.dumps(line) + "\n")
+                self.file.flush()
 
     def counts(self) -> dict[str, int]:
         """The counts so far."""
@@ -73,5 +75,6 @@ class Record:
         """Append the account, and close the file."""
         self.account()
         if self.file is not None:
-            self.file.close()
+            with suppress(OSError):
+                self.file.close()
             self.file = None

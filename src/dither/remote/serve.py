@@ -1,9 +1,12 @@
 """Serve a device until Ctrl-C or SIGTERM."""
 
 import os
+import queue
 import signal
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from dither.lab import LabObject, find_object
@@ -34,6 +37,7 @@ def serve(
     Errors: `RequestError`, as for `DeviceServer`; `RunError` where the device does not come to its
     safe state.
     """
+    say = _aside(say)
     if token_file is None and client_ca is None:
         token_file = Path("dither-token")
     if token_file is not None:
@@ -58,12 +62,29 @@ def serve(
         _watch(server, stop, say)
     finally:
         safe = server.stop()
+        say("stopped; the device is in its safe state" if safe else f"{chip.name} is NOT made safe")
+        time.sleep(0.1)  # for the last line to be seen
         for number, handler in before.items():
             signal.signal(number, handler)
     if not safe:
-        say(f"the device {chip.name} did not come to its safe state")
         # a call that hangs would keep Python from ending
         os._exit(1)
+
+
+def _aside(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Say lines from a thread of their own: a console that is held up must not hold the device."""
+    lines: queue.Queue[str] = queue.Queue(100)
+
+    def speak() -> None:
+        while True:
+            say(lines.get())
+
+    def put(line: str) -> None:
+        with suppress(queue.Full):
+            lines.put_nowait(line)
+
+    threading.Thread(target=speak, daemon=True).start()
+    return put
 
 
 def _watch(server: DeviceServer, stop: threading.Event, say: Callable[[str], None]) -> None:
