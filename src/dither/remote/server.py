@@ -188,11 +188,12 @@ class DeviceServer:
                         f"the device has not answered for {self.guard.timeout:g} s",
                     )
                 continue
-            if isinstance(reply, str):
-                context.abort(grpc.StatusCode.INVALID_ARGUMENT, reply)
             if reply is None:
                 return
-            yield reply
+            if isinstance(reply, bytes):
+                yield reply
+            else:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, reply)
 
     def _work(
         self, requests: Any, replies: "queue.SimpleQueue[bytes | str | None]", lease: Lease
