@@ -20,7 +20,9 @@ def train(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(metavar="FILE.py:NAME", help="Train this Python object instead."),
+        typer.Option(
+            metavar="DEVICE", help="Train FILE.py:NAME, or what remote://HOST:PORT serves, instead."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the first replica.")] = None,
     replicas: Annotated[int | None, typer.Option(help="Specimens trained side by side.")] = None,
@@ -43,8 +45,11 @@ def train(
     if seed is not None:
         asked.append(f"seed={seed}")
     if device is not None:
-        asked.append("device=" + json.dumps("lab"))
-        asked.append("device.object=" + json.dumps(device))
+        if device.startswith("remote://"):
+            asked.append("device=" + json.dumps(device))
+        else:
+            asked.append("device=" + json.dumps("lab"))
+            asked.append("device.object=" + json.dumps(device))
         replicas = replicas or 1
     if replicas is not None:
         asked.append(f"replicas={replicas}")

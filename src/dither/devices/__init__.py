@@ -2,6 +2,8 @@
 
 from typing import Annotated
 
+from pydantic import BeforeValidator
+
 from dither._configuration import OneOf, registry
 from dither.devices.device import (
     AbstractDevice,
@@ -26,17 +28,22 @@ from dither.devices.imperfections import (
     UpdateNoise,
 )
 from dither.devices.lab import LabDevice
-from dither.devices.mirrors import Mirrors
 from dither.devices.python import PythonDevice, find_object
 from dither.devices.readout import ReadoutDevice
+from dither.devices.remote import RemoteDevice, by_address, device_at
 from dither.devices.simulated import SimulatedDevice
 from dither.devices.space import Parameter, Space
+from dither.lab import Mirrors
 
-DEVICES = registry(SimulatedDevice, ReadoutDevice, LabDevice)
+DEVICES = registry(SimulatedDevice, ReadoutDevice, LabDevice, RemoteDevice)
 """The devices that a specification can ask for, by their kind."""
 
-AnyDevice = Annotated[AbstractDevice | LabDevice, OneOf("device", DEVICES)]
-"""A device: an instance, a table with its `kind`, or the kind alone."""
+AnyDevice = Annotated[
+    AbstractDevice | LabDevice | RemoteDevice,
+    OneOf("device", DEVICES),
+    BeforeValidator(by_address),
+]
+"""A device: an instance, a table with its `kind`, the kind alone, or `remote://HOST:PORT`."""
 
 __all__ = [
     "DAC",
@@ -60,11 +67,13 @@ __all__ = [
     "PythonDevice",
     "ReadoutDevice",
     "RelativeNoise",
+    "RemoteDevice",
     "Sees",
     "SimulatedDevice",
     "Space",
     "SparseWrite",
     "Status",
     "UpdateNoise",
+    "device_at",
     "find_object",
 ]

@@ -150,6 +150,12 @@ class HostedLoop:
         attempts = 0
         while len(readings) < size and attempts < n and self.failed_in_a_row < self.failures:
             k = len(readings)
+            if self.device.in_blocks and not isinstance(probes.parameters, SparseWrite):
+                most = min(size, k + n - attempts)
+                good, failed = self._measure_block(writes[k:most], sampled[k:most])
+                readings += good
+                attempts += len(good) + failed
+                continue
             attempts += 1
             status, reading = self._measure(writes[k], sampled[k])
             if status is Status.DONE:
@@ -201,6 +207,29 @@ class HostedLoop:
             self.last_failure = f"{type(error).__name__}: {error}"
         self._count(len(rows), status, time.perf_counter() - started)
         return status, reading
+
+    def _measure_block(
+        self, writes: list[Write], rows: Int[np.ndarray, "N B"]
+    ) -> tuple[list[Float[np.ndarray, "..."]], int]:
+        """The readings of a block up to the first that fails, and whether one has failed."""
+        started = time.perf_counter()
+        settings = np.stack([theta for theta, _ in writes])
+        readings = []
+        failed = 0
+        try:
+            block = self.device.measure_block(settings, self.inputs[rows], self.targets[rows])
+            for reading in block:
+                readings.append(reading)
+            self.programmed = True
+        except Exception as error:
+            failed = 1
+            self.last_failure = f"{type(error).__name__}: {error}"
+        each = (time.perf_counter() - started) / (len(readings) + failed)
+        for _ in readings:
+            self._count(rows.shape[1], Status.DONE, each)
+        if failed:
+            self._count(rows.shape[1], Status.FAILED, each)
+        return readings, failed
 
     def _count(self, samples: int, status: Status, seconds: float) -> None:
         failed = int(status is not Status.DONE)

@@ -14,6 +14,7 @@ from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices.device import AbstractDevice
 from dither.devices.lab import LabDevice
 from dither.devices.python import PythonDevice
+from dither.devices.remote import RemoteDevice, device_at
 from dither.tasks.task import AbstractTask, Task
 from dither.training.checkpoint import digest
 from dither.training.figure import draw_run
@@ -59,7 +60,8 @@ def train(
     """Train a device on a task by an algorithm that sees only what can be measured.
 
     Arguments:
-        device: a `SimulatedDevice`, or any Python object or callable as `PythonDevice` takes it.
+        device: a `SimulatedDevice`, any Python object or callable as `PythonDevice` takes it, or
+            where one is: `FILE.py:NAME`, `remote://HOST:PORT`.
         task: what to learn.
         algorithm: how.
         key: the seed; replica r has seed key + r, and is the run that this seed alone would give.
@@ -80,6 +82,8 @@ def train(
     `TrapWarning` of settings that are likely mistakes.
     """
     until = until or Until(measurements=100_000)
+    if isinstance(device, str):
+        device = device_at(device)
     specification = {
         "name": name,
         "seed": key,
@@ -160,7 +164,7 @@ def evaluation_period(score_every: int | None, until: Until, of_a_look: int = 0)
 
 
 def _as_device(device: Any) -> AbstractDevice | PythonDevice:
-    if isinstance(device, LabDevice):
+    if isinstance(device, LabDevice | RemoteDevice):
         return device.connect()
     if isinstance(device, AbstractDevice | PythonDevice):
         return device
