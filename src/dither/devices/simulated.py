@@ -203,8 +203,7 @@ class SimulatedDevice(AbstractDevice):
                 value = value + sites[site]
             seen[site] = value
             for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys):
-                here = jax.random.fold_in(key, len(seen))
-                value = imperfection.site(specimen, here, site, value)
+                value = imperfection.site(specimen, key, site, value)
             return value
 
         for imperfection, specimen in zip(self.imperfections, state.imperfections):

@@ -91,7 +91,7 @@ class AbstractImperfection(Configuration):
         return theta
 
     def site(self, specimen: Any, key: Key[Array, ""], site: str, value: Array) -> Array:
-        """The value at a site of the network."""
+        """The value at a site of the network; the key is the same at every site."""
         del specimen, key, site
         return value
 

@@ -1,5 +1,6 @@
 """Noise on what the neurons sum."""
 
+import zlib
 from typing import Annotated, Literal
 
 import jax
@@ -22,5 +23,6 @@ class LayerNoise(AbstractImperfection):
     def site(self, specimen: tuple[()], key: Key[Array, ""], site: str, value: Array) -> Array:
         del specimen
         if site.endswith("/z"):
-            return value + self.sigma * jax.random.normal(key, value.shape, value.dtype)
+            here = jax.random.fold_in(key, zlib.crc32(site.encode()))
+            return value + self.sigma * jax.random.normal(here, value.shape, value.dtype)
         return value

@@ -23,7 +23,8 @@ class OutputDrift(AbstractWander):
 
     Arguments: `form`; `amount` ≥ 0, relative, the standard deviation that it comes to after `over`
     measurements (random-walk), at last (relaxation), that of its swing's size (sinusoid), or the
-    size of a jump; `over` ≥ 1, in measurements; `common`, whether all outputs drift alike, then with n = 1.
+    size of a jump; `over` ≥ 1, in measurements; `common`, whether all outputs drift alike, then
+    with n = 1.
     Source: derived here, checked by the tests.
     """
 
