@@ -4,6 +4,7 @@ A new imperfection is under test once it has its line in `CASES`.
 """
 
 import math
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -173,16 +174,21 @@ def life(device):
     return [np.asarray(x) for x in [*found, device.outputs(specimen, INPUTS)]]
 
 
+@cache
+def clean_life():
+    return life(device())
+
+
 @pytest.mark.parametrize("kind", [kind for kind, case in CASES.items() if case.none])
 def test_at_its_identity_setting_it_is_none(kind):
-    for found, wanted in zip(life(device(CASES[kind].none)), life(device())):
+    for found, wanted in zip(life(device(CASES[kind].none)), clean_life()):
         assert np.array_equal(found, wanted)
 
 
 @pytest.mark.parametrize("form", ["random-walk", "relaxation", "sinusoid", "jumps"])
 def test_a_drift_of_nothing_is_none(form):
     still = Drift(form=form, amount=0.0, over=7), OutputDrift(form=form, amount=0.0, over=7)
-    for found, wanted in zip(life(device(*still)), life(device())):
+    for found, wanted in zip(life(device(*still)), clean_life()):
         assert np.array_equal(found, wanted)
 
 
@@ -201,15 +207,9 @@ def trained(n, algorithm, **more):
     return dither.train(TOGETHER, algorithm=algorithm, until=until, **{**RUN, **more})
 
 
-@pytest.mark.parametrize(
-    "algorithm",
-    [
-        WeightMGD(learning_rate=0.1, delta=0.05),
-        NodePerturbation(learning_rate=0.1, delta=0.05, per_example=True),
-    ],
-    ids=["weight", "node"],
-)
-def test_all_together_stopped_and_resumed_is_the_undisturbed_run(algorithm, tmp_path):
+def test_all_together_stopped_and_resumed_is_the_undisturbed_run(tmp_path):
+    """With costs per sample, by node perturbation."""
+    algorithm = NodePerturbation(learning_rate=0.1, delta=0.05, per_example=True)
     whole = trained(74, algorithm)
     trained(37, algorithm, out=tmp_path / "run")
     again = trained(74, algorithm, out=tmp_path / "run", resume=True)
@@ -263,7 +263,7 @@ def test_mismatch():
     assert np.allclose(uneven.outputs(specimen, INPUTS), wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("reach", [1, 3, 30])
+@pytest.mark.parametrize("reach", [1, 30])
 def test_crosstalk_is_a_banded_matrix(reach):
     column = np.where(np.arange(P) <= reach, 0.3 ** np.arange(P), 0.0)
     wanted = toeplitz(column) @ np.asarray(THETA)
@@ -321,7 +321,7 @@ def test_write_noise():
     first, second = (np.asarray(noise.written(zeros, key, write)) for key in keys(2))
     close_in_statistics(first, 0.0, 0.2)
     assert abs(np.corrcoef(first, second)[0, 1]) < 5 / math.sqrt(4000)
-    assert np.array_equal(noise.parameters(first, zeros + 1), 1 + first)
+    assert np.array_equal(noise.parameters(jnp.asarray(first), zeros + 1), 1 + first)
 
 
 def test_a_write_of_few_lands_off_only_there():
@@ -454,7 +454,7 @@ def test_where_pink_noise_and_bursts_go(on):
         assert abs(measurement.cost - clean) > 1e-5
 
 
-@pytest.mark.parametrize("alpha", [0.7, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("alpha", [0.7, 1.0, 2.0])
 def test_alpha_stable_numbers_have_their_distribution(alpha):
     x = np.asarray(alpha_stable(jax.random.key(1), alpha, (20_000,)))
     assert np.isfinite(x).all()
@@ -521,6 +521,7 @@ def test_layer_noise_is_drawn_apart_for_each_layer_and_sample():
 
 
 def test_hung_reads_take_their_time():
+    """The ledger by hand; and time on the device ends the run, at most one hung read late."""
     hanging = SimulatedDevice(
         network=NETWORK,
         imperfections=(
@@ -535,20 +536,14 @@ def test_hung_reads_take_their_time():
     )
     assert hanging.fails
     algorithm = WeightMGD(learning_rate=0.1, delta=0.05)
-    result = dither.train(hanging, Parity(bits=3), algorithm, until=Until(measurements=400))
-    ledger = result.ledger
-    share_is(np.arange(400) < ledger["failed"], 0.2)
-    assert ledger["device_seconds"] == 400 * 3.75 + 8 * ledger["failed"]
-    assert ledger["joules"] == 400 * 7.0
-
-
-def test_time_on_the_device_ends_a_run_with_hung_reads():
-    hanging = device(HungReads(probability=0.3, seconds_hung=100.0), Latency(per_write=1.0))
-    result = dither.train(
-        hanging, Parity(bits=3), WeightMGD(learning_rate=0.1), until=Until(device_seconds=5000.0)
-    )
+    until = Until(device_seconds=2000.0)
+    result = dither.train(hanging, Parity(bits=3), algorithm, until=until)
     assert result.stop_reason == "device_seconds"
-    assert 5000 <= result.ledger["device_seconds"] < 5000 + 101
+    ledger = result.ledger
+    assert 2000 <= ledger["device_seconds"] < 2000 + 3.75 + 8
+    assert ledger["device_seconds"] == 3.75 * ledger["measurements"] + 8 * ledger["failed"]
+    assert ledger["joules"] == 7.0 * ledger["measurements"]
+    share_is(np.arange(ledger["measurements"]) < ledger["failed"], 0.2)
 
 
 def test_of_failed_and_hung_the_graver_holds():
