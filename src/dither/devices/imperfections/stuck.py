@@ -1,6 +1,6 @@
 """Parameters that cannot be changed."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from dither.devices.imperfections.imperfection import AbstractImperfection, Blueprint
 
-Stays = tuple[Bool[Array, " P"], Float[Array, " P"]]
+Stays: TypeAlias = tuple[Bool[Array, " P"], Float[Array, " P"]]
 
 
 class Stuck(AbstractImperfection):
