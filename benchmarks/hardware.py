@@ -31,7 +31,7 @@ PRESETS = ("ideal-chip", "photonic-mesh", "memristor-crossbar", "slm-bench")
 METHODS = {"weight": WeightMGD, "node": NodePerturbation}
 OTHERS = {
     ("ideal-chip", "node"): NodePerturbation(learning_rate=0.3, delta=0.01),
-    ("memristor-crossbar", "weight"): WeightMGD(learning_rate=0.1, delta=0.2, pairs="central"),
+    ("memristor-crossbar", "weight"): WeightMGD(learning_rate=1.0, delta=0.15, pairs="central"),
 }
 """The algorithm for a preset that comes with another."""
 

@@ -18,7 +18,6 @@ from scipy.stats import levy_stable
 
 import dither
 from dither import MLP, SimulatedDevice, Until, WeightMGD
-from dither.algorithms import NodePerturbation
 from dither.devices import (
     ADC,
     DAC,
@@ -202,17 +201,15 @@ TOGETHER = SimulatedDevice(
 RUN = {"task": Parity(bits=3, batch=4), "replicas": 2, "score_every": 20}
 
 
-def trained(n, algorithm, **more):
-    until = Until(measurements=n)
+def trained(n, **more):
+    algorithm, until = WeightMGD(learning_rate=0.1, delta=0.05), Until(measurements=n)
     return dither.train(TOGETHER, algorithm=algorithm, until=until, **{**RUN, **more})
 
 
 def test_all_together_stopped_and_resumed_is_the_undisturbed_run(tmp_path):
-    """With costs per sample, by node perturbation."""
-    algorithm = NodePerturbation(learning_rate=0.1, delta=0.05, per_example=True)
-    whole = trained(74, algorithm)
-    trained(37, algorithm, out=tmp_path / "run")
-    again = trained(74, algorithm, out=tmp_path / "run", resume=True)
+    whole = trained(74)
+    trained(37, out=tmp_path / "run")
+    again = trained(74, out=tmp_path / "run", resume=True)
     assert np.array_equal(whole.parameters, again.parameters)
     assert np.isfinite(whole.parameters).all()
     assert np.ptp(whole.parameters, axis=0).max() > 0.01
@@ -222,12 +219,20 @@ def test_all_together_stopped_and_resumed_is_the_undisturbed_run(tmp_path):
 
 
 def test_replicas_are_the_runs_that_their_seeds_alone_give():
-    algorithm = WeightMGD(learning_rate=0.1, delta=0.05)
-    together = trained(40, algorithm, key=5)
-    alone = trained(40, algorithm, key=6, replicas=1)
+    together, alone = trained(40, key=5), trained(40, key=6, replicas=1)
     # one replica and two are compiled apart: single precision over delta
     assert np.allclose(together.parameters[1], alone.parameters[0], atol=1e-3)
     assert together.replicas[1].ledger["failed"] == alone.ledger["failed"]
+
+
+def test_where_costs_are_seen_per_sample_each_is_a_read():
+    noises = [Bursts(probability=1.0, sigma=0.1, on="cost"), PinkNoise(sigma=0.1, on="cost")]
+    clean, *noisy = [device(), *map(device, noises)]
+    seen = [one.measure(started(one), BATCH, mse, None, Sees.SITES)[0] for one in (clean, *noisy)]
+    off = [np.asarray(one.costs - seen[0].costs) for one in seen[1:]]
+    assert np.ptp(off[0]) > 1e-3
+    assert np.ptp(off[1]) < 1e-6 < np.abs(off[1]).max()
+    assert all(np.allclose(one.cost, one.costs.mean(), atol=1e-6) for one in seen)
 
 
 @pytest.mark.parametrize(
