@@ -59,7 +59,12 @@ def rows_of(name: str) -> list[dict[str, Any]]:
 def measured(setting: Specification, algorithm: AbstractAlgorithm) -> dict[str, Any]:
     """Each quantity's median over the replicas with its 95 % interval."""
     result = train(
-        setting.device, setting.task, algorithm, until=setting.until, replicas=setting.replicas
+        setting.device,
+        setting.task,
+        algorithm,
+        until=setting.until,
+        replicas=setting.replicas,
+        score_every=setting.score_every,
     )
     ends = result.replicas
     row: dict[str, Any] = {
