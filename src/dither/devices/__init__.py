@@ -2,7 +2,13 @@
 
 from typing import Annotated
 
-from dither._configuration import OneOf, registry
+from dither._configuration import Configuration, OneOf, registry
+from dither.adapters.aihwkit import AihwkitConnection
+from dither.adapters.ophyd import OphydConnection
+from dither.adapters.qcodes import QcodesConnection
+from dither.adapters.scpi import ScpiConnection
+from dither.adapters.torch import TorchConnection
+from dither.devices.connection import AbstractConnection
 from dither.devices.device import (
     AbstractDevice,
     Batch,
@@ -32,16 +38,26 @@ from dither.devices.readout import ReadoutDevice
 from dither.devices.simulated import SimulatedDevice
 from dither.devices.space import Parameter, Space
 
-DEVICES = registry(SimulatedDevice, ReadoutDevice, LabDevice)
+DEVICES: dict[str, type[Configuration]] = registry(
+    SimulatedDevice,
+    ReadoutDevice,
+    LabDevice,
+    TorchConnection,
+    ScpiConnection,
+    QcodesConnection,
+    OphydConnection,
+    AihwkitConnection,
+)
 """The devices that a specification can ask for, by their kind."""
 
-AnyDevice = Annotated[AbstractDevice | LabDevice, OneOf("device", DEVICES)]
+AnyDevice = Annotated[AbstractDevice | AbstractConnection, OneOf("device", DEVICES)]
 """A device: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = [
     "DAC",
     "DEVICES",
     "IMPERFECTIONS",
+    "AbstractConnection",
     "AbstractDevice",
     "AbstractImperfection",
     "ActivationDefects",

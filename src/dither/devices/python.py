@@ -28,7 +28,7 @@ class PythonDevice:
 
     An object with `flip(i)` instead of `write` is one of Boolean mirrors: see `Mirrors`.
 
-    It may also have `bounds`, a pair (low, high); `bits`, of the DACs between the bounds, or
+    It may also have `bounds`, a pair (low, high) or a table of such by name; `bits`, of the DACs between the bounds, or
     `levels`, the number of settings from low to high, such as 3 for ternary;
     `write_at(places, values)`, which programs some parameters and leaves the others;
     `initial`, parameters to start from, or a function of a seed that returns them; `safe()`, which
@@ -57,6 +57,7 @@ class PythonDevice:
         bits = bits or getattr(target, "bits", None)
         levels = 2**bits if bits else getattr(target, "levels", 0)
         self.space = _space(self.name, shapes, bounds, levels)
+        self._low, self._high = _bounds_in_double(self.space)
         self._held = np.zeros(self.space.size)
         self._write_at = getattr(target, "write_at", None)
         # what is not fed plays the training series only
@@ -119,7 +120,7 @@ class PythonDevice:
     def writable(self, theta: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
         """Settings as doubles inside the bounds, some of which single precision rounds outwards."""
         inside: Float[np.ndarray, "*K P"] = np.clip(
-            np.asarray(theta, float), self.space.low, self.space.high
+            np.asarray(theta, float), self._low, self._high
         )
         return inside
 
@@ -127,7 +128,7 @@ class PythonDevice:
         self, values: Float[np.ndarray, "R K"], places: Int[np.ndarray, "R K"]
     ) -> Float[np.ndarray, "R K"]:
         """The same for settings of some parameters, P being the place of none."""
-        low, high = (np.broadcast_to(b, self.space.size) for b in (self.space.low, self.space.high))
+        low, high = (np.broadcast_to(b, self.space.size) for b in (self._low, self._high))
         known = np.minimum(places, self.space.size - 1)
         inside: Float[np.ndarray, "R K"] = np.clip(
             np.asarray(values, float), low[known], high[known]
@@ -222,15 +223,34 @@ def _space(
         shapes = {"theta": (int(shapes),)}
     try:
         table = {str(key): tuple(int(n) for n in shape) for key, shape in shapes.items()}
-        low, high = (-math.inf, math.inf) if bounds is None else map(float, bounds)
-    except (TypeError, ValueError, AttributeError):
+        pairs = bounds if isinstance(bounds, Mapping) else dict.fromkeys(table, bounds)
+        limits = {key: _pair(pairs[key]) for key in table}
+    except (TypeError, ValueError, AttributeError, KeyError):
         raise RequestError(
             f"The device {name} has parameters {shapes!r} and bounds {bounds!r}; give an integer "
-            "or a table of names and shapes, and a pair (low, high)."
+            "or a table of names and shapes, and a pair (low, high) or one for each name."
         ) from None
     if not table or any(min(shape, default=1) < 1 for shape in table.values()):
         raise RequestError(f"The device {name} has no parameters; give at least one.")
-    return Space(tuple(Parameter(key, shape, low, high, levels) for key, shape in table.items()))
+    return Space(
+        tuple(Parameter(key, shape, *limits[key], levels) for key, shape in table.items())
+    )
+
+
+def _pair(bounds: Any) -> tuple[float, float]:
+    low, high = (-math.inf, math.inf) if bounds is None else map(float, bounds)
+    return low, high
+
+
+def _bounds_in_double(
+    space: Space,
+) -> tuple[float | Float[np.ndarray, " P"], float | Float[np.ndarray, " P"]]:
+    """The bounds as given: as single precision they may lie outside."""
+    if isinstance(space.low, float) and isinstance(space.high, float):
+        return space.low, space.high
+    sizes = [parameter.size for parameter in space.parameters]
+    low, high = ([getattr(p, side) for p in space.parameters] for side in ("low", "high"))
+    return np.repeat(np.asarray(low, float), sizes), np.repeat(np.asarray(high, float), sizes)
 
 
 def find_object(place: str) -> Any:

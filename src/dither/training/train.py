@@ -11,8 +11,8 @@ import numpy as np
 from dither._configuration import Configuration
 from dither._errors import RequestError
 from dither.algorithms.algorithm import AbstractAlgorithm
+from dither.devices.connection import AbstractConnection
 from dither.devices.device import AbstractDevice
-from dither.devices.lab import LabDevice
 from dither.devices.python import PythonDevice
 from dither.tasks.task import AbstractTask, Task
 from dither.training.checkpoint import digest
@@ -147,7 +147,7 @@ def evaluation_period(score_every: int | None, until: Until, of_a_look: int = 0)
 
 
 def _as_device(device: Any) -> AbstractDevice | PythonDevice:
-    if isinstance(device, LabDevice):
+    if isinstance(device, AbstractConnection):
         return device.connect()
     if isinstance(device, AbstractDevice | PythonDevice):
         return device
