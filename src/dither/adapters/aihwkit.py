@@ -68,7 +68,7 @@ class AihwkitDevice:
     def measure(self, inputs: Float[np.ndarray, "B ..."]) -> Float[np.ndarray, "B ..."]:
         """The module's outputs for a batch."""
         with self._torch.no_grad():
-            x = self._torch.as_tensor(inputs, dtype=self._torch.float32)
+            x = self._torch.tensor(inputs, dtype=self._torch.float32)
             outputs: np.ndarray = self.module(x).cpu().numpy()  # type: ignore[operator]
         return outputs
 

@@ -1,4 +1,4 @@
-"""What instruments of QCoDeS and ophyd have in common: knobs that are set, readouts that are read."""
+"""What instruments of QCoDeS and ophyd have in common: knobs to set and readouts to read."""
 
 import math
 import time
@@ -36,7 +36,7 @@ class AbstractInstrument(ABC):
         *,
         bounds: tuple[float, float] | None = None,
         settle: float = 0.0,
-        initial: Sequence[float] | None = None,
+        initial: Sequence[float] | Float[np.ndarray, " P"] | None = None,
         safe: float | None = None,
     ) -> None:
         self.knobs, self.readouts, self.present = list(parameters), list(outputs), list(inputs)
@@ -47,7 +47,7 @@ class AbstractInstrument(ABC):
                 f"Among the knobs {', '.join(names)} are two of one name; give each knob once."
             )
         low, high = bounds or (-math.inf, math.inf)
-        self.parameters: dict[str, tuple[int, ...]] = {name: () for name in names}
+        self.parameters: dict[str, tuple[int, ...]] = dict.fromkeys(names, ())
         self.bounds = {
             name: (max(low, own[0]), min(high, own[1]))
             for name, own in zip(names, map(self.limits, self.knobs))

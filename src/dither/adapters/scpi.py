@@ -30,7 +30,9 @@ class Values(tuple[float, ...]):
 
 def fields_of(template: str, known: tuple[str, ...]) -> dict[str, str]:
     """The fields of a command with their formats. Errors: `ValueError` for an unknown one."""
-    fields = {name: how or "" for _, name, how, _ in Formatter().parse(template) if name is not None}
+    fields = {
+        name: how or "" for _, name, how, _ in Formatter().parse(template) if name is not None
+    }
     for name in fields:
         if name not in known:
             offered = " or ".join(f"{{{field}}}" for field in known)
@@ -180,8 +182,9 @@ class ScpiDevice:
         """Set all channels."""
         with self._talking():
             self._held = np.array(theta)
-            self._write(self._all(self._held))
-        self._check()
+            found = self._obey(self._all(self._held))
+        _complain(found)
+        time.sleep(self.connection.settle)
 
     def write_at(self, places: Int[np.ndarray, " K"], values: Float[np.ndarray, " K"]) -> None:
         """Set some channels; those that can only be set together are set together."""
@@ -189,8 +192,9 @@ class ScpiDevice:
             raise InstrumentError("some channels were to be set before all of them")
         with self._talking():
             self._held[places] = values
-            self._write(self._some(self._held, places))
-        self._check()
+            found = self._obey(self._some(self._held, places))
+        _complain(found)
+        time.sleep(self.connection.settle)
 
     def measure(self, inputs: Float[np.ndarray, "B ..."]) -> Float[np.ndarray, "B K"]:
         """The outputs of a batch."""
@@ -199,7 +203,9 @@ class ScpiDevice:
             rows = self._read(samples.ravel()).reshape(len(samples), -1)
         else:
             rows = np.stack([self._read(sample) for sample in samples])
-        self._check()
+        with self._talking():
+            found = self._obey([])
+        _complain(found)
         return rows
 
     def safe(self) -> None:
@@ -212,9 +218,8 @@ class ScpiDevice:
         self._held = None
         try:
             with self._talking(restore=False):
-                for command in self.connection.safe:
-                    self._session.write(command)
-            self._check()
+                found = self._obey(list(self.connection.safe))
+            _complain(found)
         except Exception as error:
             raise RunError(
                 f"The instrument {self.connection.resource} could not be made safe "
@@ -255,9 +260,6 @@ class ScpiDevice:
             read_termination=connection.read_termination,
             write_termination=connection.write_termination,
         )
-        if connection.resource.upper().endswith("SOCKET"):
-            # a command and the query after it are not to wait for one another
-            session.set_visa_attribute(self._visa.constants.ResourceAttribute.tcpip_nodelay, True)
         if connection.identity and connection.identity not in (found := session.query("*IDN?")):
             raise RequestError(
                 f"At {connection.resource} is '{found}' and not '{connection.identity}'; correct "
@@ -266,22 +268,38 @@ class ScpiDevice:
         self._known = True
 
     def _restore(self) -> None:
-        for command in self.connection.setup:
-            self._session.write(command)
-        if self._held is not None:
-            self._write(self._all(self._held))
+        held = [] if self._held is None else self._all(self._held)
+        self._exchange([*self.connection.setup, *held])
 
     def _close(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             session.close()
 
-    def _write(self, commands: list[str]) -> None:
-        for command in commands:
-            self._session.write(command)
-        if self.connection.ready:
-            self._session.query(self.connection.ready)
-        time.sleep(self.connection.settle)
+    def _exchange(self, commands: list[str], query: str = "") -> str:
+        """Send commands and a query, if any. Returns: its answer."""
+        messages = [*commands, query] if query else commands
+        if self.connection.resource.upper().endswith("SOCKET"):
+            # as one packet: a second would wait until the first is acknowledged
+            messages = [self.connection.write_termination.join(messages)] if messages else []
+        for message in messages:
+            self._session.write(message)
+        return str(self._session.read()) if query else ""
+
+    def _obey(self, commands: list[str]) -> list[str]:
+        """Send commands, wait until they are done. Returns: what was in the error queue."""
+        ready, errors = self.connection.ready, self.connection.errors
+        found: list[str] = []
+        if commands and (ready or not errors):
+            self._exchange(commands, ready)
+            commands = []
+        while errors and len(found) < MOST_ERRORS:
+            answer = self._exchange(commands, errors)
+            if answer.split(",")[0].strip() in ("0", "+0", "-0"):
+                break
+            found.append(answer)
+            commands = []
+        return found
 
     def _all(self, theta: Float[np.ndarray, " P"]) -> list[str]:
         groups = self.connection.channels.values()
@@ -306,9 +324,8 @@ class ScpiDevice:
         readings = self.connection.readings
         given = Values(values.tolist())
         with self._talking():
-            if readings.present:
-                self._session.write(readings.present.format(values=given))
-            answer = self._session.query(readings.query.format(values=given))
+            present = [readings.present.format(values=given)] if readings.present else []
+            answer = self._exchange(present, readings.query.format(values=given))
         try:
             return np.array([float(number) for number in answer.split(",")])
         except ValueError:
@@ -316,23 +333,12 @@ class ScpiDevice:
                 f"the answer to '{readings.query}' is '{answer[:80]}', and numbers are due"
             ) from None
 
-    def _check(self) -> None:
-        """Empty the error queue. Errors: `InstrumentError` with what was in it."""
-        if not self.connection.errors:
-            return
-        found = []
-        with self._talking():
-            while not _is_zero(answer := self._session.query(self.connection.errors)):
-                found.append(answer)
-                if len(found) == MOST_ERRORS:
-                    break
-        if found:
-            raise InstrumentError("; ".join(found))
-
 
 MOST_ERRORS = 100
 """No more entries of an error queue are read at once."""
 
 
-def _is_zero(answer: str) -> bool:
-    return answer.split(",")[0].strip() in ("0", "+0", "-0")
+def _complain(found: list[str]) -> None:
+    """Errors: `InstrumentError` with what was in the error queue, if anything."""
+    if found:
+        raise InstrumentError("; ".join(found))

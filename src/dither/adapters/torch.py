@@ -51,7 +51,7 @@ class TorchDevice:
         """The module's outputs for a batch."""
         like = next(iter(self._own.values()))
         with self._torch.no_grad():
-            x = self._torch.as_tensor(inputs, dtype=like.dtype, device=like.device)
+            x = self._torch.tensor(inputs, dtype=like.dtype, device=like.device)
             outputs: np.ndarray = self.module(x).cpu().numpy()
         return outputs
 

@@ -28,8 +28,8 @@ class PythonDevice:
 
     An object with `flip(i)` instead of `write` is one of Boolean mirrors: see `Mirrors`.
 
-    It may also have `bounds`, a pair (low, high) or a table of such by name; `bits`, of the DACs between the bounds, or
-    `levels`, the number of settings from low to high, such as 3 for ternary;
+    It may also have `bounds`, a pair (low, high) or a table of such by name; `bits`, of the DACs
+    between the bounds, or `levels`, the number of settings from low to high, such as 3 for ternary;
     `write_at(places, values)`, which programs some parameters and leaves the others;
     `initial`, parameters to start from, or a function of a seed that returns them; `safe()`, which
     brings it into a safe state; `seconds_per_write` and so on are measured by the clock.
@@ -119,9 +119,7 @@ class PythonDevice:
 
     def writable(self, theta: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
         """Settings as doubles inside the bounds, some of which single precision rounds outwards."""
-        inside: Float[np.ndarray, "*K P"] = np.clip(
-            np.asarray(theta, float), self._low, self._high
-        )
+        inside: Float[np.ndarray, "*K P"] = np.clip(np.asarray(theta, float), self._low, self._high)
         return inside
 
     def writable_at(
@@ -232,9 +230,7 @@ def _space(
         ) from None
     if not table or any(min(shape, default=1) < 1 for shape in table.values()):
         raise RequestError(f"The device {name} has no parameters; give at least one.")
-    return Space(
-        tuple(Parameter(key, shape, *limits[key], levels) for key, shape in table.items())
-    )
+    return Space(tuple(Parameter(key, shape, *limits[key], levels) for key, shape in table.items()))
 
 
 def _pair(bounds: Any) -> tuple[float, float]:

@@ -50,8 +50,10 @@ class ByCost:
         return bool(updated)
 
     def independent(self, first: Probe | None = None) -> int:
-        """How many probes can be asked before the first of them is told: from now on, or from one
-        that was asked and is not told yet."""
+        """How many probes can be asked before the first of them is told.
+
+        From now on, or counted from one that was asked and is not told yet.
+        """
         clock: Clock = jax.device_get(self.state.clock if first is None else first.clock)
         return self.algorithm.independent(self.space, clock)
 
@@ -61,5 +63,6 @@ class ByCost:
 
 
 def _tell(algorithm: AbstractAlgorithm, state: State, probe: Probe, cost: Any) -> tuple[State, Any]:
-    after, info = algorithm.tell(state, probe, Measurement(jnp.asarray(cost, jnp.result_type(float))))
+    measurement = Measurement(jnp.asarray(cost, jnp.result_type(float)))
+    after, info = algorithm.tell(state, probe, measurement)
     return after, info.updated

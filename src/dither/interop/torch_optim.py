@@ -26,11 +26,12 @@ class MGD(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not always i
     optimizer.step(lambda: loss(model(x), y))
     ```
 
-    One `step` measures until the algorithm has updated the parameters once: two calls of the closure
-    for a pair with tau_theta = 1. It has to take the same batch for all of them. The algorithm holds
-    the parameters; what others write into them between steps is overwritten.
+    One `step` measures until the algorithm has updated the parameters once: two calls of the
+    closure for a pair with tau_theta = 1. It has to take the same batch for all of them. The
+    algorithm holds the parameters; what others write into them between steps is overwritten.
 
-    Arguments: `params`, tensors or groups of them; `algorithm`, any that sees only the cost; `seed`.
+    Arguments: `params`, tensors or groups of them; `algorithm`, any that sees only the cost;
+    `seed`.
     Attributes: `measurements`, how often a closure was called.
     Errors: `RequestError` for an algorithm that needs more than the cost.
     """

@@ -1,6 +1,5 @@
 """A function written in JAX as a network."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -74,9 +73,12 @@ class JaxFunction(AbstractNetwork):
         self, parameters: Parameters, inputs: Float[Array, "B ..."], tap: Tap = no_tap
     ) -> Float[Array, "B K"]:
         del tap
+        rows: Array = self._rows(parameters, inputs)
+        return rows
+
+    def _rows(self, parameters: Parameters, inputs: Array) -> Any:
         given = parameters["theta"] if isinstance(self.parameters, int) else parameters
-        samples = inputs.reshape(inputs.shape[0], *self.input_shape)
-        outputs: Array = self._function()(given, samples)
+        outputs = self._function()(given, inputs.reshape(inputs.shape[0], *self.input_shape))
         return outputs[:, None] if outputs.ndim == 1 else outputs
 
     @property
@@ -88,15 +90,15 @@ class JaxFunction(AbstractNetwork):
         samples = jnp.zeros((2, *self.input_shape))
         name = self._place(self.object)
         try:
-            rows = jax.eval_shape(self, self.init(jax.random.key(0)), samples)
+            rows = jax.eval_shape(self._rows, self.init(jax.random.key(0)), samples)
         except (TypeError, AttributeError, jax.errors.JAXTypeError) as error:
             raise RequestError(
                 f"JAX cannot trace the function {name} ({str(error).splitlines()[0]}); write it "
                 "with jax.numpy, or hand it over as a Python device."
             ) from None
-        if rows.shape[0] != 2 or len(rows.shape) != 2:
+        if len(rows.shape) != 2 or rows.shape[0] != 2:
             raise RequestError(
                 f"The function {name} returns shape {rows.shape} for 2 samples; one row for each "
                 "sample is due."
             )
-        return math.prod(rows.shape[1:])
+        return int(rows.shape[1])
