@@ -209,10 +209,11 @@ def test_steps_need_no_backward_pass_and_learn(algorithm):
         calls.append(1)
         return value
 
-    first = float(loss())
-    for _ in range(150):
-        optimizer.step(closure)
-    assert float(loss()) < 0.8 * first
+    with torch.no_grad():
+        first = float(loss())
+        for _ in range(60):
+            optimizer.step(closure)
+        assert float(loss()) < 0.9 * first
     assert optimizer.measurements == len(calls)
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -224,14 +225,14 @@ def test_an_averaged_step_follows_the_gradient_of_autograd():
     loss().backward()
     gradient = np.concatenate([p.grad.numpy().ravel() for p in model.parameters()])
     before, size = vector(torch, model), gradient.size
-    ticks = 16 * size
+    ticks = 8 * size
     algorithm = WeightMGD(learning_rate=1.0, delta=0.01, pairs="central", tau_theta=ticks)
     optimizer = MGD(model.parameters(), algorithm, seed=5)
     optimizer.step(loss)
     estimate = before - vector(torch, model)
     assert optimizer.measurements == 2 * ticks
-    # standard deviation |g| √(κ/T) of the whole vector; four of them, and rounding of 1e-7/0.02
-    assert np.linalg.norm(estimate - gradient) < 2 * np.linalg.norm(gradient) * math.sqrt(1 / 16)
+    # |G − g| is |g| √(κ/T) in the mean; twice that
+    assert np.linalg.norm(estimate - gradient) < 2 * np.linalg.norm(gradient) * math.sqrt(1 / 8)
 
 
 def test_a_state_goes_on_bit_for_bit(algorithm):

@@ -41,7 +41,8 @@ class ByCost:
 
     def ask(self) -> Probe:
         """The next probe; the state's clock moves on."""
-        probe, self.state = self._ask(self.state)
+        asked: tuple[Probe, State] = self._ask(self.state)
+        probe, self.state = asked
         return probe
 
     def tell(self, probe: Probe, cost: float) -> bool:

@@ -13,11 +13,12 @@ from dither.devices.device import Probe
 from dither.devices.space import Parameter, Space
 from dither.interop.by_cost import ByCost
 
-Generator = needs("gest_api.generator", "gest").Generator
-vocabulary = needs("gest_api.vocs", "gest")
+needs("gest_api", "gest")
+from gest_api.generator import Generator  # noqa: E402
+from gest_api.vocs import ContinuousVariable, MaximizeObjective, MinimizeObjective  # noqa: E402
 
 
-class DitherGenerator(Generator):  # type: ignore[misc]  # gest-api has no types
+class DitherGenerator(Generator):
     """Suggests the settings to measure and learns from the objective that came back.
 
     The parameters are the continuous variables, between their domains; the cost is the objective,
@@ -49,7 +50,7 @@ class DitherGenerator(Generator):  # type: ignore[misc]  # gest-api has no types
         domains = {name: variable.domain for name, variable in vocs.variables.items()}
         self.low, self.high = np.array(list(domains.values()), float).T
         self.objective, kind = next(iter(vocs.objectives.items()))
-        self.sign = -1.0 if isinstance(kind, vocabulary.MaximizeObjective) else 1.0
+        self.sign = -1.0 if isinstance(kind, MaximizeObjective) else 1.0
         self.constants = {name: constant.value for name, constant in vocs.constants.items()}
         space = Space(
             tuple(Parameter(name, (), low, high) for name, (low, high) in domains.items())
@@ -67,11 +68,10 @@ class DitherGenerator(Generator):  # type: ignore[misc]  # gest-api has no types
         if vocs.constraints:
             raise ValueError(f"{name} cannot serve constraints")
         for objective in vocs.objectives.values():
-            known = (vocabulary.MinimizeObjective, vocabulary.MaximizeObjective)
-            if not isinstance(objective, known):
+            if not isinstance(objective, MinimizeObjective | MaximizeObjective):
                 raise ValueError(f"{name} minimises or maximises")
         for variable, kind in vocs.variables.items():
-            if type(kind) is not vocabulary.ContinuousVariable or isinstance(kind.dtype, tuple):
+            if type(kind) is not ContinuousVariable or isinstance(kind.dtype, tuple):
                 raise ValueError(f"{name} needs continuous variables, and {variable} is none")
 
     def _start(self, initial: Mapping[str, float]) -> np.ndarray:

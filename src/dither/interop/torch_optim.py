@@ -15,10 +15,11 @@ from dither.devices.space import Parameter, Space
 from dither.interop.by_cost import ByCost
 from dither.training.checkpoint import like, plain
 
-torch = needs("torch", "torch")
+needs("torch", "torch")
+import torch  # noqa: E402
 
 
-class MGD(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not always installed
+class MGD(torch.optim.Optimizer):
     """Perturbs parameters, calls a closure for the loss, and updates them; it asks for no gradient.
 
     ```
@@ -48,7 +49,7 @@ class MGD(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not always i
         arrays = [tensor.detach().cpu().double().numpy().ravel() for tensor in self._tensors]
         self._trainer = ByCost(algorithm, space, np.concatenate(arrays), seed)
 
-    def step(self, closure: Callable[[], Any]) -> float:  # type: ignore[override]  # none is a mistake here
+    def step(self, closure: Callable[[], Any]) -> float:
         """One update. Returns: the mean of the losses that were measured for it.
 
         Arguments: `closure`, which returns the loss, a number or a tensor of one.
@@ -74,7 +75,8 @@ class MGD(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not always i
 
     def _measured(self, closure: Callable[[], Any]) -> float:
         self.measurements += 1
-        loss = float(closure())
+        given = closure()
+        loss = float(given.detach() if isinstance(given, torch.Tensor) else given)
         if not math.isfinite(loss):
             raise RunError(f"The loss is {loss}; take a smaller delta or learning rate.")
         return loss
