@@ -1,6 +1,7 @@
 """An algorithm that is asked and told one cost after another, outside dither's own loops."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -35,7 +36,7 @@ class ByCost:
             )
         algorithm.check_space(space)
         self.algorithm, self.space = algorithm, space
-        self._ask, self._tell = jax.jit(algorithm.ask), jax.jit(partial(_tell, algorithm))
+        self._ask, self._tell = compiled(algorithm)
         theta = jnp.asarray(initial, jnp.result_type(float))
         self.state: State = algorithm.init(jax.random.key(seed), theta, space)
 
@@ -61,6 +62,12 @@ class ByCost:
     def parameters(self) -> Float[np.ndarray, " P"]:
         """What training has reached."""
         return np.asarray(self.algorithm.parameters(self.state), float)
+
+
+@cache
+def compiled(algorithm: AbstractAlgorithm) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """`ask` and `tell` of an algorithm, compiled."""
+    return jax.jit(algorithm.ask), jax.jit(partial(_tell, algorithm))
 
 
 def _tell(algorithm: AbstractAlgorithm, state: State, probe: Probe, cost: Any) -> tuple[State, Any]:
