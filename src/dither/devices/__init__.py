@@ -4,7 +4,13 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from dither._configuration import OneOf, registry
+from dither._configuration import Configuration, OneOf, registry
+from dither.adapters.aihwkit import AihwkitConnection
+from dither.adapters.ophyd import OphydConnection
+from dither.adapters.qcodes import QcodesConnection
+from dither.adapters.scpi import ScpiConnection
+from dither.adapters.torch import TorchConnection
+from dither.devices.connection import AbstractConnection
 from dither.devices.device import (
     AbstractDevice,
     Batch,
@@ -53,11 +59,21 @@ from dither.devices.simulated import SimulatedDevice
 from dither.devices.space import Parameter, Space
 from dither.lab import Mirrors
 
-DEVICES = registry(SimulatedDevice, ReadoutDevice, LabDevice, RemoteDevice)
+DEVICES: dict[str, type[Configuration]] = registry(
+    SimulatedDevice,
+    ReadoutDevice,
+    LabDevice,
+    RemoteDevice,
+    TorchConnection,
+    ScpiConnection,
+    QcodesConnection,
+    OphydConnection,
+    AihwkitConnection,
+)
 """The devices that a specification can ask for, by their kind."""
 
 AnyDevice = Annotated[
-    AbstractDevice | LabDevice | RemoteDevice,
+    AbstractDevice | AbstractConnection,
     OneOf("device", DEVICES),
     BeforeValidator(by_address),
 ]
@@ -68,6 +84,7 @@ __all__ = [
     "DAC",
     "DEVICES",
     "IMPERFECTIONS",
+    "AbstractConnection",
     "AbstractDevice",
     "AbstractImperfection",
     "AbstractWander",

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dither._configuration import Configuration
+from dither.devices.connection import AbstractConnection
 from dither.devices.python import PythonDevice, find_object
 
 
-class LabDevice(Configuration):
+class LabDevice(AbstractConnection):
     """A Python object, by the place where it is defined.
 
     Arguments: `object`, `path/to/file.py:name` or `package.module:name` (a class is called);
@@ -21,5 +21,4 @@ class LabDevice(Configuration):
     bits: Annotated[int, Field(ge=1, le=24)] | None = None
 
     def connect(self) -> PythonDevice:
-        """The device, imported and wrapped. Errors: `RequestError`, as for `PythonDevice`."""
         return PythonDevice(find_object(self.object), bounds=self.bounds, bits=self.bits)

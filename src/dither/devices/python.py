@@ -25,8 +25,8 @@ class PythonDevice:
 
     An object with `flip(i)` instead of `write` is one of Boolean mirrors: see `Mirrors`.
 
-    It may also have `bounds`, a pair (low, high); `bits`, of the DACs between the bounds, or
-    `levels`, the number of settings from low to high, such as 3 for ternary;
+    It may also have `bounds`, a pair (low, high) or a table of such by name; `bits`, of the DACs
+    between the bounds, or `levels`, the number of settings from low to high, such as 3 for ternary;
     `write_at(places, values)`, which programs some parameters and leaves the others;
     `initial`, parameters to start from, or a function of a seed that returns them; `safe()`, which
     brings it into a safe state; `seconds_per_write` and so on are measured by the clock.
@@ -46,14 +46,14 @@ class PythonDevice:
         target: Any,
         *,
         parameters: int | Mapping[str, tuple[int, ...]] | None = None,
-        bounds: tuple[float, float] | None = None,
+        bounds: tuple[float, float] | Mapping[str, tuple[float, float]] | None = None,
         bits: int | None = None,
     ) -> None:
         self.lab = LabObject(target, parameters=parameters, bounds=bounds, bits=bits)
         self.target, self.name, self.fed = self.lab.target, self.lab.name, self.lab.fed
         self.space = Space(
             tuple(
-                Parameter(name, shape, self.lab.low, self.lab.high, self.lab.levels)
+                Parameter(name, shape, *self.lab.limits[name], self.lab.levels)
                 for name, shape in self.lab.shapes.items()
             )
         )
@@ -86,7 +86,7 @@ class PythonDevice:
     def writable(self, theta: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
         """Settings as doubles inside the bounds, some of which single precision rounds outwards."""
         inside: Float[np.ndarray, "*K P"] = np.clip(
-            np.asarray(theta, float), self.space.low, self.space.high
+            np.asarray(theta, float), self.lab.low, self.lab.high
         )
         return inside
 
@@ -94,7 +94,7 @@ class PythonDevice:
         self, values: Float[np.ndarray, "R K"], places: Int[np.ndarray, "R K"]
     ) -> Float[np.ndarray, "R K"]:
         """The same for settings of some parameters, P being the place of none."""
-        low, high = (np.broadcast_to(b, self.space.size) for b in (self.space.low, self.space.high))
+        low, high = (np.broadcast_to(b, self.space.size) for b in (self.lab.low, self.lab.high))
         known = np.minimum(places, self.space.size - 1)
         inside: Float[np.ndarray, "R K"] = np.clip(
             np.asarray(values, float), low[known], high[known]

@@ -5,15 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from dither._configuration import Configuration
 from dither._errors import RequestError
+from dither.devices.connection import AbstractConnection
 from dither.devices.lab import LabDevice
 from dither.devices.python import PythonDevice
 
 SCHEME = "remote://"
 
 
-class RemoteDevice(Configuration):
+class RemoteDevice(AbstractConnection):
     """A device on the network; `remote://HOST:PORT` stands for one with these defaults.
 
     Arguments: `address`, HOST:PORT; `token_file`, the server's secret, else the environment's

@@ -16,9 +16,10 @@ class LabObject:
 
     Arguments: the object, as `PythonDevice` describes it; `parameters`, `bounds`, `bits`, to say or
     override what it has.
-    Attributes: `name`; `shapes`, of the named arrays of parameters; `size`, P; `low`, `high`, the
-    bounds; `levels`, 0 for continuous; `by_cost`, whether it shows only a cost; `fed`, whether it
-    is handed inputs; `in_blocks`, whether it measures several settings in one call.
+    Attributes: `name`; `shapes`, of the named arrays of parameters; `size`, P; `limits`, the bounds
+    of each array; `low`, `high`, one number for all parameters or one for each; `levels`, 0 for
+    continuous; `by_cost`, whether it shows only a cost; `fed`, whether it is handed inputs;
+    `in_blocks`, whether it measures several settings in one call.
     Errors: `RequestError` for what it lacks.
     """
 
@@ -27,7 +28,7 @@ class LabObject:
         target: Any,
         *,
         parameters: int | Mapping[str, tuple[int, ...]] | None = None,
-        bounds: tuple[float, float] | None = None,
+        bounds: tuple[float, float] | Mapping[str, tuple[float, float]] | None = None,
         bits: int | None = None,
     ) -> None:
         if hasattr(target, "flip"):
@@ -37,7 +38,8 @@ class LabObject:
         shapes = parameters if parameters is not None else getattr(target, "parameters", None)
         bounds = bounds or getattr(target, "bounds", None)
         bits = bits or getattr(target, "bits", None)
-        self.shapes, self.low, self.high = _extent(self.name, shapes, bounds)
+        self.shapes, self.limits = _extent(self.name, shapes, bounds)
+        self.low, self.high = _of_each(self.shapes, self.limits)
         self.size = sum(math.prod(shape) for shape in self.shapes.values())
         self.levels = int(2**bits if bits else getattr(target, "levels", 0))
         self._held = np.zeros(self.size)
@@ -159,8 +161,22 @@ class BadReading(RunError):
     """A reading that cannot be one: a wrong shape, NaN or infinity."""
 
 
-def _extent(name: str, shapes: Any, bounds: Any) -> tuple[dict[str, tuple[int, ...]], float, float]:
-    """The shapes of the named arrays, and the bounds."""
+def _of_each(
+    shapes: Mapping[str, tuple[int, ...]], limits: Mapping[str, tuple[float, float]]
+) -> tuple[float | Float[np.ndarray, " P"], float | Float[np.ndarray, " P"]]:
+    """The lower and the upper bound, of all parameters or of each."""
+    pairs = list(limits.values())
+    if len(set(pairs)) == 1:
+        return pairs[0]
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    low, high = np.repeat(np.asarray(pairs, float), sizes, axis=0).T
+    return low, high
+
+
+def _extent(
+    name: str, shapes: Any, bounds: Any
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[float, float]]]:
+    """The shapes of the named arrays, and the bounds of each."""
     if shapes is None:
         raise RequestError(
             f"The device {name} does not say how many parameters it has; give it an attribute "
@@ -170,14 +186,21 @@ def _extent(name: str, shapes: Any, bounds: Any) -> tuple[dict[str, tuple[int, .
         shapes = {"theta": (int(shapes),)}
     try:
         table = {str(key): tuple(int(n) for n in shape) for key, shape in shapes.items()}
-        low, high = (-math.inf, math.inf) if bounds is None else map(float, bounds)
-    except (TypeError, ValueError, AttributeError):
+        pairs = bounds if isinstance(bounds, Mapping) else dict.fromkeys(table, bounds)
+        limits = {key: _pair(pairs[key]) for key in table}
+    except (TypeError, ValueError, AttributeError, KeyError):
         raise RequestError(
             f"The device {name} has parameters {shapes!r} and bounds {bounds!r}; give an integer "
-            "or a table of names and shapes, and a pair (low, high)."
+            "or a table of names and shapes, and a pair (low, high) or one for each name."
         ) from None
     if not table or any(min(shape, default=1) < 1 for shape in table.values()):
         raise RequestError(f"The device {name} has no parameters; give at least one.")
-    if not low < high:
-        raise RequestError(f"The device {name} must have low < high, not {low} and {high}.")
-    return table, low, high
+    for low, high in limits.values():
+        if not low < high:
+            raise RequestError(f"The device {name} must have low < high, not {low} and {high}.")
+    return table, limits
+
+
+def _pair(bounds: Any) -> tuple[float, float]:
+    low, high = (-math.inf, math.inf) if bounds is None else map(float, bounds)
+    return low, high

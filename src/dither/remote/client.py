@@ -63,7 +63,7 @@ class RemoteObject:
         about = self._connect()
         self.__name__ = str(about["name"])
         self.parameters = {name: tuple(shape) for name, shape in about["shapes"].items()}
-        self.bounds = tuple(about["bounds"])
+        self.bounds = {str(name): tuple(pair) for name, pair in about["bounds"].items()}
         self.levels, self.fed, self.by_cost = about["levels"], about["fed"], about["by_cost"]
         if self.by_cost:
             self.cost = self._read

@@ -42,7 +42,7 @@ class Guard:
         return {
             "name": chip.name,
             "shapes": {name: list(shape) for name, shape in chip.shapes.items()},
-            "bounds": [chip.low, chip.high],
+            "bounds": {name: list(pair) for name, pair in chip.limits.items()},
             "levels": chip.levels,
             "by_cost": chip.by_cost,
             "fed": chip.fed,
@@ -119,7 +119,7 @@ class Guard:
             raise Refusal("the write is no array of doubles")
         if theta.ndim != axes or theta.shape[-1] != size or not len(theta):
             raise Refusal(f"the write has the shape {theta.shape} where {size} numbers are due")
-        self._inside(theta)
+        self._inside(theta, self.chip.low, self.chip.high)
         return theta
 
     def _some(self, places: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -131,17 +131,19 @@ class Guard:
             raise Refusal(f"the write has {values.size} values for {places.size} places")
         if places.min() < 0 or places.max() >= self.chip.size:
             raise Refusal(f"a place of the write is none of the {self.chip.size} parameters")
-        self._inside(values)
+        every = self.chip.size
+        low, high = (np.broadcast_to(b, every)[places] for b in (self.chip.low, self.chip.high))
+        self._inside(values, low, high)
         return places.astype(np.int64), values
 
-    def _inside(self, values: Float[np.ndarray, "..."]) -> None:
+    def _inside(self, values: Float[np.ndarray, "..."], low: Any, high: Any) -> None:
         least, most = float(values.min()), float(values.max())
         if not np.isfinite(least + most):
             raise Refusal("the write holds NaN or infinity")
-        if least < self.chip.low or most > self.chip.high:
+        if np.any(values < low) or np.any(values > high):
             raise Refusal(
                 f"the write, from {least:g} to {most:g}, leaves the bounds "
-                f"{self.chip.low:g} and {self.chip.high:g}"
+                f"{np.min(low):g} and {np.max(high):g}"
             )
 
     def _batch(

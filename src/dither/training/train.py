@@ -11,10 +11,10 @@ import numpy as np
 from dither._configuration import Configuration
 from dither._errors import RequestError
 from dither.algorithms.algorithm import AbstractAlgorithm
+from dither.devices.connection import AbstractConnection
 from dither.devices.device import AbstractDevice
-from dither.devices.lab import LabDevice
 from dither.devices.python import PythonDevice
-from dither.devices.remote import RemoteDevice, device_at
+from dither.devices.remote import device_at
 from dither.tasks.task import AbstractTask, Task
 from dither.training.checkpoint import digest
 from dither.training.figure import draw_run
@@ -164,7 +164,7 @@ def evaluation_period(score_every: int | None, until: Until, of_a_look: int = 0)
 
 
 def _as_device(device: Any) -> AbstractDevice | PythonDevice:
-    if isinstance(device, LabDevice | RemoteDevice):
+    if isinstance(device, AbstractConnection):
         return device.connect()
     if isinstance(device, AbstractDevice | PythonDevice):
         return device
