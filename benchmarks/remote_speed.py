@@ -66,7 +66,7 @@ def main() -> None:
     from dither.remote.client import RemoteObject
 
     rng = np.random.default_rng(0)
-    found: dict[str, Any] = {"parameters": PARAMETERS, "block": BLOCK}
+    found: dict[str, Any] = {"parameters": PARAMETERS, "block_size": BLOCK}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         process, address = serve(folder, LAB)

@@ -238,7 +238,7 @@ def _hopeless(error: BaseException, address: str) -> RequestError | None:
         return RequestError(
             f"The device at {address} refuses the token; give token_file or DITHER_TOKEN."
         )
-    if "SSL" in why or "CERTIFICATE" in why.upper():
+    if code is grpc.StatusCode.UNAVAILABLE and ("SSL" in why or "CERTIFICATE" in why.upper()):
         return RequestError(
             f"The device at {address} and this trainer do not accept each other's certificates; "
             "give ca, certificate and key."

@@ -33,11 +33,12 @@ PEERS = 1024
 
 @dataclass
 class Lease:
-    """Who trains the device, since when, and whether it has said that it is leaving."""
+    """Who trains the device, since when, whether it is about to leave, when it was lost."""
 
     name: str
     since: float
     leaving: bool = False
+    lost_at: float = 0.0
 
 
 class Pace:
@@ -238,7 +239,8 @@ class DeviceServer:
         with self.lock:
             holder = self.lease
             if holder is None and self.lost is not None and self.lost.name != name:
-                holder = self.lost if mine.since < self.lost.since + self.seconds else None
+                waits = time.monotonic() < self.lost.lost_at + self.seconds
+                holder = self.lost if waits else None
             if holder is None:
                 self.lease, self.lost = mine, None
         if holder is not None:
@@ -258,7 +260,8 @@ class DeviceServer:
         def free(_: Any) -> None:
             with self.lock:
                 self.lease = None
-                self.lost = None if lease.leaving else Lease(lease.name, time.time())
+                lease.lost_at = time.monotonic()
+                self.lost = None if lease.leaving else lease
             self.say(f"{lease.name} {why}; {'safe state' if not self.guard.written else 'UNSAFE'}")
 
         self.record.note("left" if lease.leaving else "lost", name=lease.name)
