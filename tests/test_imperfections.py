@@ -191,8 +191,7 @@ def test_a_drift_of_nothing_is_none(form):
         assert np.array_equal(found, wanted)
 
 
-REMEMBERING = ("pink-noise", "layer-noise", "write-noise", "nonlinear-update", "mismatch", "stuck",
-               "drift", "output-drift", "hung-reads")  # fmt: skip
+REMEMBERING = ("pink-noise", "write-noise", "nonlinear-update", "drift", "hung-reads")
 TOGETHER = SimulatedDevice(
     network=NETWORK,
     imperfections=tuple(CASES[kind].shows for kind in REMEMBERING),
