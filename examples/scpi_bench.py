@@ -121,7 +121,8 @@ class Instrument:
                     raise Refused('-108,"Parameter not allowed"')
                 self.inputs = values.reshape(-1, self.chip.widths[0])
             case "READ?":
-                return ",".join(f"{y:.9g}" for y in self.chip.outputs(self.inputs).ravel())
+                outputs = np.nan_to_num(self.chip.outputs(self.inputs), nan=9.91e37)
+                return ",".join(f"{y:.9g}" for y in outputs.ravel())
             case _:
                 raise Refused(f'-113,"Undefined header;{header}"')
         return None

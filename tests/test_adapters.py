@@ -34,7 +34,7 @@ from dither.devices.connection import AbstractConnection
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.append(str(EXAMPLES))
-from scpi_bench import Bench, Chip, Refused  # noqa: E402
+from scpi_bench import Bench, Chip  # noqa: E402
 
 BOUNDS = (-2.0, 2.0)
 RNG = np.random.default_rng(0)
@@ -114,7 +114,7 @@ def analog_tiles():
 
 
 class RecordedChip(Chip):
-    """The bench's chip with the battery's network; a failed reading gives no answer."""
+    """The bench's chip with the battery's network; a failed reading is no number."""
 
     def __init__(self, record, **settings):
         super().__init__((3, 2, 2), noise=0.0, **settings)
@@ -123,8 +123,8 @@ class RecordedChip(Chip):
     def outputs(self, inputs):
         try:
             self.record.read(self.voltages())
-        except ConnectionError as error:
-            raise Refused(f'-230,"Data corrupt or stale;{error}"') from None
+        except ConnectionError:
+            return np.full((len(inputs), 2), np.nan)
         return network(self.voltages(), inputs)
 
 
@@ -134,7 +134,7 @@ def scpi_connection(port, **settings):
         "identity": "DITHER,CHIP3",
         "setup": ("*CLS", "OUTP ON"),
         "safe": ("OUTP OFF",),
-        "timeout": 0.2,
+        "timeout": 20.0,
         "initial": tuple(START),
         "channels": {"all": Channels(count=P, write="SOUR:VOLT:LIST {values}", bounds=BOUNDS)},
         "readings": Readings(present="INP:DATA {values}", query="READ?", whole_batch=True),
@@ -323,10 +323,10 @@ def test_a_run_goes_on_from_its_checkpoint(case, tmp_path):
 
 
 @contextmanager
-def small_bench(**settings):
+def small_bench(timeout=1.0, **settings):
     pytest.importorskip("pyvisa_py", reason="pyvisa-py is not installed")
     with Bench(RecordedChip(Record())) as bench:
-        yield bench, scpi_connection(bench.port, **settings).connect()
+        yield bench, scpi_connection(bench.port, timeout=timeout, **settings).connect()
 
 
 def test_a_pulled_cable_is_a_failed_measurement_and_the_device_is_restored():
@@ -348,7 +348,7 @@ def test_a_late_answer_is_not_taken_for_the_next():
     with small_bench() as (bench, device):
         device.write(START)
         bench.instrument.silent = True
-        with pytest.raises(TimeoutError, match=r"within 0\.2 s"):
+        with pytest.raises(TimeoutError, match="within 1 s"):
             device.measure(INPUTS, INPUTS)
         bench.instrument.silent = False
         device.write(TEACHER)

@@ -327,12 +327,16 @@ class ScpiDevice:
             present = [readings.present.format(values=given)] if readings.present else []
             answer = self._exchange(present, readings.query.format(values=given))
         try:
-            return np.array([float(number) for number in answer.split(",")])
+            numbers = np.array([float(number) for number in answer.split(",")])
+            return np.where(np.abs(numbers) < NO_NUMBER, numbers, np.nan)
         except ValueError:
             raise InstrumentError(
                 f"the answer to '{readings.query}' is '{answer[:80]}', and numbers are due"
             ) from None
 
+
+NO_NUMBER = 9.9e37
+"""By SCPI's rule infinity is 9.9e37 and what is not a number 9.91e37."""
 
 MOST_ERRORS = 100
 """No more entries of an error queue are read at once."""
