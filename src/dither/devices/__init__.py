@@ -13,6 +13,7 @@ from dither.devices.device import (
     SparseWrite,
     Status,
 )
+from dither.devices.guard import Guard
 from dither.devices.imperfections import (
     DAC,
     IMPERFECTIONS,
@@ -51,6 +52,7 @@ __all__ = [
     "Clock",
     "CostNoise",
     "FailedReads",
+    "Guard",
     "LabDevice",
     "Measurement",
     "Mirrors",

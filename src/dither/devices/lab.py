@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dither._configuration import Configuration
+from dither.devices.guard import Guard
 from dither.devices.python import PythonDevice, find_object
 
 
@@ -12,7 +13,8 @@ class LabDevice(Configuration):
     """A Python object, by the place where it is defined.
 
     Arguments: `object`, `path/to/file.py:name` or `package.module:name` (a class is called);
-    `bounds` and `bits`, which override what the object says of itself.
+    `bounds` and `bits`, which override what the object says of itself; `guard`, its time-outs,
+    waits and gentle writes.
     """
 
     kind: Literal["lab"] = "lab"
@@ -20,6 +22,9 @@ class LabDevice(Configuration):
     bounds: tuple[float, float] | None = None
     bits: Annotated[int, Field(ge=1, le=24)] | None = None
 
+    guard: Guard = Guard()
+
     def connect(self) -> PythonDevice:
         """The device, imported and wrapped. Errors: `RequestError`, as for `PythonDevice`."""
-        return PythonDevice(find_object(self.object), bounds=self.bounds, bits=self.bits)
+        target = find_object(self.object)
+        return PythonDevice(target, bounds=self.bounds, bits=self.bits, guard=self.guard)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from dither._errors import RequestError, RunError
 from dither.devices.device import Sees
+from dither.devices.guard import Guard, Guarded
 from dither.devices.mirrors import Mirrors
 from dither.devices.space import Parameter, Space
 
@@ -32,11 +33,13 @@ class PythonDevice:
     `levels`, the number of settings from low to high, such as 3 for ternary;
     `write_at(places, values)`, which programs some parameters and leaves the others;
     `initial`, parameters to start from, or a function of a seed that returns them; `safe()`, which
-    brings it into a safe state; `seconds_per_write` and so on are measured by the clock.
+    brings it into a safe state; `reconnect()`, which opens its connection anew after failures in a
+    row. Its time is measured by the clock.
 
     An exception raised by a call, NaN or a wrong shape is a failed measurement, and asked again.
 
-    Arguments: the object; `parameters`, `bounds`, `bits`, to say or override what it has.
+    Arguments: the object; `parameters`, `bounds`, `bits`, to say or override what it has; `guard`,
+    time-outs, waits and gentle writes.
     Errors: `RequestError` for what it lacks.
     """
 
@@ -47,7 +50,12 @@ class PythonDevice:
         parameters: int | Mapping[str, tuple[int, ...]] | None = None,
         bounds: tuple[float, float] | None = None,
         bits: int | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        guard = guard or Guard()
+        self._guarded = None
+        if guard != Guard() or hasattr(target, "reconnect"):
+            target = self._guarded = Guarded(target, guard)
         if hasattr(target, "flip"):
             target = Mirrors(target)
         self.target = target
@@ -57,10 +65,12 @@ class PythonDevice:
         bits = bits or getattr(target, "bits", None)
         levels = 2**bits if bits else getattr(target, "levels", 0)
         self.space = _space(self.name, shapes, bounds, levels)
+        if self._guarded is not None:
+            self._guarded.slew = guard.largest_change(self.space)
         self._held = np.zeros(self.space.size)
         self._write_at = getattr(target, "write_at", None)
         # what is not fed plays the training series only
-        self.fed = not isinstance(target, Mirrors) or target.fed
+        self.fed = bool(getattr(target, "fed", True))
         self._by_cost = False
         if hasattr(target, "write"):
             self._write = target.write
@@ -173,6 +183,18 @@ class PythonDevice:
         if not math.isfinite(reading.sum()):
             raise BadReading("returned NaN or infinity")
         return reading
+
+    def recover(self, failures: int) -> None:
+        """After so many failures in a row: wait and reconnect, as the guard says."""
+        if self._guarded is not None:
+            self._guarded.recover(failures)
+
+    def extra_writes(self) -> int:
+        """Writes since the last call of this, beyond those asked for: steps, and reconnecting."""
+        if self._guarded is None:
+            return 0
+        extra, self._guarded.extra_writes = self._guarded.extra_writes, 0
+        return extra
 
     def safe(self) -> None:
         """Bring the device into its safe state, if it has one."""

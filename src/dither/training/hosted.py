@@ -28,6 +28,9 @@ Write: TypeAlias = tuple[Float[np.ndarray, " K"], Int[np.ndarray, " K"] | None]
 BLOCK = 64
 """The most probes asked for at once."""
 
+LONGEST_CALL = 1.0
+"""Seconds after which the driver is to look for Ctrl-C, and failures are no longer waited for."""
+
 
 def ask_block(
     algorithm: AbstractAlgorithm, k: int, task: Task, carry: Carry, n: Int[Array, ""]
@@ -135,11 +138,12 @@ class HostedLoop:
         return self.carry
 
     def advance(self, n: int) -> None:
-        """n measurements on, or fewer where the device is given up."""
-        while n > 0 and self.failed_in_a_row < self.failures:
-            n -= self._block(n)
+        """n measurements on, or fewer where the device is given up or time-outs take too long."""
+        end = time.monotonic() + LONGEST_CALL
+        while n > 0 and self.failed_in_a_row < self.failures and time.monotonic() < end:
+            n -= self._block(n, end)
 
-    def _block(self, n: int) -> int:
+    def _block(self, n: int, end: float) -> int:
         """Ask for a block, measure it, tell it; how many measurements that took, n at the most."""
         clock: Clock = jax.device_get(self.carry.algorithm.clock)
         size = min(n, BLOCK, self.algorithm.independent(self.device.space, clock))
@@ -149,6 +153,8 @@ class HostedLoop:
         readings: list[Any] = []
         attempts = 0
         while len(readings) < size and attempts < n and self.failed_in_a_row < self.failures:
+            if self.failed_in_a_row and time.monotonic() > end:
+                break
             k = len(readings)
             attempts += 1
             status, reading = self._measure(writes[k], sampled[k])
@@ -193,21 +199,29 @@ class HostedLoop:
         started = time.perf_counter()
         status, reading = Status.DONE, None
         try:
+            self._recover()
             self.device.program(*write)
             self.programmed = True
             reading = self.device.measure(self.inputs[rows], self.targets[rows])
         except Exception as error:
-            status = Status.FAILED
-            self.last_failure = f"{type(error).__name__}: {error}"
+            status = self._failed(error)
         self._count(len(rows), status, time.perf_counter() - started)
         return status, reading
+
+    def _recover(self) -> None:
+        if self.failed_in_a_row:
+            self.device.recover(self.failed_in_a_row)
+
+    def _failed(self, error: Exception) -> Status:
+        self.last_failure = f"{type(error).__name__}: {error}"
+        return Status.TIMED_OUT if isinstance(error, TimeoutError) else Status.FAILED
 
     def _count(self, samples: int, status: Status, seconds: float) -> None:
         failed = int(status is not Status.DONE)
         self.failed_in_a_row = (self.failed_in_a_row + 1) * failed
         ledger = self.ledger
         ledger.measurements[0] += 1
-        ledger.writes[0] += 1
+        ledger.writes[0] += 1 + self.device.extra_writes()
         ledger.samples[0] += samples
         ledger.failed[0] += failed
         ledger.device_seconds[0] += seconds
@@ -251,11 +265,11 @@ class HostedLoop:
         while self.failed_in_a_row < self.failures:
             started = time.perf_counter()
             try:
+                self._recover()
                 self.device.write(theta)
                 reading = self.device.measure(inputs, targets)
             except Exception as error:
-                self.last_failure = f"{type(error).__name__}: {error}"
-                self._count(len(inputs), Status.FAILED, time.perf_counter() - started)
+                self._count(len(inputs), self._failed(error), time.perf_counter() - started)
             else:
                 self._count(len(inputs), Status.DONE, time.perf_counter() - started)
                 return reading
