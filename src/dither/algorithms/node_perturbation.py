@@ -154,6 +154,13 @@ class NodePerturbation(AbstractAlgorithm):
             first = jnp.where(stale, 0, 1).astype(jnp.int32)
         return Clock(tick=tick, part=jnp.where(over, first, clock.part + 1).astype(jnp.int32))
 
+    def again(self, clock: Clock) -> Clock:
+        part = clock.part
+        if self.pairs == "central":
+            return Clock(tick=clock.tick, part=part - part % 2)
+        # a baseline that has served a layer is not measured again for the next
+        return Clock(tick=clock.tick, part=jnp.where(part == 1, 0, part).astype(jnp.int32))
+
     def tell(
         self, state: NodeState, probe: Probe, measurement: Measurement
     ) -> tuple[NodeState, Info]:

@@ -101,6 +101,9 @@ class SPSA(AbstractAlgorithm):
         del space
         return 2 - int(clock.part)
 
+    def again(self, clock: Clock) -> Clock:
+        return Clock(tick=clock.tick, part=jnp.zeros_like(clock.part))
+
     def warnings(self, space: Space, measurements: int | None) -> list[str]:
         ticks = (measurements or 0) / 2
         smallest = self.c / (ticks + 1) ** self.gamma

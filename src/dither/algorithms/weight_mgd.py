@@ -199,6 +199,10 @@ class WeightMGD(AbstractAlgorithm):
     def parameters(self, state: WeightState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)
 
+    def again(self, clock: Clock) -> Clock:
+        first = jnp.where(clock.part > LAST, LAST + 1, 0)
+        return Clock(tick=clock.tick, part=first.astype(jnp.int32))
+
     def independent(self, space: Space, clock: Clock) -> int:
         del space
         tick, part = int(clock.tick), int(clock.part)

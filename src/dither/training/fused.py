@@ -82,7 +82,9 @@ def measure_once(
     cost, failed = measurement.cost, jnp.int32(0)
     if device.fails:
         done = status == Status.DONE
-        told = jax.tree.map(lambda new, old: jnp.where(done, new, old), told, carry.algorithm)
+        before = carry.algorithm
+        before = eqx.tree_at(lambda state: state.clock, before, algorithm.again(before.clock))
+        told = jax.tree.map(lambda new, old: jnp.where(done, new, old), told, before)
         cost, failed = jnp.where(done, cost, 0.0), (~done).astype(jnp.int32)
     tally = Tally(
         measurements=carry.tally.measurements + 1,

@@ -152,6 +152,7 @@ class HostedLoop:
         writes, sampled = self._writes(probes, size), np.asarray(rows)
         readings: list[Any] = []
         attempts = 0
+        back: Clock | None = None
         while len(readings) < size and attempts < n and self.failed_in_a_row < self.failures:
             if self.failed_in_a_row and time.monotonic() > end:
                 break
@@ -160,6 +161,10 @@ class HostedLoop:
             status, reading = self._measure(writes[k], sampled[k])
             if status is Status.DONE:
                 readings.append(reading)
+                continue
+            back = self._drop_partners(readings, probes.clock)
+            if back is not None:
+                break
         done, state, cost = len(readings), self.carry.algorithm, 0.0
         if done:
             if done < size:
@@ -168,6 +173,8 @@ class HostedLoop:
             block[:done] = readings
             state, costs = self.tell(self.task, asked, probes, rows, block, done)
             cost = float(np.asarray(costs)[:done].sum())
+        if back is not None:
+            state = eqx.tree_at(lambda s: s.clock, state, back)
         tally = self.carry.tally
         # kept on the host: an addition by JAX takes longer than a measurement may
         tally = Tally(
@@ -178,6 +185,19 @@ class HostedLoop:
         )
         self.carry = Carry(state, None, self.carry.data, tally)
         return attempts
+
+    def _drop_partners(self, readings: list[Any], clocks: Clock) -> Clock | None:
+        """Drop what a failure after these readings makes worthless: the rest of its pair.
+
+        Returns: where to go on, None where that is the next place in the block.
+        """
+        k = len(readings)
+        again = self.algorithm.again(jax.tree.map(lambda leaf: leaf[k], clocks))
+        tick, part = int(again.tick), int(again.part)
+        ticks, parts = np.asarray(clocks.tick)[: k + 1], np.asarray(clocks.part)[: k + 1]
+        del readings[int(np.sum((ticks < tick) | ((ticks == tick) & (parts < part)))) :]
+        here = len(readings)
+        return None if (ticks[here], parts[here]) == (tick, part) else again
 
     def _writes(self, probes: Probe, size: int) -> list[Write]:
         """What to program for each probe; the first write of all is one of all parameters."""
