@@ -163,7 +163,7 @@ class Run:
             self.ledger = total
             self.loop.clear()
         if self.until.score is not None:
-            self.reasons[running & (score >= self.until.score)] = "score"
+            self.reasons[running & self._confirmed(self.until.score)] = "score"
         self.reasons[running & ~np.isfinite(theta).all(axis=1)] = "diverged"
         if self.until.plateau is not None:
             self.reasons[running & (self.reasons == "") & self._flat()] = "plateau"
@@ -173,6 +173,13 @@ class Run:
         late = time.monotonic() - self.saved > self.checkpoint_seconds
         if on_grid and self.out is not None and late:
             self.save()
+
+    def _confirmed(self, aim: float) -> np.ndarray:
+        """Which replicas have shown the score in as many evaluations in a row as are asked for."""
+        rows = [*self.history.rows, *([] if self.last_row is None else [self.last_row])]
+        last = np.array([row[-1] >= aim for row in rows[-self.until.confirm :]])
+        confirmed: np.ndarray = last.all(axis=0) & (len(last) == self.until.confirm)
+        return confirmed
 
     def _flat(self) -> np.ndarray:
         """Which replicas have had no better score (or cost) for `plateau` measurements."""

@@ -31,6 +31,7 @@ from dither.training.interrupt import ctrl_c
 from dither.training.ledger import one_measurement
 from dither.training.result import Result
 from dither.training.run import Observer, Run
+from dither.training.safety import LEAVING, made_safe
 from dither.training.until import Until
 
 
@@ -93,7 +94,7 @@ def train(
         raise RequestError("To resume, say which run's folder: give out.")
     data = task.load() if isinstance(task, AbstractTask) else task
     chip = _as_device(device)
-    try:
+    with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
         algorithm = fitted(chip, data, algorithm, until, replicas)
         traps = tuple(algorithm.warnings(chip.space, until.measurements))
         for trap in traps:
@@ -113,12 +114,8 @@ def train(
             run.ledger += one_measurement(data.batch)  # the self-test
         if folder is not None:
             write_specification(folder, specification)
-        with ctrl_c() as interrupted:
-            reason = run.go(observers, interrupted)
-    finally:
-        if isinstance(chip, PythonDevice):
-            chip.safe()
-    result = run.result(reason, traps, chip.space)
+        reason = run.go(observers, interrupted)
+    result = run.result(reason, (*traps, *trouble), chip.space)
     if folder is not None:
         run.save()
         write_result(folder, result)
