@@ -90,6 +90,13 @@ class AbstractAlgorithm(Configuration):
         """
         return clock
 
+    def rebaselined(self, state: State) -> State:
+        """The state once the device has drifted: what is remembered of old costs is stale.
+
+        A pair under way is begun again, and a baseline measured anew.
+        """
+        return eqx.tree_at(lambda s: s.clock, state, self.again(state.clock))
+
     def warnings(self, space: Space, measurements: int | None) -> list[str]:
         """What in the settings is likely a mistake, each with what to change.
 

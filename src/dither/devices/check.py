@@ -204,13 +204,16 @@ def recommended(report: Report, place: str, task: str) -> dict[str, Any]:
 
     Central pairs; half the largest linear perturbation, at which bending is a fortieth of a
     difference, in whole DAC steps; as many ticks averaged as bring a difference above its noise;
-    three time constants to settle; a time-out of twenty slowest calls and no less than a second.
+    three time constants to settle; a time-out of twenty slowest calls and no less than a second;
+    drift watched where there is some.
     Boolean and ternary parameters: coordinate descent, repeated until significant where there is
     noise. Source: derived here.
     """
     guard: dict[str, Any] = {"timeout": _round(max(1.0, 20 * report.slowest_call)), "backoff": 0.1}
     if report.settling:
         guard["settle"] = _round(3 * report.settling)
+    if report.drift:
+        guard["drift"] = 5.0
     until: dict[str, Any] = {"measurements": 100_000}
     if report.cost_noise > 0:
         until["confirm"] = 2

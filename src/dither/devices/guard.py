@@ -36,6 +36,9 @@ class Guard(Configuration):
         slew: largest change of a parameter in one write, > 0, in its units; a larger one is written
             in steps, each of which counts as a write. Not for the first write of all, before which
             it is not known where the device stands.
+        drift: the parameters at the start are measured again, five times, with each evaluation, and
+            an alarm is given where their cost has moved by more than so many standard errors, > 0,
+            such as 5; not watched if not given.
     """
 
     timeout: Annotated[float, Field(gt=0)] | None = None
@@ -43,10 +46,15 @@ class Guard(Configuration):
     reconnect_after: Annotated[int, Field(ge=1)] = 3
     settle: Annotated[float, Field(ge=0)] = 0.0
     slew: Annotated[float, Field(gt=0)] | None = None
+    drift: Annotated[float, Field(gt=0)] | None = None
 
     def wait(self, failures: int) -> float:
         """Seconds to wait after so many failures in a row, ≥ 1."""
         return min(self.backoff * 2.0 ** min(failures - 1, 60), LONGEST_WAIT)
+
+    def leaves_blocks(self) -> bool:
+        """Whether several settings may be written and measured in one call."""
+        return self.timeout is None and self.slew is None and self.settle == 0
 
     def largest_change(self, space: Space) -> float:
         """The slew limit in whole DAC steps. Errors: `RequestError` where it is under one step."""
@@ -100,9 +108,7 @@ class Guarded:
                 self.measure = self._measure
             if hasattr(target, "cost"):
                 self.cost = self._cost
-            if hasattr(target, "measure_block") and guard == Guard(
-                reconnect_after=guard.reconnect_after, backoff=guard.backoff
-            ):
+            if hasattr(target, "measure_block") and guard.leaves_blocks():
                 self.measure_block = target.measure_block
         elif callable(target):
             self._program, self.write, self.measure = _nothing, self._write, self._evaluate

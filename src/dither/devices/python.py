@@ -53,6 +53,7 @@ class PythonDevice:
         guard: Guard | None = None,
     ) -> None:
         guard = guard or Guard()
+        self.guard = guard
         self._guarded = None
         if guard != Guard() or hasattr(target, "reconnect"):
             target = self._guarded = Guarded(target, guard)

@@ -257,6 +257,7 @@ class FusedLoop:
         carry = start_all(algorithm, device, task, jnp.asarray(seeds), varied)
         self.carry = deal_out(device, carry)
         self.scores = True
+        self.alarms: list[str] = []
 
     def resume(self, carry: Carry, partial: Ledger) -> None:
         """Go on from a carry that was saved, which holds the account since the last evaluation."""
@@ -313,6 +314,10 @@ class FusedLoop:
             in_axes=(replica_axes(self.carry, self.device),),
         )(self.carry)
         return now
+
+    def drift(self) -> Float[np.ndarray, " R"]:
+        """Not watched in a simulation."""
+        return np.full(self.replicas, np.nan)
 
     def measurements_per_look(self) -> int:
         """In a simulation a look is not a measurement."""

@@ -1,6 +1,7 @@
 """The loop around a Python device: the same ask and tell, in blocks."""
 
 import time
+import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from dither.algorithms.algorithm import AbstractAlgorithm, State
 from dither.devices.device import Clock, Measurement, Probe, Sees, SparseWrite, Status
 from dither.devices.python import PythonDevice
 from dither.tasks.task import Task
+from dither.training.drift import AGAIN, DriftWarning, Reference
 from dither.training.fused import Carry, Tally
 from dither.training.ledger import Ledger
 
@@ -128,6 +130,10 @@ class HostedLoop:
         self.failed_in_a_row = 0
         self.last_failure = ""
         self.programmed = False
+        self.start = np.asarray(device.space.snap(theta))
+        alarm = device.guard.drift
+        self.reference = None if alarm is None else Reference(alarm)
+        self.alarms: list[str] = []
 
     def resume(self, carry: Carry, partial: Ledger) -> None:
         """Go on from a carry that was saved, and the account since the last evaluation."""
@@ -279,6 +285,32 @@ class HostedLoop:
         cost = jnp.mean(self.task.cost(y, wanted))
         return np.array([float(score)]), np.array([float(cost)]), theta[None]
 
+    def drift(self) -> Float[np.ndarray, " R"]:
+        """How far the cost of the parameters at the start has moved, NaN where it is not watched.
+
+        To be followed by `look`, which writes the parameters that training has reached.
+        """
+        if self.reference is None:
+            return np.array([np.nan])
+        inputs, targets = self.inputs[: self.task.batch], self.targets[: self.task.batch]
+        costs = []
+        for _ in range(AGAIN):
+            reading = jnp.asarray(self._until_done(self.start, inputs, targets))
+            if self.scores:
+                reading = jnp.mean(self.task.cost(reading, jnp.asarray(targets)))
+            costs.append(float(reading))
+        moved, alarmed = self.reference.told(np.array(costs))
+        if alarmed:
+            self.alarms.append(
+                f"The device {self.device.name} has drifted: the cost of the parameters at the "
+                f"start is {abs(moved):.3g} {'higher' if moved > 0 else 'lower'} than it was; what "
+                "was remembered of old costs is measured again."
+            )
+            warnings.warn(self.alarms[-1], DriftWarning, stacklevel=2)
+            state = self.algorithm.rebaselined(self.carry.algorithm)
+            self.carry = eqx.tree_at(lambda c: c.algorithm, self.carry, state)
+        return np.array([moved])
+
     def _until_done(
         self, theta: Float[np.ndarray, " P"], inputs: np.ndarray, targets: np.ndarray
     ) -> Float[np.ndarray, "..."]:
@@ -299,8 +331,9 @@ class HostedLoop:
         )
 
     def measurements_per_look(self) -> int:
-        """How many measurements an evaluation on the test set takes."""
-        return -(-len(self.tests[0]) // self.task.batch)
+        """How many measurements an evaluation takes: on the test set, and of the reference."""
+        watching = 0 if self.reference is None else AGAIN
+        return watching - (-len(self.tests[0]) // self.task.batch)
 
     def seconds_per_measurement(self) -> float:
         """Not known beforehand."""

@@ -145,10 +145,11 @@ class Run:
         return ""
 
     def _evaluate(self, on_grid: bool) -> None:
+        drift = self.loop.drift()
         score, test_cost, theta = self.loop.look()
         partial, cost, _ = self.loop.account()
         total = self.ledger + partial
-        row = self.history.row(total, self.wall_seconds(), cost, test_cost, score)
+        row = self.history.row(total, self.wall_seconds(), drift, cost, test_cost, score)
         running = self.reasons == ""
         if self.parameters is None:
             self.parameters = theta.copy()

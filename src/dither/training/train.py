@@ -115,7 +115,7 @@ def train(
         if folder is not None:
             write_specification(folder, specification)
         reason = run.go(observers, interrupted)
-    result = run.result(reason, (*traps, *trouble), chip.space)
+    result = run.result(reason, (*traps, *loop.alarms, *trouble), chip.space)
     if folder is not None:
         run.save()
         write_result(folder, result)
