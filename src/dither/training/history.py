@@ -25,8 +25,8 @@ COLUMNS = (
 )
 """`drift` is how far the cost of the parameters at the start has moved since it was first measured,
 or since the last alarm, NaN where it is not watched; `cost` is the mean of the costs measured since
-the row before; `test_cost` and `score` are of the unperturbed parameters on the test set; the counts
-are of one replica since its start."""
+the row before; `test_cost` and `score` are of the unperturbed parameters on the test set; the
+counts are of one replica since its start."""
 
 
 class History:
