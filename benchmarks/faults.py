@@ -1,10 +1,10 @@
 """What the faults of a device do to training: faults × rules on a small device in plain NumPy.
 
 `faults.py [FAULT ...]` runs the rows that docs/results/faults.json does not have yet and writes its
-table. A rule first trains the device without fault for `MEASUREMENTS`; with a fault it must reach
-nine tenths of that score, shown by two evaluations in a row, within twice the measurements, or stop
-with a sentence that names the cause. Whatever happens, the device must be left in its safe state
-and nothing be written outside its bounds.
+table. A rule first trains the device without fault for `MEASUREMENTS`; with a fault it must show
+nine tenths of that score in two evaluations in a row, once the fault has struck in full and within
+twice the measurements, or stop with a sentence that names the cause. Whatever happens, the device
+must be left in its safe state and nothing be written outside its bounds.
 """
 
 import json
@@ -31,9 +31,9 @@ BOUND = 2.0
 
 RULES: dict[str, AbstractAlgorithm] = {
     "weight-mgd": WeightMGD(
-        learning_rate=0.05, delta=0.1, pairs="central", tau_theta=2, outliers=4.0
+        learning_rate=0.1, delta=0.1, pairs="central", tau_theta=2, outliers=4.0
     ),
-    "spsa": SPSA(a=0.3, c=0.15, A=50.0, outliers=4.0),
+    "spsa": SPSA(a=0.6, c=0.15, A=50.0, outliers=4.0),
     "coordinate-descent": CoordinateDescent(decision="significant", repeats=4),
 }
 
@@ -265,22 +265,24 @@ class WriteNoise(Chip):
 
 
 class Fault(NamedTuple):
-    """A kind of fault: the device, and the guard it is trained under."""
+    """A kind of fault: the device, the guard it is trained under, the measurement by which the
+    fault has struck in full."""
 
     device: type[Chip]
     guard: Guard = Guard()
+    struck: int = 0
 
 
 FAULTS = {
     "failed reads, 10 %": Fault(FailedReads),
-    "hung reads": Fault(HungReads, Guard(timeout=0.5)),
-    "bursts of NaN": Fault(NaNBursts),
+    "hung reads": Fault(HungReads, Guard(timeout=0.5), 200),
+    "bursts of NaN": Fault(NaNBursts, struck=50),
     "wrong shapes, 10 %": Fault(WrongShapes),
     "bursts of outliers, 3 %": Fault(OutlierBursts),
-    "gain drifts, 30 %": Fault(GainDrift, Guard(drift=5.0)),
-    "offset drifts": Fault(OffsetDrift, Guard(drift=5.0)),
-    "jumps": Fault(Jumps, Guard(drift=5.0)),
-    "connection lost": Fault(LostConnection),
+    "gain drifts, 30 %": Fault(GainDrift, Guard(drift=5.0), MEASUREMENTS),
+    "offset drifts": Fault(OffsetDrift, Guard(drift=5.0), MEASUREMENTS),
+    "jumps": Fault(Jumps, Guard(drift=5.0), 2 * MEASUREMENTS // 3),
+    "connection lost": Fault(LostConnection, struck=300),
     "connection lost for good": Fault(LostForGood),
     "stuck weights, 1/7": Fault(StuckWeights),
     "dead weights, 1/7": Fault(DeadWeights),
@@ -298,9 +300,11 @@ class Outcome(NamedTuple):
     seed: int
     reference: float
     score: float | None
-    ratio: float
+    reached: int | None
+    measurements: int
     stopped: str
     sentence: str
+    alarms: int
     failed: int
     is_safe: bool
     inside: bool
@@ -309,7 +313,7 @@ class Outcome(NamedTuple):
     def allowed(self) -> bool:
         """Whether that is what the project promises."""
         gave_up = self.stopped == "failures" and bool(self.sentence)
-        return (self.stopped == "score" or gave_up) and self.is_safe and self.inside
+        return (self.reached is not None or gave_up) and self.is_safe and self.inside
 
 
 def train(chip: Chip, guard: Guard, rule: str, seed: int, until: Until) -> Any:
@@ -330,20 +334,25 @@ def without_fault(rule: str, seed: int) -> float:
 
 
 def outcome(name: str, rule: str, seed: int) -> Outcome:
-    """Train with a fault until nine tenths of the score without it, for twice as long at most."""
+    """Train with a fault twice as long as without, and see when it shows nine tenths of that."""
     fault, reference = FAULTS[name], without_fault(rule, seed)
     chip = fault.device(seed, rule == "coordinate-descent")
-    until = Until(measurements=2 * MEASUREMENTS, score=0.9 * reference, confirm=2)
-    result = train(chip, fault.guard, rule, seed, until)
+    result = train(chip, fault.guard, rule, seed, Until(measurements=2 * MEASUREMENTS))
+    after = result.history[result.history["measurements"] >= fault.struck]
+    shown = (after["score"] >= 0.9 * reference).to_numpy()
+    twice = np.flatnonzero(shown[1:] & shown[:-1])
+    reached = int(after["measurements"].iloc[twice[0] + 1]) if len(twice) else None
     return Outcome(
         fault=name,
         rule=rule,
         seed=seed,
         reference=reference,
         score=result.score,
-        ratio=result.ledger["measurements"] / MEASUREMENTS,
+        reached=reached,
+        measurements=int(result.ledger["measurements"]),
         stopped=result.stop_reason,
         sentence=result.failure,
+        alarms=sum("drifted" in warning for warning in result.warnings),
         failed=int(result.ledger["failed"]),
         is_safe=chip.is_safe,
         inside=chip.inside,
@@ -363,24 +372,23 @@ def row(name: str, rule: str) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows in Markdown: the worst of the seeds."""
+    """The rows in Markdown: of the seeds, the worst."""
     lines = [
-        "| fault | rule | score / without fault | measurements / without fault | ended | safe | as "
-        "promised |",
+        "| fault | rule | reached after, of the measurements without fault | score at the end, of "
+        "that without fault | ended | safe | as promised |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in rows:
         runs = one["runs"]
-        shares = [r["score"] / r["reference"] for r in runs if r["score"] is not None]
+        reached = [run["reached"] for run in runs]
+        after = "–" if None in reached else f"{max(reached) / MEASUREMENTS:.2f}"
+        shares = [run["score"] / run["reference"] for run in runs if run["score"] is not None]
         share = f"{min(shares):.2f}" if shares else "–"
-        sentence = next((r["sentence"] for r in runs if r["sentence"]), "")
-        ended = sentence or ", ".join(sorted({r["stopped"] for r in runs})).replace(
-            "score", "reached"
-        )
-        safe = "yes" if all(r["is_safe"] and r["inside"] for r in runs) else "**no**"
-        ratio = max(r["ratio"] for r in runs)
+        sentence = next((run["sentence"] for run in runs if run["sentence"]), "")
+        ended = sentence or ("reached" if None not in reached else "not reached by all")
+        safe = "yes" if all(run["is_safe"] and run["inside"] for run in runs) else "**no**"
         lines.append(
-            f"| {one['fault']} | {one['rule']} | {share} | {ratio:.2f} | {ended} | {safe} | "
+            f"| {one['fault']} | {one['rule']} | {after} | {share} | {ended} | {safe} | "
             f"{one['allowed']} of {one['seeds']} |"
         )
     return "\n".join(lines) + "\n"
@@ -399,7 +407,7 @@ def main() -> None:
         rows.sort(key=lambda one: order.index((one["fault"], one["rule"])))
         RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
         RESULTS.with_suffix(".md").write_text(table(rows))
-        print(f"{name}, {rule}: {rows and rows[-1]['allowed']}", flush=True)
+        print(table([one for one in rows if (one["fault"], one["rule"]) == (name, rule)])[-200:])
 
 
 if __name__ == "__main__":

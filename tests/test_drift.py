@@ -80,7 +80,7 @@ def test_coordinate_descent_measures_its_error_again():
     rule = CoordinateDescent()
 
     def cost(**guard):
-        device = Drifting(lambda call: 5.0 * (call > 20), noise=0.0)
+        device = Drifting(lambda call: 5.0 * (call > 100), noise=0.0)
         device.bounds, device.levels, device.initial = (-1.0, 1.0), 2, np.ones(21)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DriftWarning)

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from dither.devices.python import PythonDevice
 from dither.tasks.task import Task
@@ -23,7 +23,7 @@ UNLIKELY = 9.0
 """What is called significant happens by chance about once in e⁹ = 8000 times."""
 
 
-def surely(terms: float) -> float:
+def surely(terms: int) -> float:
     """What a sum of so many squared standard normal deviates hardly ever exceeds.
 
     ```
@@ -112,7 +112,7 @@ class Bench:
 
 class Noise(NamedTuple):
     """Of repeated readings: of an output while nothing is written, and with writes between them;
-    of the cost, with writes between; whether some costs lie far out."""
+    of the cost, with writes between; whether some costs lie far out, which are left out."""
 
     still: float
     written: float
@@ -123,18 +123,26 @@ class Noise(NamedTuple):
 def repeat(bench: Bench, repeats: int) -> Noise:
     """Read the start again and again, then go away and come back each time."""
     bench.visit(repeats)
-    still = [reading for _, reading in bench.visits]
+    still, far = without_outliers(bench, [reading for _, reading in bench.visits])
     back = []
     for sign in np.resize([1.0, -1.0], repeats):
         away = np.asarray(bench.device.space.snap(bench.start + sign * small(bench.device)))
         bench.write(away)
         bench.visit()
         back.append(bench.visits[-1][1] if bench.visits else None)
-    returned = [reading for reading in back if reading is not None]
-    costs = np.array([bench.cost(reading) for reading in returned])
+    returned, further = without_outliers(bench, [r for r in back if r is not None])
+    costs = [np.array([bench.cost(reading)]) for reading in returned]
     # neighbours' differences, so that a drift is not taken for noise
     steady = float(np.sqrt(np.mean(np.diff(still, axis=0) ** 2) / 2)) if len(still) > 1 else 0.0
-    return Noise(steady, spread(returned), spread(list(costs[:, None])), far_out(costs))
+    return Noise(steady, spread(returned), spread(costs), far or further)
+
+
+def without_outliers(bench: Bench, readings: list[Reading]) -> tuple[list[Reading], bool]:
+    """The readings whose costs are not far out, and whether others were."""
+    if not readings:
+        return [], False
+    far = far_out(np.array([bench.cost(reading) for reading in readings]))
+    return [r for r, left_out in zip(readings, far) if not left_out], bool(far.any())
 
 
 def spread(readings: list[Reading]) -> float:
@@ -144,10 +152,10 @@ def spread(readings: list[Reading]) -> float:
     return float(np.sqrt(np.var(readings, axis=0, ddof=1).mean()))
 
 
-def far_out(costs: Float[np.ndarray, " N"]) -> bool:
-    """Whether a cost is further out than ten median deviations: 6.7 σ of a normal one."""
-    off = np.abs(costs - np.median(costs))
-    return bool(np.median(off) > 0 and off.max() > 10 * np.median(off))
+def far_out(costs: Float[np.ndarray, "N *A"]) -> Bool[np.ndarray, "N *A"]:
+    """Which costs are further out than ten median deviations: 6.7 σ of a normal one."""
+    off = np.abs(costs - np.median(costs, axis=0))
+    return (off > 10 * np.median(off, axis=0)) & (np.median(off, axis=0) > 0)
 
 
 def small(device: PythonDevice) -> float:
@@ -239,8 +247,8 @@ def _unexplained(
 class Ladder:
     """Cost differences `(C(θ + a p) − C(θ − a p)) / 2` along random signs p.
 
-    Attributes: `amplitudes` a, rising by factors of 2; `changes`, one row for each p; `noise` of
-    one of them.
+    Attributes: `amplitudes` a, rising by factors of 2; `changes`, one row for each p, NaN for an
+    outlier; `noise` of one of them.
     """
 
     amplitudes: Float[np.ndarray, " A"]
@@ -252,7 +260,7 @@ class Ladder:
 
         Without what is due to noise; 0 if nothing is left.
         """
-        power = np.mean(self.changes**2, axis=0) - self.noise**2
+        power = mean_square(self.changes) - self.noise**2
         reach = self.largest_linear()
         rung = max(int(np.searchsorted(self.amplitudes, reach * (1 + 1e-9))) - 1, 0)
         return float(np.sqrt(max(power[rung], 0.0)) / self.amplitudes[rung])
@@ -272,10 +280,10 @@ class Ladder:
         Interpolated between rungs; the largest tried where it bends less. Source: derived here,
         checked by the tests.
         """
-        power = np.mean(self.changes**2, axis=0) - self.noise**2
+        power = mean_square(self.changes) - self.noise**2
         bend = self.changes[:, 1:] - 2 * self.changes[:, :-1]
         # a difference and twice another have 1 + 4 times the variance of one
-        excess = np.mean(bend**2, axis=0) - 5 * self.noise**2
+        excess = mean_square(bend) - 5 * self.noise**2
         # the scatter of a mean square over R directions
         doubt = 5 * self.noise**2 * surely(len(bend)) / len(bend) - 5 * self.noise**2
         share = np.where(excess > doubt, np.maximum(excess, 0.0), 0.0)
@@ -286,6 +294,12 @@ class Ladder:
         k = bent[0]
         # the share grows as a²
         return float(self.amplitudes[k + 1] * np.sqrt(TENTH / share[k]))
+
+
+def mean_square(values: Float[np.ndarray, "R A"]) -> Float[np.ndarray, " A"]:
+    """Over the rows that are not NaN."""
+    known = np.isfinite(values)
+    return np.sum(np.where(known, values, 0.0) ** 2, axis=0) / np.maximum(known.sum(axis=0), 1)
 
 
 TENTH = 0.1
@@ -308,6 +322,8 @@ def ladder(bench: Bench, directions: int, cost_noise: float, rng: np.random.Gene
         if all(pair is not None for pair in pairs):
             rows.append([0.5 * (bench.cost(p[0]) - bench.cost(p[1])) for p in pairs if p])
     changes = np.array(rows).reshape(-1, len(amplitudes))
+    if len(rows):
+        changes = np.where(far_out(changes), np.nan, changes)
     return Ladder(amplitudes, changes, cost_noise / np.sqrt(2))
 
 
