@@ -88,4 +88,5 @@ class AihwkitConnection(AbstractConnection):
     def connect(self) -> PythonDevice:
         needs("aihwkit", "aihwkit")
         module = find_object(self.object)
-        return PythonDevice(AihwkitDevice(module, bounds=self.bounds, realistic=self.realistic))
+        target = AihwkitDevice(module, bounds=self.bounds, realistic=self.realistic)
+        return PythonDevice(target, guard=self.guard)

@@ -59,4 +59,5 @@ class OphydConnection(AbstractInstrumentConnection):
 
     def connect(self) -> PythonDevice:
         needs("ophyd", "ophyd")
-        return PythonDevice(OphydDevice(*self.found(), timeout=self.timeout, **self.rest()))
+        target = OphydDevice(*self.found(), timeout=self.timeout, **self.rest())
+        return PythonDevice(target, guard=self.guard)

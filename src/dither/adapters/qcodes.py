@@ -43,4 +43,4 @@ class QcodesConnection(AbstractInstrumentConnection):
 
     def connect(self) -> PythonDevice:
         needs("qcodes", "qcodes")
-        return PythonDevice(QcodesDevice(*self.found(), **self.rest()))
+        return PythonDevice(QcodesDevice(*self.found(), **self.rest()), guard=self.guard)

@@ -147,7 +147,7 @@ class ScpiConnection(AbstractConnection):
     write_termination: str = "\n"
 
     def connect(self) -> PythonDevice:
-        return PythonDevice(ScpiDevice(self))
+        return PythonDevice(ScpiDevice(self), guard=self.guard)
 
 
 class ScpiDevice:

@@ -71,4 +71,5 @@ class TorchConnection(AbstractConnection):
     def connect(self) -> PythonDevice:
         needs("torch", "torch")
         module = find_object(self.object)
-        return PythonDevice(TorchDevice(module, bounds=self.bounds, bits=self.bits))
+        target = TorchDevice(module, bounds=self.bounds, bits=self.bits)
+        return PythonDevice(target, guard=self.guard)

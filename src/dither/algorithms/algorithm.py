@@ -33,7 +33,7 @@ class AbstractAlgorithm(Configuration):
     """A training algorithm: a frozen configuration and pure functions `init`, `ask`, `tell`.
 
     The loop asks for a probe, writes and measures it, and tells what came back. The state holds all
-    that is needed to go on. A measurement that failed is not told: the probe is asked again.
+    that is needed to go on. A measurement that failed is not told, and asked `again`.
     """
 
     kind: str
@@ -81,6 +81,21 @@ class AbstractAlgorithm(Configuration):
         """How many probes from this moment on can be asked before the first of them is told."""
         del space, clock
         return 1
+
+    def again(self, clock: Clock) -> Clock:
+        """Where to go on after the measurement at a moment has failed: there again.
+
+        A rule of pairs begins the pair again, so that its two sides are measured next to each
+        other; what it was told of the first side, it will be told anew.
+        """
+        return clock
+
+    def rebaselined(self, state: State) -> State:
+        """The state once the device has drifted: what is remembered of old costs is stale.
+
+        A pair under way is begun again, and a baseline measured anew.
+        """
+        return eqx.tree_at(lambda s: s.clock, state, self.again(state.clock))
 
     def warnings(self, space: Space, measurements: int | None) -> list[str]:
         """What in the settings is likely a mistake, each with what to change.

@@ -173,7 +173,7 @@ class CoordinateDescent(AbstractAlgorithm):
             key=state.key,
             theta=SparseWrite(jnp.where(kept, places, N), values).into(state.theta),
             error=jnp.where(refers, cost, jnp.where(kept, state.error - falls.mean, state.error)),
-            first=jnp.where(tick == 0, cost, state.first),
+            first=jnp.where((tick == 0) & (state.tests == 0), cost, state.first),
             undo=SparseWrite(
                 jnp.where(kept, N, places),
                 state.theta.at[places].get(mode="fill", fill_value=0),
@@ -191,6 +191,12 @@ class CoordinateDescent(AbstractAlgorithm):
             space=state.space,
         )
         return after, Info(kept)
+
+    def rebaselined(self, state: CoordinateDescentState) -> CoordinateDescentState:
+        # as at the start: the weights kept are measured first, and falls so far forgotten
+        fresh = (Clock(tick=jnp.int32(0), part=jnp.int32(0)), _no_falls(state.error))
+        again: CoordinateDescentState = eqx.tree_at(lambda s: (s.clock, s.falls), state, fresh)
+        return again
 
     def parameters(self, state: CoordinateDescentState) -> Float[Array, " P"]:
         return state.theta

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 from pydantic import Field
 
@@ -53,6 +54,9 @@ class FiniteDifferences(AbstractAlgorithm):
 
     def parameters(self, state: WeightState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)
+
+    def again(self, clock: Clock) -> Clock:
+        return Clock(tick=clock.tick, part=jnp.zeros_like(clock.part))
 
     def independent(self, space: Space, clock: Clock) -> int:
         return self._mgd(space).independent(space, clock)

@@ -220,6 +220,9 @@ class LayerwiseMGD(AbstractAlgorithm):
     def parameters(self, state: LayerwiseState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)
 
+    def again(self, clock: Clock) -> Clock:
+        return Clock(tick=clock.tick, part=jnp.zeros_like(clock.part))
+
     def warnings(self, space: Space, measurements: int | None) -> list[str]:
         least = self.delta / math.sqrt(max(sizes(space))) if self.normalise else self.delta
         L = len(sizes(space))

@@ -15,6 +15,7 @@ from dither.algorithms import nodes
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.calibration import Calibration, LearningRate, check_plain, proposed
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
+from dither.algorithms.outliers import Size, clipped, unless
 from dither.algorithms.weight_mgd import warn_of_float, warn_of_periods
 from dither.devices.device import AbstractDevice, Clock, Measurement, Probe, Sees
 from dither.devices.python import PythonDevice
@@ -34,6 +35,7 @@ class NodeState(eqx.Module):
     reference: Float[Array, " B"]
     optimizer: Any
     calibration: Calibration | tuple[()]
+    size: Size | tuple[()]
     space: Space = eqx.field(static=True)
 
 
@@ -63,6 +65,8 @@ class NodePerturbation(AbstractAlgorithm):
         normalise: as in the paper, with N nodes perturbed together, δ/√N for δ, and the averaged
             estimate divided by its expected growth √(1 + (N − 1)/tau_theta).
         optimizer: any Optax optimiser.
+        outliers: samples' cost differences beyond so many times their running mean size are clipped
+            to it; > 0; None to take them as they are.
         samples, perturbed: the samples in a measurement, found from the task; the layers, found
             from the device.
     Errors: refused for a device that does not show sites, or a network that names no layers.
@@ -81,6 +85,7 @@ class NodePerturbation(AbstractAlgorithm):
     tau_theta: Annotated[int, Field(ge=1)] = 1
     normalise: bool = False
     optimizer: AnyOptimizer = Optimizer()
+    outliers: Annotated[float, Field(gt=0)] | None = None
     samples: Annotated[int, Field(ge=0)] = 0
     perturbed: Annotated[tuple[Layer, ...], Field(exclude=True, repr=False)] = ()
 
@@ -105,6 +110,7 @@ class NodePerturbation(AbstractAlgorithm):
             reference=jnp.zeros(self.samples, theta.dtype),
             optimizer=self._optax().init(theta),
             calibration=Calibration.empty() if self.learning_rate == "auto" else (),
+            size=() if self.outliers is None else Size.empty(),
             space=space,
         )
 
@@ -154,6 +160,13 @@ class NodePerturbation(AbstractAlgorithm):
             first = jnp.where(stale, 0, 1).astype(jnp.int32)
         return Clock(tick=tick, part=jnp.where(over, first, clock.part + 1).astype(jnp.int32))
 
+    def again(self, clock: Clock) -> Clock:
+        part = clock.part
+        if self.pairs == "central":
+            return Clock(tick=clock.tick, part=part - part % 2)
+        # a baseline that has served a layer is not measured again for the next
+        return Clock(tick=clock.tick, part=jnp.where(part == 1, 0, part).astype(jnp.int32))
+
     def tell(
         self, state: NodeState, probe: Probe, measurement: Measurement
     ) -> tuple[NodeState, Info]:
@@ -162,6 +175,8 @@ class NodePerturbation(AbstractAlgorithm):
         central = self.pairs == "central"
         first = part % 2 == 0 if central else part == 0
         change = (costs - state.reference) / (2 if central else 1)
+        change, size = clipped(state.size, change, self.outliers)
+        size = unless(first, size, state.size)
         gradient = jax.lax.cond(
             first,
             lambda: state.gradient,
@@ -178,7 +193,7 @@ class NodePerturbation(AbstractAlgorithm):
         )
         space = state.space
         after = NodeState(
-            state.clock, state.key, theta, gradient, reference, optimizer, calibration, space
+            state.clock, state.key, theta, gradient, reference, optimizer, calibration, size, space
         )
         return after, Info(updated=due, estimate=estimate)
 

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int, Key
 from pydantic import Field
 
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
+from dither.algorithms.outliers import Size, clipped, unless
 from dither.algorithms.weight_mgd import (
     warn_of_bounds,
     warn_of_code,
@@ -26,6 +27,7 @@ class SPSAState(eqx.Module):
     key: Key[Array, ""]
     theta: Float[Array, " P"]
     plus: Float[Array, ""]
+    size: Size | tuple[()]
     space: Space = eqx.field(static=True)
 
 
@@ -41,6 +43,8 @@ class SPSA(AbstractAlgorithm):
         a, A, alpha: gain sequence of the steps; a ≥ 0, A ≥ 0, alpha in [0, 1].
         c, gamma: gain sequence of the perturbations; c > 0, gamma in [0, 1].
         code: the perturbation code, random signs by default.
+        outliers: cost differences beyond so many times their running mean size are clipped to it;
+            > 0; None to take them as they are.
 
     Two measurements a step, a new batch each. Source: Spall 1992 and 1998.
     """
@@ -52,6 +56,7 @@ class SPSA(AbstractAlgorithm):
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.602
     gamma: Annotated[float, Field(ge=0, le=1)] = 0.101
     code: AnyCode = Rademacher()
+    outliers: Annotated[float, Field(gt=0)] | None = None
 
     def init(self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space) -> SPSAState:
         theta = space.confine(parameters, self.code.peak() * space.amplitude(self.c))
@@ -60,6 +65,7 @@ class SPSA(AbstractAlgorithm):
             key=key,
             theta=theta,
             plus=jnp.zeros((), theta.dtype),
+            size=() if self.outliers is None else Size.empty(),
             space=space,
         )
 
@@ -87,12 +93,14 @@ class SPSA(AbstractAlgorithm):
         plus = jnp.where(last, state.plus, measurement.cost)
         p = space.snap(state.theta) - probe.theta
         scale = self.code.power(space.size) * self._amplitude(tick, space) ** 2
-        estimate = (plus - measurement.cost) * p / (2 * scale)
+        change, size = clipped(state.size, (plus - measurement.cost) / 2, self.outliers)
+        size = unless(~last, size, state.size)
+        estimate = change * p / scale
         gain = self.a / (self.A + tick + 1.0) ** self.alpha
         reach = self.code.peak() * space.amplitude(self.c)
         stepped = space.confine(state.theta - gain * estimate, reach)
         theta = jnp.where(last, stepped, state.theta)
-        return SPSAState(state.clock, state.key, theta, plus, space), Info(last, estimate)
+        return SPSAState(state.clock, state.key, theta, plus, size, space), Info(last, estimate)
 
     def parameters(self, state: SPSAState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)
@@ -100,6 +108,9 @@ class SPSA(AbstractAlgorithm):
     def independent(self, space: Space, clock: Clock) -> int:
         del space
         return 2 - int(clock.part)
+
+    def again(self, clock: Clock) -> Clock:
+        return Clock(tick=clock.tick, part=jnp.zeros_like(clock.part))
 
     def warnings(self, space: Space, measurements: int | None) -> list[str]:
         ticks = (measurements or 0) / 2

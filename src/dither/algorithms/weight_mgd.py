@@ -13,6 +13,7 @@ from dither.algorithms import calibration
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.calibration import Calibration, LearningRate, check_plain
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
+from dither.algorithms.outliers import Size, clipped, unless
 from dither.codes import AnyCode, Rademacher
 from dither.devices.device import Clock, Measurement, Probe
 from dither.devices.space import Space
@@ -29,6 +30,7 @@ class WeightState(eqx.Module):
     reference: Float[Array, ""]
     optimizer: Any
     calibration: Calibration | tuple[()]
+    size: Size | tuple[()]
     space: Space = eqx.field(static=True)
 
 
@@ -54,6 +56,8 @@ class WeightMGD(AbstractAlgorithm):
         tau_p, tau_x, tau_theta: ticks between new perturbations, new batches, updates; ≥ 1.
         code: the perturbation code.
         optimizer: any Optax optimiser.
+        outliers: cost differences beyond so many times their running mean size are clipped to it;
+            > 0, such as 5; None to take them as they are.
 
     Source: McCaughan2023.
     """
@@ -67,6 +71,7 @@ class WeightMGD(AbstractAlgorithm):
     tau_theta: Annotated[int, Field(ge=1)] = 1
     code: AnyCode = Rademacher()
     optimizer: AnyOptimizer = Optimizer()
+    outliers: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _auto_is_for_plain_descent(self) -> "WeightMGD":
@@ -85,6 +90,7 @@ class WeightMGD(AbstractAlgorithm):
             reference=jnp.zeros((), theta.dtype),
             optimizer=self._optax().init(theta),
             calibration=Calibration.empty() if self.learning_rate == "auto" else (),
+            size=() if self.outliers is None else Size.empty(),
             space=space,
         )
 
@@ -144,6 +150,8 @@ class WeightMGD(AbstractAlgorithm):
             change, p = (reference - cost) / 2, theta - probe.theta
         else:
             change, p = cost - reference, probe.theta - theta
+        change, size = clipped(state.size, change, self.outliers)
+        size = unless(part != LAST, size, state.size)
         scale = self.code.power(space.size) * space.amplitude(self.delta) ** 2
         gradient = state.gradient + jnp.where(part == LAST, change, 0.0) * p / scale
 
@@ -159,7 +167,7 @@ class WeightMGD(AbstractAlgorithm):
             lambda: (state.theta, gradient, state.optimizer),
         )
         after = WeightState(
-            state.clock, state.key, theta, gradient, reference, optimizer, now, space
+            state.clock, state.key, theta, gradient, reference, optimizer, now, size, space
         )
         return after, Info(updated=due, estimate=estimate)
 
@@ -199,6 +207,10 @@ class WeightMGD(AbstractAlgorithm):
 
     def parameters(self, state: WeightState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)
+
+    def again(self, clock: Clock) -> Clock:
+        first = jnp.where(clock.part > LAST, LAST + 1, 0)
+        return Clock(tick=clock.tick, part=first.astype(jnp.int32))
 
     def independent(self, space: Space, clock: Clock) -> int:
         del space

@@ -23,23 +23,37 @@ def check(
         str | None,
         typer.Option(help="The task whose inputs to measure: a kind such as nist7x7."),
     ] = None,
-    repeats: Annotated[int, typer.Option(min=2, help="Measurements of each kind.")] = 20,
+    repeats: Annotated[int, typer.Option(min=4, help="Measurements of each kind.")] = 20,
+    toml: Annotated[
+        Path | None, typer.Option(help="Write the recommended specification to this file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Test a device: shape, bounds, noise, how much its parameters move the output, its speed."""
-    from dither.devices.check import check_device
+    """Test a device inside its bounds, and recommend settings to train it with."""
+    import tomlkit
+
+    from dither.devices.check import check_device, recommended
     from dither.devices.remote import device_at
+    from dither.training.checkpoint import write_atomically
+    from dither.training.safety import made_safe
 
     chip = device_at(place).connect()
-    try:
-        report = check_device(chip, inputs or "nist7x7", repeats)
-    finally:
-        chip.safe()
+    task = inputs or "nist7x7"
+    with made_safe(chip):
+        report = check_device(chip, task, repeats)
+    table = recommended(report, place, task)
+    if toml is not None:
+        write_atomically(toml, tomlkit.dumps(table).encode())
     if as_json:
-        typer.echo(json.dumps(report.facts()))
+        typer.echo(json.dumps({**report.facts(), "recommended": table}))
         return
     for line in report.lines():
         typer.echo(line)
+    if toml is None:
+        typer.echo("\nrecommended, for `dither train` (--toml FILE writes it):\n")
+        typer.echo(tomlkit.dumps(table))
+    else:
+        typer.echo(f"recommended: dither train {toml}")
 
 
 @device.command()

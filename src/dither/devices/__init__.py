@@ -21,6 +21,7 @@ from dither.devices.device import (
     SparseWrite,
     Status,
 )
+from dither.devices.guard import Guard
 from dither.devices.imperfections import (
     ADC,
     DAC,
@@ -100,6 +101,7 @@ __all__ = [
     "Dead",
     "Drift",
     "FailedReads",
+    "Guard",
     "HungReads",
     "LabDevice",
     "Latency",

@@ -1,28 +1,42 @@
-"""A short test of a real device, inside its bounds."""
+"""A short test of a real device, inside its bounds, and what it recommends."""
 
-import time
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 from pydantic import TypeAdapter, ValidationError
 
 from dither._errors import RequestError, nearest
+from dither.devices import trials
 from dither.devices.device import Sees
-from dither.devices.python import BadReading, PythonDevice
+from dither.devices.python import PythonDevice
+from dither.devices.trials import Bench
 from dither.tasks import TASKS, AnyTask, Task
+
+READINGS_A_PARAMETER = 10
+"""For each repeat, so many parameters at the most are tried one by one."""
 
 
 @dataclass(frozen=True)
 class Report:
     """What a device check has found.
 
-    Attributes: `name`; `parameters`, P; `low`, `high`, `step`, of what can be written; `shows`;
-    `outputs`, a sample's; `noise`, the standard deviation of a repeated reading; `moving`, the
-    share of tried parameters that move a reading by more than three times its noise; `delta`, the
-    perturbation tried; `seconds_per_write`, `seconds_per_measurement`; `failed` readings of
-    `readings`.
+    Attributes: `name`; `parameters`, P; `low`, `high`, `step`, of what can be written, and
+    `levels`, 0 for continuous; `shows`; `outputs`, a sample's.
+    `noise`, the standard deviation of an output read again; `repeatability`, the same with writes
+    away and back between; `cost_noise`, that of the cost; `outliers`, whether some costs lie far
+    out.
+    `tried`, parameters moved one by one by `delta` either way; `responses`, how far each moves an
+    output, root mean square, per unit; `dead`, those that move nothing beyond the noise; `moving`,
+    the share of the others.
+    `settling`, the time constant after a step in seconds, 0 if none is seen; `drift`, of an output,
+    in units a second, 0 if none is clear, over `seconds`.
+    `smallest_useful`, the amplitude of random perturbations whose cost difference is as large as
+    its noise; `largest_linear`, that at which a tenth of it is due to bending, or the largest
+    tried; None where parameters have two or three levels.
+    `seconds_per_write`, `seconds_per_measurement`, `slowest_call`; `failed` readings of `readings`.
     """
 
     name: str
@@ -30,116 +44,145 @@ class Report:
     low: float
     high: float
     step: float
+    levels: int
     shows: str
     outputs: int | None
     noise: float
-    moving: float
+    repeatability: float
+    cost_noise: float
+    outliers: bool
     delta: float
+    tried: list[int] = field(repr=False)
+    responses: list[float] = field(repr=False)
+    settling: float
+    drift: float
+    seconds: float
+    smallest_useful: float | None
+    largest_linear: float | None
     seconds_per_write: float
     seconds_per_measurement: float
+    slowest_call: float
     failed: int
     readings: int
 
+    @property
+    def dead(self) -> list[int]:
+        """The parameters tried that move nothing beyond the noise."""
+        return [place for place, size in zip(self.tried, self.responses) if size == 0]
+
+    @property
+    def moving(self) -> float:
+        """The share of the parameters tried that move the output."""
+        return 1 - len(self.dead) / len(self.tried)
+
     def facts(self) -> dict[str, Any]:
-        """The report as plain numbers; bounds that are not there as None."""
+        """The report as plain numbers; what is not finite as None."""
+        known = {**vars(self), "dead": self.dead, "moving": self.moving}
+        known["responses"] = [r if math.isfinite(r) else None for r in self.responses]
         return {
-            key: None if isinstance(value, float) and not np.isfinite(value) else value
-            for key, value in vars(self).items()
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in known.items()
         }
 
     def lines(self) -> list[str]:
         """The report in sentences."""
         grid = f" in steps of {self.step:.3g}" if self.step else ""
         shown = f"{self.outputs} outputs a sample" if self.outputs else "a cost"
+        sizes = [size for size in self.responses if math.isfinite(size)] or [math.nan]
+        some = ", ".join(map(str, self.dead[:12])) + (", …" if len(self.dead) > 12 else "")
+        dead = f"; nothing moves with {some}" if self.dead else ""
+        settling = f"time constant {_seconds(self.settling)}" if self.settling else "none seen"
+        drift = f"{self.drift:.3g} a second" if self.drift else "none seen"
+        far = "; some costs lie far out" if self.outliers else ""
         return [
             f"{self.name}: {self.parameters} parameters from {self.low:g} to {self.high:g}{grid}; "
             f"shows {shown}",
-            f"noise of a repeated reading: {self.noise:.3g}",
-            f"parameters that move a reading beyond its noise, at a step of {self.delta:.3g}: "
-            f"{100 * self.moving:.0f} %",
-            f"time: {1e6 * self.seconds_per_write:.3g} µs a write, "
-            f"{1e6 * self.seconds_per_measurement:.3g} µs a measurement",
+            f"noise of an output read again: {self.noise:.3g}; with writes away and back: "
+            f"{self.repeatability:.3g}; of the cost: {self.cost_noise:.3g}{far}",
+            f"parameters that move the output, of {len(self.tried)} tried at ±{self.delta:.3g}: "
+            f"{100 * self.moving:.0f} %, by {np.min(sizes):.3g} to {np.max(sizes):.3g} per "
+            f"unit{dead}",
+            f"settling after a step: {settling}; drift over {_seconds(self.seconds)}: {drift}",
+            *self._perturbations(),
+            f"time: {_seconds(self.seconds_per_write)} a write, "
+            f"{_seconds(self.seconds_per_measurement)} a measurement",
             f"failed: {self.failed} of {self.readings} readings",
         ]
+
+    def _perturbations(self) -> list[str]:
+        if self.smallest_useful is None or self.largest_linear is None:
+            return []
+        return [
+            f"perturbations: as large as the noise at {self.smallest_useful:.3g}, linear up to "
+            f"{self.largest_linear:.3g}"
+        ]
+
+
+def _seconds(time: float) -> str:
+    return f"{time:.3g} s" if time >= 0.1 else f"{1e6 * time:.3g} µs"
 
 
 def check_device(device: PythonDevice, task: str | Task, repeats: int = 20) -> Report:
     """Write and measure a device inside its bounds and report what it does.
 
     Arguments: the device; a task, or a kind of task, whose first inputs are measured; how many
-    readings to take of each kind. Returns: the report. Errors: `RequestError` for a failed
-    self-test: a wrong shape, NaN, an exception.
+    readings to take of each kind, ≥ 2. Returns: the report. Errors: `RequestError` for a failed
+    self-test: a wrong shape, NaN, an exception; or where half of the readings at the start fail.
     """
-    data = _task(task) if isinstance(task, str) else task
-    rows = slice(0, min(data.batch, 100))
-    inputs, targets = np.asarray(data.inputs[rows]), np.asarray(data.targets[rows])
-    device.self_test(inputs, targets)
+    data = load_task(task) if isinstance(task, str) else task
+    rng = np.random.default_rng(0)
     space = device.space
-    start = np.asarray(space.snap(device.initial(0)))
-    failed, readings = 0, 0
-    write_seconds: list[float] = []
-    read_seconds: list[float] = []
-
-    def read(theta: Float[np.ndarray, " P"]) -> Float[np.ndarray, "..."] | None:
-        nonlocal failed, readings
-        readings += 1
-        try:
-            begin = time.perf_counter()
-            device.write(theta)
-            write_seconds.append(time.perf_counter() - begin)
-            begin = time.perf_counter()
-            reading = device.measure(inputs, targets)
-            read_seconds.append(time.perf_counter() - begin)
-        except (BadReading, OSError, RuntimeError, ValueError):
-            failed += 1
-            return None
-        return reading
-
-    repeated = [r for r in (read(start) for _ in range(repeats)) if r is not None]
-    if len(repeated) < 2:
-        raise RequestError(f"The device {device.name} failed {failed} of {readings} readings.")
-    noise = float(np.std(repeated, axis=0, ddof=1).mean())
-    reference = np.mean(repeated, axis=0)
-    delta = _delta(device)
-    tried = np.random.default_rng(0).choice(space.size, min(repeats, space.size), replace=False)
-    moves = 0
-    for parameter in tried:
-        moved = start.copy()
-        middle = np.broadcast_to(_middle(device), space.size)[parameter]
-        moved[parameter] += delta if start[parameter] <= middle else -delta
-        reading = read(np.asarray(space.snap(moved)))
-        moves += reading is not None and bool(np.abs(reading - reference).max() > 3 * noise)
+    discrete = any(parameter.levels in (2, 3) for parameter in space.parameters)
+    initial = space.snap(device.initial(0))
+    if not discrete:
+        initial = space.snap(space.confine(initial, jnp.asarray(trials.reach(device))))
+    bench = Bench(device, data, np.asarray(initial, float), not discrete)
+    device.self_test(bench.inputs, bench.targets)
+    noise = trials.repeat(bench, repeats)
+    if 2 * len(bench.visits) < bench.readings:
+        raise RequestError(
+            f"The device {device.name} failed {bench.failed} of {bench.readings} readings."
+        )
+    places = np.sort(
+        rng.choice(space.size, min(READINGS_A_PARAMETER * repeats, space.size), replace=False)
+    )
+    delta = trials.small(device)
+    responses = trials.scan(bench, places, delta, noise.written)
+    settling = trials.settle(bench, noise.still, repeats, rng)
+    steps = None if discrete else trials.ladder(bench, max(repeats // 2, 2), noise.cost, rng)
+    bench.visit(max(repeats // 4, 1))
+    drift = trials.drift(bench)
     return Report(
         name=device.name,
         parameters=space.size,
         low=float(np.min(space.low)),
         high=float(np.max(space.high)),
         step=float(np.max(space.step)),
+        levels=max(parameter.levels for parameter in space.parameters),
         shows=device.sees.name.lower(),
-        outputs=reference.shape[1] if device.sees is Sees.OUTPUTS else None,
-        noise=noise,
-        moving=moves / len(tried),
+        outputs=bench.shape[1] if device.sees is Sees.OUTPUTS else None,
+        noise=noise.still,
+        repeatability=noise.written,
+        cost_noise=noise.cost,
+        outliers=noise.outliers,
         delta=delta,
-        seconds_per_write=float(np.median(write_seconds)),
-        seconds_per_measurement=float(np.median(read_seconds)),
-        failed=failed,
-        readings=readings,
+        tried=[int(place) for place in places],
+        responses=[float(size) for size in responses],
+        settling=settling,
+        drift=drift.rate,
+        seconds=drift.seconds,
+        smallest_useful=None if steps is None else steps.smallest_useful(),
+        largest_linear=None if steps is None else steps.largest_linear(),
+        seconds_per_write=float(np.median(bench.write_seconds)),
+        seconds_per_measurement=float(np.median(bench.read_seconds)),
+        slowest_call=max(*bench.write_seconds, *bench.read_seconds),
+        failed=bench.failed,
+        readings=bench.readings,
     )
 
 
-def _middle(device: PythonDevice) -> Any:
-    low, high = np.asarray(device.space.low), np.asarray(device.space.high)
-    bounded = np.isfinite(low) & np.isfinite(high)
-    return np.where(bounded, 0.5 * (np.where(bounded, low, 0) + np.where(bounded, high, 0)), 0.0)
-
-
-def _delta(device: PythonDevice) -> float:
-    """A tenth of the range, in whole steps; 0.1 where there are no bounds."""
-    width = float(np.min(np.asarray(device.space.high) - np.asarray(device.space.low)))
-    return float(np.max(device.space.amplitude(0.1 * width if np.isfinite(width) else 0.1)))
-
-
-def _task(kind: str) -> Task:
+def load_task(kind: str) -> Task:
+    """The task of a kind. Errors: `RequestError` for a kind that is none, or needs settings."""
     if kind not in TASKS:
         raise RequestError(f"There is no task '{kind}'; {nearest(kind, TASKS)}")
     try:
@@ -148,3 +191,61 @@ def _task(kind: str) -> Task:
         raise RequestError(
             f"The task '{kind}' cannot be checked with: it needs settings."
         ) from None
+
+
+MOST_TICKS = 1000
+"""No more perturbations are averaged before an update."""
+
+
+def recommended(report: Report, place: str, task: str) -> dict[str, Any]:
+    """A specification for a device, from its check: a table for `dither train`.
+
+    Arguments: the report; `FILE.py:NAME` of the device; the kind of task.
+
+    Central pairs; half the largest linear perturbation, at which bending is a fortieth of a
+    difference, in whole DAC steps; as many ticks averaged as bring a difference above its noise;
+    three time constants to settle; a time-out of twenty slowest calls and no less than a second;
+    drift watched where there is some.
+    Boolean and ternary parameters: coordinate descent, repeated until significant where there is
+    noise. Source: derived here.
+    """
+    guard: dict[str, Any] = {"timeout": _round(max(1.0, 20 * report.slowest_call)), "backoff": 0.1}
+    if report.settling:
+        guard["settle"] = _round(3 * report.settling)
+    if report.drift:
+        guard["drift"] = 5.0
+    until: dict[str, Any] = {"measurements": 100_000}
+    if report.cost_noise > 0:
+        until["confirm"] = 2
+    return {
+        "name": report.name,
+        "task": {"kind": task},
+        "device": {"kind": "lab", "object": place, "guard": guard},
+        "algorithm": _algorithm(report),
+        "until": until,
+    }
+
+
+def _algorithm(report: Report) -> dict[str, Any]:
+    if report.smallest_useful is None or report.largest_linear is None:
+        noisy = report.cost_noise > 0
+        return {"kind": "coordinate-descent", "decision": "significant" if noisy else "keep"}
+    delta = max(0.5 * report.largest_linear, report.step)
+    ticks = MOST_TICKS
+    if math.isfinite(report.smallest_useful):
+        ticks = min(math.ceil((report.smallest_useful / delta) ** 2), MOST_TICKS)
+    chosen = {
+        "kind": "weight-mgd",
+        "learning_rate": "auto",
+        "delta": _round(delta),
+        "pairs": "central",
+        "tau_theta": max(ticks, 1),
+    }
+    if report.outliers:
+        chosen["outliers"] = 5.0
+    return chosen
+
+
+def _round(number: float) -> float:
+    """To three figures."""
+    return float(f"{number:.3g}")

@@ -12,7 +12,8 @@ class LabDevice(AbstractConnection):
     """A Python object, by the place where it is defined.
 
     Arguments: `object`, `path/to/file.py:name` or `package.module:name` (a class is called);
-    `bounds` and `bits`, which override what the object says of itself.
+    `bounds` and `bits`, which override what the object says of itself; `guard`, its time-outs,
+    waits and gentle writes.
     """
 
     kind: Literal["lab"] = "lab"
@@ -21,4 +22,5 @@ class LabDevice(AbstractConnection):
     bits: Annotated[int, Field(ge=1, le=24)] | None = None
 
     def connect(self) -> PythonDevice:
-        return PythonDevice(find_object(self.object), bounds=self.bounds, bits=self.bits)
+        target = find_object(self.object)
+        return PythonDevice(target, bounds=self.bounds, bits=self.bits, guard=self.guard)

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from dither._errors import RequestError
 from dither.devices.device import Sees
+from dither.devices.guard import Guard, Guarded
 from dither.devices.space import Parameter, Space
 from dither.lab import BadReading, LabObject, find_object
 
@@ -29,7 +30,8 @@ class PythonDevice:
     between the bounds, or `levels`, the number of settings from low to high, such as 3 for ternary;
     `write_at(places, values)`, which programs some parameters and leaves the others;
     `initial`, parameters to start from, or a function of a seed that returns them; `safe()`, which
-    brings it into a safe state; `seconds_per_write` and so on are measured by the clock.
+    brings it into a safe state; `reconnect()`, which opens its connection anew after failures in a
+    row. Its time is measured by the clock.
 
     Where one call can program and measure several settings, `measure_block(settings, inputs,
     targets)` takes K of them, each with its batch, and returns, or yields one after another, their
@@ -37,7 +39,8 @@ class PythonDevice:
 
     An exception raised by a call, NaN or a wrong shape is a failed measurement, and asked again.
 
-    Arguments: the object; `parameters`, `bounds`, `bits`, to say or override what it has.
+    Arguments: the object; `parameters`, `bounds`, `bits`, to say or override what it has; `guard`,
+    time-outs, waits and gentle writes.
     Errors: `RequestError` for what it lacks.
     """
 
@@ -48,7 +51,12 @@ class PythonDevice:
         parameters: int | Mapping[str, tuple[int, ...]] | None = None,
         bounds: tuple[float, float] | Mapping[str, tuple[float, float]] | None = None,
         bits: int | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        self.guard = guard or Guard()
+        self._guarded = None
+        if self.guard != Guard() or hasattr(target, "reconnect"):
+            target = self._guarded = Guarded(target, self.guard)
         self.lab = LabObject(target, parameters=parameters, bounds=bounds, bits=bits)
         self.target, self.name, self.fed = self.lab.target, self.lab.name, self.lab.fed
         self.space = Space(
@@ -58,6 +66,8 @@ class PythonDevice:
             )
         )
         self._by_cost = self.lab.by_cost
+        if self._guarded is not None:
+            self._guarded.slew = self.guard.largest_change(self.space)
 
     @property
     def sees(self) -> Sees:
@@ -132,6 +142,18 @@ class PythonDevice:
         Yields: their readings; an exception ends it at the first that fails.
         """
         return self.lab.measure_block(settings, inputs, targets)
+
+    def recover(self, failures: int) -> None:
+        """After so many failures in a row: wait and reconnect, as the guard says."""
+        if self._guarded is not None:
+            self._guarded.recover(failures)
+
+    def extra_writes(self) -> int:
+        """Writes since the last call of this, beyond those asked for: steps, and reconnecting."""
+        if self._guarded is None:
+            return 0
+        extra, self._guarded.extra_writes = self._guarded.extra_writes, 0
+        return extra
 
     def safe(self) -> None:
         """Bring the device into its safe state, if it has one."""

@@ -38,16 +38,15 @@ class RemoteDevice(AbstractConnection):
             raise RequestError(
                 "A remote device needs gRPC and msgpack; install dither[remote]."
             ) from None
-        return PythonDevice(
-            RemoteObject(
-                self.address,
-                token_file=self.token_file,
-                ca=self.ca,
-                certificate=self.certificate,
-                key=self.key,
-                patience=self.patience,
-            )
+        target = RemoteObject(
+            self.address,
+            token_file=self.token_file,
+            ca=self.ca,
+            certificate=self.certificate,
+            key=self.key,
+            patience=self.patience,
         )
+        return PythonDevice(target, guard=self.guard)
 
 
 def by_address(value: Any) -> Any:

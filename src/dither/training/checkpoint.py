@@ -70,8 +70,10 @@ def like(template: Any, saved: np.ndarray) -> Any:
 
 
 def digest(specification: Mapping[str, Any]) -> str:
-    """A short name for what a specification asks, other than when to stop."""
+    """A short name for what a specification asks, other than when to stop and the guard."""
     asked = {key: value for key, value in specification.items() if key != "until"}
+    if isinstance(asked.get("device"), Mapping):
+        asked["device"] = {k: value for k, value in asked["device"].items() if k != "guard"}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -85,7 +85,9 @@ def measure_once(
     cost, failed, timed_out = measurement.cost, jnp.int32(0), jnp.int32(0)
     if device.fails:
         done = status == Status.DONE
-        told = jax.tree.map(lambda new, old: jnp.where(done, new, old), told, carry.algorithm)
+        before = carry.algorithm
+        before = eqx.tree_at(lambda state: state.clock, before, algorithm.again(before.clock))
+        told = jax.tree.map(lambda new, old: jnp.where(done, new, old), told, before)
         cost, failed = jnp.where(done, cost, 0.0), (~done).astype(jnp.int32)
         timed_out = (status == Status.TIMED_OUT).astype(jnp.int32)
     tally = Tally(
@@ -260,6 +262,7 @@ class FusedLoop:
         carry = start_all(algorithm, device, task, jnp.asarray(seeds), varied)
         self.carry = deal_out(device, carry)
         self.scores = True
+        self.alarms: list[str] = []
 
     def resume(self, carry: Carry, partial: Ledger) -> None:
         """Go on from a carry that was saved, which holds the account since the last evaluation."""
@@ -316,6 +319,10 @@ class FusedLoop:
             in_axes=(replica_axes(self.carry, self.device),),
         )(self.carry)
         return now
+
+    def drift(self) -> Float[np.ndarray, " R"]:
+        """Not watched in a simulation."""
+        return np.full(self.replicas, np.nan)
 
     def measurements_per_look(self) -> int:
         """In a simulation a look is not a measurement."""

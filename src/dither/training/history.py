@@ -18,12 +18,15 @@ COLUMNS = (
     "device_seconds",
     "joules",
     "wall_seconds",
+    "drift",
     "cost",
     "test_cost",
     "score",
 )
-"""`cost` is the mean of the costs measured since the row before; `test_cost` and `score` are of the
-unperturbed parameters on the test set; the counts are of one replica since its start."""
+"""`drift` is how far the cost of the parameters at the start has moved since it was first measured,
+or since the last alarm, NaN where it is not watched; `cost` is the mean of the costs measured since
+the row before; `test_cost` and `score` are of the unperturbed parameters on the test set; the
+counts are of one replica since its start."""
 
 
 class History:
@@ -37,6 +40,7 @@ class History:
         self,
         ledger: Ledger,
         wall_seconds: float,
+        drift: Float[np.ndarray, " R"],
         cost: Float[np.ndarray, " R"],
         test_cost: Float[np.ndarray, " R"],
         score: Float[np.ndarray, " R"],
@@ -44,7 +48,7 @@ class History:
         """One evaluation as a row."""
         counts = [getattr(ledger, name).astype(float) for name in COLUMNS[:6]]
         wall = np.full(len(self.seeds), wall_seconds)
-        return np.stack([*counts, wall, cost, test_cost, score])
+        return np.stack([*counts, wall, drift, cost, test_cost, score])
 
     def frame(self, rows: list[Float[np.ndarray, "C R"]]) -> "pd.DataFrame":
         """Tidy: a line per evaluation and replica, without those past a replica's end (NaN)."""

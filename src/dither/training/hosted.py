@@ -1,6 +1,7 @@
 """The loop around a Python device: the same ask and tell, in blocks."""
 
 import time
+import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from dither.algorithms.algorithm import AbstractAlgorithm, State
 from dither.devices.device import Clock, Measurement, Probe, Sees, SparseWrite, Status
 from dither.devices.python import PythonDevice
 from dither.tasks.task import Task
+from dither.training.drift import AGAIN, DriftWarning, Reference
 from dither.training.fused import Carry, Tally
 from dither.training.ledger import Ledger
 
@@ -27,6 +29,9 @@ Write: TypeAlias = tuple[Float[np.ndarray, " K"], Int[np.ndarray, " K"] | None]
 
 BLOCK = 64
 """The most probes asked for at once."""
+
+LONGEST_CALL = 1.0
+"""Seconds after which the driver is to look for Ctrl-C, and failures are no longer waited for."""
 
 
 def ask_block(
@@ -125,6 +130,10 @@ class HostedLoop:
         self.failed_in_a_row = 0
         self.last_failure = ""
         self.programmed = False
+        self.start = np.asarray(device.space.snap(theta))
+        alarm = device.guard.drift
+        self.reference = None if alarm is None else Reference(alarm)
+        self.alarms: list[str] = []
 
     def resume(self, carry: Carry, partial: Ledger) -> None:
         """Go on from a carry that was saved, and the account since the last evaluation."""
@@ -135,11 +144,12 @@ class HostedLoop:
         return self.carry
 
     def advance(self, n: int) -> None:
-        """n measurements on, or fewer where the device is given up."""
-        while n > 0 and self.failed_in_a_row < self.failures:
-            n -= self._block(n)
+        """n measurements on, or fewer where the device is given up or time-outs take too long."""
+        end = time.monotonic() + LONGEST_CALL
+        while n > 0 and self.failed_in_a_row < self.failures and time.monotonic() < end:
+            n -= self._block(n, end)
 
-    def _block(self, n: int) -> int:
+    def _block(self, n: int, end: float) -> int:
         """Ask for a block, measure it, tell it; how many measurements that took, n at the most."""
         clock: Clock = jax.device_get(self.carry.algorithm.clock)
         size = min(n, BLOCK, self.algorithm.independent(self.device.space, clock))
@@ -148,7 +158,10 @@ class HostedLoop:
         writes, sampled = self._writes(probes, size), np.asarray(rows)
         readings: list[Any] = []
         attempts = 0
+        back: Clock | None = None
         while len(readings) < size and attempts < n and self.failed_in_a_row < self.failures:
+            if self.failed_in_a_row and time.monotonic() > end:
+                break
             k = len(readings)
             if self.device.in_blocks and not isinstance(probes.parameters, SparseWrite):
                 most = min(size, k + n - attempts)
@@ -158,11 +171,17 @@ class HostedLoop:
                 )
                 readings += good
                 attempts += len(good) + failed
-                continue
-            attempts += 1
-            status, reading = self._measure(writes[k], sampled[k])
-            if status is Status.DONE:
-                readings.append(reading)
+                if not failed:
+                    continue
+            else:
+                attempts += 1
+                status, reading = self._measure(writes[k], sampled[k])
+                if status is Status.DONE:
+                    readings.append(reading)
+                    continue
+            back = self._drop_partners(readings, probes.clock)
+            if back is not None:
+                break
         done, state, cost = len(readings), self.carry.algorithm, 0.0
         if done:
             if done < size:
@@ -171,6 +190,8 @@ class HostedLoop:
             block[:done] = readings
             state, costs = self.tell(self.task, asked, probes, rows, block, done)
             cost = float(np.asarray(costs)[:done].sum())
+        if back is not None:
+            state = eqx.tree_at(lambda s: s.clock, state, back)
         tally = self.carry.tally
         # kept on the host: an addition by JAX takes longer than a measurement may
         tally = Tally(
@@ -181,6 +202,19 @@ class HostedLoop:
         )
         self.carry = Carry(state, None, self.carry.data, tally)
         return attempts
+
+    def _drop_partners(self, readings: list[Any], clocks: Clock) -> Clock | None:
+        """Drop what a failure after these readings makes worthless: the rest of its pair.
+
+        Returns: where to go on, None where that is the next place in the block.
+        """
+        k = len(readings)
+        again = self.algorithm.again(jax.tree.map(lambda leaf: leaf[k], clocks))
+        tick, part = int(again.tick), int(again.part)
+        ticks, parts = np.asarray(clocks.tick)[: k + 1], np.asarray(clocks.part)[: k + 1]
+        del readings[int(np.sum((ticks < tick) | ((ticks == tick) & (parts < part)))) :]
+        here = len(readings)
+        return None if (ticks[here], parts[here]) == (tick, part) else again
 
     def _writes(self, probes: Probe, size: int) -> list[Write]:
         """What to program for each probe; the first write of all is one of all parameters."""
@@ -202,12 +236,12 @@ class HostedLoop:
         started = time.perf_counter()
         status, reading = Status.DONE, None
         try:
+            self._recover()
             self.device.program(*write)
             self.programmed = True
             reading = self.device.measure(self.inputs[rows], self.targets[rows])
         except Exception as error:
-            status = Status.FAILED
-            self.last_failure = f"{type(error).__name__}: {error}"
+            status = self._failed(error)
         self._count(len(rows), status, time.perf_counter() - started)
         return status, reading
 
@@ -219,28 +253,37 @@ class HostedLoop:
     ) -> tuple[list[Float[np.ndarray, "..."]], int]:
         """The readings of a block up to the first that fails, and whether one has failed."""
         started = time.perf_counter()
-        readings = []
-        failed = 0
+        readings: list[Float[np.ndarray, ...]] = []
+        failed, status = 0, Status.DONE
         try:
+            self._recover()
             for reading in self.device.measure_block(settings, inputs, targets):
                 readings.append(reading)
             self.programmed = True
         except Exception as error:
             failed = 1
-            self.last_failure = f"{type(error).__name__}: {error}"
+            status = self._failed(error)
         each = (time.perf_counter() - started) / (len(readings) + failed)
         for _ in readings:
             self._count(inputs.shape[1], Status.DONE, each)
         if failed:
-            self._count(inputs.shape[1], Status.FAILED, each)
+            self._count(inputs.shape[1], status, each)
         return readings, failed
+
+    def _recover(self) -> None:
+        if self.failed_in_a_row:
+            self.device.recover(self.failed_in_a_row)
+
+    def _failed(self, error: Exception) -> Status:
+        self.last_failure = f"{type(error).__name__}: {error}"
+        return Status.TIMED_OUT if isinstance(error, TimeoutError) else Status.FAILED
 
     def _count(self, samples: int, status: Status, seconds: float) -> None:
         failed = int(status is not Status.DONE)
         self.failed_in_a_row = (self.failed_in_a_row + 1) * failed
         ledger = self.ledger
         ledger.measurements[0] += 1
-        ledger.writes[0] += 1
+        ledger.writes[0] += 1 + self.device.extra_writes()
         ledger.samples[0] += samples
         ledger.failed[0] += failed
         ledger.device_seconds[0] += seconds
@@ -268,8 +311,8 @@ class HostedLoop:
                 len(inputs[begin : begin + self.task.batch])
                 for begin in range(0, len(inputs), self.task.batch)
             ]
-            cost = float(np.dot(np.array(readings, float), rows)) / len(inputs)
-            return np.array([np.nan]), np.array([cost]), theta[None]
+            mean = float(np.dot(np.array(readings, float), rows)) / len(inputs)
+            return np.array([np.nan]), np.array([mean]), theta[None]
         y = jnp.asarray(np.concatenate(readings), jnp.result_type(float))
         wanted = jnp.asarray(targets)
         score = self.task.score(y, wanted)
@@ -293,17 +336,43 @@ class HostedLoop:
             readings += self._measure_block(settings, x, y)[0]
         return readings
 
+    def drift(self) -> Float[np.ndarray, " R"]:
+        """How far the cost of the parameters at the start has moved, NaN where it is not watched.
+
+        To be followed by `look`, which writes the parameters that training has reached.
+        """
+        if self.reference is None:
+            return np.array([np.nan])
+        inputs, targets = self.inputs[: self.task.batch], self.targets[: self.task.batch]
+        costs = []
+        for _ in range(AGAIN):
+            reading = jnp.asarray(self._until_done(self.start, inputs, targets))
+            if self.scores:
+                reading = jnp.mean(self.task.cost(reading, jnp.asarray(targets)))
+            costs.append(float(reading))
+        moved, alarmed = self.reference.told(np.array(costs))
+        if alarmed:
+            self.alarms.append(
+                f"The device {self.device.name} has drifted: the cost of the parameters at the "
+                f"start is {abs(moved):.3g} {'higher' if moved > 0 else 'lower'} than it was; what "
+                "was remembered of old costs is measured again."
+            )
+            warnings.warn(self.alarms[-1], DriftWarning, stacklevel=2)
+            state = self.algorithm.rebaselined(self.carry.algorithm)
+            self.carry = eqx.tree_at(lambda c: c.algorithm, self.carry, state)
+        return np.array([moved])
+
     def _until_done(
         self, theta: Float[np.ndarray, " P"], inputs: np.ndarray, targets: np.ndarray
     ) -> Float[np.ndarray, "..."]:
         while self.failed_in_a_row < self.failures:
             started = time.perf_counter()
             try:
+                self._recover()
                 self.device.write(theta)
                 reading = self.device.measure(inputs, targets)
             except Exception as error:
-                self.last_failure = f"{type(error).__name__}: {error}"
-                self._count(len(inputs), Status.FAILED, time.perf_counter() - started)
+                self._count(len(inputs), self._failed(error), time.perf_counter() - started)
             else:
                 self._count(len(inputs), Status.DONE, time.perf_counter() - started)
                 return reading
@@ -316,8 +385,9 @@ class HostedLoop:
         )
 
     def measurements_per_look(self) -> int:
-        """How many measurements an evaluation on the test set takes."""
-        return -(-len(self.tests[0]) // self.task.batch)
+        """How many measurements an evaluation takes: on the test set, and of the reference."""
+        watching = 0 if self.reference is None else AGAIN
+        return watching - (-len(self.tests[0]) // self.task.batch)
 
     def seconds_per_measurement(self) -> float:
         """Not known beforehand."""

@@ -11,7 +11,8 @@ from types import FrameType
 def ctrl_c(*others: signal.Signals) -> Iterator[Callable[[], bool]]:
     """Ctrl-C asks what runs to finish cleanly; a second one stops it at once.
 
-    Arguments: other signals that ask for the same, such as SIGTERM.
+    Arguments: other signals that ask for the same, such as SIGTERM; one that the program was
+    started to ignore, as by nohup, is left alone.
     Yields: a function that tells whether it was asked. In a thread it never is.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -25,7 +26,8 @@ def ctrl_c(*others: signal.Signals) -> Iterator[Callable[[], bool]]:
             signal.default_int_handler(number, frame)
         asked = True
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, *others)}
+    heard = [number for number in others if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, *heard)}
     try:
         yield lambda: asked
     finally:

@@ -150,10 +150,11 @@ class Run:
         return ""
 
     def _evaluate(self, on_grid: bool) -> None:
+        drift = self.loop.drift()
         score, test_cost, theta = self.loop.look()
         partial, cost, _ = self.loop.account()
         total = self.ledger + partial
-        row = self.history.row(total, self.wall_seconds(), cost, test_cost, score)
+        row = self.history.row(total, self.wall_seconds(), drift, cost, test_cost, score)
         running = self.reasons == ""
         if self.parameters is None:
             self.parameters = theta.copy()
@@ -168,7 +169,7 @@ class Run:
             self.ledger = total
             self.loop.clear()
         if self.until.score is not None:
-            self.reasons[running & (score >= self.until.score)] = "score"
+            self.reasons[running & self._confirmed(self.until.score)] = "score"
         self.reasons[running & ~np.isfinite(theta).all(axis=1)] = "diverged"
         if self.until.plateau is not None:
             self.reasons[running & (self.reasons == "") & self._flat()] = "plateau"
@@ -182,6 +183,11 @@ class Run:
     def rows(self) -> list[Float[np.ndarray, "C R"]]:
         """Every evaluation, one off the grid at the end included."""
         return [*self.history.rows, *([] if self.last_row is None else [self.last_row])]
+
+    def _confirmed(self, aim: float) -> np.ndarray:
+        """Which replicas have shown the score in as many evaluations in a row as are asked for."""
+        last = np.array([row[-1] >= aim for row in self.rows()[-self.until.confirm :]])
+        return np.asarray(last.all(axis=0) & (len(last) == self.until.confirm))
 
     def _flat(self) -> np.ndarray:
         """Which replicas have had no better score (or cost) for `plateau` measurements."""

@@ -33,6 +33,7 @@ from dither.training.ledger import one_measurement
 from dither.training.live import Live
 from dither.training.result import Result
 from dither.training.run import Observer, Run
+from dither.training.safety import LEAVING, made_safe
 from dither.training.trackers import AbstractTracker, find_tracker
 from dither.training.until import Until
 
@@ -104,7 +105,7 @@ def train(
         raise RequestError("To resume, say which run's folder: give out.")
     data = task.load() if isinstance(task, AbstractTask) else task
     chip = _as_device(device)
-    try:
+    with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
         algorithm = fitted(chip, data, algorithm, until, replicas)
         traps = tuple(algorithm.warnings(chip.space, until.measurements))
         for trap in traps:
@@ -128,12 +129,8 @@ def train(
                 observers = [*observers, tracker]
             write_specification(folder, specification)
             observers = [*observers, Live(folder, until)]
-        with ctrl_c() as interrupted:
-            reason = run.go(observers, interrupted)
-    finally:
-        if isinstance(chip, PythonDevice):
-            chip.safe()
-    result = run.result(reason, traps, chip.space)
+        reason = run.go(observers, interrupted)
+    result = run.result(reason, (*traps, *loop.alarms, *trouble), chip.space)
     if folder is not None:
         run.save()
         write_result(folder, result)

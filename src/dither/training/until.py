@@ -12,6 +12,8 @@ class Until(Configuration):
 
     Arguments:
         score: the score to reach, at an evaluation.
+        confirm: evaluations in a row that must show it, ≥ 1. Of a noisy device's evaluations one
+            may be lucky; the result is the last one's parameters, and its own score.
         measurements: the most measurements, per replica.
         device_seconds: the most time on the device, per replica.
         wall_seconds: the most time on the clock.
@@ -20,6 +22,7 @@ class Until(Configuration):
     """
 
     score: float | None = None
+    confirm: Annotated[int, Field(ge=1)] = 1
     measurements: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     device_seconds: Annotated[float, Field(gt=0)] | None = None
     wall_seconds: Annotated[float, Field(gt=0)] | None = None

@@ -1,0 +1,361 @@
+"""What a device check does to a device: repeated readings, steps, small and large perturbations."""
+
+import time
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from dither.devices.python import PythonDevice
+from dither.tasks.task import Task
+
+Reading: TypeAlias = Float[np.ndarray, " K"]
+
+RUNGS = 10
+"""Amplitudes a factor of two apart that are tried."""
+
+STEP_READINGS = 24
+"""Readings after a step."""
+
+UNLIKELY = 9.0
+"""What is called significant happens by chance about once in e⁹ = 8000 times."""
+
+
+def surely(terms: int) -> float:
+    """What a sum of so many squared standard normal deviates hardly ever exceeds.
+
+    ```
+    P(χ²_K ≥ K + 2 √(K x) + 2 x) ≤ exp(−x)
+    ```
+
+    Source: Laurent and Massart 2000, lemma 1.
+    """
+    return terms + 2 * float(np.sqrt(terms * UNLIKELY)) + 2 * UNLIKELY
+
+
+class Bench:
+    """A device under test: every call timed, failed ones counted, the start visited again.
+
+    Arguments: the device; a task, whose first inputs are measured; parameters to start from;
+    whether there is room to go either way from there, or only one way.
+    Attributes: `visits` to the start, pairs of time and reading.
+    """
+
+    def __init__(
+        self, device: PythonDevice, task: Task, start: Float[np.ndarray, " P"], both_ways: bool
+    ) -> None:
+        self.device, self.task, self.start, self.both_ways = device, task, start, both_ways
+        rows = slice(0, min(task.batch, 100))
+        self.inputs, self.targets = np.asarray(task.inputs[rows]), np.asarray(task.targets[rows])
+        self.write_seconds: list[float] = []
+        self.read_seconds: list[float] = []
+        self.visits: list[tuple[float, Reading]] = []
+        self.shape: tuple[int, ...] = ()
+        self.readings = self.failed = 0
+
+    def write(self, theta: Float[np.ndarray, " P"]) -> bool:
+        """Write; whether that went well."""
+        begin = time.perf_counter()
+        try:
+            self.device.write(theta)
+        except Exception:
+            self.readings += 1
+            self.failed += 1
+            return False
+        self.write_seconds.append(time.perf_counter() - begin)
+        return True
+
+    def read(self) -> Reading | None:
+        """A reading as one row, None where it failed."""
+        self.readings += 1
+        begin = time.perf_counter()
+        try:
+            reading = self.device.measure(self.inputs, self.targets)
+        except Exception:
+            self.failed += 1
+            return None
+        self.read_seconds.append(time.perf_counter() - begin)
+        self.shape = reading.shape
+        return reading.ravel()
+
+    def at(self, theta: Float[np.ndarray, " P"]) -> Reading | None:
+        """Write and read."""
+        return self.read() if self.write(theta) else None
+
+    def pair(self, offset: Float[np.ndarray, " P"]) -> tuple[Reading, Reading] | None:
+        """The readings beside the start and on its other side, or at it, one after the other."""
+        if not self.both_ways:
+            middle = 0.5 * (np.asarray(self.device.space.low) + np.asarray(self.device.space.high))
+            offset = np.where(self.start > middle, -offset, offset)
+        plus = self.at(self.start + offset)
+        minus = self.at(self.start - offset if self.both_ways else self.start)
+        return None if plus is None or minus is None else (plus, minus)
+
+    def visit(self, times: int = 1) -> None:
+        """Go to the start and read it."""
+        if not self.write(self.start):
+            return
+        for _ in range(times):
+            reading = self.read()
+            if reading is not None:
+                self.visits.append((time.perf_counter(), reading))
+
+    def cost(self, reading: Reading) -> float:
+        """The cost that a reading stands for."""
+        if self.shape == ():
+            return float(reading[0])
+        outputs = jnp.asarray(reading.reshape(self.shape), jnp.result_type(float))
+        return float(jnp.mean(self.task.cost(outputs, jnp.asarray(self.targets))))
+
+
+class Noise(NamedTuple):
+    """Of repeated readings: of an output while nothing is written, and with writes between them;
+    of the cost, with writes between; whether some costs lie far out, which are left out."""
+
+    still: float
+    written: float
+    cost: float
+    outliers: bool
+
+
+def repeat(bench: Bench, repeats: int) -> Noise:
+    """Read the start again and again, then go away and come back each time."""
+    bench.visit(repeats)
+    still, far = without_outliers(bench, [reading for _, reading in bench.visits])
+    back = []
+    for sign in np.resize([1.0, -1.0], repeats):
+        away = np.asarray(bench.device.space.snap(bench.start + sign * small(bench.device)))
+        bench.write(away)
+        bench.visit()
+        back.append(bench.visits[-1][1] if bench.visits else None)
+    returned, further = without_outliers(bench, [r for r in back if r is not None])
+    costs = [np.array([bench.cost(reading)]) for reading in returned]
+    # neighbours' differences, so that a drift is not taken for noise
+    steady = float(np.sqrt(np.mean(np.diff(still, axis=0) ** 2) / 2)) if len(still) > 1 else 0.0
+    return Noise(steady, spread(returned), spread(costs), far or further)
+
+
+def without_outliers(bench: Bench, readings: list[Reading]) -> tuple[list[Reading], bool]:
+    """The readings whose costs are not far out, and whether others were."""
+    if not readings:
+        return [], False
+    far = far_out(np.array([bench.cost(reading) for reading in readings]))
+    return [r for r, left_out in zip(readings, far) if not left_out], bool(far.any())
+
+
+def spread(readings: list[Reading]) -> float:
+    """The standard deviation of one output, pooled over the outputs; 0 of fewer than two."""
+    if len(readings) < 2:
+        return 0.0
+    return float(np.sqrt(np.var(readings, axis=0, ddof=1).mean()))
+
+
+def far_out(costs: Float[np.ndarray, "N *A"]) -> Bool[np.ndarray, "N *A"]:
+    """Which costs are further out than ten median deviations: 6.7 σ of a normal one."""
+    off = np.abs(costs - np.median(costs, axis=0))
+    return np.asarray((off > 10 * np.median(off, axis=0)) & (np.median(off, axis=0) > 0))
+
+
+def small(device: PythonDevice) -> float:
+    """A twentieth of the range, in whole steps; 0.1 where there are no bounds."""
+    return float(np.max(device.space.amplitude(0.05 * width(device) if bounded(device) else 0.1)))
+
+
+def width(device: PythonDevice) -> float:
+    """From bound to bound, infinite where there are none."""
+    return float(np.min(np.asarray(device.space.high) - np.asarray(device.space.low)))
+
+
+def bounded(device: PythonDevice) -> bool:
+    """Whether there are bounds."""
+    return bool(np.isfinite(width(device)))
+
+
+def scan(bench: Bench, places: np.ndarray, delta: float, noise: float) -> Float[np.ndarray, " N"]:
+    """How far each parameter moves an output, root mean square, per unit of the parameter.
+
+    Each is moved by delta either way; the start is visited every ten. 0 for one that moves nothing
+    beyond the noise, NaN where a reading failed.
+    """
+    responses = np.full(len(places), np.nan)
+    for number, place in enumerate(places):
+        offset = np.zeros(bench.start.size)
+        offset[place] = delta
+        if number % 10 == 0:
+            bench.visit()
+        pair = bench.pair(offset)
+        if pair is None:
+            continue
+        change = pair[0] - pair[1]
+        moved = change @ change
+        by_noise = 2 * noise**2
+        clear = moved > by_noise * surely(change.size) + 1e-18 * (pair[0] @ pair[0])
+        power = max(moved / change.size - by_noise, 0.0) if clear else 0.0
+        responses[number] = np.sqrt(power) / (delta * (2 if bench.both_ways else 1))
+    return responses
+
+
+def settle(bench: Bench, noise: float, repeats: int, rng: np.random.Generator) -> float:
+    """The time constant with which readings follow a step of all parameters, 0 if none is seen.
+
+    ```
+    y(t) = c + A exp(−t / τ),   one τ for all steps and outputs
+    ```
+
+    Of the τ tried, factors of 1.1 apart, that with the least sum of squares. Source: derived here,
+    checked by the tests.
+    """
+    runs = []
+    offset = small(bench.device) * rng.choice([-1.0, 1.0], bench.start.size)
+    for sign in np.resize([1.0, -1.0], max(4, repeats // 4)):
+        theta = np.asarray(bench.device.space.snap(bench.start + sign * offset))
+        if not bench.write(theta):
+            continue
+        begin, times, readings = time.perf_counter(), [], []
+        for _ in range(STEP_READINGS):
+            before = time.perf_counter()
+            reading = bench.read()
+            if reading is not None:
+                times.append(0.5 * (before + time.perf_counter()) - begin)
+                readings.append(reading)
+        if len(times) > 3:
+            runs.append((np.array(times), np.array(readings)))
+    if not runs:
+        return 0.0
+    first = min(times[0] for times, _ in runs)
+    last = max(times[-1] for times, _ in runs)
+    taus = np.geomspace(0.3 * first, 3 * last, 1 + int(np.log(10 * last / first) / np.log(1.1)))
+    left = [sum(_unexplained(times, y, tau) for times, y in runs) for tau in taus]
+    constant = sum(float(np.sum((y - y.mean(axis=0)) ** 2)) for _, y in runs)
+    fits = sum(y.shape[1] for _, y in runs)
+    floor = 1e-14 * sum(float(np.sum(y**2)) for _, y in runs)
+    best = int(np.argmin(left))
+    return float(taus[best]) if constant - left[best] > noise**2 * surely(fits) + floor else 0.0
+
+
+def _unexplained(
+    times: Float[np.ndarray, " m"], readings: Float[np.ndarray, "m K"], tau: float
+) -> float:
+    basis = np.stack([np.exp(-times / tau), np.ones_like(times)], axis=1)
+    fit = np.linalg.lstsq(basis, readings, rcond=None)[0]
+    return float(np.sum((readings - basis @ fit) ** 2))
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Cost differences `(C(θ + a p) − C(θ − a p)) / 2` along random signs p.
+
+    Attributes: `amplitudes` a, rising by factors of 2; `changes`, one row for each p, NaN for an
+    outlier; `noise` of one of them.
+    """
+
+    amplitudes: Float[np.ndarray, " A"]
+    changes: Float[np.ndarray, "R A"]
+    noise: float
+
+    def slope(self) -> float:
+        """The typical slope of the cost along p, from the highest rung that is still linear.
+
+        Without what is due to noise; 0 if nothing is left.
+        """
+        power = mean_square(self.changes) - self.noise**2
+        reach = self.largest_linear()
+        rung = max(int(np.searchsorted(self.amplitudes, reach * (1 + 1e-9))) - 1, 0)
+        return float(np.sqrt(max(power[rung], 0.0)) / self.amplitudes[rung])
+
+    def smallest_useful(self) -> float:
+        """The amplitude at which a difference is as large as its noise; infinite if none is."""
+        slope = self.slope()
+        return self.noise / slope if slope > 0 else np.inf
+
+    def largest_linear(self) -> float:
+        """The amplitude at which a tenth of a difference is due to the cost's bending.
+
+        ```
+        S(a) = α a + β a³:   β a³ = (4/3) (S(a) − 2 S(a/2))
+        ```
+
+        Interpolated between rungs; the largest tried where it bends less. Source: derived here,
+        checked by the tests.
+        """
+        power = mean_square(self.changes) - self.noise**2
+        bend = self.changes[:, 1:] - 2 * self.changes[:, :-1]
+        # a difference and twice another have 1 + 4 times the variance of one
+        excess = mean_square(bend) - 5 * self.noise**2
+        # the scatter of a mean square over R directions
+        doubt = 5 * self.noise**2 * surely(len(bend)) / len(bend) - 5 * self.noise**2
+        share = np.where(excess > doubt, np.maximum(excess, 0.0), 0.0)
+        share = 4 / 3 * np.sqrt(share / np.maximum(power[1:], 1e-300))
+        bent = np.flatnonzero(share > TENTH)
+        if not len(bent):
+            return float(self.amplitudes[-1])
+        k = bent[0]
+        # the share grows as a²
+        return float(self.amplitudes[k + 1] * np.sqrt(TENTH / share[k]))
+
+
+def mean_square(values: Float[np.ndarray, "R A"]) -> Float[np.ndarray, " A"]:
+    """Over the rows that are not NaN."""
+    known = np.isfinite(values)
+    squares = np.sum(np.where(known, values, 0.0) ** 2, axis=0)
+    return np.asarray(squares / np.maximum(known.sum(axis=0), 1))
+
+
+TENTH = 0.1
+"""The share of a cost difference that may be due to bending."""
+
+
+def ladder(bench: Bench, directions: int, cost_noise: float, rng: np.random.Generator) -> Ladder:
+    """Perturb along random signs at amplitudes a factor of two apart."""
+    step = float(np.max(bench.device.space.step))
+    top = reach(bench.device)
+    if step:
+        amplitudes = step * 2.0 ** np.arange(1 + max(0, int(np.log2(top / step))))
+    else:
+        amplitudes = top * 2.0 ** np.arange(1 - RUNGS, 1)
+    rows = []
+    for _ in range(directions):
+        p = rng.choice([-1.0, 1.0], bench.start.size)
+        bench.visit()
+        pairs = [bench.pair(a * p) for a in amplitudes]
+        if all(pair is not None for pair in pairs):
+            rows.append([0.5 * (bench.cost(p[0]) - bench.cost(p[1])) for p in pairs if p])
+    changes = np.array(rows).reshape(-1, len(amplitudes))
+    if len(rows):
+        changes = np.where(far_out(changes), np.nan, changes)
+    return Ladder(amplitudes, changes, cost_noise / np.sqrt(2))
+
+
+def reach(device: PythonDevice) -> float:
+    """The largest amplitude that is tried: a quarter of the range, in whole steps."""
+    step = float(np.max(device.space.step))
+    far = 0.25 * width(device) if bounded(device) else 1.0
+    return max(step, float(np.floor(far / step + 1e-6)) * step) if step else far
+
+
+class Drift(NamedTuple):
+    """How fast an output drifts, root mean square, in units a second, 0 if it is not clear that it
+    does; and over how many seconds that was seen."""
+
+    rate: float
+    seconds: float
+
+
+def drift(bench: Bench) -> Drift:
+    """A straight line through all readings of the start, for every output."""
+    times = np.array([at for at, _ in bench.visits])
+    readings = np.array([reading for _, reading in bench.visits])
+    seconds = float(np.ptp(times))
+    if len(times) < 4 or seconds == 0:
+        return Drift(0.0, seconds)
+    t = times - times.mean()
+    slopes = t @ readings / (t @ t)
+    left = readings - readings.mean(axis=0) - np.outer(t, slopes)
+    variance = float(np.sum(left**2)) / ((len(t) - 2) * readings.shape[1]) / float(t @ t)
+    squares = float(slopes @ slopes)
+    floor = 1e-14 * float(np.mean(readings**2)) / seconds**2
+    clear = squares > variance * surely(slopes.size) + floor * slopes.size
+    rate = np.sqrt(max(squares / slopes.size - variance, 0.0)) if clear else 0.0
+    return Drift(float(rate), seconds)

@@ -1,0 +1,45 @@
+"""A reference point, measured again and again, that shows how a device drifts."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+
+AGAIN = 5
+"""Readings of the reference point at each visit."""
+
+
+class DriftWarning(UserWarning):
+    """A device has drifted by more than its noise."""
+
+
+class Reference:
+    """The cost of a reference point as it was, its noise, and when it has moved.
+
+    ```
+    alarm:  |mean of the new readings − baseline| > alarm · σ √(2/5)
+    ```
+
+    σ is pooled over all visits. After an alarm the new mean is the baseline.
+
+    Arguments: `alarm`, in standard errors.
+    """
+
+    def __init__(self, alarm: float) -> None:
+        self.alarm = alarm
+        self.baseline = math.nan
+        self._variances: list[float] = []
+
+    def told(self, costs: Float[np.ndarray, " N"]) -> tuple[float, bool]:
+        """How far the cost has moved from the baseline, and whether that is an alarm."""
+        mean = float(costs.mean())
+        self._variances.append(float(costs.var(ddof=1)))
+        if math.isnan(self.baseline):
+            self.baseline = mean
+        moved = mean - self.baseline
+        error = math.sqrt(2 / len(costs) * float(np.mean(self._variances)))
+        # rounding is no drift
+        alarmed = abs(moved) > max(self.alarm * error, 1e-6 * abs(self.baseline))
+        if alarmed:
+            self.baseline = mean
+        return moved, alarmed

@@ -1,0 +1,37 @@
+"""The safe state on every way out of a run."""
+
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dither.devices.python import PythonDevice
+
+LEAVING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals other than Ctrl-C that ask a program to end; not all systems have both."""
+
+
+class UnsafeWarning(UserWarning):
+    """A device could not be brought into its safe state."""
+
+
+@contextmanager
+def made_safe(device: Any) -> Iterator[list[str]]:
+    """A real device is brought into its safe state at the end, whatever the end is.
+
+    Yields: a list, to which a sentence is added where that has failed; it is warned of too.
+    """
+    trouble: list[str] = []
+    try:
+        yield trouble
+    finally:
+        if isinstance(device, PythonDevice):
+            try:
+                device.safe()
+            except Exception as error:
+                trouble.append(
+                    f"The device {device.name} could not be brought into its safe state "
+                    f"({type(error).__name__}: {error}); do so by hand."
+                )
+                warnings.warn(trouble[0], UnsafeWarning, stacklevel=4)
