@@ -83,6 +83,7 @@ class Case(NamedTuple):
 @contextmanager
 def torch_module():
     torch = pytest.importorskip("torch", reason="torch is not installed")
+    torch.set_num_threads(1)
     record = Record()
     module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Tanh(), torch.nn.Linear(2, 2))
     module.register_forward_pre_hook(

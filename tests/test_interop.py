@@ -182,6 +182,7 @@ def torch_and_mgd():
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from dither.interop import MGD
 
+    torch.set_num_threads(1)  # threads that wait for one another stand still on a busy machine
     return torch, MGD
 
 
