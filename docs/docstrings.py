@@ -11,6 +11,7 @@ import griffe
 from pydantic.fields import FieldInfo
 
 from dither._configuration import Configuration, OneOf
+from dither._errors import RequestError
 
 LABEL = re.compile(r"(Arguments|Attributes|Returns|Errors|Source)\b([^:`]{0,20}):(.*)")
 ENTRY = re.compile(r" {4}(\w[\w, ]*): (.*)")
@@ -59,7 +60,11 @@ def markdown(text: str) -> str:
 
 def settings_table(cls: griffe.Class) -> str:
     """The settings of a configuration, from pydantic's own record of its fields."""
-    model = getattr(import_module(cls.module.path), cls.name, None)
+    try:
+        module = import_module(cls.module.path)
+    except RequestError:  # it needs a package of an extra, and no configuration is there
+        return ""
+    model = getattr(module, cls.name, None)
     if not (isinstance(model, type) and issubclass(model, Configuration)):
         return ""
     rows = [
