@@ -268,8 +268,8 @@ class HostedLoop:
                 len(inputs[begin : begin + self.task.batch])
                 for begin in range(0, len(inputs), self.task.batch)
             ]
-            cost = float(np.dot(np.array(readings, float), rows)) / len(inputs)
-            return np.array([np.nan]), np.array([cost]), theta[None]
+            mean = float(np.dot(np.array(readings, float), rows)) / len(inputs)
+            return np.array([np.nan]), np.array([mean]), theta[None]
         y = jnp.asarray(np.concatenate(readings), jnp.result_type(float))
         wanted = jnp.asarray(targets)
         score = self.task.score(y, wanted)
