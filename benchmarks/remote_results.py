@@ -1,6 +1,7 @@
 """What the three benchmarks of a served device have printed, as `docs/results/remote.{json,md}`.
 
-`python benchmarks/remote_results.py SPEED.json FUZZ.json KILL.json`.
+`python benchmarks/remote_results.py SPEED.json FUZZ.json KILL.json LONG.json`, the last two of
+`kill_remote.py`: kills in the midst of a run, and a long run.
 """
 
 import json
@@ -78,13 +79,14 @@ def rows(speed: dict[str, Any], fuzz: dict[str, Any], kill: dict[str, Any]) -> l
 
 def main(files: list[str]) -> None:
     """Write both files."""
-    speed, fuzz, kill = (json.loads(Path(file).read_text(encoding="utf-8")) for file in files)
-    found = {"speed": speed, "fuzz": fuzz, "kill": kill}
+    speed, fuzz, kill, long = (json.loads(Path(file).read_text(encoding="utf-8")) for file in files)
+    found = {"speed": speed, "fuzz": fuzz, "kill": kill, "long": long}
     (RESULTS / "remote.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     table = [["what", "aim", "measured"], ["---"] * 3, *rows(speed, fuzz, kill)]
+    table += [[f"{row[0]} (long run)", *row[1:]] for row in rows(speed, fuzz, long)[-2:]]
     text = "\n".join("| " + " | ".join(row) + " |" for row in table)
     (RESULTS / "remote.md").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:4])
+    main(sys.argv[1:5])
