@@ -155,7 +155,8 @@ def spread(readings: list[Reading]) -> float:
 def far_out(costs: Float[np.ndarray, "N *A"]) -> Bool[np.ndarray, "N *A"]:
     """Which costs are further out than ten median deviations: 6.7 σ of a normal one."""
     off = np.abs(costs - np.median(costs, axis=0))
-    return (off > 10 * np.median(off, axis=0)) & (np.median(off, axis=0) > 0)
+    typical = np.median(off, axis=0)
+    return np.asarray((off > 10 * typical) & (typical > 0))
 
 
 def small(device: PythonDevice) -> float:
@@ -299,7 +300,8 @@ class Ladder:
 def mean_square(values: Float[np.ndarray, "R A"]) -> Float[np.ndarray, " A"]:
     """Over the rows that are not NaN."""
     known = np.isfinite(values)
-    return np.sum(np.where(known, values, 0.0) ** 2, axis=0) / np.maximum(known.sum(axis=0), 1)
+    squares = np.sum(np.where(known, values, 0.0) ** 2, axis=0)
+    return np.asarray(squares / np.maximum(known.sum(axis=0), 1))
 
 
 TENTH = 0.1

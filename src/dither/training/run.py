@@ -179,8 +179,7 @@ class Run:
         """Which replicas have shown the score in as many evaluations in a row as are asked for."""
         rows = [*self.history.rows, *([] if self.last_row is None else [self.last_row])]
         last = np.array([row[-1] >= aim for row in rows[-self.until.confirm :]])
-        confirmed: np.ndarray = last.all(axis=0) & (len(last) == self.until.confirm)
-        return confirmed
+        return np.asarray(last.all(axis=0) & (len(last) == self.until.confirm))
 
     def _flat(self) -> np.ndarray:
         """Which replicas have had no better score (or cost) for `plateau` measurements."""
