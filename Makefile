@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 endif
 
 .NOTPARALLEL:
-.PHONY: help demo test lint types docs figures bench andreoli2023 mccaughan2023 oripov2025 clean
+.PHONY: help demo test adapters lint types docs figures bench andreoli2023 mccaughan2023 oripov2025 clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
@@ -18,6 +18,8 @@ demo: $(VENV)/.installed ## install dither and train the demonstration
 
 test: $(VENV)/.installed-test ## install what the tests need and run them
 	$(PY) -m pytest
+
+adapters: $(VENV)/.installed-adapters ## install what the adapters are tested with: 1 GB
 
 lint: $(VENV)/.installed-dev ## check style and format
 	$(PY) -m ruff check .
@@ -62,8 +64,9 @@ $(VENV)/.made:
 $(VENV)/.installed: EXTRAS =
 $(VENV)/.installed-test: EXTRAS = [test]
 $(VENV)/.installed-dev: EXTRAS = [dev]
+$(VENV)/.installed-adapters: EXTRAS = [adapters-test]
 
-$(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.made
+$(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-dev $(VENV)/.installed-adapters: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo "Installing dither$(EXTRAS) into $(VENV); this takes a minute or two."
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.$(EXTRAS)'
 	@touch $@

@@ -1,7 +1,7 @@
 """A study on a Slurm cluster: each Slurm job is a worker; those that die are replaced.
 
 Run it on the login node: `python examples/slurm_study.py STUDY.toml FOLDER`. It needs
-`pip install 'dither[cluster]' dask-jobqueue`, and the same environment on the nodes.
+`pip install 'dither[cluster]'`, and the same environment on the nodes.
 """
 
 import sys

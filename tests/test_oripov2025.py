@@ -14,6 +14,7 @@ from dither.laws import cosine
 from dither.networks import CNN, Layer, Parameters
 from dither.networks.network import through
 from dither.papers import find_paper
+from dither.papers.oripov2025.angle import exactly
 from dither.papers.oripov2025.network import examples_last, images_last, network_of
 from dither.papers.oripov2025.published import published, rows
 from dither.papers.oripov2025.simulation import (
@@ -27,6 +28,7 @@ from dither.papers.oripov2025.simulation import (
     node_estimate,
     nominal_pass,
     sizes,
+    smoothed_costs,
     update,
     weight_estimate,
 )
@@ -87,6 +89,27 @@ def test_backpropagation_is_that_of_the_network(case: tuple[Parameters, Array, A
     )(parameters)  # fmt: skip
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], atol=3e-6)
+
+
+def test_the_exact_pass_is_that_of_the_network() -> None:
+    network, labels = network_of(1), jnp.array([3, 7])
+    parameters = network.init(jax.random.key(3))
+    images = jax.random.uniform(jax.random.key(4), (2, 28, 28))
+
+    def cost(parameters: Parameters, shift: Array) -> Array:
+        def tap(site: str, value: Array) -> Array:
+            return value + shift if site == "conv3/z" else value
+
+        return jnp.sum(smoothed_costs(network(parameters, images, tap).T[:, None], labels))
+
+    zero = jnp.zeros((2, 14, 14, 2))
+    gradient, errors = jax.jit(jax.grad(cost, (0, 1)))(parameters, zero)
+    found = exactly(1, parameters, images_last(images), labels)
+    np.testing.assert_allclose(
+        jnp.moveaxis(found.errors["conv3"][:, 0], (0, 3), (3, 0)), errors, atol=1e-6
+    )
+    for name in gradient:
+        np.testing.assert_allclose(found.gradient[name], gradient[name] / 2, atol=1e-5)
 
 
 def plainly(

@@ -262,3 +262,10 @@ def test_what_cannot_be_fitted_is_refused_in_a_sentence(change, says):
 def test_a_median_of_nothing_is_refused():
     with pytest.raises(RequestError, match="one or more runs"):
         median_with_interval(np.array([]), np.array([], bool))
+
+
+def test_the_median_of_equal_runs_is_sure_from_six_of_them_on() -> None:
+    """All of n below it has the chance 2^−n, which is under 2.5 % for n ≥ 6."""
+    for n, high in ((5, math.inf), (6, 1000.0), (8, 1000.0)):
+        told = median_with_interval(np.full(n, 1000.0), np.zeros(n, bool))
+        assert told == (1000.0, 1000.0, high)

@@ -89,8 +89,8 @@ def test_wall_seconds():
     result = train(Until(wall_seconds=1.0))
     assert result.stop_reason == "wall_seconds"
     assert time.monotonic() - began >= 1.0
-    # the last evaluation is noted just before the limit is looked at
-    assert result.history["wall_seconds"].iloc[-1] >= 0.9
+    # the last evaluation is noted before the limit is looked at, on a busy machine long before
+    assert result.history["wall_seconds"].iloc[-1] >= 0.5
 
 
 def test_plateau_waits_for_its_measurements_without_a_better_score():

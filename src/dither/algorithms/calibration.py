@@ -157,4 +157,5 @@ def tried(
         now.rate, now.updates, now.cost, now.square, now.most, slope, curvature, clean
     )
     rate = jnp.minimum(now.rate, after.limit())
-    return eqx.tree_at(lambda c: c.rate, after, rate)
+    limited: Calibration = eqx.tree_at(lambda c: c.rate, after, rate)
+    return limited

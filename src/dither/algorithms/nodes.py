@@ -6,10 +6,10 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from dither._errors import RequestError
+from dither.codes.signs import random_signs
 from dither.devices.device import AbstractDevice, Clock, Probe
 from dither.devices.python import PythonDevice
 from dither.devices.space import Space
@@ -36,13 +36,14 @@ def signs(
     key: Key[Array, ""], layers: Sequence[Layer], samples: int | None = None
 ) -> dict[str, Float[Array, "..."]]:
     """Random signs s = ±1 for every node, by layer: shared by the batch, or for each sample."""
-    shape = () if samples is None else (samples,)
-    return {
-        layer.name: jax.random.rademacher(
-            jax.random.fold_in(key, number), (*shape, *layer.nodes), jnp.result_type(float)
-        )
-        for number, layer in enumerate(layers)
-    }
+    copies = 1 if samples is None else samples
+    drawn = random_signs(key, copies * count(layers))
+    shape, start, found = () if samples is None else (samples,), 0, {}
+    for layer in layers:
+        stop = start + copies * math.prod(layer.nodes)
+        found[layer.name] = drawn[start:stop].reshape(*shape, *layer.nodes)
+        start = stop
+    return found
 
 
 def at_sites(perturbations: Mapping[str, Array]) -> dict[str, Array]:

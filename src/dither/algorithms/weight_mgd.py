@@ -133,9 +133,10 @@ class WeightMGD(AbstractAlgorithm):
     def _last(self, tick: Int[Array, ""]) -> Int[Array, ""]:
         """The last part of a tick, that of a trial included."""
         if self.learning_rate != "auto":
-            return jnp.int32(LAST)
+            return jnp.asarray(LAST, jnp.int32)
         on_trial = calibration.on_trial(tick, self.tau_theta)
-        return LAST + calibration.TRIAL * on_trial.astype(jnp.int32)
+        last: Int[Array, ""] = LAST + calibration.TRIAL * on_trial.astype(jnp.int32)
+        return last
 
     def tell(
         self, state: WeightState, probe: Probe, measurement: Measurement

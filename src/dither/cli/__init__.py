@@ -8,8 +8,10 @@ from dither._errors import RequestError, RunError
 from dither.cli.device import device
 from dither.cli.paper import paper
 from dither.cli.presets import presets
+from dither.cli.report import report
 from dither.cli.study import study
 from dither.cli.train import train
+from dither.cli.watch import watch
 
 app = typer.Typer(
     name="dither",
@@ -22,6 +24,8 @@ app.command()(train)
 app.command()(presets)
 app.command()(paper)
 app.command()(study)
+app.command()(report)
+app.command()(watch)
 app.add_typer(device, name="device")
 
 

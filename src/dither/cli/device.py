@@ -16,7 +16,9 @@ def _device() -> None:
 
 @device.command()
 def check(
-    place: Annotated[str, typer.Argument(metavar="FILE.py:NAME", help="The Python object.")],
+    place: Annotated[
+        str, typer.Argument(metavar="DEVICE", help="FILE.py:NAME or remote://HOST:PORT.")
+    ],
     inputs: Annotated[
         str | None,
         typer.Option(help="The task whose inputs to measure: a kind such as nist7x7."),
@@ -31,11 +33,11 @@ def check(
     import tomlkit
 
     from dither.devices.check import check_device, recommended
-    from dither.devices.python import PythonDevice, find_object
+    from dither.devices.remote import device_at
     from dither.training.checkpoint import write_atomically
     from dither.training.safety import made_safe
 
-    chip = PythonDevice(find_object(place))
+    chip = device_at(place).connect()
     task = inputs or "nist7x7"
     with made_safe(chip):
         report = check_device(chip, task, repeats)
@@ -52,3 +54,76 @@ def check(
         typer.echo(tomlkit.dumps(table))
     else:
         typer.echo(f"recommended: dither train {toml}")
+
+
+@device.command()
+def serve(
+    place: Annotated[str, typer.Argument(metavar="FILE.py:NAME", help="The Python object.")],
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where; beyond this machine only with TLS.")
+    ] = "127.0.0.1:7700",
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="The trainers' secret, made if missing. [default: dither-token]"),
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(help="This server's, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Of the certificate, PEM.")] = None,
+    client_ca: Annotated[
+        Path | None, typer.Option(help="Ask trainers for certificates of this authority, PEM.")
+    ] = None,
+    record: Annotated[Path | None, typer.Option(help="Append what is done to this file.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.01, help="s, of a write and measurement.")] = 60.0,
+    lease: Annotated[
+        float, typer.Option(min=1, help="s of silence until a trainer counts as lost.")
+    ] = 10.0,
+    rate: Annotated[float, typer.Option(min=1, help="Most requests per second.")] = 20_000.0,
+) -> None:
+    """Put a device on the network, for `remote://HOST:PORT`, one trainer at a time."""
+    _needs_remote()
+    from dither.remote.serve import serve as serve_device
+
+    serve_device(
+        place, listen, token_file=token_file, certificate=certificate, key=key,
+        client_ca=client_ca, record=record, timeout=timeout, lease=lease, rate=rate,
+        say=typer.echo,
+    )  # fmt: skip
+
+
+@device.command()
+def look(
+    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where it is served.")],
+    token_file: Annotated[Path | None, typer.Option(help="The server's secret.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="The server's authority, PEM.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="One's own, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Of one's certificate, PEM.")] = None,
+) -> None:
+    """Say who trains a device on the network and what was done to it, as one JSON object."""
+    _needs_remote()
+    from dither.remote.client import look as look_at
+
+    seen = look_at(address, token_file=token_file, ca=ca, certificate=certificate, key=key)
+    typer.echo(json.dumps(seen))
+
+
+@device.command()
+def certificates(
+    hosts: Annotated[list[str], typer.Argument(help="The server's names and addresses.")],
+    out: Annotated[Path, typer.Option(help="The folder to write them to.")] = Path("certificates"),
+) -> None:
+    """Make an authority, a server's and a client's certificate for TLS on both sides."""
+    from dither.remote.certificates import make_certificates
+
+    make_certificates(hosts, out)
+    typer.echo(f"server: {out / 'server.pem'}, {out / 'server.key'}, {out / 'ca.pem'}")
+    typer.echo(f"trainer: {out / 'client.pem'}, {out / 'client.key'}, {out / 'ca.pem'}")
+
+
+def _needs_remote() -> None:
+    from importlib.util import find_spec
+
+    from dither._errors import RequestError
+
+    if not find_spec("grpc") or not find_spec("msgpack"):
+        raise RequestError(
+            "A device on the network needs gRPC and msgpack; install dither[remote]."
+        )

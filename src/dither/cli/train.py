@@ -20,7 +20,9 @@ def train(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(metavar="FILE.py:NAME", help="Train this Python object instead."),
+        typer.Option(
+            metavar="DEVICE", help="Train FILE.py:NAME, or what remote://HOST:PORT serves, instead."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the first replica.")] = None,
     replicas: Annotated[int | None, typer.Option(help="Specimens trained side by side.")] = None,
@@ -28,6 +30,9 @@ def train(
         Path | None, typer.Option(help="The run's folder; runs/NAME-k if not given.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    track: Annotated[
+        str | None, typer.Option(help="Send the history to mlflow or tensorboard too.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train a device from measured costs alone."""
@@ -40,8 +45,11 @@ def train(
     if seed is not None:
         asked.append(f"seed={seed}")
     if device is not None:
-        asked.append("device=" + json.dumps("lab"))
-        asked.append("device.object=" + json.dumps(device))
+        if device.startswith("remote://"):
+            asked.append("device=" + json.dumps(device))
+        else:
+            asked.append("device=" + json.dumps("lab"))
+            asked.append("device.object=" + json.dumps(device))
         replicas = replicas or 1
     if replicas is not None:
         asked.append(f"replicas={replicas}")
@@ -53,7 +61,7 @@ def train(
 
     with warnings.catch_warnings(), ProgressBar(specification.name) as observe:
         warnings.showwarning = _warn
-        result = specification.train(out, resume=resume, observers=[observe])
+        result = specification.train(out, resume=resume, observers=[observe], track=track)
     if as_json:
         typer.echo(json.dumps(result.summary()))
     else:

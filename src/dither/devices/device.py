@@ -129,6 +129,21 @@ class AbstractDevice(Configuration):
         """Whether a measurement can fail."""
 
     @property
+    def seconds(self) -> float:
+        """What one write and one measurement take on the hardware that it stands for."""
+        return 0.0
+
+    @property
+    def time_out(self) -> float:
+        """What a measurement that times out takes beyond the others, in seconds."""
+        return 0.0
+
+    @property
+    def joules(self) -> float:
+        """What one write and one measurement spend on the hardware that it stands for."""
+        return 0.0
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers whose inputs it shows and whose neurons can be perturbed; () if none."""
         return ()

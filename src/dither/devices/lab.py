@@ -4,12 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dither._configuration import Configuration
-from dither.devices.guard import Guard
+from dither.devices.connection import AbstractConnection
 from dither.devices.python import PythonDevice, find_object
 
 
-class LabDevice(Configuration):
+class LabDevice(AbstractConnection):
     """A Python object, by the place where it is defined.
 
     Arguments: `object`, `path/to/file.py:name` or `package.module:name` (a class is called);
@@ -22,9 +21,6 @@ class LabDevice(Configuration):
     bounds: tuple[float, float] | None = None
     bits: Annotated[int, Field(ge=1, le=24)] | None = None
 
-    guard: Guard = Guard()
-
     def connect(self) -> PythonDevice:
-        """The device, imported and wrapped. Errors: `RequestError`, as for `PythonDevice`."""
         target = find_object(self.object)
         return PythonDevice(target, bounds=self.bounds, bits=self.bits, guard=self.guard)

@@ -19,7 +19,7 @@ from dither.devices.device import (
     SparseWrite,
     Status,
 )
-from dither.devices.imperfections import AbstractImperfection, AnyImperfection
+from dither.devices.imperfections import AbstractImperfection, AnyImperfection, Blueprint
 from dither.devices.space import Parameter, Space
 from dither.networks import AnyReservoir, StateNoise
 from dither.tasks.task import Cost, Task
@@ -127,6 +127,19 @@ class ReadoutDevice(AbstractDevice):
                 "A readout learns a series, and the task is none; take a task of kind series."
             )
 
+    @property
+    def seconds(self) -> float:
+        added = sum(imperfection.seconds for imperfection in self.imperfections)
+        return self.seconds_per_write + self.seconds_per_measurement + added
+
+    @property
+    def time_out(self) -> float:
+        return max((imperfection.time_out for imperfection in self.imperfections), default=0.0)
+
+    @property
+    def joules(self) -> float:
+        return self.joules_per_write + self.joules_per_measurement
+
     def fabricate(self, key: Key[Array, ""]) -> ReadoutState:
         noise, fabrication, *keys = jax.random.split(key, 2 + len(self.imperfections))
         return ReadoutState(
@@ -139,7 +152,7 @@ class ReadoutDevice(AbstractDevice):
             squares=(),
             columns=None,
             imperfections=tuple(
-                imperfection.fabricate(k, self.space.size, {})
+                imperfection.fabricate(k, Blueprint(self.space.size, 1, {}))
                 for imperfection, k in zip(self.imperfections, keys)
             ),
         )
@@ -218,13 +231,14 @@ class ReadoutDevice(AbstractDevice):
         key = jax.random.fold_in(state.key, state.measured)
         outputs = self._detected(state, state.light, state.squares, key)
         value = jnp.mean(cost(outputs, batch.targets))
-        failed = jnp.bool_(False)
+        status, specimens = jnp.int32(Status.DONE), []
         for number, (imperfection, mine) in enumerate(zip(self.imperfections, state.imperfections)):
-            value = imperfection.cost(mine, jax.random.fold_in(key, number), value)
-            failed |= imperfection.failed(mine, jax.random.fold_in(key, number))
-        after = replace(state, measured=state.measured + 1)
+            here = jax.random.fold_in(key, number)
+            value = imperfection.cost(mine, here, value)
+            status = jnp.maximum(status, imperfection.status(mine, here))
+            specimens.append(imperfection.measured(mine, here))
+        after = replace(state, measured=state.measured + 1, imperfections=tuple(specimens))
         shown = (outputs, batch.targets) if see >= Sees.OUTPUTS else (None, None)
-        status = jnp.where(failed, Status.FAILED, Status.DONE)
         return Measurement(value, None, *shown), status, after
 
     def outputs(self, state: ReadoutState, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:

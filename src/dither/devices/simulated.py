@@ -20,7 +20,7 @@ from dither.devices.device import (
     SparseWrite,
     Status,
 )
-from dither.devices.imperfections import AnyImperfection
+from dither.devices.imperfections import AnyImperfection, Blueprint, Write
 from dither.devices.space import Parameter, Space
 from dither.networks import AnyNetwork, Layer
 from dither.tasks.task import Cost, Task
@@ -76,16 +76,29 @@ class SimulatedDevice(AbstractDevice):
     def fails(self) -> bool:
         return any(imperfection.fails for imperfection in self.imperfections)
 
+    @property
+    def seconds(self) -> float:
+        added = sum(imperfection.seconds for imperfection in self.imperfections)
+        return self.seconds_per_write + self.seconds_per_measurement + added
+
+    @property
+    def time_out(self) -> float:
+        return max((imperfection.time_out for imperfection in self.imperfections), default=0.0)
+
+    @property
+    def joules(self) -> float:
+        return self.joules_per_write + self.joules_per_measurement
+
     def fabricate(self, key: Key[Array, ""]) -> Specimen:
         noise, *keys = jax.random.split(key, 1 + len(self.imperfections))
-        sites = self.network.sites()
+        blueprint = Blueprint(self.space.size, self.network.outputs, self.network.sites())
         return Specimen(
             key=noise,
             written=jnp.int32(0),
             measured=jnp.int32(0),
             parameters=jnp.zeros(self.space.size),
             imperfections=tuple(
-                imperfection.fabricate(k, self.space.size, sites)
+                imperfection.fabricate(k, blueprint)
                 for imperfection, k in zip(self.imperfections, keys)
             ),
         )
@@ -113,16 +126,16 @@ class SimulatedDevice(AbstractDevice):
         parameters: Float[Array, " P"] | SparseWrite,
         updated: Bool[Array, ""],
     ) -> Specimen:
+        places = None
         if isinstance(parameters, SparseWrite):
-            parameters = parameters.into(state.parameters)
+            places, parameters = parameters.places, parameters.into(state.parameters)
+        write = Write(state.parameters, self.space.snap(parameters), updated, places)
         keys = self._keys(state.key, 2 * state.written)
         specimens = tuple(
-            imperfection.written(specimen, key, updated)
+            imperfection.written(specimen, key, write)
             for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys)
         )
-        return Specimen(
-            state.key, state.written + 1, state.measured, self.space.snap(parameters), specimens
-        )
+        return Specimen(state.key, state.written + 1, state.measured, write.after, specimens)
 
     def measure(
         self,
@@ -147,16 +160,13 @@ class SimulatedDevice(AbstractDevice):
             mean, (costs, outputs, seen) = mean_cost(state.parameters)
         # one cost is read for the batch, or one for each sample where they are seen
         read = costs if see >= Sees.SITES else mean
-        failed = jnp.bool_(False)
+        status, specimens = jnp.int32(Status.DONE), []
         for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys):
             read = imperfection.cost(specimen, key, read)
-            failed |= imperfection.failed(specimen, key)
+            status = jnp.maximum(status, imperfection.status(specimen, key))
+            specimens.append(imperfection.measured(specimen, key))
         after = Specimen(
-            state.key,
-            state.written,
-            state.measured + 1,
-            state.parameters,
-            state.imperfections,
+            state.key, state.written, state.measured + 1, state.parameters, tuple(specimens)
         )
         measurement = Measurement(jnp.mean(read), gradient)
         if see >= Sees.OUTPUTS:
@@ -166,7 +176,6 @@ class SimulatedDevice(AbstractDevice):
                 {layer.name: seen[f"{layer.name}/{site}"] for layer in self.layers} for site in "xz"
             )
             measurement = replace(measurement, costs=read, inputs=x, preactivations=z)
-        status = jnp.where(failed, Status.FAILED, Status.DONE)
         return measurement, status, after
 
     def outputs(self, state: Specimen, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
@@ -193,8 +202,8 @@ class SimulatedDevice(AbstractDevice):
             if sites is not None and site in sites:
                 value = value + sites[site]
             seen[site] = value
-            for imperfection, specimen in zip(self.imperfections, state.imperfections):
-                value = imperfection.site(specimen, site, value)
+            for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys):
+                value = imperfection.site(specimen, key, site, value)
             return value
 
         for imperfection, specimen in zip(self.imperfections, state.imperfections):

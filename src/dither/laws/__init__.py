@@ -41,6 +41,13 @@ from dither.laws.layerwise import (
 from dither.laws.node import CostNoise, Estimated, dense_node_variance, node_variance
 from dither.laws.readouts import Readout, quantised_readout, ridge_readout
 from dither.laws.surrogate import PredictedCurve, Statistics, predicted_curve, statistics_of
+from dither.laws.time_to_accuracy import (
+    Flow,
+    TimeToAccuracy,
+    follow_flow,
+    measurements_per_update,
+    time_to_accuracy,
+)
 
 __all__ = [
     "CRITERIA",
@@ -49,12 +56,14 @@ __all__ = [
     "Curvature",
     "Descent",
     "Estimated",
+    "Flow",
     "Interval",
     "PredictedCurve",
     "Probed",
     "Readout",
     "Run",
     "Statistics",
+    "TimeToAccuracy",
     "angle_time",
     "baseline_scatter",
     "best_baseline_amplitude",
@@ -69,10 +78,12 @@ __all__ = [
     "dense_node_variance",
     "descend",
     "exponential_constant",
+    "follow_flow",
     "growth",
     "initial_fall",
     "layerwise_kappa",
     "measurement_kappa",
+    "measurements_per_update",
     "mirrors",
     "node_angle_time",
     "node_variance",
@@ -91,6 +102,7 @@ __all__ = [
     "statistics_of",
     "sweep_excess",
     "ticks_to_angle",
+    "time_to_accuracy",
     "uniform_excess",
     "weight_angle_time",
     "weight_variances",

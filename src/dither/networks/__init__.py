@@ -5,6 +5,7 @@ from typing import Annotated
 from dither._configuration import OneOf, registry
 from dither.networks.cnn import CNN
 from dither.networks.echo_state import EchoState, EchoStateSpecimen
+from dither.networks.jax_function import JaxFunction
 from dither.networks.mlp import MLP
 from dither.networks.network import AbstractNetwork, Layer, Parameters, Tap, glorot_uniform, no_tap
 from dither.networks.photonic_reservoir import PhotonicReservoir, PhotonicSpecimen
@@ -18,7 +19,7 @@ from dither.networks.rnn import RNN
 from dither.networks.state_noise import StateNoise
 from dither.networks.state_space import StateSpace
 
-NETWORKS = registry(MLP, CNN, RNN, StateSpace)
+NETWORKS = registry(MLP, CNN, RNN, StateSpace, JaxFunction)
 """The networks that a specification can ask for, by their kind."""
 
 AnyNetwork = Annotated[AbstractNetwork, OneOf("network", NETWORKS)]
@@ -44,6 +45,7 @@ __all__ = [
     "ConsistencyWarning",
     "EchoState",
     "EchoStateSpecimen",
+    "JaxFunction",
     "Layer",
     "Parameters",
     "PhotonicReservoir",

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Annotated, Literal
 
 import jax
@@ -26,6 +26,9 @@ from dither.networks.network import (
 
 KERNEL = 3
 POOL = 2
+
+BY_SHIFTS = 8
+"""The most input channels of a convolution that a processor sums shift by shift."""
 
 
 class CNN(AbstractNetwork):
@@ -121,20 +124,68 @@ class CNN(AbstractNetwork):
 
 
 def _convolve_same(own: Parameters, x: Float[Array, "B h w p"]) -> Float[Array, "B h w q"]:
-    return _convolve(own, x, "SAME")
+    one = KERNEL // 2
+    return _convolve_valid(own, jnp.pad(x, ((0, 0), (one, one), (one, one), (0, 0))))
 
 
 def _convolve_valid(own: Parameters, x: Float[Array, "B h w p"]) -> Float[Array, "B h2 w2 q"]:
-    return _convolve(own, x, "VALID")
+    """`z = x ∗ W + b`."""
+    return _correlate(x, own["weight"]) + own["bias"]
 
 
-def _convolve(
-    own: Parameters, x: Float[Array, "B h w p"], padding: str
+@jax.custom_jvp
+def _correlate(
+    x: Float[Array, "B h w p"], kernel: Float[Array, "3 3 p q"]
+) -> Float[Array, "B h2 w2 q"]:
+    """`z(h, w) = Σ_ij x(h + i, w + j) W_ij`."""
+    if x.shape[-1] > BY_SHIFTS:
+        return _correlate_at_once(x, kernel)
+    z: Float[Array, "B h2 w2 q"] = jax.lax.platform_dependent(
+        x, kernel, cpu=_correlate_by_shifts, default=_correlate_at_once
+    )
+    return z
+
+
+def _correlate_at_once(
+    x: Float[Array, "B h w p"], kernel: Float[Array, "3 3 p q"]
 ) -> Float[Array, "B h2 w2 q"]:
     z: Float[Array, "B h2 w2 q"] = jax.lax.conv_general_dilated(
-        x, own["weight"], (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-    return z + own["bias"]
+    return z
+
+
+def _correlate_by_shifts(
+    x: Float[Array, "B h w p"], kernel: Float[Array, "3 3 p q"]
+) -> Float[Array, "B h2 w2 q"]:
+    """Each example by itself: its values stay close to the processor."""
+    rows, columns = (size - KERNEL + 1 for size in x.shape[1:3])
+
+    def one(x: Float[Array, "h w p"]) -> Float[Array, "h2 w2 q"]:
+        z = jnp.zeros((), x.dtype)
+        for c, i, j in product(range(x.shape[-1]), range(KERNEL), range(KERNEL)):
+            z = z + x[i : i + rows, j : j + columns, c, None] * kernel[i, j, c]
+        return z
+
+    z: Float[Array, "B h2 w2 q"] = jax.lax.map(one, x)
+    return z
+
+
+def _correlate_by_products(
+    x: Float[Array, "B h w p"], kernel: Float[Array, "3 3 p q"]
+) -> Float[Array, "B h2 w2 q"]:
+    """The same by three matrix products, whose derivatives are matrix products too."""
+    rows, columns = (size - KERNEL + 1 for size in x.shape[1:3])
+    beside = jnp.concatenate([x[:, :, j : j + columns] for j in range(KERNEL)], axis=-1)
+    flat = kernel.reshape(KERNEL, -1, kernel.shape[-1])
+    products = [jnp.dot(beside[:, i : i + rows], flat[i]) for i in range(KERNEL)]
+    return products[0] + products[1] + products[2]
+
+
+_correlate.defjvps(
+    lambda change, _, __, kernel: _correlate_by_products(change, kernel),
+    lambda change, _, x, __: _correlate_by_products(x, change),
+)
 
 
 def _pool(x: Float[Array, "B h w q"]) -> Float[Array, "B h2 w2 q"]:

@@ -201,7 +201,8 @@ def median_with_interval(y: Runs, censored: Stopped) -> Interval:
 
     Arguments: of each run the y at which it finished or was stopped; whether it was stopped.
     Errors: `RequestError` for no runs and for values that are not finite.
-    Source: Brookmeyer and Crowley (1982) for the interval.
+    Source: Brookmeyer and Crowley (1982) for the interval; where none is left of n runs, S is at
+    most `1 − 0.025^(1/n)` (Clopper and Pearson, 1934).
     """
     from scipy import stats
 
@@ -222,4 +223,5 @@ def median_with_interval(y: Runs, censored: Stopped) -> Interval:
     half = 1e-9
     value = (first(share <= 0.5 + half) + first(share < 0.5 - half)) / 2
     low = first(ended & (np.nan_to_num(sure.low.probabilities) <= 0.5))
-    return Interval(value, low, first(ended & (sure.high.probabilities <= 0.5)))
+    at_most = np.where(share > 0, sure.high.probabilities, 1 - 0.025 ** (1 / y.size))
+    return Interval(value, low, first(ended & (at_most <= 0.5)))

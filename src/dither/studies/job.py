@@ -5,13 +5,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
-from dither import __version__
 from dither.studies.plan import Job, Planned, asked_of, trials
 from dither.studies.store import CURVES
 from dither.studies.study import plain
@@ -120,7 +120,7 @@ def row_of(run: Planned, result: Result, place: int) -> Row:
         "wall_seconds": float(history["wall_seconds"].max()) if len(history) else 0.0,
         **{f"curve_{name}": history[name].tolist() for name in CURVES},
         "specification": json.dumps(asked_of(run.cell), sort_keys=True),
-        "dither": __version__,
+        "dither": version("dither"),
         "jax": jax.__version__,
         "machine": f"{socket.gethostname()}, {os.cpu_count()} cores",
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -1,8 +1,176 @@
-"""The report of a study."""
+"""The report of a study or a run: one HTML file that needs nothing else."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dither._errors import RequestError
+from dither.studies import store
+from dither.studies.page import Page, html, versions
+from dither.studies.parts import check_formats, write_parts
+from dither.studies.study import PARAMETERS, Plain, Study, read_study
+from dither.studies.tables import in_short, number
+from dither.training import folder as run_folder
+from dither.training.checkpoint import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dither.studies.outcome import Outcome, Summary
+
+REPORT = "report.html"
+PARTS = "report"
 
 
-def write_report(folder: Path) -> Path:
-    """Write `report.html`."""
-    return folder / "report.html"
+def write_report(
+    folder: str | Path, formats: Sequence[str] = (), out: str | Path | None = None
+) -> Path:
+    """Write the report of a study, finished or not, or of a run, from what lies in its folder.
+
+    Arguments:
+        folder: the study's or the run's.
+        formats: for its parts, which are written beside it into `report/`: figures as `png`, `svg`
+            or `pdf`, tables as `csv` or `latex`.
+        out: where to write; the folder itself if not given.
+
+    Returns: the file `report.html`.
+    Errors: `RequestError` for a folder that is neither, and for an unknown format.
+    """
+    folder = Path(folder)
+    out = folder if out is None else Path(out)
+    asked = check_formats(formats)
+    if (folder / store.SPECIFICATION).is_file():
+        page = study_page(folder)
+    elif (folder / run_folder.SPECIFICATION).is_file():
+        from dither.studies.run_report import run_page
+
+        page = run_page(folder)
+    else:
+        raise RequestError(
+            f"There is no study and no run in {folder}: it has neither {store.SPECIFICATION} nor "
+            f"{run_folder.SPECIFICATION}."
+        )
+    write_parts(out / PARTS, asked, page.pictures, page.tables)
+    write_atomically(out / REPORT, html(page).encode())
+    return out / REPORT
+
+
+def study_page(folder: Path) -> Page:
+    """What the report of a study shows."""
+    study = read_study(folder)
+    table = store.load_study(folder)
+    runs = table[table["role"] == "run"] if len(table) else table
+    facts = [("runs", f"{number(len(runs))} of {number(study.runs)} are finished")]
+    command = f"dither study {store.SPECIFICATION} --out {folder.resolve().name}"
+    toml = (folder / store.SPECIFICATION).read_text(encoding="utf-8")
+    common = {"kind": "study", "title": study.name, "about": study.about, "command": command,
+              "file": store.SPECIFICATION, "toml": toml}  # fmt: skip
+    if not len(runs):
+        notes = ["No run is finished yet, so that there is nothing to show."]
+        return Page(**common, facts=facts, notes=notes, findings=(), pictures=(), tables=(),
+                    made=versions())  # fmt: skip
+
+    from dither.studies.fitted import fits_of
+    from dither.studies.learning_curves import curves_picture
+    from dither.studies.outcome import outcome_of, summaries
+    from dither.studies.pictures import fit_picture, heat_map
+    from dither.studies.predictions import PREDICTIONS
+    from dither.studies.tables import cells_table, failures_table, fit_table
+
+    outcome = outcome_of(runs)
+    cells = summaries(study, runs, outcome)
+    law: list[tuple[Summary, float]] = []
+    if study.law is not None:
+        law = [(cell, PREDICTIONS[study.law](asked.specification))
+               for cell, asked in zip(cells, study.cells)]  # fmt: skip
+    fits = fits_of(study, runs)
+    pictures = [
+        fit_picture(f"fit-{k}", curves, law if curves[0].outcome.column == "measurements" else [])
+        for k, curves in enumerate(fits, start=1)
+        if _is_number(study, curves[0].asked.x)
+    ]
+    if len(study.axes) > 1:
+        pictures.append(heat_map(study, cells, outcome))
+    curves = curves_picture(folder, study, cells)
+    pictures += [] if curves is None else [curves]
+    tables = [
+        cells_table(study, cells, outcome, law),
+        *(fit_table(f"fit-{k}", curves) for k, curves in enumerate(fits, start=1)),
+        failures_table(study, cells),
+    ]
+    return Page(
+        **common,
+        facts=[*facts, *_facts(study, table, runs, outcome)],
+        notes=_notes(study, runs, outcome),
+        findings=[str(one) for curves in fits for one in curves],
+        pictures=pictures,
+        tables=[one for one in tables if one.lines],
+        made=[*_made(table), *versions()],
+    )
+
+
+def _is_number(study: Study, x: str) -> bool:
+    return x == PARAMETERS or not isinstance(study.labels(x)[0], str)
+
+
+def _facts(
+    study: Study, table: "pd.DataFrame", runs: "pd.DataFrame", outcome: "Outcome"
+) -> list[tuple[str, str]]:
+    facts = []
+    if outcome.counts:
+        reached = int(runs["reached"].sum())
+        facts.append(("reached the target", f"{number(reached)} of {number(len(runs))}"))
+    reasons = runs["stop_reason"].value_counts()
+    facts.append(("stopped by", ", ".join(f"{why}: {number(n)}" for why, n in reasons.items())))
+    for axis in study.axes:
+        facts.append((f"axis {axis}", _values(study.labels(axis))))
+    facts.append(("seeds", f"{len(study.seed_list)} in each cell"))
+    measured, trials = int(runs["measurements"].sum()), table[table["role"] == "trial"]
+    facts.append(("measurements", f"{number(measured)} in the runs"))
+    if study.search is not None:
+        search, more = study.search, int(trials["measurements"].sum())
+        low, high = number(search.low), number(search.high)
+        facts.append(
+            (
+                f"search of {search.key}",
+                f"{search.trials} values from {low} to {high} in each cell, {search.seeds} runs "
+                f"each: {number(more)} measurements more in {number(len(trials))} runs",
+            )
+        )
+    return facts
+
+
+def _values(labels: Sequence[Plain]) -> str:
+    words = [in_short(label) for label in labels]
+    if len(words) > 12:
+        return f"{len(words)} values from {words[0]} to {words[-1]}"
+    return ", ".join(words)
+
+
+def _notes(study: Study, runs: "pd.DataFrame", outcome: "Outcome") -> list[str]:
+    notes = []
+    if len(runs) < study.runs:
+        notes.append(f"The study is not finished: {len(runs)} of {study.runs} runs are.")
+    if outcome.counts:
+        notes.append(
+            "Medians are Kaplan and Meier's: a run that was stopped before the target counts as "
+            "one that would have needed more. One that diverged counts as stopped at the end of "
+            "its budget."
+        )
+    elif runs[outcome.column].isna().any():
+        n = int(runs[outcome.column].isna().sum())
+        notes.append(f"{n} runs ended without a {outcome.name} and are in no median.")
+    if study.law is not None:
+        notes.append(f"The law is {study.law}, from each cell's specification alone.")
+    return notes
+
+
+def _made(table: "pd.DataFrame") -> list[tuple[str, str]]:
+    def each(column: str) -> str:
+        return ", ".join(sorted(set(table[column].dropna())))
+
+    return [
+        ("the runs", f"dither {each('dither')}, JAX {each('jax')}"),
+        ("machines", each("machine")),
+        ("finished", f"{table['finished'].min()} to {table['finished'].max()}"),
+    ]

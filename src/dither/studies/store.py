@@ -1,13 +1,16 @@
 """A study's folder: its specification, one immutable Parquet file for each finished run."""
 
 import contextlib
+import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import tomlkit
+from jaxtyping import Float
 
 from dither._errors import RequestError
 from dither.studies.lease import abandoned
@@ -24,8 +27,23 @@ LEASES = "leases"
 WORK = "work"
 DAMAGED = "damaged"
 
+ROW = b"row"
+"""The footer of a run's file repeats, under this key, the line without its curves as JSON: it is
+read ten times faster than thirty columns of one value are."""
+
 CURVES = ("measurements", "cost", "test_cost", "score")
 """What a run's file keeps of its history, as lists in columns `curve_…`."""
+
+
+TYPES = {"score": "double", "test_cost": "double", "target": "double", "budget": "int64"}
+"""Columns that have one type in all files, also where a run has nothing to put there."""
+
+
+class Curve(NamedTuple):
+    """A run's evaluations: its measurements until then, and what was found."""
+
+    measurements: Float[np.ndarray, " evaluations"]
+    values: Float[np.ndarray, " evaluations"]
 
 
 class DamagedFileWarning(UserWarning):
@@ -83,15 +101,23 @@ def row_bytes(row: Mapping[str, Any]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # a column has one type in all files, also where a run has nothing to put there
-    real = {"score", "test_cost", "target"} & row.keys()
-    types = {"budget": pa.int64(), **dict.fromkeys(real, pa.float64())}
+    types = {name: pa.type_for_alias(alias) for name, alias in TYPES.items()}
     types |= {name: pa.list_(pa.float64()) for name in row if name.startswith("curve_")}
     arrays = {name: pa.array([value], types.get(name)) for name, value in row.items()}
     table = pa.table(arrays)
+    line = table.select(_without_curves(table.column_names)).to_pylist()[0]
     buffer = BytesIO()
-    pq.write_table(table, buffer, compression="zstd", use_dictionary=False, write_statistics=False)
+    with pq.ParquetWriter(
+        buffer, table.schema, compression="zstd", use_dictionary=False, write_statistics=False,
+        store_schema=False,
+    ) as writer:  # fmt: skip
+        writer.write_table(table)
+        writer.add_key_value_metadata({ROW.decode(): json.dumps(line)})
     return buffer.getvalue()
+
+
+def _without_curves(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.startswith("curve_")]
 
 
 def write_run(folder: Path, name: str, content: bytes) -> bool:
@@ -190,8 +216,10 @@ def _read(files: Sequence[Path], curves: bool) -> "pa.Table":
     if not files:
         return pa.table({})
     try:
+        if not curves and (lines := _lines(files)) is not None:
+            return lines
         schema = pq.read_schema(files[0])
-        names = [n for n in schema.names if curves or not n.startswith("curve_")]
+        names = schema.names if curves else _without_curves(schema.names)
         every = pyarrow.dataset.dataset([str(f) for f in files], format="parquet", schema=schema)
         return every.to_table(columns=names)
     except (OSError, pa.ArrowException):
@@ -208,6 +236,44 @@ def _read(files: Sequence[Path], curves: bool) -> "pa.Table":
                 stacklevel=3,
             )
             continue
-        tables.append(table.select([n for n in table.column_names
-                                    if curves or not n.startswith("curve_")]))  # fmt: skip
+        names = table.column_names
+        tables.append(table.select(names if curves else _without_curves(names)))
     return pa.concat_tables(tables, promote_options="default")
+
+
+def _lines(files: Sequence[Path]) -> "pa.Table | None":
+    """The runs as their footers tell; None where one of them does not."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    lines: list[dict[str, Any]] = []
+    for file in files:
+        with file.open("rb") as content:
+            kept = pq.read_metadata(content).metadata
+        if kept is None or ROW not in kept:
+            return None
+        lines.append(json.loads(kept[ROW]))
+    names = dict.fromkeys(name for line in lines for name in line)
+    return pa.table(
+        {name: pa.array([line.get(name) for line in lines], TYPES.get(name)) for name in names}
+    )
+
+
+def read_curves(folder: Path, runs: Iterable[str], y: str) -> dict[str, "Curve"]:
+    """Of some runs the measurements at their evaluations, and what was measured there.
+
+    Arguments: the study's folder; the runs' names; one of `CURVES`.
+    Returns: by name, those of the runs whose files can be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = ["curve_measurements", f"curve_{y}"]
+    curves = {}
+    for run in runs:
+        with contextlib.suppress(OSError, pa.ArrowException):
+            file = pq.ParquetFile(folder / RUNS / f"{run}.parquet")
+            table = file.read(columns=names, use_threads=False)
+            x, values = (np.array(table[name][0].as_py(), float) for name in names)
+            curves[run] = Curve(x, values)
+    return curves

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from dither._configuration import Configuration, explain
-from dither._errors import RequestError
+from dither._errors import RequestError, nearest
 from dither.studies.search import Search
 from dither.training.specification import (
     Specification,
@@ -34,8 +34,8 @@ MOST_RUNS = 100_000
 class FitOf(Configuration):
     """What to fit to the study's table.
 
-    Arguments: `x`, an axis or `parameters`; `y`, a column that counts up to the target, such as `measurements`, or
-    `score`; `form`; `by`, an axis for each of whose values a fit is made.
+    Arguments: `x`, an axis or `parameters`; `y`, a column that counts up to the target, such as
+    `measurements`, or `score`; `form`; `by`, an axis for each of whose values a fit is made.
     """
 
     x: str
@@ -58,6 +58,7 @@ class Study(Configuration):
         at_once: the most runs in one compiled program.
         search: a setting to search in each cell of the grid before its runs.
         fits: what to fit to the table.
+        law: what to draw over the runs, one of `dither.studies.predictions.PREDICTIONS`.
     """
 
     name: str = "study"
@@ -69,6 +70,16 @@ class Study(Configuration):
     at_once: Annotated[int, Field(ge=1)] = 64
     search: Search | None = None
     fits: tuple[FitOf, ...] = ()
+    law: str | None = None
+
+    @field_validator("law")
+    @classmethod
+    def _known_law(cls, law: str | None) -> str | None:
+        from dither.studies.predictions import PREDICTIONS
+
+        if law is not None and law not in PREDICTIONS:
+            raise ValueError(f"there is no law '{law}'; {nearest(law, PREDICTIONS)}")
+        return law
 
     @field_validator("axes", mode="before")
     @classmethod

@@ -15,6 +15,7 @@ from dither.tasks.task import Task
 from dither.training.checkpoint import digest
 from dither.training.folder import CHECKPOINT
 from dither.training.fused import FusedLoop, measure_once, start
+from dither.training.live import Live
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.specification import Specification
@@ -60,7 +61,8 @@ def train_together(
         seeds = [run.seed for run in part]
         run = Run(loop, until, every, seeds, folder, asked, CHECKPOINT_SECONDS, score_name)
         _go_on(run, folder)
-        reason = run.go(observers, interrupted)
+        live = [] if folder is None else [Live(folder, until)]
+        reason = run.go([*observers, *live], interrupted)
         if reason == "interrupted":
             run.save()
             raise Interrupted

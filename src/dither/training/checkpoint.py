@@ -20,9 +20,11 @@ T = TypeVar("T")
 VERSION = 1
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
     """Replace a file as a whole: a reader sees the old or the new, and a full disk leaves the old.
 
+    Arguments: the file; its content; `durable`, whether to wait until the disk has it, so that a
+    power cut leaves one or the other too.
     Errors: `RequestError` where the file cannot be written.
     """
     temporary = None
@@ -34,7 +36,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary = Path(file.name)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
@@ -52,13 +55,15 @@ def _umask() -> int:
     return mask
 
 
-def _plain(leaf: Any) -> np.ndarray:
+def plain(leaf: Any) -> np.ndarray:
+    """A pytree's leaf as an array that any format can hold; of a random key its data."""
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     return np.asarray(leaf)
 
 
-def _like(template: Any, saved: np.ndarray) -> Any:
+def like(template: Any, saved: np.ndarray) -> Any:
+    """What `plain` made, as a leaf like the template."""
     if isinstance(template, jax.Array) and jnp.issubdtype(template.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(saved))
     return jnp.asarray(saved, template.dtype)
@@ -82,7 +87,7 @@ def save_checkpoint(
 
     Errors: `RequestError` where it cannot be written; the checkpoint before it stays.
     """
-    leaves = {f"leaf{k}": _plain(leaf) for k, leaf in enumerate(jax.tree.leaves(tree))}
+    leaves = {f"leaf{k}": plain(leaf) for k, leaf in enumerate(jax.tree.leaves(tree))}
     named = {f"array.{name}": array for name, array in arrays.items()}
     facts = json.dumps({**about, "version": VERSION, "leaves": len(leaves)})
     buffer = BytesIO()
@@ -120,7 +125,7 @@ def load_checkpoint(
             f"The checkpoint {path} was written by another version of dither; go on with that one."
         )
     tree: T = jax.tree.unflatten(
-        structure, [_like(leaf, saved[f"leaf{k}"]) for k, leaf in enumerate(leaves)]
+        structure, [like(leaf, saved[f"leaf{k}"]) for k, leaf in enumerate(leaves)]
     )
     prefix = "array."
     arrays = {n.removeprefix(prefix): a for n, a in saved.items() if n.startswith(prefix)}

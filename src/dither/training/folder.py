@@ -1,10 +1,14 @@
 """A run's folder: everything needed to repeat it, and what came of it."""
 
 import json
+import os
+import platform
+import socket
 from collections.abc import Mapping
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tomlkit
@@ -13,8 +17,15 @@ from dither._errors import RequestError
 from dither.training.checkpoint import write_atomically
 from dither.training.result import Result
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SPECIFICATION = "spec.toml"
 CHECKPOINT = Path("checkpoint") / "state.npz"
+HISTORY = "history.parquet"
+PROGRESS = "progress.json"
+"""Where a run is: there as long as it goes on."""
+RESULT = "result.json"
 
 
 def open_folder(out: Path, resume: bool) -> None:
@@ -41,8 +52,8 @@ def cut_before_checkpoint(out: Path, specification: Mapping[str, Any]) -> bool:
 
 def sweep(out: Path) -> None:
     """Remove what a write that was killed has left."""
-    for file in (SPECIFICATION, str(CHECKPOINT), "history.parquet", "parameters.npz",
-                 "result.json", "figure.png", "figure.svg"):  # fmt: skip
+    for file in (SPECIFICATION, str(CHECKPOINT), HISTORY, PROGRESS, "parameters.npz", RESULT,
+                 "figure.png", "figure.svg"):  # fmt: skip
         path = out / file
         for left in path.parent.glob(f".{path.name}-*"):
             left.unlink(missing_ok=True)
@@ -80,11 +91,16 @@ def _without_none(value: Any) -> Any:
     return value
 
 
-def write_result(out: Path, result: Result) -> None:
-    """Write `history.parquet`, `parameters.npz` and `result.json`."""
+def write_history(out: Path, history: "pd.DataFrame", durable: bool = True) -> None:
+    """Write `history.parquet`."""
     buffer = BytesIO()
-    result.history.to_parquet(buffer, index=False)
-    write_atomically(out / "history.parquet", buffer.getvalue())
+    history.to_parquet(buffer, index=False)
+    write_atomically(out / HISTORY, buffer.getvalue(), durable)
+
+
+def write_result(out: Path, result: Result) -> None:
+    """Write `history.parquet`, `parameters.npz` and, last, `result.json` for `progress.json`."""
+    write_history(out, result.history)
     arrays, start = {}, 0
     for parameter in result.space.parameters:
         stop = start + parameter.size
@@ -94,4 +110,19 @@ def write_result(out: Path, result: Result) -> None:
     buffer = BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # mypy takes the names for allow_pickle
     write_atomically(out / "parameters.npz", buffer.getvalue())
-    write_atomically(out / "result.json", json.dumps(result.summary(), indent=2).encode())
+    (out / PROGRESS).unlink(missing_ok=True)
+    told = {**result.summary(), "made": _made()}
+    write_atomically(out / RESULT, json.dumps(told, indent=2).encode())
+
+
+def _made() -> dict[str, str]:
+    """With what and where a run was made."""
+
+    import jax
+
+    return {
+        "dither": version("dither"),
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "machine": f"{socket.gethostname()}, {os.cpu_count()} cores",
+    }

@@ -24,12 +24,15 @@ class Tally(eqx.Module):
     failed: Int[Array | np.ndarray, "*R"]
     failed_in_a_row: Int[Array | np.ndarray, "*R"]
     cost: Float[Array | np.ndarray, "*R"]
+    timed_out: Int[Array | np.ndarray, "*R"] = eqx.field(
+        default_factory=lambda: np.zeros((), np.int32)
+    )
 
     @staticmethod
     def empty() -> "Tally":
         """Nothing yet."""
         zero = jnp.int32(0)
-        return Tally(zero, zero, zero, jnp.zeros(()))
+        return Tally(zero, zero, zero, jnp.zeros(()), zero)
 
 
 class Carry(eqx.Module):
@@ -79,18 +82,20 @@ def measure_once(
         specimen, batch, task.cost, probe.sites, algorithm.sees
     )
     told, info = algorithm.tell(asked, probe, measurement)
-    cost, failed = measurement.cost, jnp.int32(0)
+    cost, failed, timed_out = measurement.cost, jnp.int32(0), jnp.int32(0)
     if device.fails:
         done = status == Status.DONE
         before = carry.algorithm
         before = eqx.tree_at(lambda state: state.clock, before, algorithm.again(before.clock))
         told = jax.tree.map(lambda new, old: jnp.where(done, new, old), told, before)
         cost, failed = jnp.where(done, cost, 0.0), (~done).astype(jnp.int32)
+        timed_out = (status == Status.TIMED_OUT).astype(jnp.int32)
     tally = Tally(
         measurements=carry.tally.measurements + 1,
         failed=carry.tally.failed + failed,
         failed_in_a_row=(carry.tally.failed_in_a_row + 1) * failed,
         cost=carry.tally.cost + cost,
+        timed_out=carry.tally.timed_out + timed_out,
     )
     return Carry(told, specimen, carry.data, tally, carry.varied), probe, info
 
@@ -287,8 +292,8 @@ class FusedLoop:
             writes=measured,
             samples=measured * self.task.batch,
             failed=tally.failed.astype(np.int64),
-            device_seconds=measured * float(_price(device, "seconds")),
-            joules=measured * float(_price(device, "joules")),
+            device_seconds=measured * device.seconds + tally.timed_out * device.time_out,
+            joules=measured * device.joules,
         )
         done = np.maximum(measured - ledger.failed, 1)
         return ledger, tally.cost.astype(float) / done, int(tally.failed_in_a_row.max())
@@ -324,11 +329,5 @@ class FusedLoop:
         return 0
 
     def seconds_per_measurement(self) -> float:
-        """What a measurement and its write take on the device."""
-        return _price(self.device, "seconds")
-
-
-def _price(device: Any, unit: str) -> float:
-    return float(
-        getattr(device, f"{unit}_per_write", 0.0) + getattr(device, f"{unit}_per_measurement", 0.0)
-    )
+        """The most that a measurement and its write take on the device."""
+        return self.device.seconds + self.device.time_out

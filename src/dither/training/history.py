@@ -54,13 +54,12 @@ class History:
         """Tidy: a line per evaluation and replica, without those past a replica's end (NaN)."""
         import pandas as pd
 
-        frames = []
-        for number, seed in enumerate(self.seeds):
-            mine = np.array([row[:, number] for row in rows]).reshape(-1, len(COLUMNS))
-            frame = pd.DataFrame(mine[~np.isnan(mine[:, 0])], columns=list(COLUMNS))
-            whole = dict.fromkeys(COLUMNS[:4], "int64")
-            frame = frame.astype(whole)
-            frame.insert(0, "seed", seed)
-            frame.insert(0, "replica", number)
-            frames.append(frame)
-        return pd.concat(frames, ignore_index=True)
+        values = np.array(rows).reshape(len(rows), len(COLUMNS), len(self.seeds))
+        by_replica = values.transpose(2, 0, 1)
+        there = ~np.isnan(by_replica[:, :, 0])
+        replica = np.nonzero(there)[0]
+        frame = pd.DataFrame(by_replica[there], columns=list(COLUMNS))
+        frame = frame.astype(dict.fromkeys(COLUMNS[:4], "int64"))
+        frame.insert(0, "seed", np.array(self.seeds)[replica])
+        frame.insert(0, "replica", replica)
+        return frame

@@ -163,11 +163,22 @@ class HostedLoop:
             if self.failed_in_a_row and time.monotonic() > end:
                 break
             k = len(readings)
-            attempts += 1
-            status, reading = self._measure(writes[k], sampled[k])
-            if status is Status.DONE:
-                readings.append(reading)
-                continue
+            if self.device.in_blocks and not isinstance(probes.parameters, SparseWrite):
+                most = min(size, k + n - attempts)
+                settings, batches = np.stack([w for w, _ in writes[k:most]]), sampled[k:most]
+                good, failed = self._measure_block(
+                    settings, self.inputs[batches], self.targets[batches]
+                )
+                readings += good
+                attempts += len(good) + failed
+                if not failed:
+                    continue
+            else:
+                attempts += 1
+                status, reading = self._measure(writes[k], sampled[k])
+                if status is Status.DONE:
+                    readings.append(reading)
+                    continue
             back = self._drop_partners(readings, probes.clock)
             if back is not None:
                 break
@@ -234,6 +245,31 @@ class HostedLoop:
         self._count(len(rows), status, time.perf_counter() - started)
         return status, reading
 
+    def _measure_block(
+        self,
+        settings: Float[np.ndarray, "K P"],
+        inputs: Float[np.ndarray, "K B ..."],
+        targets: np.ndarray,
+    ) -> tuple[list[Float[np.ndarray, "..."]], int]:
+        """The readings of a block up to the first that fails, and whether one has failed."""
+        started = time.perf_counter()
+        readings: list[Float[np.ndarray, ...]] = []
+        failed, status = 0, Status.DONE
+        try:
+            self._recover()
+            for reading in self.device.measure_block(settings, inputs, targets):
+                readings.append(reading)
+            self.programmed = True
+        except Exception as error:
+            failed = 1
+            status = self._failed(error)
+        each = (time.perf_counter() - started) / (len(readings) + failed)
+        for _ in readings:
+            self._count(inputs.shape[1], Status.DONE, each)
+        if failed:
+            self._count(inputs.shape[1], status, each)
+        return readings, failed
+
     def _recover(self) -> None:
         if self.failed_in_a_row:
             self.device.recover(self.failed_in_a_row)
@@ -268,22 +304,37 @@ class HostedLoop:
     ) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"], Float[np.ndarray, "R P"]]:
         """Score, test cost and parameters; each batch of the test set is a measurement too."""
         theta = np.asarray(self.algorithm.parameters(self.carry.algorithm))
-        outputs, costs = [], []
         inputs, targets = self.tests
-        for begin in range(0, len(inputs), self.task.batch):
-            rows = slice(begin, begin + self.task.batch)
-            reading = self._until_done(theta, inputs[rows], targets[rows])
-            if self.scores:
-                outputs.append(reading)
-            else:
-                costs.append(float(reading) * len(inputs[rows]))
+        readings = self._test_readings(theta)
         if not self.scores:
-            return np.array([np.nan]), np.array([sum(costs) / len(inputs)]), theta[None]
-        y = jnp.asarray(np.concatenate(outputs), jnp.result_type(float))
+            rows = [
+                len(inputs[begin : begin + self.task.batch])
+                for begin in range(0, len(inputs), self.task.batch)
+            ]
+            mean = float(np.dot(np.array(readings, float), rows)) / len(inputs)
+            return np.array([np.nan]), np.array([mean]), theta[None]
+        y = jnp.asarray(np.concatenate(readings), jnp.result_type(float))
         wanted = jnp.asarray(targets)
         score = self.task.score(y, wanted)
         cost = jnp.mean(self.task.cost(y, wanted))
         return np.array([float(score)]), np.array([float(cost)]), theta[None]
+
+    def _test_readings(self, theta: Float[np.ndarray, " P"]) -> list[Float[np.ndarray, "..."]]:
+        """The readings of all batches of the test set, in blocks where the device takes them."""
+        (inputs, targets), batch = self.tests, self.task.batch
+        readings: list[Float[np.ndarray, ...]] = []
+        while (begin := len(readings) * batch) < len(inputs):
+            whole = min(BLOCK, (len(inputs) - begin) // batch) if self.device.in_blocks else 0
+            rows = slice(begin, begin + max(whole, 1) * batch)
+            if not whole:
+                readings.append(self._until_done(theta, inputs[rows], targets[rows]))
+                continue
+            settings = np.tile(self.device.writable(theta), (whole, 1))
+            x, y = (a[rows].reshape(whole, batch, *a.shape[1:]) for a in (inputs, targets))
+            if self.failed_in_a_row >= self.failures:
+                raise self._given_up()
+            readings += self._measure_block(settings, x, y)[0]
+        return readings
 
     def drift(self) -> Float[np.ndarray, " R"]:
         """How far the cost of the parameters at the start has moved, NaN where it is not watched.
@@ -325,7 +376,10 @@ class HostedLoop:
             else:
                 self._count(len(inputs), Status.DONE, time.perf_counter() - started)
                 return reading
-        raise RunError(
+        raise self._given_up()
+
+    def _given_up(self) -> RunError:
+        return RunError(
             f"The device {self.device.name} failed {self.failures} times in a row "
             f"({self.last_failure}); mend it and go on with --resume."
         )

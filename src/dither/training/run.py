@@ -27,7 +27,10 @@ SECONDS_PER_CALL = 0.3
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: for observers, several times a second."""
+    """Where a run is: for observers, several times a second.
+
+    Attributes: `ledger`, the account of each replica so far; `history`, what is recorded so far.
+    """
 
     measurements: int
     most: int | None
@@ -37,6 +40,8 @@ class Progress:
     wall_seconds: float
     finished: int
     replicas: int
+    ledger: Ledger
+    history: History
 
 
 Observer: TypeAlias = Callable[[Progress], None]
@@ -102,7 +107,7 @@ class Run:
             now = Progress(
                 int(total.measurements.max()), until.measurements, self.cost,
                 self.score, self.score_name, self.wall_seconds(),
-                int((self.reasons != "").sum()), len(self.seeds),
+                int((self.reasons != "").sum()), len(self.seeds), total, self.history,
             )  # fmt: skip
             for observe in observers:
                 observe(now)
@@ -175,15 +180,18 @@ class Run:
         if on_grid and self.out is not None and late:
             self.save()
 
+    def rows(self) -> list[Float[np.ndarray, "C R"]]:
+        """Every evaluation, one off the grid at the end included."""
+        return [*self.history.rows, *([] if self.last_row is None else [self.last_row])]
+
     def _confirmed(self, aim: float) -> np.ndarray:
         """Which replicas have shown the score in as many evaluations in a row as are asked for."""
-        rows = [*self.history.rows, *([] if self.last_row is None else [self.last_row])]
-        last = np.array([row[-1] >= aim for row in rows[-self.until.confirm :]])
+        last = np.array([row[-1] >= aim for row in self.rows()[-self.until.confirm :]])
         return np.asarray(last.all(axis=0) & (len(last) == self.until.confirm))
 
     def _flat(self) -> np.ndarray:
         """Which replicas have had no better score (or cost) for `plateau` measurements."""
-        rows = np.stack([*self.history.rows, *([] if self.last_row is None else [self.last_row])])
+        rows = np.stack(self.rows())
         measured = rows[:, COLUMNS.index("measurements")]
         worth = rows[:, COLUMNS.index("score")] if self.loop.scores else -rows[:, -2]
         best = np.nanargmax(np.where(np.isnan(worth), -np.inf, worth), axis=0)
@@ -235,8 +243,7 @@ class Run:
 
     def result(self, reason: str, traps: tuple[str, ...], space: Space) -> Result:
         """What the run has come to."""
-        rows = [*self.history.rows, *([] if self.last_row is None else [self.last_row])]
-        history = self.history.frame(rows)
+        history = self.history.frame(self.rows())
         ends = []
         for number, seed in enumerate(self.seeds):
             mine = history[history["replica"] == number]

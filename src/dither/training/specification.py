@@ -50,6 +50,7 @@ class Specification(Configuration):
         *,
         resume: bool = False,
         observers: Sequence[Observer] = (),
+        track: str | None = None,
     ) -> Result:
         """Run it; see `dither.train`."""
         return train(
@@ -63,6 +64,7 @@ class Specification(Configuration):
             out=out,
             resume=resume,
             observers=observers,
+            track=track,
             name=self.name,
         )
 
@@ -125,7 +127,7 @@ def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
 
 def _change(table: dict[str, Any], change: str) -> None:
     path, equals, text = change.partition("=")
-    if not equals:
+    if not equals or not path.strip():
         raise RequestError(f"The change '{change}' is not of the form key=value.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]

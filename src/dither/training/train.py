@@ -11,9 +11,10 @@ import numpy as np
 from dither._configuration import Configuration
 from dither._errors import RequestError
 from dither.algorithms.algorithm import AbstractAlgorithm
+from dither.devices.connection import AbstractConnection
 from dither.devices.device import AbstractDevice
-from dither.devices.lab import LabDevice
 from dither.devices.python import PythonDevice
+from dither.devices.remote import device_at
 from dither.tasks.task import AbstractTask, Task
 from dither.training.checkpoint import digest
 from dither.training.figure import draw_run
@@ -29,9 +30,11 @@ from dither.training.fused import FusedLoop
 from dither.training.hosted import HostedLoop
 from dither.training.interrupt import ctrl_c
 from dither.training.ledger import one_measurement
+from dither.training.live import Live
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.safety import LEAVING, made_safe
+from dither.training.trackers import AbstractTracker, find_tracker
 from dither.training.until import Until
 
 
@@ -52,12 +55,14 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     observers: Sequence[Observer] = (),
+    track: str | None = None,
     name: str = "run",
 ) -> Result:
     """Train a device on a task by an algorithm that sees only what can be measured.
 
     Arguments:
-        device: a `SimulatedDevice`, or any Python object or callable as `PythonDevice` takes it.
+        device: a `SimulatedDevice`, any Python object or callable as `PythonDevice` takes it, or
+            where one is: `FILE.py:NAME`, `remote://HOST:PORT`.
         task: what to learn.
         algorithm: how.
         key: the seed; replica r has seed key + r, and is the run that this seed alone would give.
@@ -69,6 +74,8 @@ def train(
         out: the run's folder; nothing is written if not given.
         resume: go on from the checkpoint in `out`.
         observers: called with a `Progress` several times a second.
+        track: send the history to `mlflow` or `tensorboard` too, beside the run's folder or where
+            MLFLOW_TRACKING_URI says.
         name: what to call the run in its figure.
 
     Returns: the `Result`.
@@ -76,6 +83,8 @@ def train(
     `TrapWarning` of settings that are likely mistakes.
     """
     until = until or Until(measurements=100_000)
+    if isinstance(device, str):
+        device = device_at(device)
     specification = {
         "name": name,
         "seed": key,
@@ -87,6 +96,8 @@ def train(
         "until": describe(until),
     }
     folder = None if out is None else Path(out)
+    tracker: AbstractTracker | None = None
+    tracking = None if track is None else find_tracker(track, folder)
     if folder is not None:
         open_folder(folder, resume)
         sweep(folder)
@@ -113,13 +124,19 @@ def train(
         if isinstance(chip, PythonDevice):
             run.ledger += one_measurement(data.batch)  # the self-test
         if folder is not None:
+            if tracking is not None:
+                tracker = tracking(folder, name, specification)
+                observers = [*observers, tracker]
             write_specification(folder, specification)
+            observers = [*observers, Live(folder, until)]
         reason = run.go(observers, interrupted)
     result = run.result(reason, (*traps, *loop.alarms, *trouble), chip.space)
     if folder is not None:
         run.save()
         write_result(folder, result)
         draw_run(result, name, folder, until.score)
+    if tracker is not None:
+        tracker.end(run.rows(), reason)
     return result
 
 
@@ -144,7 +161,7 @@ def evaluation_period(score_every: int | None, until: Until, of_a_look: int = 0)
 
 
 def _as_device(device: Any) -> AbstractDevice | PythonDevice:
-    if isinstance(device, LabDevice):
+    if isinstance(device, AbstractConnection):
         return device.connect()
     if isinstance(device, AbstractDevice | PythonDevice):
         return device

@@ -6,7 +6,7 @@ import jax
 from jaxtyping import Array, Float, Key
 from pydantic import Field
 
-from dither.devices.imperfections.imperfection import AbstractImperfection
+from dither.devices.imperfections.imperfection import AbstractImperfection, Blueprint
 
 Defects: TypeAlias = dict[str, dict[str, Float[Array, "..."]]]
 
@@ -22,10 +22,8 @@ class ActivationDefects(AbstractImperfection):
     kind: Literal["activation-defects"] = "activation-defects"
     sigma: Annotated[float, Field(ge=0)]
 
-    def fabricate(
-        self, key: Key[Array, ""], size: int, sites: dict[str, tuple[int, ...]]
-    ) -> Defects:
-        del size
+    def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Defects:
+        sites = blueprint.sites
         defects: Defects = {}
         neurons = [site.removesuffix("/z") for site in sites if site.endswith("/z")]
         for number, neuron in enumerate(neurons):
@@ -35,7 +33,8 @@ class ActivationDefects(AbstractImperfection):
             defects[neuron] = {"k": 1 + draw[0], "L": 1 + draw[1], "x0": draw[2], "y0": draw[3]}
         return defects
 
-    def site(self, specimen: Defects, site: str, value: Array) -> Array:
+    def site(self, specimen: Defects, key: Key[Array, ""], site: str, value: Array) -> Array:
+        del key
         neuron, _, side = site.rpartition("/")
         if side == "z":
             return specimen[neuron]["k"] * (value - specimen[neuron]["x0"])

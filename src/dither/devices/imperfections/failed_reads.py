@@ -3,9 +3,11 @@
 from typing import Annotated, Literal
 
 import jax
-from jaxtyping import Array, Bool, Key
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key
 from pydantic import Field
 
+from dither.devices.device import Status
 from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
@@ -22,6 +24,6 @@ class FailedReads(AbstractImperfection):
     def fails(self) -> bool:
         return self.probability > 0
 
-    def failed(self, specimen: tuple[()], key: Key[Array, ""]) -> Bool[Array, ""]:
+    def status(self, specimen: tuple[()], key: Key[Array, ""]) -> Int[Array, ""]:
         del specimen
-        return jax.random.bernoulli(key, self.probability)
+        return jnp.where(jax.random.bernoulli(key, self.probability), Status.FAILED, Status.DONE)

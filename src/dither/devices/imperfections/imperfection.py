@@ -1,11 +1,46 @@
 """What an imperfection of a simulated device is."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from jaxtyping import Array, Bool, Float, Key
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from dither._configuration import Configuration
+from dither.devices.device import Status
 from dither.devices.space import Parameter
+
+
+class Blueprint(NamedTuple):
+    """What a device is made by.
+
+    Attributes: `size`, P; `outputs`, how many it reads out at once; `sites`, its network's, with
+    their shapes for one example.
+    """
+
+    size: int
+    outputs: int
+    sites: dict[str, tuple[int, ...]]
+
+
+class Write(eqx.Module):
+    """One write as it is asked for.
+
+    Attributes: `before`, `after`, the parameters asked for until now and from now on; `updated`,
+    whether the unperturbed ones have changed; `places`, which of the P are written, None for all.
+    """
+
+    before: Float[Array, " P"]
+    after: Float[Array, " P"]
+    updated: Bool[Array, ""]
+    places: Int[Array, " K"] | None = None
+
+    @property
+    def touched(self) -> Bool[Array, " P"]:
+        """Which parameters are written, changed or not."""
+        if self.places is None:
+            return jnp.ones_like(self.after, bool)
+        return jnp.zeros_like(self.after, bool).at[self.places].set(True, mode="drop")
 
 
 class AbstractImperfection(Configuration):
@@ -21,21 +56,33 @@ class AbstractImperfection(Configuration):
         """Whether it can make a measurement fail."""
         return False
 
+    @property
+    def seconds(self) -> float:
+        """What it adds to the time of a write and a measurement."""
+        return 0.0
+
+    @property
+    def time_out(self) -> float:
+        """What a measurement that it makes hang takes beyond the others, in seconds."""
+        return 0.0
+
     def limit(self, parameter: Parameter) -> Parameter:
         """What of a parameter can be set: bounds, levels."""
         return parameter
 
-    def fabricate(self, key: Key[Array, ""], size: int, sites: dict[str, tuple[int, ...]]) -> Any:
-        """What is particular to one specimen: a pytree, drawn once.
-
-        Arguments: a key; P; the network's sites with their shapes for one example.
-        """
-        del key, size, sites
+    def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Any:
+        """What is particular to one specimen: a pytree, drawn once."""
+        del key, blueprint
         return ()
 
-    def written(self, specimen: Any, key: Key[Array, ""], updated: Bool[Array, ""]) -> Any:
-        """The specimen after a write; `updated` says that the unperturbed parameters changed."""
-        del key, updated
+    def written(self, specimen: Any, key: Key[Array, ""], write: Write) -> Any:
+        """The specimen after a write."""
+        del key, write
+        return specimen
+
+    def measured(self, specimen: Any, key: Key[Array, ""]) -> Any:
+        """The specimen after a measurement, which is what time is counted in."""
+        del key
         return specimen
 
     def parameters(self, specimen: Any, theta: Float[Array, " P"]) -> Float[Array, " P"]:
@@ -43,9 +90,9 @@ class AbstractImperfection(Configuration):
         del specimen
         return theta
 
-    def site(self, specimen: Any, site: str, value: Array) -> Array:
-        """The value at a site of the network."""
-        del specimen, site
+    def site(self, specimen: Any, key: Key[Array, ""], site: str, value: Array) -> Array:
+        """The value at a site of the network; the key is the same at every site."""
+        del specimen, key, site
         return value
 
     def outputs(
@@ -62,7 +109,7 @@ class AbstractImperfection(Configuration):
         del specimen, key
         return cost
 
-    def failed(self, specimen: Any, key: Key[Array, ""]) -> Bool[Array, ""] | bool:
-        """Whether this measurement fails."""
+    def status(self, specimen: Any, key: Key[Array, ""]) -> Int[Array, ""] | Status:
+        """How this measurement ends; of several imperfections the gravest holds."""
         del specimen, key
-        return False
+        return Status.DONE

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Key
 from pydantic import Field
 
-from dither.devices.imperfections.imperfection import AbstractImperfection
+from dither.devices.imperfections.imperfection import AbstractImperfection, Blueprint, Write
 
 
 class UpdateNoise(AbstractImperfection):
@@ -21,17 +21,15 @@ class UpdateNoise(AbstractImperfection):
     kind: Literal["update-noise"] = "update-noise"
     sigma: Annotated[float, Field(ge=0)]
 
-    def fabricate(
-        self, key: Key[Array, ""], size: int, sites: dict[str, tuple[int, ...]]
-    ) -> Float[Array, " P"]:
-        del key, sites
-        return jnp.zeros(size)
+    def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Float[Array, " P"]:
+        del key
+        return jnp.zeros(blueprint.size)
 
     def written(
-        self, specimen: Float[Array, " P"], key: Key[Array, ""], updated: Bool[Array, ""]
+        self, specimen: Float[Array, " P"], key: Key[Array, ""], write: Write
     ) -> Float[Array, " P"]:
         error = self.sigma * jax.random.normal(key, specimen.shape, specimen.dtype)
-        return jnp.where(updated, specimen + error, specimen)
+        return jnp.where(write.updated, specimen + error, specimen)
 
     def parameters(
         self, specimen: Float[Array, " P"], theta: Float[Array, " P"]

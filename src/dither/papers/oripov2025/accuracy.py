@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from dither.laws.angle import layers_of
-from dither.papers.oripov2025.angle import first_batch, gradient_at
+from dither.papers.oripov2025.angle import exactly, first_batch
 from dither.papers.oripov2025.drawing import GREY, PALETTE, picture, row_of
 from dither.papers.oripov2025.network import examples_last, network_of
 from dither.papers.oripov2025.published import published
@@ -38,7 +38,7 @@ def slowdown(method: Method, d: int, seeds: int) -> float:
     found = []
     for seed in range(seeds):
         parameters = network_of(d).init(jax.random.key(seed))
-        gradient = gradient_at(d, parameters, *first_batch(fashion_mnist()))
+        gradient = exactly(d, parameters, *first_batch(fashion_mnist())).gradient
         squared = {
             layer: sum(float(np.sum(np.asarray(gradient[name]) ** 2)) for name in names)
             for layer, names in layers_of(parameters).items()

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, Key
 
 from dither.laws.angle import AngleTime, angle_time, weight_angle_time
 from dither.networks import Layer, Parameters
-from dither.networks.network import through
 from dither.papers.oripov2025.drawing import PALETTE, from_paper, laws, picture, points, row_of
 from dither.papers.oripov2025.network import examples_last, images_last, network_of
 from dither.papers.oripov2025.published import published
@@ -19,13 +18,12 @@ from dither.papers.oripov2025.scale import Scale
 from dither.papers.oripov2025.simulation import (
     MEASURED,
     Method,
+    Nominal,
     draw_signs,
-    exact_gradient,
     measure_changes,
     node_estimate,
     nominal_pass,
     sizes,
-    smoothed_costs,
     weight_estimate,
 )
 from dither.papers.oripov2025.training import fashion_mnist
@@ -49,52 +47,68 @@ def first_batch(task: Task) -> tuple[Float[Array, "1 1 h w B"], Array]:
     return images_last(task.inputs[:BATCH]), task.targets[:BATCH]
 
 
-def angle_law(method: Method, d: int, seed: int, probes: int) -> AngleTime:
-    """The law at the initial weights of a seed: exact for weights, from probes for nodes."""
-    network, (inputs, labels) = network_of(d), first_batch(fashion_mnist())
-    parameters = network.init(jax.random.key(seed))
-    if method == "weight":
-        return weight_angle_time(gradient_at(d, parameters, inputs, labels), DEGREES)
-    g, squared = _node_probes(d, probes, jax.random.key(seed), parameters, inputs, labels)
-    squared, exact = np.asarray(squared, float), np.asarray(g, float)
-    errors = squared.std(axis=0, ddof=1) / math.sqrt(probes)
-    return angle_time(exact, squared.mean(axis=0) - exact, DEGREES, errors)
+class Exact(NamedTuple):
+    """One pass forward and one back: what every law and simulation of a batch starts from.
+
+    Attributes: the nominal pass; `gradient`, of the mean cost; by layer the node errors
+    `e_b = ∂C_b/∂z_b`.
+    """
+
+    nominal: Nominal
+    gradient: Parameters
+    errors: Parameters
 
 
 @partial(jax.jit, static_argnums=0)
-def gradient_at(d: int, parameters: Parameters, inputs: Array, labels: Array) -> Parameters:
-    """The exact gradient for a network of a size."""
-    return exact_gradient(examples_last(network_of(d)), parameters, inputs, labels)
+def exactly(
+    d: int, parameters: Parameters, inputs: Float[Array, "1 1 h w B"], labels: Array
+) -> Exact:
+    """Forward and back once for a network of a size: compiled once for all that needs it."""
+    layers = examples_last(network_of(d), by_shifts=0)
+
+    def cost(parameters: Parameters, shifts: Parameters) -> tuple[Float[Array, ""], Nominal]:
+        nominal = nominal_pass(layers, parameters, inputs, labels, shifts)
+        return jnp.sum(nominal.costs), nominal
+
+    shapes = jax.eval_shape(partial(nominal_pass, layers), parameters, inputs, labels).z
+    zero = {f"{name}/z": jnp.zeros(z.shape, z.dtype) for name, z in shapes.items()}
+    of_sum, nominal = jax.grad(cost, (0, 1), has_aux=True)(parameters, zero)
+    gradient = {name: value / len(labels) for name, value in of_sum[0].items()}
+    return Exact(nominal, gradient, {layer.name: of_sum[1][f"{layer.name}/z"] for layer in layers})
+
+
+def angle_law(method: Method, d: int, seed: int, probes: int) -> AngleTime:
+    """The law at the initial weights of a seed: exact for weights, from probes for nodes."""
+    network, batch = network_of(d), first_batch(fashion_mnist())
+    parameters = network.init(jax.random.key(seed))
+    exact = exactly(d, parameters, *batch)
+    if method == "weight":
+        return weight_angle_time(exact.gradient, DEGREES)
+    g, squared = _node_probes(d, probes, jax.random.key(seed), parameters, exact)
+    squared, g = np.asarray(squared, float), np.asarray(g, float)
+    errors = squared.std(axis=0, ddof=1) / math.sqrt(probes)
+    return angle_time(g, squared.mean(axis=0) - g, DEGREES, errors)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _node_probes(
-    d: int, probes: int, key: Key[Array, ""], parameters: Parameters, inputs: Array, labels: Array
+    d: int, probes: int, key: Key[Array, ""], parameters: Parameters, exact: Exact
 ) -> tuple[Float[Array, " L"], Float[Array, "probes L"]]:
     """`|g_l|²`, and `|G_l|²` of estimates from the exact node errors, `C_b − C0_b = s · e_b`.
 
     As the signs are the same for all examples, an estimate is a gradient of one example only.
     """
     layers = examples_last(network_of(d))
-    nominal = nominal_pass(layers, parameters, inputs, labels)
-
-    def cost(shifts: Parameters) -> Float[Array, ""]:
-        outputs = through(layers, parameters, inputs, lambda site, v: v + shifts.get(site, 0.0))
-        return jnp.sum(smoothed_costs(outputs, labels))
-
-    zero = {f"{name}/z": jnp.zeros_like(z) for name, z in nominal.z.items()}
-    errors = jax.grad(cost)(zero)
 
     def squared(key: Key[Array, ""]) -> Float[Array, " L"]:
         signs = {n: s[0] for n, s in draw_signs(key, "node", layers, parameters).items()}
         changes = {
-            name: jnp.sum((s * errors[f"{name}/z"]).reshape(-1, BATCH), axis=0)
+            name: jnp.sum((s * exact.errors[name]).reshape(-1, BATCH), axis=0)
             for name, s in signs.items()
         }
-        return _squares(layers, node_estimate(layers, nominal.x, changes, signs))
+        return _squares(layers, node_estimate(layers, exact.nominal.x, changes, signs))
 
-    exact = _squares(layers, exact_gradient(layers, parameters, inputs, labels))
-    return exact, jax.lax.map(squared, jax.random.split(key, probes))
+    return _squares(layers, exact.gradient), jax.lax.map(squared, jax.random.split(key, probes))
 
 
 def _squares(layers: tuple[Layer, ...], gradient: Parameters) -> Float[Array, " L"]:
@@ -111,10 +125,11 @@ def simulated_iterations(method: Method, d: int, seed: int, limit: float) -> flo
     inputs, labels = first_batch(fashion_mnist())
     start_key = jax.random.key(seed)
     key, parameters = jax.random.fold_in(start_key, 1), network_of(d).init(start_key)
+    exact = exactly(d, parameters, inputs, labels)
     summed = jax.tree.map(jnp.zeros_like, parameters)
     for part in range(math.ceil(limit / AT_ONCE)):
         summed, cosines = _accumulate(
-            method, d, jax.random.fold_in(key, part), parameters, summed, inputs, labels
+            method, d, jax.random.fold_in(key, part), parameters, summed, exact, labels
         )
         within = np.asarray(cosines) > math.cos(math.radians(DEGREES))
         if within.any():
@@ -129,25 +144,23 @@ def _accumulate(
     key: Key[Array, ""],
     parameters: Parameters,
     summed: Parameters,
-    inputs: Array,
+    exact: Exact,
     labels: Array,
 ) -> tuple[Parameters, Float[Array, " K"]]:
     """Ten more estimates, and the cosine between their sum and the gradient after each of them."""
     layers = examples_last(network_of(d))
-    gradient = exact_gradient(layers, parameters, inputs, labels)
-    nominal = nominal_pass(layers, parameters, inputs, labels)
     signs = draw_signs(key, method, layers, parameters, AT_ONCE)
     deltas = {n: AMPLITUDE / math.sqrt(N) for n, N in sizes(method, layers, parameters).items()}
-    changes = measure_changes(layers, parameters, nominal, labels, signs, deltas)
+    changes = measure_changes(layers, parameters, exact.nominal, labels, signs, deltas)
 
     def add(summed: Parameters, one: Any) -> tuple[Parameters, Float[Array, ""]]:
         changes, signs = one
         if method == "weight":
             G = weight_estimate(layers, parameters, changes, signs)
         else:
-            G = node_estimate(layers, nominal.x, changes, signs)
+            G = node_estimate(layers, exact.nominal.x, changes, signs)
         summed = {n: value + G[n] / deltas[n.rpartition("/")[0]] for n, value in summed.items()}
-        return summed, _cosine(summed, gradient)
+        return summed, _cosine(summed, exact.gradient)
 
     return jax.lax.scan(add, summed, (changes, signs))
 

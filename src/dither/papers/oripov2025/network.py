@@ -1,5 +1,7 @@
 """The paper's networks, and the same layers arranged for a processor."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -20,14 +22,18 @@ def network_of(d: int) -> CNN:
     )
 
 
-def examples_last(network: CNN) -> tuple[Layer, ...]:
+def examples_last(network: CNN, by_shifts: int = BY_SHIFTS) -> tuple[Layer, ...]:
     """A network's layers on values `[channel, stream, height, width, example]`.
 
     The same functions of the same parameters, several times as fast on a processor with d up to 4:
     the long inner loop is over the examples. Pooling comes before the activation, which is monotone
     and so commutes with it, and has fewer values left to do. A stream is one copy of the batch.
+
+    Arguments: the network; `by_shifts`, the most input channels of a convolution that is summed
+    shift by shift, which is fast and takes seconds to compile: none for what is run only once.
     """
     f = ACTIVATIONS[network.activation]
+    convolve = partial(_convolve, by_shifts=by_shifts)
     layers = []
     for number, layer in enumerate(network.layers):
         *image, q = layer.nodes
@@ -41,7 +47,7 @@ def examples_last(network: CNN) -> tuple[Layer, ...]:
             Layer(
                 layer.name,
                 (q, 1, *image, 1),
-                _convolve,
+                convolve,
                 (lambda z: f(_pool(z))) if pooled else f,
                 _flatten if last else keep,
             )
@@ -58,17 +64,19 @@ def _dense(own: Parameters, x: Float[Array, "p S B"]) -> Float[Array, "q S B"]:
     return jnp.tensordot(own["weight"], x, ((0,), (0,))) + own["bias"][:, None, None]
 
 
-def _convolve(own: Parameters, x: Float[Array, "p S h w B"]) -> Float[Array, "q S h w B"]:
+def _convolve(
+    own: Parameters, x: Float[Array, "p S h w B"], by_shifts: int
+) -> Float[Array, "q S h w B"]:
     """`z = x ∗ W + b`, padded by zeros."""
-    return _correlate(x, own["weight"]) + own["bias"][:, None, None, None, None]
+    return _correlate(x, own["weight"], by_shifts) + own["bias"][:, None, None, None, None]
 
 
-@jax.custom_vjp
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _correlate(
-    x: Float[Array, "p S h w B"], kernel: Float[Array, "3 3 p q"]
+    x: Float[Array, "p S h w B"], kernel: Float[Array, "3 3 p q"], by_shifts: int = BY_SHIFTS
 ) -> Float[Array, "q S h w B"]:
     p, _, height, width, _ = x.shape
-    if p > BY_SHIFTS:
+    if p > by_shifts:
         return _correlate_at_once(x, kernel)
     padded = _padded(x)
 
@@ -100,14 +108,17 @@ def _padded(x: Float[Array, "p S h w B"]) -> Float[Array, "p S h2 w2 B"]:
     return jnp.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
 
 
-def _correlate_and_keep(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _correlate(x, kernel), (x, kernel)
+def _correlate_and_keep(
+    x: Array, kernel: Array, by_shifts: int
+) -> tuple[Array, tuple[Array, Array]]:
+    return _correlate(x, kernel, by_shifts), (x, kernel)
 
 
-def _correlate_backward(kept: tuple[Array, Array], e: Array) -> tuple[Array, Array]:
+def _correlate_backward(by_shifts: int, kept: tuple[Array, Array], e: Array) -> tuple[Array, Array]:
     """The adjoint of a correlation is the correlation with the kernel turned round."""
     x, kernel = kept
-    return _correlate(e, jnp.flip(kernel, (0, 1)).swapaxes(2, 3)), kernel_gradient(x, e)
+    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    return _correlate(e, turned, by_shifts), kernel_gradient(x, e)
 
 
 _correlate.defvjp(_correlate_and_keep, _correlate_backward)

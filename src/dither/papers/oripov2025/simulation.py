@@ -131,13 +131,17 @@ def nominal_pass(
     parameters: Parameters,
     inputs: Float[Array, "1 1 h w B"],
     labels: Int[Array, " B"],
+    shifts: Mapping[str, Array] | None = None,
 ) -> Nominal:
-    """The baseline measurement, and the values that the perturbed ones start from."""
+    """The baseline measurement, and the values that the perturbed ones start from.
+
+    Arguments: `shifts`, by site, what to add there: for derivatives with respect to it.
+    """
     seen: dict[str, Array] = {}
 
     def record(site: str, value: Array) -> Array:
-        seen[site] = value
-        return value
+        seen[site] = value if shifts is None or site not in shifts else value + shifts[site]
+        return seen[site]
 
     outputs = through(layers, parameters, inputs, record)
     x = {layer.name: seen[f"{layer.name}/x"] for layer in layers}

@@ -1,0 +1,90 @@
+"""What the three benchmarks of a served device have printed, as `docs/results/remote.{json,md}`.
+
+`python benchmarks/remote_results.py SPEED.json FUZZ.json KILL.json`.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+
+
+def number(value: float) -> str:
+    """With spaces between thousands."""
+    return f"{value:,.0f}".replace(",", " ")
+
+
+def rows(speed: dict[str, Any], fuzz: dict[str, Any], kill: dict[str, Any]) -> list[list[str]]:
+    """What was to be shown, and what was measured."""
+    low, high = kill["bounds"]
+    inside = low <= kill["record_least"] and kill["record_greatest"] <= high
+    return [
+        [
+            f"single measurements/s, {speed['parameters']} parameters, loopback",
+            "≥ 2 000",
+            f"{number(speed['single']['median_per_second'])} by the median call, "
+            f"{number(speed['single']['fast_tenth_per_second'])} by the fastest tenth "
+            f"(load {speed['load']:.0f} on {speed['cores']} cores)",
+        ],
+        [
+            f"measurements/s in blocks of {speed['block_size']}",
+            "≥ 50 000",
+            f"{number(speed['block']['median_per_second'])} by the median call, "
+            f"{number(speed['block']['fast_tenth_per_second'])} by the fastest tenth",
+        ],
+        [
+            "hostile frames; longest wait of an honest client after each hundred",
+            "10 000; < 1 s",
+            f"{number(fuzz['frames'])}; {fuzz['honest_wait_longest_s']:.2f} s",
+        ],
+        [
+            "server's memory, means of the first, second and last quarter",
+            "does not grow",
+            " → ".join(f"{mib:.0f}" for mib in fuzz["memory_MiB"]) + " MiB",
+        ],
+        [
+            "writes, and those of honest clients among them",
+            "the same",
+            f"{fuzz['writes']}, {fuzz['writes_by_honest_clients']}",
+        ],
+        [
+            "SIGKILLs of the trainer, all resumed; starts that failed",
+            "100; 0",
+            f"{kill['kills']}; {kill['starts_that_failed']}",
+        ],
+        [
+            "resumed from the last checkpoint; its age at the kill, at most",
+            "always",
+            f"{'always' if kill['resumed_from_the_last_checkpoint'] else 'NOT always'}; "
+            f"{kill['age_of_checkpoint_longest_s']:.1f} s",
+        ],
+        [
+            "writes in the server's record; span, of bounds "
+            f"{low:g} to {high:g}; refused; in safe state after each kill",
+            "≥ 10⁶; inside; 0",
+            f"{number(kill['record_writes'])}; {kill['record_least']:.3f} to "
+            f"{kill['record_greatest']:.3f}, {'inside' if inside else 'OUTSIDE'}; "
+            f"{kill['record_refused']}; {kill['safe_states']} of {kill['kills'] + 1}",
+        ],
+        [
+            "evaluations that equal those of the undisturbed run without the network",
+            "all",
+            f"{'all' if kill['same_as_undisturbed'] else 'NOT all'} {kill['evaluations_compared']}",
+        ],
+    ]
+
+
+def main(files: list[str]) -> None:
+    """Write both files."""
+    speed, fuzz, kill = (json.loads(Path(file).read_text(encoding="utf-8")) for file in files)
+    found = {"speed": speed, "fuzz": fuzz, "kill": kill}
+    (RESULTS / "remote.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    table = [["what", "aim", "measured"], ["---"] * 3, *rows(speed, fuzz, kill)]
+    text = "\n".join("| " + " | ".join(row) + " |" for row in table)
+    (RESULTS / "remote.md").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:4])

@@ -1,0 +1,92 @@
+"""Analog tiles of IBM's aihwkit as a device."""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from dither._errors import RequestError
+from dither.adapters.extras import needs
+from dither.devices.connection import AbstractConnection
+from dither.devices.python import PythonDevice, find_object
+
+
+class AihwkitDevice:
+    """A module of analog layers, of which only the tiles' weights are trained.
+
+    A tile's weights and analog bias are programmed by `set_weights`, exactly or, if `realistic`,
+    as the tile's own model of programming does it. Every reading passes through the tile's model of
+    converters and noise. Training starts from the weights that the tiles hold.
+
+    Arguments: a torch module with analog layers, such as `AnalogLinear`; `bounds` of all weights,
+    a pair (low, high); `realistic`, as said.
+    Errors: `RequestError` where aihwkit is not installed, or for a module without analog layers.
+    """
+
+    def __init__(
+        self,
+        module: object,
+        *,
+        bounds: tuple[float, float] | None = None,
+        realistic: bool = False,
+    ) -> None:
+        self._torch = needs("torch", "torch")
+        base = needs("aihwkit.nn.modules.base", "aihwkit").AnalogLayerBase
+        self.module, self.bounds, self.realistic = module, bounds, realistic
+        modules = module.named_modules() if isinstance(module, self._torch.nn.Module) else ()
+        self._layers = {
+            name or "tile": layer
+            for name, layer in modules
+            if isinstance(layer, base) and hasattr(layer, "analog_module")
+        }
+        if not self._layers:
+            raise RequestError(
+                f"{type(module).__name__} has no analog layers; give a module with some, such as "
+                "aihwkit.nn.AnalogLinear."
+            )
+        self.parameters = {}
+        held = []
+        for name, layer in self._layers.items():
+            for part, array in zip(("weight", "bias"), layer.get_weights()):
+                if array is not None:
+                    self.parameters[f"{name}.{part}"] = tuple(array.shape)
+                    held.append(array.detach().cpu().numpy().ravel())
+        self.initial = np.concatenate(held)
+
+    def write(self, theta: Float[np.ndarray, " P"]) -> None:
+        """Program all tiles."""
+        values, start = {}, 0
+        for name, shape in self.parameters.items():
+            stop = start + int(np.prod(shape))
+            part = np.asarray(theta[start:stop], np.float32).reshape(shape)
+            values[name], start = self._torch.from_numpy(part), stop
+        for name, layer in self._layers.items():
+            layer.set_weights(
+                values[f"{name}.weight"], values.get(f"{name}.bias"), realistic=self.realistic
+            )
+
+    def measure(self, inputs: Float[np.ndarray, "B ..."]) -> Float[np.ndarray, "B ..."]:
+        """The module's outputs for a batch."""
+        with self._torch.no_grad():
+            x = self._torch.tensor(inputs, dtype=self._torch.float32)
+            outputs: np.ndarray = self.module(x).cpu().numpy()  # type: ignore[operator]
+        return outputs
+
+
+class AihwkitConnection(AbstractConnection):
+    """A module with analog layers, by the place where it is defined.
+
+    Arguments: `object`, `path/to/file.py:name` or `package.module:name` (a class is called);
+    `bounds` of all weights; `realistic`, whether writes pass through the tile's programming model.
+    """
+
+    kind: Literal["aihwkit"] = "aihwkit"
+    object: str
+    bounds: tuple[float, float] | None = None
+    realistic: bool = False
+
+    def connect(self) -> PythonDevice:
+        needs("aihwkit", "aihwkit")
+        module = find_object(self.object)
+        target = AihwkitDevice(module, bounds=self.bounds, realistic=self.realistic)
+        return PythonDevice(target, guard=self.guard)

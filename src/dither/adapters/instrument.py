@@ -1,0 +1,146 @@
+"""What instruments of QCoDeS and ophyd have in common: knobs to set and readouts to read."""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import Field
+
+from dither._errors import RequestError
+from dither.devices.connection import AbstractConnection
+from dither.devices.python import find_object
+
+
+class AbstractInstrument(ABC):
+    """A device of knobs: some are trained, some present a sample, readouts tell its outputs.
+
+    To write is to set the knobs of the parameters. To measure is, for each sample of the batch, to
+    set the knobs of the inputs, wait, and read the readouts one after another.
+
+    Arguments: `parameters`, the knobs to train; `outputs`, the readouts; `inputs`, the knobs that
+    present a sample; `bounds` of all trained knobs, a pair (low, high), narrowed by a knob's own
+    limits; `settle`, seconds to wait after knobs were set; `initial`, values to start from;
+    `safe`, the value to which the trained knobs go at the end of a run, however it ends.
+    Errors: `RequestError` for knobs of one name, and for a safe value outside the bounds.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Any],
+        outputs: Sequence[Any],
+        inputs: Sequence[Any] = (),
+        *,
+        bounds: tuple[float, float] | None = None,
+        settle: float = 0.0,
+        initial: Sequence[float] | Float[np.ndarray, " P"] | None = None,
+        safe: float | None = None,
+    ) -> None:
+        self.knobs, self.readouts, self.present = list(parameters), list(outputs), list(inputs)
+        self.settle, self.initial, self.rest = settle, initial, safe
+        names = [self.name_of(knob) for knob in self.knobs]
+        if len(set(names)) < len(names):
+            raise RequestError(
+                f"Among the knobs {', '.join(names)} are two of one name; give each knob once."
+            )
+        low, high = bounds or (-math.inf, math.inf)
+        self.parameters: dict[str, tuple[int, ...]] = dict.fromkeys(names, ())
+        self.bounds = {
+            name: (max(low, own[0]), min(high, own[1]))
+            for name, own in zip(names, map(self.limits, self.knobs))
+        }
+        for name, (least, most) in self.bounds.items():
+            if safe is not None and not least <= safe <= most:
+                raise RequestError(
+                    f"The safe value {safe:g} is outside the bounds {least:g} to {most:g} of "
+                    f"{name}; give one inside."
+                )
+
+    @abstractmethod
+    def name_of(self, knob: Any) -> str:
+        """The knob's name."""
+
+    @abstractmethod
+    def limits(self, knob: Any) -> tuple[float, float]:
+        """The knob's own limits."""
+
+    @abstractmethod
+    def turn(self, knobs: Sequence[Any], values: Float[np.ndarray, " K"]) -> None:
+        """Set knobs and wait until they are there."""
+
+    @abstractmethod
+    def read(self) -> Float[np.ndarray, " K"]:
+        """Read all readouts, in order, as one row."""
+
+    def write(self, theta: Float[np.ndarray, " P"]) -> None:
+        """Set all trained knobs."""
+        self.turn(self.knobs, theta)
+        time.sleep(self.settle)
+
+    def write_at(self, places: Int[np.ndarray, " K"], values: Float[np.ndarray, " K"]) -> None:
+        """Set some of the trained knobs."""
+        self.turn([self.knobs[place] for place in places], values)
+        time.sleep(self.settle)
+
+    def measure(self, inputs: Float[np.ndarray, "B ..."]) -> Float[np.ndarray, "B K"]:
+        """The outputs of a batch, one sample after another."""
+        samples = inputs.reshape(len(inputs), -1)
+        if samples.shape[1] != len(self.present):
+            raise ValueError(
+                f"a sample has {samples.shape[1]} inputs and there are {len(self.present)} knobs "
+                "to present it"
+            )
+        return np.stack([self._outputs(sample) for sample in samples])
+
+    def _outputs(self, sample: Float[np.ndarray, " n"]) -> Float[np.ndarray, " K"]:
+        self.turn(self.present, sample)
+        time.sleep(self.settle)
+        return self.read()
+
+    def safe(self) -> None:
+        """Set the trained knobs to their safe value, if there is one."""
+        if self.rest is not None:
+            self.turn(self.knobs, np.full(len(self.knobs), float(self.rest)))
+
+
+class AbstractInstrumentConnection(AbstractConnection):
+    """Knobs and readouts, by their dotted names inside an object.
+
+    Arguments: `object`, `path/to/file.py:name` or `package.module:name`, such as a station or an
+    instrument; `parameters`, `outputs`, `inputs`, dotted names inside it, such as `dac.ch1`; the
+    rest as for `AbstractInstrument`.
+    """
+
+    object: str
+    parameters: Annotated[tuple[str, ...], Field(min_length=1)]
+    outputs: Annotated[tuple[str, ...], Field(min_length=1)]
+    inputs: tuple[str, ...] = ()
+    bounds: tuple[float, float] | None = None
+    settle: Annotated[float, Field(ge=0)] = 0.0
+    initial: tuple[float, ...] | None = None
+    safe: float | None = None
+
+    def found(self) -> tuple[list[Any], list[Any], list[Any]]:
+        """The knobs to train, the readouts, the knobs of the inputs."""
+        home = find_object(self.object)
+        parameters, outputs, inputs = (
+            [self._inside(home, name) for name in names]
+            for names in (self.parameters, self.outputs, self.inputs)
+        )
+        return parameters, outputs, inputs
+
+    def _inside(self, home: Any, name: str) -> Any:
+        for part in name.split("."):
+            if not hasattr(home, part):
+                raise RequestError(
+                    f"In {self.object} there is no '{name}': no '{part}' in {type(home).__name__}."
+                )
+            home = getattr(home, part)
+        return home
+
+    def rest(self) -> dict[str, Any]:
+        """The settings other than the names."""
+        return {key: getattr(self, key) for key in ("bounds", "settle", "initial", "safe")}

@@ -1,0 +1,63 @@
+"""ophyd signals and positioners, or anything that speaks bluesky's protocols, as a device."""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from dither.adapters.extras import needs
+from dither.adapters.instrument import AbstractInstrument, AbstractInstrumentConnection
+from dither.devices.python import PythonDevice
+
+
+class OphydDevice(AbstractInstrument):
+    """Movables that are set together and waited for, readables that are triggered and read.
+
+    A knob's own limits are its `limits`, where the lower is less than the upper. Of a readable with
+    several fields those count that its hints name, or else all.
+
+    Arguments: as for `dither.adapters.instrument.AbstractInstrument`; `timeout`, seconds to wait
+    for a movement or a trigger, after which the measurement has failed.
+    """
+
+    def __init__(self, *knobs: Sequence[Any], timeout: float = 10.0, **settings: Any) -> None:
+        super().__init__(*knobs, **settings)
+        self.timeout = timeout
+
+    def name_of(self, knob: Any) -> str:
+        return str(knob.name)
+
+    def limits(self, knob: Any) -> tuple[float, float]:
+        low, high = getattr(knob, "limits", None) or (0.0, 0.0)
+        return (float(low), float(high)) if low < high else (-math.inf, math.inf)
+
+    def turn(self, knobs: Sequence[Any], values: Float[np.ndarray, " K"]) -> None:
+        self._wait([knob.set(float(value)) for knob, value in zip(knobs, values)])
+
+    def read(self) -> Float[np.ndarray, " K"]:
+        self._wait([r.trigger() for r in self.readouts if hasattr(r, "trigger")])
+        fields = []
+        for readout in self.readouts:
+            reading = readout.read()
+            hinted = getattr(readout, "hints", {}).get("fields", [])
+            fields += [np.ravel(reading[name]["value"]) for name in hinted or reading]
+        return np.concatenate(fields).astype(float)
+
+    def _wait(self, moving: Sequence[Any]) -> None:
+        for status in moving:
+            status.wait(timeout=self.timeout)
+
+
+class OphydConnection(AbstractInstrumentConnection):
+    """ophyd devices, by their dotted names inside an object."""
+
+    kind: Literal["ophyd"] = "ophyd"
+    timeout: Annotated[float, Field(gt=0)] = 10.0
+
+    def connect(self) -> PythonDevice:
+        needs("ophyd", "ophyd")
+        target = OphydDevice(*self.found(), timeout=self.timeout, **self.rest())
+        return PythonDevice(target, guard=self.guard)

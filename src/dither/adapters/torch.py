@@ -1,0 +1,75 @@
+"""A PyTorch module as a device."""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from dither._errors import RequestError
+from dither.adapters.extras import needs
+from dither.devices.connection import AbstractConnection
+from dither.devices.python import PythonDevice, find_object
+
+
+class TorchDevice:
+    """A PyTorch module, of which only the outputs are used: no backward pass is made.
+
+    Its parameters are those of `named_parameters()`, in that order, and training starts from what
+    they are. The module is put into evaluation mode.
+
+    Arguments: the module; `bounds`, a pair (low, high) for all parameters; `bits` of their DACs.
+    Errors: `RequestError` where torch is not installed, or for what is no module.
+    """
+
+    def __init__(
+        self, module: Any, *, bounds: tuple[float, float] | None = None, bits: int | None = None
+    ) -> None:
+        self._torch = needs("torch", "torch")
+        if not isinstance(module, self._torch.nn.Module):
+            raise RequestError(
+                f"A torch.nn.Module is needed, and {type(module).__name__} is none; give the "
+                "module itself."
+            )
+        self.module = module.eval()
+        self.bounds, self.bits = bounds, bits
+        self._own = dict(module.named_parameters())
+        self.parameters = {name: tuple(array.shape) for name, array in self._own.items()}
+        arrays = [array.detach().cpu().numpy().ravel() for array in self._own.values()]
+        self.initial = np.concatenate([np.zeros(0), *arrays])
+
+    def write(self, theta: Float[np.ndarray, " P"]) -> None:
+        """Set all parameters."""
+        start = 0
+        with self._torch.no_grad():
+            for array in self._own.values():
+                values = self._torch.as_tensor(theta[start : start + array.numel()])
+                array.copy_(values.view_as(array))
+                start += array.numel()
+
+    def measure(self, inputs: Float[np.ndarray, "B ..."]) -> Float[np.ndarray, "B ..."]:
+        """The module's outputs for a batch."""
+        like = next(iter(self._own.values()))
+        with self._torch.no_grad():
+            x = self._torch.tensor(inputs, dtype=like.dtype, device=like.device)
+            outputs: np.ndarray = self.module(x).cpu().numpy()
+        return outputs
+
+
+class TorchConnection(AbstractConnection):
+    """A PyTorch module, by the place where it is defined.
+
+    Arguments: `object`, `path/to/file.py:name` or `package.module:name` (a class is called);
+    `bounds` and `bits` of its parameters.
+    """
+
+    kind: Literal["torch"] = "torch"
+    object: str
+    bounds: tuple[float, float] | None = None
+    bits: Annotated[int, Field(ge=1, le=24)] | None = None
+
+    def connect(self) -> PythonDevice:
+        needs("torch", "torch")
+        module = find_object(self.object)
+        target = TorchDevice(module, bounds=self.bounds, bits=self.bits)
+        return PythonDevice(target, guard=self.guard)

@@ -1,0 +1,29 @@
+"""`dither watch`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def watch(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run or a study.")],
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 5006,
+    listen: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where; elsewhere than here a token is needed.")
+    ] = "127.0.0.1",
+    browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
+    ] = False,
+) -> None:
+    """Show the live page of a run or a study, until Ctrl-C."""
+    import webbrowser
+
+    from dither.watch import serve
+
+    def told(address: str) -> None:
+        typer.echo(f"{folder}: {address}")
+        if browser:
+            webbrowser.open(address)
+
+    serve(folder, port, listen, told)

@@ -1,0 +1,46 @@
+"""An analog-to-digital converter behind every output."""
+
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+from pydantic import Field, model_validator
+
+from dither.devices.imperfections.imperfection import AbstractImperfection
+
+
+def converted(value: Float[Array, "..."], bits: int, low: float, high: float) -> Array:
+    """The nearest of 2ᵇ equally spaced values from low to high; its derivative is taken to be 1."""
+    step = (high - low) / (2**bits - 1)
+    rounded = low + step * jnp.round((jnp.clip(value, low, high) - low) / step)
+    through: Array = jax.lax.stop_gradient(rounded) + (value - jax.lax.stop_gradient(value))
+    return through
+
+
+class ADC(AbstractImperfection):
+    """Every output is read as the nearest of 2ᵇ equally spaced values, and clipped to their range.
+
+    `y ← low + k (high − low)/(2ᵇ − 1)`, `k = round((clip(y) − low) (2ᵇ − 1)/(high − low))`
+
+    Gradients, which only a simulation shows, go through it as if it were not there.
+
+    Arguments: `bits`, b, 1 to 24; `low` < `high`, in units of the outputs.
+    """
+
+    kind: Literal["adc"] = "adc"
+    bits: Annotated[int, Field(ge=1, le=24)]
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ADC":
+        if self.low >= self.high:
+            raise ValueError(f"an ADC needs low < high, not {self.low} and {self.high}")
+        return self
+
+    def outputs(
+        self, specimen: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]
+    ) -> Float[Array, "B K"]:
+        del specimen, key
+        return converted(outputs, self.bits, self.low, self.high)

@@ -1,0 +1,34 @@
+"""Parameters that leak into their neighbours."""
+
+from typing import Annotated, Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from pydantic import Field
+
+from dither.devices.imperfections.imperfection import AbstractImperfection
+
+
+class Crosstalk(AbstractImperfection):
+    """Every parameter takes a share of its neighbours', which falls geometrically with distance.
+
+    `theta_i ← theta_i + Σ_d coupling^d (theta_{i−d} + theta_{i+d})`, d = 1 … reach
+
+    Neighbours are those in the flat vector of parameters; beyond its ends there is nothing.
+
+    Arguments: `coupling`, −1 to 1; `reach` ≥ 1, the farthest neighbour that is felt.
+    """
+
+    kind: Literal["crosstalk"] = "crosstalk"
+    coupling: Annotated[float, Field(ge=-1, le=1)]
+    reach: Annotated[int, Field(ge=1, le=64)] = 2
+
+    def parameters(self, specimen: tuple[()], theta: Float[Array, " P"]) -> Float[Array, " P"]:
+        del specimen
+        size, reach = theta.size, self.reach
+        wide = jnp.pad(theta, reach)
+        leaked = jnp.zeros_like(theta)
+        for d in range(1, reach + 1):
+            left, right = wide[reach - d : reach - d + size], wide[reach + d : reach + d + size]
+            leaked = leaked + self.coupling**d * (left + right)
+        return theta + leaked

@@ -1,0 +1,28 @@
+"""Parameters without effect."""
+
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+from pydantic import Field
+
+from dither.devices.imperfections.imperfection import AbstractImperfection, Blueprint
+
+
+class Dead(AbstractImperfection):
+    """Some parameters are 0 whatever is written, for the life of a specimen.
+
+    Arguments: `share`, the probability with which a parameter is dead, 0 to 1.
+    """
+
+    kind: Literal["dead"] = "dead"
+    share: Annotated[float, Field(ge=0, le=1)]
+
+    def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Bool[Array, " P"]:
+        return jax.random.bernoulli(key, self.share, (blueprint.size,))
+
+    def parameters(
+        self, specimen: Bool[Array, " P"], theta: Float[Array, " P"]
+    ) -> Float[Array, " P"]:
+        return jnp.where(specimen, 0.0, theta)

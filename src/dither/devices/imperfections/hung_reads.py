@@ -1,0 +1,37 @@
+"""Measurements that hang."""
+
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key
+from pydantic import Field
+
+from dither.devices.device import Status
+from dither.devices.imperfections.imperfection import AbstractImperfection
+
+
+class HungReads(AbstractImperfection):
+    """A measurement hangs with a probability and is given up after some seconds.
+
+    It counts as failed, and its seconds are added to the device's.
+
+    Arguments: `probability` in [0, 1); `seconds_hung` ≥ 0, the time-out; of several on one device
+    the longest holds.
+    """
+
+    kind: Literal["hung-reads"] = "hung-reads"
+    probability: Annotated[float, Field(ge=0, lt=1)]
+    seconds_hung: Annotated[float, Field(ge=0)] = 1.0
+
+    @property
+    def fails(self) -> bool:
+        return self.probability > 0
+
+    @property
+    def time_out(self) -> float:
+        return self.seconds_hung
+
+    def status(self, specimen: tuple[()], key: Key[Array, ""]) -> Int[Array, ""]:
+        del specimen
+        return jnp.where(jax.random.bernoulli(key, self.probability), Status.TIMED_OUT, Status.DONE)

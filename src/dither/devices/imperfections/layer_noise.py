@@ -1,0 +1,28 @@
+"""Noise on what the neurons sum."""
+
+import zlib
+from typing import Annotated, Literal
+
+import jax
+from jaxtyping import Array, Key
+from pydantic import Field
+
+from dither.devices.imperfections.imperfection import AbstractImperfection
+
+
+class LayerNoise(AbstractImperfection):
+    """Gaussian noise on every neuron's input for every sample: `z ← z + sigma n`, n ~ N(0, 1).
+
+    Arguments: `sigma` ≥ 0, in units of z. Source: the output noise of a crossbar tile, as in IBM's
+    analog hardware acceleration kit.
+    """
+
+    kind: Literal["layer-noise"] = "layer-noise"
+    sigma: Annotated[float, Field(ge=0)]
+
+    def site(self, specimen: tuple[()], key: Key[Array, ""], site: str, value: Array) -> Array:
+        del specimen
+        if site.endswith("/z"):
+            here = jax.random.fold_in(key, zlib.crc32(site.encode()))
+            return value + self.sigma * jax.random.normal(here, value.shape, value.dtype)
+        return value

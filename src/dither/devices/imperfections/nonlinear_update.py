@@ -1,0 +1,65 @@
+"""Devices whose response to a change depends on where they are and on its sign."""
+
+from typing import Annotated, Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+from pydantic import Field, model_validator
+
+from dither.devices.imperfections.imperfection import AbstractImperfection, Blueprint, Write
+
+
+class NonlinearUpdate(AbstractImperfection):
+    """Every asked change moves a parameter unevenly: soft bounds, one response up, one down.
+
+    ```
+    Δ = what is asked for now − what was asked for before       at every write, perturbed or not
+    u = (2 g − low − high) / (high − low)                       where it stands, −1 to 1
+    up:    g ← g + (1 + asymmetry) (1 − nonlinearity u) Δ
+    down:  g ← g + (1 − asymmetry) (1 + nonlinearity u) Δ       and g stays in [low, high]
+    ```
+
+    Nobody reads g back: it departs from what is asked for, and only the cost tells. Perturbations
+    are changes like any others, so that each leaves a little of itself behind. A new specimen
+    stands at 0, or at the bound next to it.
+
+    Arguments: `nonlinearity`, 0 (linear) to 1 (it stops at the bounds); `asymmetry`, −1 to 1;
+    `low` < `high`, in units of the parameters.
+    Source: the soft-bounds model of resistive devices; with nonlinearity 1 and symmetric bounds
+    `Δg = Δ (1 − g/g_max)`. Recalled.
+    """
+
+    kind: Literal["nonlinear-update"] = "nonlinear-update"
+    nonlinearity: Annotated[float, Field(ge=0, le=1)] = 1.0
+    asymmetry: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "NonlinearUpdate":
+        if self.low >= self.high:
+            raise ValueError(f"a nonlinear update needs low < high, not {self.low} and {self.high}")
+        return self
+
+    def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Float[Array, " P"]:
+        """How far each parameter is from what is asked for, which is 0 at first."""
+        del key
+        return jnp.full(blueprint.size, min(max(0.0, self.low), self.high))
+
+    def written(
+        self, specimen: Float[Array, " P"], key: Key[Array, ""], write: Write
+    ) -> Float[Array, " P"]:
+        del key
+        delta = write.after - write.before
+        u = (2 * (write.before + specimen) - self.low - self.high) / (self.high - self.low)
+        sign = jnp.sign(delta)
+        response = (1 + sign * self.asymmetry) * (1 - sign * self.nonlinearity * u)
+        off = specimen + (response - 1) * delta
+        reached = write.after + off
+        within = jnp.clip(reached, self.low, self.high)
+        return jnp.where(within == reached, off, within - write.after)
+
+    def parameters(
+        self, specimen: Float[Array, " P"], theta: Float[Array, " P"]
+    ) -> Float[Array, " P"]:
+        return theta + specimen

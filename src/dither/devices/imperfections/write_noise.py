@@ -1,0 +1,40 @@
+"""Noise of every write."""
+
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+from pydantic import Field
+
+from dither.devices.imperfections.imperfection import AbstractImperfection, Blueprint, Write
+
+
+class WriteNoise(AbstractImperfection):
+    """Every write lands off, each time anew, and stays there until the next.
+
+    `theta_i ← theta_i + sigma n_i`, n_i ~ N(0, 1)
+
+    for every parameter that is written, changed or not.
+
+    Arguments: `sigma` ≥ 0, in units of the parameters. Source: the usual model of programming
+    noise.
+    """
+
+    kind: Literal["write-noise"] = "write-noise"
+    sigma: Annotated[float, Field(ge=0)]
+
+    def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Float[Array, " P"]:
+        del key
+        return jnp.zeros(blueprint.size)
+
+    def written(
+        self, specimen: Float[Array, " P"], key: Key[Array, ""], write: Write
+    ) -> Float[Array, " P"]:
+        error = self.sigma * jax.random.normal(key, specimen.shape, specimen.dtype)
+        return jnp.where(write.touched, error, specimen)
+
+    def parameters(
+        self, specimen: Float[Array, " P"], theta: Float[Array, " P"]
+    ) -> Float[Array, " P"]:
+        return theta + specimen

@@ -1,0 +1,65 @@
+"""A device behind `dither device serve`, named in a specification."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from dither._errors import RequestError
+from dither.devices.connection import AbstractConnection
+from dither.devices.lab import LabDevice
+from dither.devices.python import PythonDevice
+
+SCHEME = "remote://"
+
+
+class RemoteDevice(AbstractConnection):
+    """A device on the network; `remote://HOST:PORT` stands for one with these defaults.
+
+    Arguments: `address`, HOST:PORT; `token_file`, the server's secret, else the environment's
+    DITHER_TOKEN; `ca`, the authority of the server's certificate, the system's if not given;
+    `certificate` and `key`, of this trainer, where the server asks for them; `patience`, s, to wait
+    for a server that does not answer or another trainer's lease.
+    """
+
+    kind: Literal["remote"] = "remote"
+    address: str
+    token_file: Path | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    patience: Annotated[float, Field(ge=0)] = 30.0
+
+    def connect(self) -> PythonDevice:
+        """The device, connected. Errors: as of `dither.remote.client.RemoteObject`."""
+        try:
+            from dither.remote.client import RemoteObject
+        except ImportError:
+            raise RequestError(
+                "A remote device needs gRPC and msgpack; install dither[remote]."
+            ) from None
+        target = RemoteObject(
+            self.address,
+            token_file=self.token_file,
+            ca=self.ca,
+            certificate=self.certificate,
+            key=self.key,
+            patience=self.patience,
+        )
+        return PythonDevice(target, guard=self.guard)
+
+
+def by_address(value: Any) -> Any:
+    """A table of the kind `remote` where a specification gives `remote://HOST:PORT`."""
+    if isinstance(value, str):
+        value = {"kind": value} if value.startswith(SCHEME) else value
+    if isinstance(value, dict) and str(value.get("kind", "")).startswith(SCHEME):
+        value = {**value, "kind": "remote", "address": value["kind"].removeprefix(SCHEME)}
+    return value
+
+
+def device_at(place: str) -> LabDevice | RemoteDevice:
+    """The device at `remote://HOST:PORT`, `FILE.py:NAME` or `MODULE:NAME`."""
+    if place.startswith(SCHEME):
+        return RemoteDevice(address=place.removeprefix(SCHEME))
+    return LabDevice(object=place)

@@ -1,0 +1,117 @@
+"""Our algorithms as a PyTorch optimiser that needs no backward pass."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from dither._errors import RequestError, RunError
+from dither.adapters.extras import needs
+from dither.algorithms.algorithm import AbstractAlgorithm
+from dither.devices.space import Parameter, Space
+from dither.interop.by_cost import ByCost
+from dither.training.checkpoint import like, plain
+
+needs("torch", "torch")
+import torch  # noqa: E402
+
+
+class MGD(torch.optim.Optimizer):
+    """Perturbs parameters, calls a closure for the loss, and updates them; it asks for no gradient.
+
+    ```
+    optimizer = MGD(model.parameters(), algorithm=WeightMGD(learning_rate=0.1, delta=0.01))
+    optimizer.step(lambda: loss(model(x), y))
+    ```
+
+    One `step` measures until the algorithm has updated the parameters once: two calls of the
+    closure for a pair with tau_theta = 1. It has to take the same batch for all of them. The
+    algorithm holds the parameters; what others write into them between steps is overwritten.
+
+    Arguments: `params`, tensors or groups of them; `algorithm`, any that sees only the cost;
+    `seed`.
+    Attributes: `measurements`, how often a closure was called.
+    Errors: `RequestError` for an algorithm that needs more than the cost.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], algorithm: AbstractAlgorithm, *, seed: int = 0
+    ) -> None:
+        super().__init__(params, {})
+        self._tensors = [tensor for group in self.param_groups for tensor in group["params"]]
+        self.measurements = 0
+        space = Space(
+            tuple(Parameter(str(n), tuple(tensor.shape)) for n, tensor in enumerate(self._tensors))
+        )
+        arrays = [tensor.detach().cpu().double().numpy().ravel() for tensor in self._tensors]
+        self._trainer = ByCost(algorithm, space, np.concatenate(arrays), seed)
+
+    def step(self, closure: Callable[[], Any]) -> float:
+        """One update. Returns: the mean of the losses that were measured for it.
+
+        Arguments: `closure`, which returns the loss, a number or a tensor of one.
+        Errors: `RunError` for a loss that is NaN or infinite; like any error of the closure it
+        leaves the optimiser as before that call, so that `step` can be called again.
+        """
+        losses, updated = [], False
+        try:
+            with torch.no_grad():
+                while not updated:
+                    before = self._trainer.state
+                    probe = self._trainer.ask()
+                    self._put(np.asarray(probe.theta, float))
+                    try:
+                        losses.append(self._measured(closure))
+                    except BaseException:
+                        self._trainer.state = before
+                        raise
+                    updated = self._trainer.tell(probe, losses[-1])
+        finally:
+            self._put(self._trainer.parameters())
+        return sum(losses) / len(losses)
+
+    def _measured(self, closure: Callable[[], Any]) -> float:
+        self.measurements += 1
+        given = closure()
+        loss = float(given.detach() if isinstance(given, torch.Tensor) else given)
+        if not math.isfinite(loss):
+            raise RunError(f"The loss is {loss}; take a smaller delta or learning rate.")
+        return loss
+
+    def _put(self, theta: Float[np.ndarray, " P"]) -> None:
+        start = 0
+        with torch.no_grad():
+            for tensor in self._tensors:
+                values = torch.as_tensor(theta[start : start + tensor.numel()])
+                tensor.copy_(values.view_as(tensor))
+                start += tensor.numel()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on bit for bit, as tensors and plain facts."""
+        leaves = [plain(leaf) for leaf in jax.tree.leaves(self._trainer.state)]
+        return {
+            "algorithm": self._trainer.algorithm.model_dump(mode="json"),
+            "measurements": self.measurements,
+            "state": [torch.from_numpy(np.array(leaf)) for leaf in leaves],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`; the parameters become those that it had reached.
+
+        Errors: `RequestError` for one of another algorithm or of other parameters.
+        """
+        leaves, structure = jax.tree.flatten(self._trainer.state)
+        saved = [np.asarray(tensor) for tensor in state_dict["state"]]
+        same = state_dict["algorithm"] == self._trainer.algorithm.model_dump(mode="json")
+        if not same or [plain(leaf).shape for leaf in leaves] != [leaf.shape for leaf in saved]:
+            raise RequestError(
+                "The state is of another algorithm or of other parameters; make the optimiser with "
+                "the same ones."
+            )
+        restored = [like(leaf, array) for leaf, array in zip(leaves, saved)]
+        self._trainer.state = jax.tree.unflatten(structure, restored)
+        self.measurements = state_dict["measurements"]
+        self._put(self._trainer.parameters())

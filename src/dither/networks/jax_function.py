@@ -1,0 +1,104 @@
+"""A function written in JAX as a network."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+from pydantic import Field, field_serializer, field_validator
+
+from dither._errors import RequestError
+from dither.networks.network import AbstractNetwork, Parameters, Tap, no_tap
+
+Size = Annotated[int, Field(ge=1)]
+
+
+class JaxFunction(AbstractNetwork):
+    """A pure function `f(parameters, inputs)` that JAX can trace; it runs compiled, with the loop.
+
+    Arguments: `object`, the function, or `path/to/file.py:name` or `package.module:name`;
+    `parameters`, how many (the function is given an array of P), or a table of names and shapes (it
+    is given a table of arrays); `input`, the shape of one sample, or its length; `spread`, the
+    initial parameters being uniform over (−spread, spread).
+
+    It has no named sites. What JAX cannot trace is a device for `PythonDevice`.
+
+    Errors: `RequestError` for a function that cannot be traced, or returns no row for each sample.
+    """
+
+    kind: Literal["jax-function"] = "jax-function"
+    object: str | Callable[..., Any]
+    parameters: Size | tuple[tuple[str, tuple[Size, ...]], ...]
+    input: Size | tuple[Size, ...]
+    spread: Annotated[float, Field(gt=0)] = 1.0
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _pairs_of_a_table(cls, given: Any) -> Any:
+        return tuple(given.items()) if isinstance(given, Mapping) else given
+
+    @field_serializer("parameters")
+    def _table_of_pairs(self, pairs: Any) -> Any:
+        return pairs if isinstance(pairs, int) else {name: list(shape) for name, shape in pairs}
+
+    @field_serializer("object")
+    def _place(self, function: Any) -> str:
+        if isinstance(function, str):
+            return function
+        return f"{function.__module__}:{getattr(function, '__qualname__', type(function).__name__)}"
+
+    def init(self, key: Key[Array, ""]) -> Parameters:
+        shapes = self._shapes()
+        keys = jax.random.split(key, len(shapes))
+        return {
+            name: self.spread * jax.random.uniform(k, shape, minval=-1.0)
+            for k, (name, shape) in zip(keys, shapes)
+        }
+
+    def _shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        if isinstance(self.parameters, int):
+            return (("theta", (self.parameters,)),)
+        return self.parameters
+
+    def _function(self) -> Callable[..., Any]:
+        if not isinstance(self.object, str):
+            return self.object
+        from dither.devices.python import find_object
+
+        found: Callable[..., Any] = find_object(self.object)
+        return found
+
+    def __call__(
+        self, parameters: Parameters, inputs: Float[Array, "B ..."], tap: Tap = no_tap
+    ) -> Float[Array, "B K"]:
+        del tap
+        rows: Array = self._rows(parameters, inputs)
+        return rows
+
+    def _rows(self, parameters: Parameters, inputs: Array) -> Any:
+        given = parameters["theta"] if isinstance(self.parameters, int) else parameters
+        outputs = self._function()(given, inputs.reshape(inputs.shape[0], *self.input_shape))
+        return outputs[:, None] if outputs.ndim == 1 else outputs
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.input,) if isinstance(self.input, int) else self.input
+
+    @property
+    def outputs(self) -> int:
+        samples = jnp.zeros((2, *self.input_shape))
+        name = self._place(self.object)
+        try:
+            rows = jax.eval_shape(self._rows, self.init(jax.random.key(0)), samples)
+        except (TypeError, AttributeError, jax.errors.JAXTypeError) as error:
+            raise RequestError(
+                f"JAX cannot trace the function {name} ({str(error).splitlines()[0]}); write it "
+                "with jax.numpy, or hand it over as a Python device."
+            ) from None
+        if len(rows.shape) != 2 or rows.shape[0] != 2:
+            raise RequestError(
+                f"The function {name} returns shape {rows.shape} for 2 samples; one row for each "
+                "sample is due."
+            )
+        return int(rows.shape[1])

@@ -1,0 +1,80 @@
+"""The server's own record of what was done to the device."""
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dither._errors import RequestError
+
+
+class Record:
+    """Counts writes and measurements, and the least and greatest value written to each parameter.
+
+    Events are appended to a file, one JSON object a line, flushed at once: `lease`, `refused`,
+    `lost`, `safe`, and now and then `account`, which holds all counts.
+
+    Arguments: P; the file, nothing is written if not given. Errors: `RequestError` where it cannot
+    be written.
+    """
+
+    def __init__(self, size: int, file: Path | None = None) -> None:
+        self.writes = self.measurements = self.failed = self.refused = self.safe_states = 0
+        self.least = np.full(size, np.inf)
+        self.greatest = np.full(size, -np.inf)
+        self.file: TextIO | None = None
+        if file is not None:
+            try:
+                self.file = file.open("a", encoding="utf-8")
+            except OSError as error:
+                raise RequestError(
+                    f"The record {file} cannot be written: {error.strerror}."
+                ) from None
+
+    def wrote(self, settings: Float[np.ndarray, "K P"]) -> None:
+        """Note K writes of all parameters."""
+        if len(settings):
+            self.writes += len(settings)
+            np.minimum(self.least, settings.min(axis=0), out=self.least)
+            np.maximum(self.greatest, settings.max(axis=0), out=self.greatest)
+
+    def wrote_at(self, places: Int[np.ndarray, " K"], values: Float[np.ndarray, " K"]) -> None:
+        """Note a write of some parameters."""
+        self.writes += 1
+        np.minimum.at(self.least, places, values)
+        np.maximum.at(self.greatest, places, values)
+
+    def note(self, event: str, **facts: Any) -> None:
+        """Append an event."""
+        if self.file is not None:
+            line = {"time": round(time.time(), 3), "event": event, **facts}
+            with suppress(OSError):  # a full disk must not keep the device from its safe state
+                self.file.write(json.dumps(line) + "\n")
+                self.file.flush()
+
+    def counts(self) -> dict[str, int]:
+        """The counts so far."""
+        names = ("writes", "measurements", "failed", "refused", "safe_states")
+        return {name: getattr(self, name) for name in names}
+
+    def account(self) -> None:
+        """Append all counts, and the least and greatest writes of all parameters."""
+        written = self.least <= self.greatest
+        self.note(
+            "account",
+            **self.counts(),
+            least=[float(n) if w else None for n, w in zip(self.least, written)],
+            greatest=[float(n) if w else None for n, w in zip(self.greatest, written)],
+        )
+
+    def close(self) -> None:
+        """Append the account, and close the file."""
+        self.account()
+        if self.file is not None:
+            with suppress(OSError):
+                self.file.close()
+            self.file = None

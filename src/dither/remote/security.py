@@ -1,0 +1,144 @@
+"""Who may listen and who may ask: addresses, tokens, certificates."""
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import secrets
+import socket
+import ssl
+from pathlib import Path
+
+import grpc
+
+from dither._errors import RequestError
+
+TOKEN_VARIABLE = "DITHER_TOKEN"
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, `[IPv6]:PORT`, with or without `remote://`.
+
+    Errors: `RequestError` for anything else.
+    """
+    host, colon, port = address.removeprefix("remote://").rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or "/" in host or not port.isdigit() or int(port) > 65535:
+        raise RequestError(f"The address '{address}' is not of the form HOST:PORT.")
+    return host, int(port)
+
+
+def joined(host: str, port: int) -> str:
+    """The address of a host and a port, as gRPC takes it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def loopback(host: str) -> str | None:
+    """The host's numeric address if it is this machine's loopback alone, else None."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return None
+    numbers = sorted(str(entry[4][0]) for entry in found)
+    return numbers[0] if all(ipaddress.ip_address(n).is_loopback for n in numbers) else None
+
+
+def read_token(file: Path | None) -> str | None:
+    """The token in a file, else in the environment's DITHER_TOKEN, else none.
+
+    Errors: `RequestError` for a file that cannot be read, or that others may read.
+    """
+    if file is None:
+        return os.environ.get(TOKEN_VARIABLE) or None
+    try:
+        token = file.read_text(encoding="utf-8").strip()
+        mode = file.stat().st_mode
+    except (OSError, UnicodeDecodeError):
+        raise RequestError(f"The token file {file} cannot be read.") from None
+    if os.name == "posix" and mode & 0o077:
+        raise RequestError(f"The token file {file} can be read by others; chmod 600 it.")
+    if len(token) < 20 or not token.isascii() or not token.isprintable() or " " in token:
+        raise RequestError(
+            f"The token in {file} is none: one line of at least 20 letters and digits is due."
+        )
+    return token
+
+
+def token_of(file: Path) -> str:
+    """The token in a file, which is made, for its owner alone, where there is none."""
+    if not file.exists():
+        try:
+            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+                out.write(secrets.token_urlsafe(32) + "\n")
+        except OSError as error:
+            raise RequestError(
+                f"The token file {file} cannot be written: {error.strerror}."
+            ) from None
+    token = read_token(file)
+    assert token is not None
+    return token
+
+
+def same_token(one: str, other: str) -> bool:
+    """Whether two tokens are the same, in a time that does not tell how alike they are."""
+    digests = (hashlib.sha256(token.encode()).digest() for token in (one, other))
+    return hmac.compare_digest(*digests)
+
+
+def server_credentials(
+    certificate: Path | None, key: Path | None, client_ca: Path | None
+) -> grpc.ServerCredentials | None:
+    """TLS for the serving side, with clients' certificates required where their CA is given.
+
+    Returns: None where no certificate is given. Errors: `RequestError` for what does not fit.
+    """
+    if certificate is None and key is None and client_ca is None:
+        return None
+    if certificate is None or key is None:
+        raise RequestError("TLS needs both --certificate and --key.")
+    pair = _pair(certificate, key)
+    roots = None if client_ca is None else _roots(client_ca)
+    return grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
+
+
+def channel_credentials(
+    ca: Path | None, certificate: Path | None, key: Path | None
+) -> grpc.ChannelCredentials:
+    """TLS for the trainer's side: the server's CA, the system's where none is given.
+
+    Errors: `RequestError` for what does not fit.
+    """
+    if (certificate is None) != (key is None):
+        raise RequestError("A client's certificate needs both certificate and key.")
+    own, chain = (None, None)
+    if certificate is not None and key is not None:
+        own, chain = _pair(certificate, key)
+    return grpc.ssl_channel_credentials(None if ca is None else _roots(ca), own, chain)
+
+
+def _pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
+    """Key and certificate, which must belong together."""
+    texts = _read(key), _read(certificate)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, ValueError):
+        raise RequestError(
+            f"The certificate {certificate} and the key {key} are not a PEM pair without password."
+        ) from None
+    return texts
+
+
+def _roots(ca: Path) -> bytes:
+    text = _read(ca)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
+    except ssl.SSLError:
+        raise RequestError(f"The file {ca} holds no PEM certificate.") from None
+    return text
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        raise RequestError(f"The file {file} cannot be read.") from None

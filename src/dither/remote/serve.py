@@ -1,0 +1,102 @@
+"""Serve a device until Ctrl-C or SIGTERM."""
+
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from dither.lab import LabObject, find_object
+from dither.remote.security import token_of
+from dither.remote.server import DeviceServer
+
+SECONDS_PER_LINE = 60.0
+
+
+def serve(
+    place: str,
+    listen: str,
+    *,
+    token_file: Path | None = None,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    client_ca: Path | None = None,
+    record: Path | None = None,
+    timeout: float = 60.0,
+    lease: float = 10.0,
+    rate: float = 20_000.0,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve the object named by `place` until Ctrl-C or SIGTERM, then bring it into its safe state.
+
+    Arguments: as of `DeviceServer`; the token is made where its file does not exist; where
+    neither it nor `client_ca` is given, it is the file `dither-token` here.
+    Errors: `RequestError`, as for `DeviceServer`; `RunError` where the device does not come to its
+    safe state.
+    """
+    say = _aside(say)
+    if token_file is None and client_ca is None:
+        token_file = Path("dither-token")
+    if token_file is not None:
+        token_of(token_file)
+    chip = LabObject(find_object(place))
+    server = DeviceServer(
+        chip, listen, token_file=token_file, certificate=certificate, key=key,
+        client_ca=client_ca, record=record, timeout=timeout, lease=lease, rate=rate, say=say,
+    )  # fmt: skip
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        server.start()
+        say(f"{chip.name}, {chip.size} parameters, is served at remote://{server.address}")
+        if token_file is not None:
+            say(f"token: {token_file.resolve()}; trainers need a copy, or its text as DITHER_TOKEN")
+        if not hasattr(chip.target, "safe"):
+            say("it has no safe(): when a trainer is lost, it keeps its last setting")
+        _watch(server, stop, say)
+    finally:
+        safe = server.stop()
+        say("stopped; the device is in its safe state" if safe else f"{chip.name} is NOT made safe")
+        time.sleep(0.1)  # for the last line to be seen
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if not safe:
+        # a call that hangs would keep Python from ending
+        os._exit(1)
+
+
+def _aside(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Say lines from a thread of their own: a console that is held up must not hold the device."""
+    lines: queue.Queue[str] = queue.Queue(100)
+
+    def speak() -> None:
+        while True:
+            say(lines.get())
+
+    def put(line: str) -> None:
+        with suppress(queue.Full):
+            lines.put_nowait(line)
+
+    threading.Thread(target=speak, daemon=True).start()
+    return put
+
+
+def _watch(server: DeviceServer, stop: threading.Event, say: Callable[[str], None]) -> None:
+    """Say now and then what was done."""
+    told, since = 0, 0.0
+    while not stop.wait(0.5):  # in short waits, so that Windows notices Ctrl-C
+        since += 0.5
+        status = server.status()
+        if since >= SECONDS_PER_LINE and status["writes"] != told:
+            told, since = status["writes"], 0.0
+            server.record.account()
+            say(
+                f"{status['writes']} writes, {status['refused']} refused, {status['failed']} "
+                f"failed; trainer: {status['holder'] or 'none'}"
+            )

@@ -1,0 +1,124 @@
+"""What the runs of a study came to, cell by cell."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from dither.laws import Interval
+from dither.studies.fits import median_with_interval
+from dither.studies.study import Plain, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FAILED = ("diverged", "failures")
+"""Stop reasons of runs that broke down."""
+
+
+class Outcome(NamedTuple):
+    """What is told of runs: a column, its name for people, whether it counts up to the target."""
+
+    column: str
+    name: str
+    counts: bool
+
+    def of(
+        self, runs: "pd.DataFrame"
+    ) -> tuple[Float[np.ndarray, " runs"], Bool[np.ndarray, " runs"]]:
+        """The values of the runs that have one, and which of them were stopped before the target.
+
+        A run that diverged would not have come to the target with more measurements either, and
+        counts as stopped at the end of its budget.
+        """
+        values = runs[self.column].to_numpy(float)
+        if not self.counts:
+            known = np.isfinite(values)
+            return values[known], np.zeros(known.sum(), bool)
+        if self.column == "measurements":
+            budget = np.nan_to_num(runs["budget"].to_numpy(float))
+            diverged = (runs["stop_reason"] == "diverged").to_numpy(bool)
+            values = np.where(diverged, np.maximum(values, budget), values)
+        return values, ~runs["reached"].to_numpy(bool)
+
+
+def outcome_of(runs: "pd.DataFrame", column: str | None = None) -> Outcome:
+    """What to tell of a study's runs.
+
+    Arguments: the runs; the column, or None for the measurements to the target where there is one,
+    else the score, else the cost on the test set.
+    """
+    targets = runs["target"].dropna().unique()
+    score = str(runs["score_name"].iloc[0])
+    if column is None:
+        seen = "score" if runs["score"].notna().any() else "test_cost"
+        column = "measurements" if len(targets) else seen
+    if column == "score":
+        return Outcome(column, score, counts=False)
+    if column == "test_cost":
+        return Outcome(column, "test cost", counts=False)
+    target = f"{score} {targets[0]:g}" if len(targets) == 1 else "the target"
+    return Outcome(column, f"{column.replace('_', ' ')} to {target}", counts=True)
+
+
+class Summary(NamedTuple):
+    """A cell of a study: its place on the axes, its finished runs, and what they came to.
+
+    Attributes: `median`, with its 95 % interval, None where nothing is known; `chosen`, what the
+    search has set, and the measurements that it took.
+    """
+
+    labels: dict[str, Plain]
+    runs: "pd.DataFrame"
+    median: Interval | None
+    chosen: float | None = None
+    searched: int = 0
+
+    @property
+    def reached(self) -> int:
+        """How many runs reached the target."""
+        return int(self.runs["reached"].sum())
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """How many runs broke down, by stop reason."""
+        reasons = self.runs["stop_reason"]
+        counts = {reason: int((reasons == reason).sum()) for reason in FAILED}
+        return {reason: count for reason, count in counts.items() if count}
+
+    def at(self, axes: tuple[str, ...]) -> tuple[Plain, ...]:
+        """Its place on some axes."""
+        return tuple(self.labels[axis] for axis in axes)
+
+
+def summaries(study: Study, runs: "pd.DataFrame", outcome: Outcome) -> list[Summary]:
+    """Every cell of the grid, in its order, those without a finished run too."""
+    return list(_summaries(study, runs, outcome))
+
+
+def _summaries(study: Study, runs: "pd.DataFrame", outcome: Outcome) -> Iterator[Summary]:
+    axes = list(study.axes)
+    by = axes if len(axes) > 1 else axes[0] if axes else np.zeros(len(runs), int)
+    places: dict[Any, Any] = runs.groupby(by, sort=False).indices
+    for place in itertools.product(*(study.labels(axis) for axis in axes)):
+        key = place if len(axes) > 1 else place[0] if axes else 0
+        mine = runs.iloc[places.get(key, [])]
+        chosen, searched = None, 0
+        if study.search is not None and len(mine):
+            chosen, searched = float(mine[study.search.key].iloc[0]), int(mine["searched"].iloc[0])
+        labels = dict(zip(axes, place))
+        yield Summary(labels, mine, median_of(mine, outcome), chosen, searched)
+
+
+def median_of(runs: "pd.DataFrame", outcome: Outcome) -> Interval | None:
+    """The Kaplan–Meier median of some runs with its 95 % interval; None where there is no value."""
+    values, stopped = outcome.of(runs)
+    return median_with_interval(values, stopped) if values.size else None
+
+
+def finite(value: float | None) -> float:
+    """A number to draw: NaN for what is not known or not finite."""
+    return value if value is not None and math.isfinite(value) else math.nan

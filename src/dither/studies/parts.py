@@ -1,0 +1,74 @@
+"""A report's parts in other formats: figures for papers, tables for other programs."""
+
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dither._errors import RequestError, nearest
+from dither.studies.pictures import Picture
+from dither.studies.tables import THIN, Table
+from dither.training.checkpoint import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PICTURES = ("png", "svg", "pdf")
+TABLES = ("csv", "latex")
+FORMATS = (*PICTURES, *TABLES)
+"""What the parts of a report can be written as."""
+
+IN_LATEX = {THIN: r"\,", "−": "-", "–": "--", "—": "---", "∞": r"$\infty$", "·": r"$\cdot$"}
+
+
+def check_formats(formats: Iterable[str]) -> tuple[str, ...]:
+    """The formats asked for. Errors: `RequestError` for one that there is not."""
+    asked = tuple(formats)
+    for one in asked:
+        if one not in FORMATS:
+            raise RequestError(f"There is no format '{one}'; {nearest(one, FORMATS)}")
+    return asked
+
+
+def write_parts(
+    folder: Path, formats: Sequence[str], pictures: Sequence[Picture], tables: Sequence[Table]
+) -> None:
+    """Write each figure and each table in each format that is for it."""
+    for one in formats:
+        for picture in pictures if one in PICTURES else ():
+            write_atomically(folder / f"{picture.name}.{one}", figure_bytes(picture.figure, one))
+        for table in tables if one in TABLES else ():
+            ending = "tex" if one == "latex" else "csv"
+            write_atomically(folder / f"{table.name}.{ending}", table_text(table, one).encode())
+
+
+def figure_bytes(figure: "Figure", format: str) -> bytes:  # noqa: A002
+    """A figure in a format, the same bytes whenever it is written."""
+    import matplotlib as mpl
+
+    from dither.training.figure import STYLE
+
+    made = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(format)
+    extra: dict[str, Any] = {"dpi": 200} if made is None else {"metadata": made}
+    buffer = BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format=format, **extra)
+    return buffer.getvalue()
+
+
+def table_text(table: Table, format: str) -> str:  # noqa: A002
+    """A table as CSV, of numbers, or for LaTeX, in words (with the package booktabs)."""
+    if format == "csv":
+        return table.numbers.to_csv(index=False)
+    caption = table.title.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&")
+    text = table.in_words.map(_escaped).rename(columns=_escaped).to_latex(
+        index=False, escape=False, longtable=True, caption=caption
+    )  # fmt: skip
+    for sign, latex in IN_LATEX.items():
+        text = text.replace(sign, latex)
+    return text
+
+
+def _escaped(text: str) -> str:
+    signs = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(signs.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)

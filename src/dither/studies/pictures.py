@@ -1,0 +1,250 @@
+"""The figures of a study's report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dither.studies.fitted import Fitted
+from dither.studies.outcome import Outcome, Summary, finite, median_of
+from dither.studies.study import Plain, Study
+from dither.studies.tables import in_short
+from dither.training.figure import GREY
+from dither.training.figure import STYLE as HOUSE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#6b6b6b")
+"""Okabe and Ito's colours, told apart by colour-blind readers."""
+
+STYLE: Any = {**HOUSE, "text.parse_math": False}
+"""Names come from users, who may write a dollar."""
+
+MARKERS = "osDvP*Xh"
+
+MOST_POINTS = 2000
+"""Single runs drawn in a figure."""
+
+APART = 0.03
+"""The share of a size by which the points of neighbouring curves stand apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A figure: a short name for its file, a title, what is to be seen in it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: "Figure"
+
+
+def spaced(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many of some items, evenly spaced, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
+
+
+def fit_picture(name: str, fits: Sequence[Fitted], law: Sequence[tuple[Summary, float]]) -> Picture:
+    """Medians with intervals, the single runs, the curves with their bands, the law over them.
+
+    Arguments: the file's name; the curves of one fit; each cell's prediction, empty if none.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    asked, outcome = fits[0].asked, fits[0].outcome
+    drawn = spaced(fits, len(PALETTE))
+    rng = np.random.default_rng(0)
+    thinned = sum(len(one.runs) for one in drawn) > MOST_POINTS
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+        axes = figure.subplots()
+        for k, one in enumerate(drawn):
+            factor = 1 + APART * (k - (len(drawn) - 1) / 2)
+            _draw_fit(axes, one, factor, PALETTE[k], MARKERS[k], MOST_POINTS // len(drawn), rng)
+            _draw_law(axes, one, law, PALETTE[k])
+        _scales(
+            axes, asked.form, [float(size) for one in drawn for size in one.runs[asked.x].unique()]
+        )
+        axes.set(xlabel=asked.x, ylabel=outcome.name)
+        if asked.by is not None or law:
+            figure.legend(loc="outside right upper", title=asked.by)
+    caption = (
+        "Points: Kaplan–Meier medians of the runs with their 95 % intervals, an arrow where the "
+        "interval has no upper end; lines: the fits, with 95 % bands by bootstrap; small dots: "
+        "single runs, and open triangles those that were stopped before the target."
+    )
+    if not outcome.counts:
+        caption = caption.replace("Kaplan–Meier medians", "medians").split(", and open")[0] + "."
+    if law:
+        caption += " Dashed: what the law says beforehand."
+    if thinned:
+        caption += f" {MOST_POINTS} of the single runs are drawn, taken at random."
+    if len(drawn) < len(fits):
+        caption += f" {len(drawn)} of {len(fits)} values of {asked.by} are drawn, evenly spaced."
+    by = "" if asked.by is None else f", by {asked.by}"
+    return Picture(name, f"{outcome.name} against {asked.x}{by}: {asked.form}", caption, figure)
+
+
+def _draw_fit(
+    axes: Any, one: Fitted, factor: float, colour: str, marker: str, most: int, rng: Any
+) -> None:
+    if not len(one.runs):
+        return
+    label = None if one.value is None else cut(one.value)
+    x, runs = one.asked.x, one.runs
+    few = runs.iloc[np.sort(rng.permutation(len(runs))[:most])]
+    few = few if one.outcome.counts else few[few[one.outcome.column].notna()]
+    y, stopped = one.outcome.of(few)
+    at = few[x].to_numpy(float) * factor * (1 + APART / 3)
+    axes.plot(at[~stopped], y[~stopped], ".", color=colour, alpha=0.45, markersize=4)
+    axes.plot(at[stopped], y[stopped], "^", color=colour, alpha=0.7, markersize=5, fillstyle="none")
+    for size in sorted(map(float, runs[x].unique())):
+        m = median_of(runs[runs[x] == size], one.outcome)
+        if m is None or not np.isfinite(m.value):
+            continue
+        endless = not np.isfinite(m.high)
+        above = m.value if endless else m.high - m.value
+        below = m.value - m.low if np.isfinite(m.low) else 0.0
+        axes.errorbar(
+            size * factor, m.value, [[0.0 if endless else below], [above]], lolims=endless,
+            fmt=marker, color=colour, markersize=5, capsize=2, linewidth=1,
+        )  # fmt: skip
+        if endless:
+            axes.plot([size * factor] * 2, [m.value - below, m.value], color=colour, linewidth=1)
+    if one.fit is None:
+        axes.plot([], [], marker, color=colour, label=f"{label} (no fit)" if label else "no fit")
+        return
+    sizes = runs[x].to_numpy(float)
+    grid = np.geomspace(sizes.min(), sizes.max(), 100)
+    curve = one.fit.curve(grid)
+    high = np.where(np.isfinite(curve.high), curve.high, np.nan)
+    axes.fill_between(grid, curve.low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.plot(grid, curve.value, color=colour, marker=marker, markevery=[], label=label or "fit")
+
+
+def _draw_law(axes: Any, one: Fitted, law: Sequence[tuple[Summary, float]], colour: str) -> None:
+    """The prediction at each size: the median over the cells there."""
+    asked = one.asked
+    cells = [
+        (float(cell.labels[asked.x]), predicted)
+        for cell, predicted in law
+        if np.isfinite(predicted) and (asked.by is None or cell.labels[asked.by] == one.value)
+    ]
+    if not cells or not len(one.runs):
+        return
+    sizes = sorted({size for size, _ in cells})
+    middle = [np.median([p for size, p in cells if size == here]) for here in sizes]
+    name = "law" if one.value is None else f"law, {cut(one.value)}"
+    axes.plot(sizes, middle, "--", color=GREY if one.value is None else colour, marker="x",
+              markersize=5, linewidth=1.2, label=name)  # fmt: skip
+
+
+def _scales(axes: Any, form: str, sizes: Sequence[float]) -> None:
+    from matplotlib.ticker import NullLocator
+
+    if form == "power law":
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+        if len(sizes) <= 12:
+            axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    if form != "saturating":
+        logarithmic(axes)
+
+
+def logarithmic(axes: Any) -> None:
+    """A logarithmic vertical axis with numbers on it."""
+    axes.set_yscale("log")
+    number_decades(axes)
+
+
+def number_decades(axes: Any) -> None:
+    """Numbers on a logarithmic vertical axis, also over less than a decade."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axes.get_ylim()
+    fine = (1, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5) if high < 300 * low else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=fine))
+    axes.yaxis.set_major_formatter(lambda value, _: short(value))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def short(value: float) -> str:
+    """A number for an axis or a heat map: 950, 12k, 3.5M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Picture:
+    """The median over the first two axes, of the runs of all others together."""
+    import matplotlib as mpl
+    import pandas as pd
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    first, second, *others = study.axes
+    rows, columns = study.labels(first), study.labels(second)
+    together: dict[Any, list[Any]] = {}
+    for cell in cells:
+        together.setdefault(cell.at((first, second)), []).append(cell.runs)
+    found = {
+        place: median_of(pd.concat(runs), outcome) if any(map(len, runs)) else None
+        for place, runs in together.items()
+    }
+    values = np.array(
+        [[finite(m.value if (m := found[r, c]) else None) for c in columns] for r in rows]
+    )
+    some = values[np.isfinite(values)]
+    wide = outcome.counts and some.size > 0 and some.min() > 0
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        height = min(1.4 + 0.36 * len(rows), 9.0)
+        figure = Figure(figsize=(min(2.6 + 0.72 * len(columns), 9.0), height), layout="constrained")
+        axes = figure.subplots()
+        axes.set_facecolor("#e8e8e8")
+        norm = LogNorm(some.min(), max(some.max(), some.min() * 1.01)) if wide else None
+        edges = (np.arange(len(many) + 1) - 0.5 for many in (columns, rows))
+        image = axes.pcolormesh(*edges, values, cmap="cividis", norm=norm)
+        axes.invert_yaxis()
+        for axis, labels, name in (
+            (axes.xaxis, columns, second),
+            (axes.yaxis, rows, first),
+        ):
+            places = spaced(range(len(labels)), 24)
+            axis.set_ticks(places, [cut(labels[place]) for place in places])
+            axis.set_label_text(name)
+        if len(rows) * len(columns) <= 150:
+            _numbers(axes, values, found, rows, columns, image)
+        bar = figure.colorbar(image, ax=axes, label=outcome.name)
+        if wide:
+            number_decades(bar.ax)
+    caption = (
+        f"The {'Kaplan–Meier ' if outcome.counts else ''}median in each cell; grey where half of "
+        "the runs did not reach the target, or none is finished."
+    )
+    if not outcome.counts:
+        caption = "The median in each cell; grey where no run is finished."
+    if others:
+        caption += f" Runs of all values of {', '.join(others)} are taken together."
+    return Picture("heat-map", f"{outcome.name} over {first} and {second}", caption, figure)
+
+
+def _numbers(
+    axes: Any, values: Any, found: Any, rows: Sequence[Any], columns: Sequence[Any], image: Any
+) -> None:
+    for r, c in np.ndindex(values.shape):
+        value, known = values[r, c], found[rows[r], columns[c]]
+        light = not np.isfinite(value) or image.norm(value) > 0.55
+        text = short(value) if np.isfinite(value) else ("not\nreached" if known else "")
+        axes.text(c, r, text, ha="center", va="center", fontsize=7, color="k" if light else "w")
+
+
+def cut(label: Plain) -> str:
+    """A value of an axis in a few letters."""
+    text = in_short(label)
+    return text if len(text) <= 24 else f"{text[:23]}…"

@@ -1,0 +1,133 @@
+"""The report of a single run."""
+
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dither._errors import RequestError
+from dither.studies.fits import median_with_interval
+from dither.studies.page import Page, versions
+from dither.studies.pictures import Picture
+from dither.studies.tables import Table, median_in_words, number
+from dither.training.folder import SPECIFICATION
+from dither.training.ledger import Ledger
+from dither.training.result import Replica, Result
+
+
+def run_page(folder: Path) -> Page:
+    """What the report of a run shows, from its folder."""
+    import tomllib
+
+    toml = (folder / SPECIFICATION).read_text(encoding="utf-8")
+    asked = tomllib.loads(toml)
+    common: dict[str, Any] = {
+        "kind": "run", "title": str(asked.get("name", folder.name)),
+        "about": str(asked.get("about", "")), "file": SPECIFICATION, "toml": toml, "findings": (),
+        "command": f"dither train {SPECIFICATION}",
+    }  # fmt: skip
+    if not (folder / "result.json").is_file():
+        notes = ["The run is not finished, so that there is nothing to show."]
+        return Page(**common, facts=(), notes=notes, pictures=(), tables=(), made=versions())
+    result, told = _result(folder)
+    target = asked.get("until", {}).get("score")
+    ended = (folder / "result.json").stat().st_mtime
+    made = told.get("made", {})
+    return Page(
+        **common,
+        facts=_facts(result, target),
+        notes=[*result.warnings, *([result.failure] if result.failure else [])],
+        pictures=_pictures(result, str(common["title"]), target),
+        tables=[_replicas(result)],
+        made=[
+            *((name, str(value)) for name, value in made.items()),
+            ("finished", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ended))),
+            *versions(),
+        ],
+    )
+
+
+def _result(folder: Path) -> tuple[Result, dict[str, Any]]:
+    import pandas as pd
+    import pyarrow as pa
+
+    from dither.devices.space import Space
+
+    try:
+        told = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        history = pd.read_parquet(folder / "history.parquet")
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise RequestError(
+            f"The run in {folder} cannot be read ({type(error).__name__}); run it again."
+        ) from None
+    replicas = tuple(Replica(**one) for one in told["replicas"])
+    accounts = {n: np.array([one.ledger[n] for one in replicas]) for n in replicas[0].ledger}
+    result = Result(
+        score=told["score"],
+        score_name=told["score_name"],
+        stop_reason=told["stop_reason"],
+        replicas=replicas,
+        accounts=Ledger(**accounts),
+        history=history,
+        parameters=np.zeros((len(replicas), 0)),
+        space=Space(()),
+        seed=told["seed"],
+        out=folder,
+        warnings=tuple(told["warnings"]),
+        failure=told["failure"],
+    )
+    return result, told
+
+
+def _facts(result: Result, target: float | None) -> list[tuple[str, str]]:
+    n = len(result.replicas)
+    facts = []
+    if result.score is not None:
+        of = f", the median of {n} replicas" if n > 1 else ""
+        facts.append((result.score_name, f"{number(result.score)}{of}"))
+    facts.append(("stopped by", result.stop_reason))
+    if target is not None and result.score is not None:
+        stopped = np.array([one.stop_reason != "score" for one in result.replicas])
+        measured = np.array([float(one.ledger["measurements"]) for one in result.replicas])
+        facts.append((f"reached {target:g}", f"{int((~stopped).sum())} of {n}"))
+        if n > 1:
+            name = f"measurements to {result.score_name} {target:g}"
+            median = median_with_interval(measured, stopped)
+            middle, interval = median_in_words(median)
+            facts.append((f"median {name}", f"{middle} (95 %: {interval})"))
+    for name, value in result.accounts.total().items():
+        if value or name == "measurements":
+            whose = " of all replicas" if n > 1 else ""
+            facts.append((f"{name.replace('_', ' ')}{whose}", number(value)))
+    return facts
+
+
+def _pictures(result: Result, name: str, target: float | None) -> list[Picture]:
+    from dither.training.figure import run_figure
+
+    if not len(result.history):
+        return []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # costs that were never seen
+        figure = run_figure(result, name, target)
+    caption = "Cost measured in training, and what the test set shows"
+    many = len(result.replicas) > 1
+    caption += "; each replica, their median, the middle half shaded." if many else "."
+    return [Picture("curves", "Cost and score against measurements", caption, figure)]
+
+
+def _replicas(result: Result) -> Table:
+    import pandas as pd
+
+    headings = ("seed", "stopped by", result.score_name or "score", "test cost", "measurements")
+    rows = [
+        (one.seed, one.stop_reason, one.score, one.test_cost, one.ledger["measurements"])
+        for one in result.replicas
+    ]
+    lines = tuple(tuple(number(value) for value in row) for row in rows)
+    return Table(
+        "replicas", "Each replica", headings, 1, lines, pd.DataFrame(rows, columns=list(headings))
+    )

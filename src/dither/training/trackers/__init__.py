@@ -1,0 +1,31 @@
+"""Trackers: the history of a run, sent to other programs by their own clients."""
+
+from pathlib import Path
+
+from dither._errors import RequestError, nearest
+from dither.training.trackers.mlflow import MLflow
+from dither.training.trackers.tensorboard import TensorBoard
+from dither.training.trackers.tracker import AbstractTracker
+
+TRACKERS: dict[str, type[AbstractTracker]] = {"mlflow": MLflow, "tensorboard": TensorBoard}
+"""The trackers that `--track` can ask for."""
+
+__all__ = ["TRACKERS", "AbstractTracker", "MLflow", "TensorBoard", "find_tracker"]
+
+
+def find_tracker(name: str, out: Path | None) -> type[AbstractTracker]:
+    """A tracker by its name.
+
+    Errors: `RequestError` for an unknown one, one that is not installed, or a run without a folder.
+    """
+    if name not in TRACKERS:
+        raise RequestError(f"There is no tracker '{name}'; {nearest(name, TRACKERS)}")
+    if out is None:
+        raise RequestError("To track a run, say in which folder it is: give out.")
+    try:
+        TRACKERS[name].check_installed()
+    except ImportError:
+        raise RequestError(
+            f"Tracking with {name} needs its client: pip install 'dither[{name}]', then try again."
+        ) from None
+    return TRACKERS[name]

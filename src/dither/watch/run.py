@@ -1,0 +1,275 @@
+"""What the page of a run shows, from the run's folder."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from dither._errors import RequestError
+from dither.training.figure import NEAR_ONE
+from dither.training.folder import HISTORY, PROGRESS, RESULT, SPECIFICATION
+from dither.training.trackers.tracker import settings
+from dither.watch.view import Head, Mood, Table, Tile, count, duration, modified, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUIET_AFTER = 15.0
+"""Seconds without a sign of life that are said."""
+
+MOST_POINTS = 500
+MOST_REPLICAS = 40
+"""What of a curve is drawn."""
+
+AIMS = {
+    "score": "score",
+    "measurements": "measurements",
+    "device_seconds": "s on the device",
+    "wall_seconds": "s on the clock",
+    "plateau": "measurements without a better score",
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A quantity against the measurements of one device.
+
+    Attributes: `quantity`, what stands at the axis; `log`, its scale; `aim`, a level to reach;
+    `x`, measurements; `low`, `middle`, `high`, quartiles over the replicas; `each`, replicas.
+    """
+
+    quantity: str
+    log: bool
+    aim: float | None
+    x: Float[np.ndarray, " N"]
+    low: Float[np.ndarray, " N"]
+    middle: Float[np.ndarray, " N"]
+    high: Float[np.ndarray, " N"]
+    each: tuple[Float[np.ndarray, " N"], ...]
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run's page."""
+
+    head: Head
+    curves: tuple[Curve, ...]
+    tables: tuple[Table, ...]
+
+
+class RunWatch:
+    """Looks at a run's folder, and reads its history again only when that is new."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.read_at: tuple[int, int] | None = None
+        self.history: pd.DataFrame | None = None
+
+    def look(self, now: float) -> RunView:
+        """The page now. Arguments: seconds since the epoch. Errors: `RequestError`."""
+        try:
+            text = (self.folder / SPECIFICATION).read_text(encoding="utf-8")
+            specification = tomllib.loads(text)
+        except (OSError, ValueError) as error:
+            raise RequestError(f"{self.folder / SPECIFICATION} cannot be read: {error}.") from None
+        progress, result = _json(self.folder / PROGRESS), _json(self.folder / RESULT)
+        signs = [modified(self.folder / name) for name in (SPECIFICATION, HISTORY, PROGRESS)]
+        return run_view(
+            self.folder, specification, progress, result, self._history(), now - max(signs)
+        )
+
+    def _history(self) -> "pd.DataFrame | None":
+        import pandas as pd
+
+        file = self.folder / HISTORY
+        try:
+            found = file.stat()
+            if (found.st_mtime_ns, found.st_ino) != self.read_at:
+                self.history = pd.read_parquet(BytesIO(file.read_bytes()))
+                self.read_at = (found.st_mtime_ns, found.st_ino)
+        except (OSError, ValueError):
+            return self.history
+        return self.history
+
+
+def run_view(
+    folder: Path,
+    specification: Mapping[str, Any],
+    progress: Mapping[str, Any] | None,
+    result: Mapping[str, Any] | None,
+    history: "pd.DataFrame | None",
+    silent: float,
+) -> RunView:
+    """The page of a run.
+
+    Arguments: its folder; its specification as a table; `progress.json` and `result.json`, None
+    where there is none; its history; seconds since the last sign of life.
+    """
+    facts = progress or _facts_at_the_end(result, history)
+    state, mood = _state(progress, result, silent)
+    curves = () if history is None or history.empty else _curves(history, specification, facts)
+    head = Head(
+        name=str(specification.get("name", folder.name)),
+        folder=str(folder),
+        state=state,
+        mood=mood,
+        tiles=tuple(_tiles(facts, mood)),
+        share=_share(facts, mood),
+    )
+    return RunView(head, curves, tuple(_tables(specification, facts)))
+
+
+def _state(
+    progress: Mapping[str, Any] | None, result: Mapping[str, Any] | None, silent: float
+) -> tuple[str, Mood]:
+    if progress is None and result is not None:
+        failure = f": {result['failure']}" if result.get("failure") else ""
+        return f"ended ({result['stop_reason'].replace('_', ' ')}{failure})", "ended"
+    if progress is None:
+        waited = f", for {duration(silent)}" if silent > QUIET_AFTER else ""
+        return f"starting: nothing measured yet{waited}", "quiet" if waited else "going"
+    # between two signs of life a slow device makes a few measurements
+    if silent > max(QUIET_AFTER, 3 / (progress.get("rate") or 1.0)):
+        return f"no sign of life for {duration(silent)}", "quiet"
+    return "running", "going"
+
+
+def _facts_at_the_end(
+    result: Mapping[str, Any] | None, history: "pd.DataFrame | None"
+) -> dict[str, Any] | None:
+    if result is None:
+        return None
+    facts: dict[str, Any] = {"ledger": result["ledger"], "score": result["score"]}
+    replicas = result["replicas"]
+    facts |= {
+        "measurements": result["ledger"]["measurements"],
+        "score_name": result["score_name"],
+        "replicas": len(replicas),
+        "finished": len(replicas),
+    }
+    if history is not None and len(history):
+        last = history.groupby("replica").last()
+        facts["cost"] = float(last["cost"].median())
+        facts["wall_seconds"] = wall = float(history["wall_seconds"].max())
+        facts["rate"] = float(history["measurements"].max()) / wall if wall > 0 else None
+    return facts
+
+
+def _tiles(facts: Mapping[str, Any] | None, mood: Mood) -> list[Tile]:
+    if facts is None:
+        return []
+    ledger, replicas = facts["ledger"], facts["replicas"]
+    median = f"median of {replicas} replicas" if replicas > 1 else ""
+    tiles = [Tile("cost measured", number(facts.get("cost")), median)]
+    if facts.get("score") is not None:
+        tiles.append(Tile(f"test {facts['score_name']}", number(facts["score"]), median))
+    most = facts.get("most")
+    of = f"of at most {count(most)}" if most else "of one device" if replicas > 1 else ""
+    tiles.append(Tile("measurements", count(facts["measurements"]), of))
+    if facts.get("rate"):
+        rate = facts["rate"]
+        shown = count(rate) if rate >= 100 else number(rate, 3)
+        tiles.append(Tile("rate", f"{shown} / s", "measurements on the clock"))
+    if facts.get("wall_seconds") is not None:
+        tiles.append(Tile("on the clock", duration(facts["wall_seconds"])))
+    if mood == "going" and facts.get("left_seconds") is not None:
+        tiles.append(Tile("time left", duration(facts["left_seconds"]), "at most, at this rate"))
+    share = ledger["failed"] / max(ledger["measurements"], 1)
+    of_all = f"{100 * share:.2g} % of all" if share else ""
+    tiles.append(Tile("failed measurements", count(ledger["failed"]), of_all))
+    if replicas > 1:
+        tiles.append(Tile("replicas done", f"{facts['finished']} of {replicas}"))
+    return tiles
+
+
+def _share(facts: Mapping[str, Any] | None, mood: Mood) -> float | None:
+    if mood == "ended":
+        return 1.0
+    if facts is None:
+        return None
+    ways = []
+    if facts.get("most"):
+        ways.append(facts["measurements"] / facts["most"])
+    if facts.get("left_seconds") is not None:
+        wall = facts["wall_seconds"]
+        ways.append(wall / max(wall + facts["left_seconds"], 1e-9))
+    return min(1.0, max(ways)) if ways else None
+
+
+def _tables(specification: Mapping[str, Any], facts: Mapping[str, Any] | None) -> list[Table]:
+    tables = []
+    if facts is not None:
+        ledger = facts["ledger"]
+        rows = [(name, count(ledger[name]), "") for name in ("measurements", "writes", "samples")]
+        rows.append(("failed", count(ledger["failed"]), ""))
+        rows.append(("time on the device", number(ledger["device_seconds"]), "s"))
+        rows.append(("energy", number(ledger["joules"]), "J"))
+        tables.append(Table("Ledger of one device", ("what", "how much", "unit"), tuple(rows)))
+    until = specification.get("until", {})
+    aims = tuple((_limit(until[key]), what) for key, what in AIMS.items() if key in until)
+    tables.append(Table("Ends at the first of", ("limit", "of"), aims))
+    asked = settings({key: value for key, value in specification.items() if key != "until"})
+    tables.append(Table("Settings", ("setting", "value"), tuple(asked.items())))
+    return tables
+
+
+def _limit(value: int | float) -> str:
+    return count(value) if value >= 1000 else number(value, 6)
+
+
+def _curves(
+    history: "pd.DataFrame", specification: Mapping[str, Any], facts: Mapping[str, Any] | None
+) -> tuple[Curve, ...]:
+    aim = specification.get("until", {}).get("score")
+    name = str((facts or {}).get("score_name", "score"))
+    curves = [curve(history, "cost", "cost measured", log=True)]
+    if not history["score"].notna().any():
+        curves.append(curve(history, "test_cost", "test cost", log=True))
+    elif name == NEAR_ONE:
+        nmse = history.assign(nmse=1 - history["score"])
+        aim = None if aim is None else 1 - aim
+        curves.append(curve(nmse, "nmse", "test NMSE", log=True, aim=aim))
+    else:
+        curves.append(curve(history, "score", f"test {name}", log=False, aim=aim))
+    return tuple(curves)
+
+
+def curve(
+    history: "pd.DataFrame", column: str, quantity: str, log: bool, aim: float | None = None
+) -> Curve:
+    """A column of a history as a curve.
+
+    A replica that has ended keeps its last value, so that the median stays one over all of them.
+    Of long histories every 2ᵏth point is taken, so that points stay when others come.
+    """
+    table = history.pivot_table(index="measurements", columns="replica", values=column)
+    stride = 1
+    while len(table) / stride > MOST_POINTS:
+        stride *= 2
+    filled = table.ffill()[stride - 1 :: stride]
+    low, middle, high = np.nanpercentile(filled.to_numpy(), [25, 50, 75], axis=1)
+    shown = table[stride - 1 :: stride].to_numpy().T[:MOST_REPLICAS]
+    return Curve(
+        quantity=quantity,
+        log=log and bool((history[column].dropna() > 0).all()),
+        aim=aim,
+        x=filled.index.to_numpy(float),
+        low=low,
+        middle=middle,
+        high=high,
+        each=tuple(shown.astype(float)) if len(shown) > 1 else (),
+    )
+
+
+def _json(file: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found

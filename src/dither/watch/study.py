@@ -1,0 +1,282 @@
+"""What the page of a study shows, from the study's folder."""
+
+import contextlib
+import json
+import socket
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dither.studies import store
+from dither.studies.lease import EXPIRES_AFTER, abandoned, holder
+from dither.studies.plan import Job, Planned, plan
+from dither.studies.study import Plain, Study, read_study
+from dither.training.folder import PROGRESS
+from dither.watch.view import Head, Table, Tile, count, duration, modified, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+READING_SHARE = 0.05
+"""The most of the time that goes into reading the finished runs again."""
+
+MOST_LINES = 7
+MOST_JOBS = 20
+FAILED = ("diverged", "failures")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How much is done of each cell of the first two axes.
+
+    Attributes: `x`, `y`, the axes' names, none where there are fewer; their labels; `done` and
+    `planned` runs, a row for each label of `y`.
+    """
+
+    x: str
+    y: str
+    x_labels: tuple[str, ...]
+    y_labels: tuple[str, ...]
+    done: Int[np.ndarray, "Y X"]
+    planned: Int[np.ndarray, "Y X"]
+
+
+@dataclass(frozen=True)
+class Medians:
+    """What the finished runs came to, against the first axis, a line for a label of the second.
+
+    Attributes: `quantity`; `log`, its scale; `x`, the axis; `labels` of the lines; `places` on the
+    axis, numbers or text; `of`, the medians, NaN where there is no median yet.
+    """
+
+    quantity: str
+    log: bool
+    x: str
+    by: str
+    labels: tuple[str, ...]
+    places: tuple[Plain, ...]
+    of: Float[np.ndarray, "L X"]
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """A study's page."""
+
+    head: Head
+    done: Done
+    medians: Medians | None
+    tables: tuple[Table, ...]
+
+
+class StudyWatch:
+    """Looks at a study's folder, and reads finished runs again only when there are more."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.study = folder, read_study(folder)
+        self.jobs = plan(self.study)
+        self.runs = [run for job in self.jobs for run in job.runs]
+        self.table: pd.DataFrame | None = None
+        self.names: frozenset[str] = frozenset()
+        self.next_read = 0.0
+
+    def look(self, now: float) -> StudyView:
+        """The page now. Arguments: seconds since the epoch."""
+        there = frozenset(store.done(self.folder))
+        self._read(there)
+        doing = [look for job in self.jobs if (look := _doing(self.folder, job, now)) is not None]
+        return study_view(self.folder, self.study, self.runs, there, self.table, doing)
+
+    def _read(self, there: frozenset[str]) -> None:
+        began = time.monotonic()
+        if there == self.names or began < self.next_read:
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", store.DamagedFileWarning)
+            self.table = store.load_study(self.folder)
+        self.names = there
+        took = time.monotonic() - began
+        self.next_read = began + took / READING_SHARE
+
+
+@dataclass(frozen=True)
+class Doing:
+    """A job that is being done: by whom, since when, and how far it is, of so many runs."""
+
+    what: str
+    host: str
+    pid: int
+    seconds: float
+    runs: int
+    progress: Mapping[str, Any] | None
+
+    @property
+    def share(self) -> float:
+        """The share of its measurements that is made."""
+        if self.progress is None or not self.progress.get("most"):
+            return 0.0
+        return float(min(1.0, self.progress["measurements"] / self.progress["most"]))
+
+
+def _doing(folder: Path, job: Job, now: float) -> Doing | None:
+    file = folder / store.LEASES / f"{job.name}.json"
+    about = holder(file)
+    try:
+        if not about or now - file.stat().st_mtime > EXPIRES_AFTER:
+            return None
+    except OSError:
+        return None
+    if about["host"] == socket.gethostname() and abandoned(file):
+        return None
+    parts = sorted((folder / store.WORK / job.name).glob(f"*/*/{PROGRESS}"), key=modified)
+    progress = None
+    if parts:
+        with contextlib.suppress(OSError, ValueError):
+            progress = json.loads(parts[-1].read_text())
+    labels = job.runs[0].cell.labels
+    what = ", ".join(f"{axis} {label}" for axis, label in labels.items()) or "the base"
+    return Doing(what, about["host"], about["pid"], now - about["since"], len(job.runs), progress)
+
+
+def study_view(
+    folder: Path,
+    study: Study,
+    runs: Sequence[Planned],
+    there: frozenset[str],
+    table: "pd.DataFrame | None",
+    doing: Sequence[Doing],
+) -> StudyView:
+    """The page of a study.
+
+    Arguments: its folder; the study; its planned runs; the names of the finished ones; the table of
+    those that were read; what is being done.
+    """
+    finished = sum(run.name in there for run in runs)
+    left = len(runs) - finished
+    grid = None if table is None or not len(table) else table[table["role"] == "run"]
+    if grid is not None and not len(grid):
+        grid = None
+    if not left:
+        state, mood = "complete", "ended"
+    elif doing:
+        state, mood = f"{len(doing)} job{'s' if len(doing) > 1 else ''} being done", "going"
+    else:
+        state, mood = "nobody is working on it", "quiet"
+    head = Head(
+        name=study.name,
+        folder=str(folder),
+        state=state,
+        mood=mood,  # type: ignore[arg-type]  # one of the three above
+        tiles=tuple(_tiles(runs, finished, grid, doing)),
+        share=finished / max(len(runs), 1),
+    )
+    return StudyView(
+        head, _done(study, runs, there), _medians(study, grid), tuple(_tables(study, grid, doing))
+    )
+
+
+def _tiles(
+    runs: Sequence[Planned],
+    finished: int,
+    grid: "pd.DataFrame | None",
+    doing: Sequence[Doing],
+) -> list[Tile]:
+    tiles = [Tile("runs done", f"{count(finished)} of {count(len(runs))}")]
+    if doing:
+        tiles.append(Tile("runs under way", count(sum(job.runs for job in doing))))
+    if grid is None:
+        return tiles
+    left = len(runs) - finished - sum(job.runs * job.share for job in doing)
+    if doing and left > 0:
+        seconds = left * float(grid["job_seconds"].mean()) / len(doing)
+        tiles.append(Tile("time left", duration(seconds), "if runs take as long as so far"))
+    if grid["target"].notna().any():
+        reached = int(grid["reached"].sum())
+        tiles.append(Tile("reached the target", f"{count(reached)} of {count(len(grid))}"))
+    failed = int(grid["stop_reason"].isin(FAILED).sum())
+    tiles.append(Tile("runs failed", count(failed), "diverged, or the device was given up"))
+    tiles.append(Tile("measurements so far", count(float(grid["measurements"].sum()))))
+    return tiles
+
+
+def _done(study: Study, runs: Sequence[Planned], there: frozenset[str]) -> Done:
+    x, y = [*list(study.axes)[:2], "", ""][:2]
+    x_labels, y_labels = _labels(study, x), _labels(study, y)
+    done = np.zeros((len(y_labels), len(x_labels)), int)
+    planned = np.zeros_like(done)
+    column = {label: k for k, label in enumerate(x_labels)}
+    row = {label: k for k, label in enumerate(y_labels)}
+    for run in runs:
+        labels = run.cell.labels
+        place = row[shown(labels.get(y, ""))], column[shown(labels.get(x, ""))]
+        planned[place] += 1
+        done[place] += run.name in there
+    return Done(x, y, x_labels, y_labels, done, planned)
+
+
+def _labels(study: Study, axis: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(shown(v) for v in study.labels(axis))) if axis else ("",)
+
+
+def shown(label: Plain) -> str:
+    """An axis's label as text."""
+    return f"{label:g}" if isinstance(label, float) else str(label)
+
+
+def _medians(study: Study, grid: "pd.DataFrame | None") -> Medians | None:
+    """Medians over all else; a run that missed its target is one that needs longer than others."""
+    if grid is None or not study.axes:
+        return None
+    x, by = [*study.axes, ""][:2]
+    aimed = bool(grid["target"].notna().all())
+    if aimed:
+        worth = grid["measurements"].astype(float).where(grid["reached"], np.inf)
+        quantity = "measurements to the target"
+    else:
+        score = bool(grid["score"].notna().any())
+        worth = grid["score" if score else "test_cost"]
+        quantity = f"test {grid['score_name'].iloc[0]}" if score else "test cost"
+    places = list(dict.fromkeys(study.labels(x)))
+    lines = list(dict.fromkeys(study.labels(by)))[:MOST_LINES] if by else [""]
+    values = np.full((len(lines), len(places)), np.nan)
+    for k, line in enumerate(lines):
+        for j, place in enumerate(places):
+            mine = worth[(grid[x] == place) & ((grid[by] == line) if by else True)]
+            if len(mine):
+                values[k, j] = mine.median()
+    values[np.isinf(values)] = np.nan
+    return Medians(
+        quantity=quantity,
+        log=aimed,
+        x=x,
+        by=by,
+        labels=tuple(shown(line) for line in lines),
+        places=tuple(places),
+        of=values,
+    )
+
+
+def _tables(study: Study, grid: "pd.DataFrame | None", doing: Sequence[Doing]) -> list[Table]:
+    rows = []
+    for job in doing[:MOST_JOBS]:
+        made = "–" if job.progress is None else count(job.progress["measurements"])
+        cost = "–" if job.progress is None else number(job.progress.get("cost"), 3)
+        rows.append(
+            (job.what, str(job.runs), made, f"{job.share:.0%}", cost, duration(job.seconds),
+             f"{job.host}, {job.pid}")
+        )  # fmt: skip
+    headings = ("from", "runs", "measurements", "done", "cost", "for", "by (machine, process)")
+    tables = [Table("Being done", headings, tuple(rows))]
+    failed = [] if grid is None else [
+        (", ".join([*(f"{axis} {shown(row[axis])}" for axis in study.axes), f"seed {row['seed']}"]),
+         row["stop_reason"])
+        for _, row in grid[grid["stop_reason"].isin(FAILED)].head(MOST_JOBS).iterrows()
+    ]  # fmt: skip
+    if failed:
+        tables.append(Table("Failed", ("run", "why"), tuple(failed)))
+    return tables

@@ -1,0 +1,72 @@
+"""What the pages of runs and studies are made of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+Mood: TypeAlias = Literal["going", "ended", "quiet"]
+
+Cells: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number with what it is, and a word on it."""
+
+    label: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headings."""
+
+    title: str
+    headings: Cells
+    rows: tuple[Cells, ...]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The top of a page.
+
+    Attributes: `name`; `folder`; `state`, a few words; `mood`, whether something goes on, has ended
+    or gives no sign of life; `tiles`; `share` done, from 0 to 1, or None where no end is known.
+    """
+
+    name: str
+    folder: str
+    state: str
+    mood: Mood
+    tiles: tuple[Tile, ...]
+    share: float | None
+
+
+def number(value: int | float | None, digits: int = 4) -> str:
+    """A number to some digits, or a dash."""
+    return "–" if value is None else f"{value:.{digits}g}"
+
+
+def count(value: int | float) -> str:
+    """A whole number in groups of three."""
+    return f"{round(value):,}".replace(",", " ")
+
+
+def duration(seconds: int | float) -> str:
+    """A time in the two units that say most of it."""
+    whole = round(seconds)
+    for name, unit, finer, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
+        if whole >= unit:
+            return f"{whole // unit} {name} {whole % unit // part} {finer}"
+    if whole >= 60:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole} s" if seconds >= 1 or seconds == 0 else f"{seconds:.2g} s"
+
+
+def modified(file: Path) -> float:
+    """When a file was last written, in seconds since the epoch; 0 where there is none."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
