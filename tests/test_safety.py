@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dither
@@ -168,3 +169,26 @@ def test_a_program_told_to_end_makes_the_device_safe(number):
     said, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     assert said.split()[-2:] == ["safe", "interrupted"]
+
+
+class Lucky(Chip):
+    """Its evaluations, one measurement after every twenty, are right the 1st, 3rd and 4th time."""
+
+    labels = np.arange(8) % 2
+
+    def measure(self, inputs):
+        super().measure(inputs)
+        # the self-test comes first, and then 20 measurements and an evaluation each time
+        number, place = divmod(self.calls - 1, 21)
+        right = place == 0 and number in (1, 3, 4)
+        return np.eye(2)[self.labels if right else 1 - self.labels]
+
+
+@pytest.mark.parametrize(("confirm", "evaluations"), [(1, 1), (2, 4)])
+def test_a_score_is_confirmed_by_evaluations_in_a_row(confirm, evaluations):
+    x = np.random.default_rng(0).normal(size=(8, 3))
+    task = dither.make_task(x, Lucky.labels, x, Lucky.labels, classes=("a", "b"))
+    until = Until(score=0.9, confirm=confirm, measurements=500)
+    result = dither.train(Lucky(), task, RULE, until=until, score_every=20)
+    assert result.stop_reason == "score"
+    assert len(result.history) == evaluations

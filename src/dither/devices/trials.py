@@ -155,7 +155,8 @@ def spread(readings: list[Reading]) -> float:
 def far_out(costs: Float[np.ndarray, "N *A"]) -> Bool[np.ndarray, "N *A"]:
     """Which costs are further out than ten median deviations: 6.7 σ of a normal one."""
     off = np.abs(costs - np.median(costs, axis=0))
-    return np.asarray((off > 10 * np.median(off, axis=0)) & (np.median(off, axis=0) > 0))
+    typical = np.median(off, axis=0)
+    return np.asarray((off > 10 * typical) & (typical > 0))
 
 
 def small(device: PythonDevice) -> float:
