@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dither import CNN, MLP, SimulatedDevice
-from dither.networks import NETWORKS, RNN, StateSpace
+from dither.networks import NETWORKS, RNN, JaxFunction, StateSpace
 
 FUNCTIONS = {
     "tanh": np.tanh,
@@ -157,11 +157,16 @@ def test_a_tap_changes_what_goes_on(site):
     assert np.allclose(network(in_jax(theta), jnp.asarray(x), tap), wanted, atol=1e-12)
 
 
+def affine(theta, inputs):
+    return inputs @ theta[:12].reshape(4, 3) + theta[12:]
+
+
 CASES = {
     "mlp": MLP(widths=(4, 3)),
     "cnn": CNN(image=(6, 6, 1), channels=(2,), classes=3),
     "rnn": RNN(steps=4, features=2, neurons=3),
     "state-space": StateSpace(steps=4, features=2, states=3, hidden=5),
+    "jax-function": JaxFunction(object=affine, parameters=15, input=4),
 }
 
 

@@ -69,13 +69,17 @@ def lose():
 )
 def test_a_run_that_ends_leaves_the_device_safe(event, reason):
     device = Chip(event)
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as under nohup
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    result = train(device)
+    try:
+        result = train(device)
+    finally:
+        hung_up = signal.signal(signal.SIGHUP, ignored)
     assert result.stop_reason == reason
     assert device.is_safe
     assert device.made_safe == 1
     assert ("the line is dead" in result.failure) == (reason == "failures")
-    now = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    now = [*(signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)), hung_up]
     assert now == handlers
 
 
