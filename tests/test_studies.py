@@ -248,6 +248,7 @@ def test_a_lease_is_held_by_one_and_taken_over_from_the_dead(tmp_path: Path) -> 
         (GRID.replace("seeds = 3", "seeds = 0"), ["seeds"]),
         (GRID.replace("seeds = 3", "seeds = 2500000"), ["10 000 000 runs", "--yes"]),
         (GRID.replace("[0.5, 2]", "[0.5, -2]"), ["learning_rate = -2", "greater"]),
+        (GRID.replace("[0.5, 2]", "[2, 2.0]"), ["learning_rate = 2", "are the same"]),
         (GRID.replace('"task.bits"', "task.bits"), ["quotes"]),
         (GRID.replace('"parity4"', '"parity5"'), ["parity5", "did you mean parity4"]),
         (GRID + '[[fits]]\nx = "size"\n', ["size", "none of the axes"]),
@@ -282,3 +283,69 @@ def test_a_folder_of_something_else_is_refused(
         run_study(file, tmp_path / "full")
     with pytest.raises(RequestError, match="no study"):
         load_study(tmp_path)
+
+
+LAB = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import numpy as np
+from numpy_device import NumpyDevice
+
+class chip(NumpyDevice):
+    def __init__(self):
+        super().__init__(widths=(2, 2, 1), initial=np.linspace(-0.5, 0.5, 9))
+
+    def measure(self, inputs):
+        dies = Path({folder!r}) / "dies"
+        if dies.exists() and self.calls == 9:
+            dies.unlink()
+            os._exit(9)
+        return super().measure(inputs)
+"""
+
+REAL = """
+name = "real"
+base = "xor"
+seeds = 2
+
+[set]
+score_every = 20
+until = {{ measurements = 60 }}
+device = {{ kind = "lab", object = {place!r} }}
+
+[axes]
+"algorithm.delta" = [0.05, 0.1]
+"""
+
+SEARCH = """
+[search]
+low = 0.01
+high = 1.0
+trials = 4
+at_once = 2
+seeds = 2
+"""
+
+
+def test_a_study_of_a_real_device_and_a_search_on_it(tmp_path: Path) -> None:
+    """One run after another, each in a folder of its own; one that died at its start goes on."""
+    tests = str(Path(__file__).parent)
+    (tmp_path / "lab.py").write_text(LAB.format(tests=tests, folder=str(tmp_path)))
+    file = tmp_path / "real.toml"
+    text = REAL.format(place=str(tmp_path / "lab.py:chip"))
+    file.write_text(text)
+    whole = run_study(file, tmp_path / "whole")
+    assert len(whole) == 4
+    (tmp_path / "dies").touch()
+    words = ["study", str(file), "--out", str(tmp_path / "died")]
+    died = subprocess.run([sys.executable, "-m", "dither.cli", *words], capture_output=True)
+    assert died.returncode == 9
+    assert list((tmp_path / "died").glob("work/*/runs/0/spec.toml"))
+    again = run_study(file, tmp_path / "died")
+    pd.testing.assert_frame_equal(again[SCORES], whole[SCORES])
+
+    file.write_text(text + SEARCH)
+    table = run_study(file, tmp_path / "searched")
+    assert (table["role"] == "trial").sum() == 2 * 4 * 2
+    assert (table["role"] == "run").sum() == 4

@@ -109,10 +109,11 @@ def _do(
         count.own += name in count.names
 
     here = folder / store.WORK / job.name
-    labels = ", ".join(f"{axis} {label}" for axis, label in job.runs[0].cell.labels.items())
 
     def observe(now: Progress) -> None:
-        text = f"{labels}, {len(job.runs)} together, {now.measurements} measurements"
+        text = (
+            f"{job.runs[0].cell.where}, {len(job.runs)} together, {now.measurements} measurements"
+        )
         _tell(observers, count(text))
 
     do_job(job, keep, here, lambda name: store.read_run(folder, name), [observe], interrupted)

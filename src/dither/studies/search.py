@@ -89,8 +89,9 @@ def _worth(run: Replica, target: float | None, budget: float) -> float:
         return float(run.ledger["measurements"])
     if run.score is None or run.stop_reason in ("diverged", "failures"):
         return DIVERGED * budget
-    lacks = (0.0 if target is None else target) - run.score
-    return budget * (1 + max(lacks, 0.0)) if target is not None else lacks * budget
+    if target is None:
+        return -run.score * budget
+    return budget * (1 + max(target - run.score, 0.0))
 
 
 def _rounded(value: float) -> float:

@@ -53,17 +53,18 @@ class DamagedFileWarning(UserWarning):
 def open_study(folder: Path, study: Study) -> Study:
     """Make a folder this study's, or find that it is already.
 
-    Returns: the study with its base written out, as it stands in the folder.
+    Returns: the study with its base written out, what is set for all runs in it, as it stands in
+    the folder.
     Errors: `RequestError` where the folder holds another study, or other files.
     """
-    whole = study.model_copy(update={"base": study.base_table()})
+    whole = study.model_copy(update={"base": study.base_table(), "set": {}})
     text = tomlkit.dumps(_plain(whole.model_dump(mode="json", exclude_none=True)))
     file = folder / SPECIFICATION
     if file.is_file():
         there = read_study(file)
         different = [
             name
-            for name in ("base", "set", "axes", "seeds", "at_once", "search")
+            for name in ("base", "axes", "seeds", "at_once", "search")
             if getattr(there, name) != getattr(whole, name)
         ]
         if different:

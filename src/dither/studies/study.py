@@ -157,15 +157,21 @@ class Study(Configuration):
         """
         base = self.base_table()
         names = {axis: self.labels(axis) for axis in self.axes}
-        found = []
+        found: dict[str, Cell] = {}
         for indices in itertools.product(*(range(n) for n in self._lengths())):
             labels: dict[str, Plain] = {}
             settings: dict[str, Any] = {}
             for (name, axis), index in zip(self.axes.items(), indices):
                 labels[name] = names[name][index]
                 settings |= _settings(name, axis, index)
-            found.append(Cell.of(base, labels, settings))
-        return tuple(found)
+            cell = Cell.of(base, labels, settings)
+            same = found.setdefault(cell.specification.model_dump_json(), cell)
+            if same is not cell:
+                raise RequestError(
+                    f"The runs at {same.where} and at {cell.where} are the same; take one of them "
+                    "off the axes."
+                )
+        return tuple(found.values())
 
     def base_table(self) -> dict[str, Any]:
         """The run that the axes change, as a table. Errors: `RequestError`."""
@@ -189,6 +195,11 @@ class Cell(Configuration):
     settings: dict[str, Any]
     specification: Specification
 
+    @property
+    def where(self) -> str:
+        """Its place in words."""
+        return _where(self.labels)
+
     @staticmethod
     def of(
         base: Mapping[str, Any], labels: Mapping[str, Any], settings: Mapping[str, Any]
@@ -200,14 +211,18 @@ class Cell(Configuration):
         try:
             specification = Specification.model_validate(table)
         except ValidationError as error:
-            where = ", ".join(f"{axis} = {label}" for axis, label in labels.items()) or "the base"
-            raise RequestError(explain(error, f"The runs at {where}", Specification)) from None
+            place = f"The runs at {_where(labels)}"
+            raise RequestError(explain(error, place, Specification)) from None
         return Cell(labels=dict(labels), settings=dict(settings), specification=specification)
 
     def at(self, path: str, value: Any) -> "Cell":
         """This cell with one more setting changed."""
         table = self.specification.model_dump(mode="json", exclude_none=True)
         return Cell.of(table, self.labels, {**self.settings, path: value})
+
+
+def _where(labels: Mapping[str, Any]) -> str:
+    return ", ".join(f"{axis} = {label}" for axis, label in labels.items()) or "the base"
 
 
 def _settings(name: str, axis: Any, index: int) -> dict[str, Any]:

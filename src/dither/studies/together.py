@@ -13,7 +13,7 @@ from dither.devices.device import AbstractDevice
 from dither.studies.plan import Planned
 from dither.tasks.task import Task
 from dither.training.checkpoint import digest
-from dither.training.folder import CHECKPOINT
+from dither.training.folder import CHECKPOINT, SPECIFICATION
 from dither.training.fused import FusedLoop, measure_once, start
 from dither.training.live import Live
 from dither.training.result import Result
@@ -53,7 +53,8 @@ def train_together(
     """
     until = runs[0].cell.specification.until
     if not on_simulated_device(runs):
-        return [(_train_on_device(run, out, observers, interrupted), 0) for run in runs]
+        folders = [None if out is None else out / str(k) for k in range(len(runs))]
+        return [(_train_on_device(run, at, observers), 0) for run, at in zip(runs, folders)]
     ends: list[tuple[Result, int]] = []
     for number, (part, loop, every, score_name) in enumerate(programs(runs, varied)):
         asked = digest({"runs": [[run.name, run.value] for run in part]})
@@ -150,16 +151,11 @@ def _go_on(run: Run, folder: Path | None) -> None:
         (folder / CHECKPOINT).unlink()
 
 
-def _train_on_device(
-    run: Planned,
-    out: Path | None,
-    observers: Sequence[Observer],
-    interrupted: Callable[[], bool],
-) -> Result:
-    """A run on a real device, by itself."""
+def _train_on_device(run: Planned, out: Path | None, observers: Sequence[Observer]) -> Result:
+    """A run on a real device, by itself; it sees to Ctrl-C and to the device's safety."""
     specification = run.cell.specification.model_copy(update={"seed": run.seed})
-    resume = out is not None and (out / CHECKPOINT).is_file()
-    result = specification.train(out, resume=resume, observers=observers)
-    if result.stop_reason == "interrupted" or interrupted():
+    begun = out is not None and (out / SPECIFICATION).is_file()
+    result = specification.train(out, resume=begun, observers=observers)
+    if result.stop_reason == "interrupted":
         raise Interrupted
     return result

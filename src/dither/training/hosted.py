@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
@@ -99,7 +99,8 @@ def compiled(algorithm: AbstractAlgorithm) -> tuple[Asking, Telling]:
 class HostedLoop:
     """Advances one Python device and keeps its account.
 
-    A failed measurement is asked again at once; after `failures` in a row the device is given up.
+    After a failed measurement the rule goes on where its `again` says; after `failures` in a row
+    the device is given up.
     """
 
     def __init__(
@@ -147,41 +148,18 @@ class HostedLoop:
         """n measurements on, or fewer where the device is given up or time-outs take too long."""
         end = time.monotonic() + LONGEST_CALL
         while n > 0 and self.failed_in_a_row < self.failures and time.monotonic() < end:
-            n -= self._block(n, end)
+            n -= self._block(n)
 
-    def _block(self, n: int, end: float) -> int:
-        """Ask for a block, measure it, tell it; how many measurements that took, n at the most."""
+    def _block(self, n: int) -> int:
+        """Ask for a block, measure it up to the first failure, tell what was measured.
+
+        Returns: how many measurements that took, n at the most.
+        """
         clock: Clock = jax.device_get(self.carry.algorithm.clock)
         size = min(n, BLOCK, self.algorithm.independent(self.device.space, clock))
         room = 1 << (size - 1).bit_length()  # few sizes, so that few programs are compiled
         probes, rows, asked = self.ask(room, self.task, self.carry, size)
-        writes, sampled = self._writes(probes, size), np.asarray(rows)
-        readings: list[Any] = []
-        attempts = 0
-        back: Clock | None = None
-        while len(readings) < size and attempts < n and self.failed_in_a_row < self.failures:
-            if self.failed_in_a_row and time.monotonic() > end:
-                break
-            k = len(readings)
-            if self.device.in_blocks and not isinstance(probes.parameters, SparseWrite):
-                most = min(size, k + n - attempts)
-                settings, batches = np.stack([w for w, _ in writes[k:most]]), sampled[k:most]
-                good, failed = self._measure_block(
-                    settings, self.inputs[batches], self.targets[batches]
-                )
-                readings += good
-                attempts += len(good) + failed
-                if not failed:
-                    continue
-            else:
-                attempts += 1
-                status, reading = self._measure(writes[k], sampled[k])
-                if status is Status.DONE:
-                    readings.append(reading)
-                    continue
-            back = self._drop_partners(readings, probes.clock)
-            if back is not None:
-                break
+        readings = self._measure(probes, np.asarray(rows)[:size])
         done, state, cost = len(readings), self.carry.algorithm, 0.0
         if done:
             if done < size:
@@ -190,31 +168,36 @@ class HostedLoop:
             block[:done] = readings
             state, costs = self.tell(self.task, asked, probes, rows, block, done)
             cost = float(np.asarray(costs)[:done].sum())
-        if back is not None:
-            state = eqx.tree_at(lambda s: s.clock, state, back)
+        failed = int(done < size)
+        if failed:
+            failing = jax.tree.map(lambda leaf: leaf[done], probes.clock)
+            state = eqx.tree_at(lambda s: s.clock, state, self.algorithm.again(failing))
         tally = self.carry.tally
         # kept on the host: an addition by JAX takes longer than a measurement may
         tally = Tally(
-            measurements=np.asarray(tally.measurements + np.int32(attempts)),
-            failed=np.asarray(tally.failed + np.int32(attempts - done)),
+            measurements=np.asarray(tally.measurements + np.int32(done + failed)),
+            failed=np.asarray(tally.failed + np.int32(failed)),
             failed_in_a_row=np.asarray(self.failed_in_a_row, np.int32),
             cost=np.asarray(tally.cost + tally.cost.dtype.type(cost)),
         )
         self.carry = Carry(state, None, self.carry.data, tally)
-        return attempts
+        return done + failed
 
-    def _drop_partners(self, readings: list[Any], clocks: Clock) -> Clock | None:
-        """Drop what a failure after these readings makes worthless: the rest of its pair.
-
-        Returns: where to go on, None where that is the next place in the block.
-        """
-        k = len(readings)
-        again = self.algorithm.again(jax.tree.map(lambda leaf: leaf[k], clocks))
-        tick, part = int(again.tick), int(again.part)
-        ticks, parts = np.asarray(clocks.tick)[: k + 1], np.asarray(clocks.part)[: k + 1]
-        del readings[int(np.sum((ticks < tick) | ((ticks == tick) & (parts < part)))) :]
-        here = len(readings)
-        return None if (ticks[here], parts[here]) == (tick, part) else again
+    def _measure(
+        self, probes: Probe, rows: Int[np.ndarray, "K B"]
+    ) -> list[Float[np.ndarray, "..."]]:
+        """The readings of K probes, each on its rows of the data, up to the first that fails."""
+        writes = self._writes(probes, len(rows))
+        if self.device.in_blocks and not isinstance(probes.parameters, SparseWrite):
+            settings = np.stack([theta for theta, _ in writes[: len(rows)]])
+            return self._measure_block(settings, self.inputs[rows], self.targets[rows])
+        readings = []
+        for write, mine in zip(writes, rows):
+            reading = self._measure_one(write, mine)
+            if reading is None:
+                break
+            readings.append(reading)
+        return readings
 
     def _writes(self, probes: Probe, size: int) -> list[Write]:
         """What to program for each probe; the first write of all is one of all parameters."""
@@ -230,9 +213,9 @@ class HostedLoop:
             writes[0] = (self.device.writable(theta), None)
         return writes
 
-    def _measure(
+    def _measure_one(
         self, write: Write, rows: Int[np.ndarray, " B"]
-    ) -> tuple[Status, Float[np.ndarray, "..."] | None]:
+    ) -> Float[np.ndarray, "..."] | None:
         started = time.perf_counter()
         status, reading = Status.DONE, None
         try:
@@ -243,32 +226,29 @@ class HostedLoop:
         except Exception as error:
             status = self._failed(error)
         self._count(len(rows), status, time.perf_counter() - started)
-        return status, reading
+        return reading
 
     def _measure_block(
         self,
         settings: Float[np.ndarray, "K P"],
         inputs: Float[np.ndarray, "K B ..."],
         targets: np.ndarray,
-    ) -> tuple[list[Float[np.ndarray, "..."]], int]:
-        """The readings of a block up to the first that fails, and whether one has failed."""
+    ) -> list[Float[np.ndarray, "..."]]:
+        """The readings of a block up to the first that fails."""
         started = time.perf_counter()
         readings: list[Float[np.ndarray, ...]] = []
-        failed, status = 0, Status.DONE
+        ends = [Status.DONE] * len(settings)
         try:
             self._recover()
             for reading in self.device.measure_block(settings, inputs, targets):
                 readings.append(reading)
             self.programmed = True
         except Exception as error:
-            failed = 1
-            status = self._failed(error)
-        each = (time.perf_counter() - started) / (len(readings) + failed)
-        for _ in readings:
-            self._count(inputs.shape[1], Status.DONE, each)
-        if failed:
+            ends = [*ends[: len(readings)], self._failed(error)]
+        each = (time.perf_counter() - started) / len(ends)
+        for status in ends:
             self._count(inputs.shape[1], status, each)
-        return readings, failed
+        return readings
 
     def _recover(self) -> None:
         if self.failed_in_a_row:
@@ -333,7 +313,7 @@ class HostedLoop:
             x, y = (a[rows].reshape(whole, batch, *a.shape[1:]) for a in (inputs, targets))
             if self.failed_in_a_row >= self.failures:
                 raise self._given_up()
-            readings += self._measure_block(settings, x, y)[0]
+            readings += self._measure_block(settings, x, y)
         return readings
 
     def drift(self) -> Float[np.ndarray, " R"]:
