@@ -69,7 +69,7 @@ class AihwkitDevice:
         """The module's outputs for a batch."""
         with self._torch.no_grad():
             x = self._torch.tensor(inputs, dtype=self._torch.float32)
-            outputs: np.ndarray = self.module(x).cpu().numpy()  # type: ignore[operator]
+            outputs: np.ndarray = self.module(x).cpu().numpy()  # type: ignore[operator]  # found by its name
         return outputs
 
 

@@ -8,7 +8,7 @@ import typer
 
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A study's or a run's folder.")],
-    format: Annotated[  # noqa: A002
+    format: Annotated[  # noqa: A002  # the name of the option
         str | None,
         typer.Option(
             metavar="png,svg,pdf,csv,latex", help="Write the figures and tables apart too, so."

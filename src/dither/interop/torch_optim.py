@@ -16,7 +16,7 @@ from dither.interop.by_cost import ByCost
 from dither.training.checkpoint import like, plain
 
 needs("torch", "torch")
-import torch  # noqa: E402
+import torch  # noqa: E402  # after the line that says in a sentence what to install
 
 
 class MGD(torch.optim.Optimizer):

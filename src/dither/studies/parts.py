@@ -42,23 +42,23 @@ def write_parts(
             write_atomically(folder / f"{table.name}.{ending}", table_text(table, one).encode())
 
 
-def figure_bytes(figure: "Figure", format: str) -> bytes:  # noqa: A002
+def figure_bytes(figure: "Figure", ending: str) -> bytes:
     """A figure in a format, the same bytes whenever it is written."""
     import matplotlib as mpl
 
     from dither.training.figure import STYLE
 
-    made = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(format)
+    made = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
     extra: dict[str, Any] = {"dpi": 200} if made is None else {"metadata": made}
     buffer = BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format=format, **extra)
+        figure.savefig(buffer, format=ending, **extra)
     return buffer.getvalue()
 
 
-def table_text(table: Table, format: str) -> str:  # noqa: A002
+def table_text(table: Table, kind: str) -> str:
     """A table as CSV, of numbers, or for LaTeX, in words (with the package booktabs)."""
-    if format == "csv":
+    if kind == "csv":
         return table.numbers.to_csv(index=False)
     caption = table.title.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&")
     text = table.in_words.map(_escaped).rename(columns=_escaped).to_latex(

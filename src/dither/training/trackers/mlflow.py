@@ -30,7 +30,7 @@ class MLflow(AbstractTracker):
     @staticmethod
     def check_installed() -> None:
         """Import the client. Errors: `ImportError`."""
-        import mlflow  # noqa: F401
+        import mlflow  # noqa: F401  # only whether it is there
 
     def begin(self, out: Path, name: str, settings: Mapping[str, str]) -> None:
         """Begin a record, or go on with the one that this folder has."""
