@@ -57,6 +57,7 @@ from dither.devices.python import PythonDevice, find_object
 from dither.devices.readout import ReadoutDevice
 from dither.devices.remote import RemoteDevice, by_address, device_at
 from dither.devices.simulated import SimulatedDevice
+from dither.devices.simulation import AbstractSimulation
 from dither.devices.space import Parameter, Space
 from dither.lab import Mirrors
 
@@ -88,6 +89,7 @@ __all__ = [
     "AbstractConnection",
     "AbstractDevice",
     "AbstractImperfection",
+    "AbstractSimulation",
     "AbstractWander",
     "ActivationDefects",
     "AnyDevice",

@@ -2,24 +2,24 @@
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from dither._errors import RequestError
 from dither.devices.device import (
-    AbstractDevice,
     Batch,
     Measurement,
     Sees,
     SparseWrite,
     Status,
 )
-from dither.devices.imperfections import AbstractImperfection, AnyImperfection, Blueprint
+from dither.devices.imperfections import AbstractImperfection, Blueprint
+from dither.devices.simulation import AbstractSimulation
 from dither.devices.space import Parameter, Space
 from dither.networks import AnyReservoir, StateNoise
 from dither.tasks.task import Cost, Task
@@ -60,7 +60,7 @@ class ReadoutState(eqx.Module):
     imperfections: tuple[Any, ...]
 
 
-class ReadoutDevice(AbstractDevice):
+class ReadoutDevice(AbstractSimulation):
     """A reservoir read out by mirrors, each of which sends its neuron's light to a detector or not.
 
     incoherent `y(n) = Σ_i w_i x_i(n)`, coherent `y(n) = |Σ_i w_i (1 − E_i(n))|²`
@@ -81,12 +81,7 @@ class ReadoutDevice(AbstractDevice):
     weights: Literal["boolean", "ternary"] = "boolean"
     readout: Literal["incoherent", "coherent"] = "incoherent"
     noise: StateNoise = StateNoise()
-    imperfections: tuple[AnyImperfection, ...] = ()
     shows: Literal["cost", "outputs"] = "outputs"
-    seconds_per_write: Annotated[float, Field(ge=0)] = 0.0
-    seconds_per_measurement: Annotated[float, Field(ge=0)] = 0.0
-    joules_per_write: Annotated[float, Field(ge=0)] = 0.0
-    joules_per_measurement: Annotated[float, Field(ge=0)] = 0.0
 
     @field_validator("imperfections")
     @classmethod
@@ -116,29 +111,12 @@ class ReadoutDevice(AbstractDevice):
     def sees(self) -> Sees:
         return Sees[self.shows.upper()]
 
-    @property
-    def fails(self) -> bool:
-        return any(imperfection.fails for imperfection in self.imperfections)
-
     def check_task(self, task: Task) -> None:
         one = task.inputs.ndim == task.targets.ndim == 2 and task.inputs.shape[0] == 1
         if not one or not 2 <= task.targets.shape[1] <= task.inputs.shape[1]:
             raise RequestError(
                 "A readout learns a series, and the task is none; take a task of kind series."
             )
-
-    @property
-    def seconds(self) -> float:
-        added = sum(imperfection.seconds for imperfection in self.imperfections)
-        return self.seconds_per_write + self.seconds_per_measurement + added
-
-    @property
-    def time_out(self) -> float:
-        return max((imperfection.time_out for imperfection in self.imperfections), default=0.0)
-
-    @property
-    def joules(self) -> float:
-        return self.joules_per_write + self.joules_per_measurement
 
     def fabricate(self, key: Key[Array, ""]) -> ReadoutState:
         noise, fabrication, *keys = jax.random.split(key, 2 + len(self.imperfections))

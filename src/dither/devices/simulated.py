@@ -3,24 +3,23 @@
 import math
 from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
-from pydantic import Field
 
 from dither._errors import RequestError
 from dither.devices.device import (
-    AbstractDevice,
     Batch,
     Measurement,
     Sees,
     SparseWrite,
     Status,
 )
-from dither.devices.imperfections import AnyImperfection, Blueprint, Write
+from dither.devices.imperfections import Blueprint, Write
+from dither.devices.simulation import AbstractSimulation
 from dither.devices.space import Parameter, Space
 from dither.networks import AnyNetwork, Layer
 from dither.tasks.task import Cost, Task
@@ -36,7 +35,7 @@ class Specimen(eqx.Module):
     imperfections: tuple[Any, ...]
 
 
-class SimulatedDevice(AbstractDevice):
+class SimulatedDevice(AbstractSimulation):
     """A network whose parameters are programmed and whose outputs are read, imperfectly.
 
     Arguments: `network`; `imperfections`, applied in order; `shows`, what can be seen of it;
@@ -46,12 +45,7 @@ class SimulatedDevice(AbstractDevice):
 
     kind: Literal["simulated"] = "simulated"
     network: AnyNetwork
-    imperfections: tuple[AnyImperfection, ...] = ()
     shows: Literal["cost", "outputs", "sites", "gradients"] = "gradients"
-    seconds_per_write: Annotated[float, Field(ge=0)] = 0.0
-    seconds_per_measurement: Annotated[float, Field(ge=0)] = 0.0
-    joules_per_write: Annotated[float, Field(ge=0)] = 0.0
-    joules_per_measurement: Annotated[float, Field(ge=0)] = 0.0
 
     @cached_property
     def space(self) -> Space:
@@ -71,23 +65,6 @@ class SimulatedDevice(AbstractDevice):
     @property
     def layers(self) -> tuple[Layer, ...]:
         return self.network.layers if self.sees >= Sees.SITES else ()
-
-    @property
-    def fails(self) -> bool:
-        return any(imperfection.fails for imperfection in self.imperfections)
-
-    @property
-    def seconds(self) -> float:
-        added = sum(imperfection.seconds for imperfection in self.imperfections)
-        return self.seconds_per_write + self.seconds_per_measurement + added
-
-    @property
-    def time_out(self) -> float:
-        return max((imperfection.time_out for imperfection in self.imperfections), default=0.0)
-
-    @property
-    def joules(self) -> float:
-        return self.joules_per_write + self.joules_per_measurement
 
     def fabricate(self, key: Key[Array, ""]) -> Specimen:
         noise, *keys = jax.random.split(key, 1 + len(self.imperfections))
