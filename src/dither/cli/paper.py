@@ -2,16 +2,16 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dither._bar import AbstractBar
+
 if TYPE_CHECKING:
     from dither.papers import Row
 
-SECONDS_PER_LINE = 10.0
 FILE_WIDTH = 180
 
 
@@ -49,7 +49,7 @@ def paper(
     open_folder(out, resume)
     scale = chosen.scale(quick, out, resume)
     rows: list[Row] = []
-    with Bar() as observe:
+    with PaperBar() as observe:
         for one, make in makers.items():
             observe.figure = one
             made = make(scale, observe)
@@ -64,33 +64,16 @@ def paper(
     typer.echo(f"rows and figures: {out}")
 
 
-class Bar:
-    """What is being run and how much of it is done: a bar on a terminal, else a line at times."""
+class PaperBar(AbstractBar):
+    """What is being run, and how much of the figure is done."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
+        super().__init__("", "", total=1.0)
         self.figure = ""
-        self.terminal = sys.stderr.isatty()
-        self.begun = self.last_line = time.monotonic()
-        self.bar = Progress(console=Console(stderr=True), disable=not self.terminal)
-        self.task = self.bar.add_task("", total=1.0)
-
-    def __enter__(self) -> "Bar":
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
 
     def __call__(self, what: str, share: float) -> None:
-        text, now = f"{self.figure}: {what}", time.monotonic()
-        self.bar.update(self.task, description=text, completed=share)
-        if not self.terminal and now - self.last_line > SECONDS_PER_LINE:
-            self.last_line = now
-            line = f"{text}, {share:.0%} of the figure, {now - self.begun:.0f} s"
-            print(line, file=sys.stderr, flush=True)
+        text = f"{self.figure}: {what}"
+        self.show(f"{text}, {share:.0%} of the figure", completed=share, text=text)
 
 
 def _tell(rows: list["Row"]) -> None:

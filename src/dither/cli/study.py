@@ -2,19 +2,17 @@
 
 import json
 import signal
-import sys
-import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dither._bar import AbstractBar
+
 if TYPE_CHECKING:
     from dither.studies import Study
     from dither.studies.local import StudyProgress
-
-SECONDS_PER_LINE = 10.0
 
 
 def study(
@@ -105,41 +103,16 @@ def _warn(message: Any, *_: Any, **__: Any) -> None:
     typer.echo(f"dither: warning: {message}", err=True)
 
 
-class StudyBar:
-    """How many runs are done, and what is being done: a bar on a terminal, else a line at times."""
+class StudyBar(AbstractBar):
+    """How many runs are done, and what is being done."""
 
     def __init__(self, name: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as Remaining
+        from rich.progress import MofNCompleteColumn, TextColumn
 
+        super().__init__(name, "planning", MofNCompleteColumn(), TextColumn("runs "))
         self.name, self.own = name, 0
-        self.terminal = sys.stderr.isatty()
-        self.begun = self.last_line = time.monotonic()
-        self.bar = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("runs  {task.fields[doing]}"),
-            TextColumn("left"),
-            Remaining(compact=True),
-            console=Console(stderr=True),
-            disable=not self.terminal,
-        )
-        self.task = self.bar.add_task(name, total=None, doing="planning")
-
-    def __enter__(self) -> "StudyBar":
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
 
     def __call__(self, now: "StudyProgress") -> None:
         self.own = now.own
-        self.bar.update(self.task, completed=now.done, total=now.runs, doing=now.doing)
-        if not self.terminal and time.monotonic() - self.last_line > SECONDS_PER_LINE:
-            self.last_line = time.monotonic()
-            took = self.last_line - self.begun
-            line = f"{self.name}: {now.done} of {now.runs} runs, {took:.0f} s; {now.doing}"
-            print(line, file=sys.stderr, flush=True)
+        line = f"{self.name}: {now.done} of {now.runs} runs; {now.doing}"
+        self.show(line, completed=now.done, total=now.runs, text=now.doing)

@@ -1,60 +1,25 @@
-"""Progress for people: a bar on a terminal, a line now and then elsewhere."""
+"""A run's progress for people."""
 
-import sys
-import time
-from types import TracebackType
-
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
-
+from dither._bar import AbstractBar
 from dither.training.run import Progress
 
-SECONDS_PER_LINE = 10.0
 
-
-class ProgressBar:
-    """An observer that shows cost, score, measurements and time left, on stderr."""
+class ProgressBar(AbstractBar):
+    """An observer that shows score or cost, measurements and time left, on stderr."""
 
     def __init__(self, name: str) -> None:
+        super().__init__(name, "compiling")
         self.name = name
-        self.terminal = sys.stderr.isatty()
-        self.last_line = time.monotonic()
-        self.bar = Bar(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[text]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
-            disable=not self.terminal,
-        )
-        self.task = self.bar.add_task(name, total=None, text="compiling")
-
-    def __enter__(self) -> "ProgressBar":
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.bar.stop()
 
     def __call__(self, now: Progress) -> None:
         text = _text(now)
-        self.bar.update(self.task, completed=now.measurements, total=now.most, text=text)
-        if not self.terminal and time.monotonic() - self.last_line > SECONDS_PER_LINE:
-            self.last_line = time.monotonic()
-            print(f"{self.name}: {text}, {now.wall_seconds:.0f} s", file=sys.stderr, flush=True)
+        self.show(f"{self.name}: {text}", completed=now.measurements, total=now.most, text=text)
 
 
 def _text(now: Progress) -> str:
+    scored = now.score == now.score
+    what = f"{now.score_name} {now.score:.3f}" if scored else f"cost {now.cost:.4g}"
     most = f" of {now.most:,}" if now.most else ""
-    score = f"  {now.score_name} {now.score:.3f}" if now.score == now.score else ""
     finished = f"  {now.finished} of {now.replicas} done" if now.replicas > 1 else ""
     counts = f"{now.measurements:,}{most} measurements".replace(",", " ")
-    return f"cost {now.cost:.4g}{score}  {counts}{finished}"
+    return f"{what}  {counts}{finished}"

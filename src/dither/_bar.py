@@ -1,0 +1,44 @@
+"""A bar on a terminal, a line now and then elsewhere; both on stderr."""
+
+import sys
+import time
+from typing import Any, Self
+
+SECONDS_PER_LINE = 10.0
+
+
+class AbstractBar:
+    """What observers of long work have in common: they are called, and show how far it is."""
+
+    def __init__(self, name: str, text: str, *columns: Any, total: float | None = None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.terminal = sys.stderr.isatty()
+        self.begun = self.last_line = time.monotonic()
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            *columns,
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(compact=True),
+            expand=True,
+            console=Console(stderr=True),
+            disable=not self.terminal,
+        )
+        self.task = self.bar.add_task(name, total=total, text=text)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def show(self, line: str, **task: Any) -> None:
+        """Move the bar to `completed`, of `total`, beside a `text`; a line where there is none."""
+        self.bar.update(self.task, **task)
+        now = time.monotonic()
+        if not self.terminal and now - self.last_line > SECONDS_PER_LINE:
+            self.last_line = now
+            print(f"{line}, {now - self.begun:.0f} s", file=sys.stderr, flush=True)
