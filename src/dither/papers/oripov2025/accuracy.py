@@ -11,7 +11,7 @@ import numpy as np
 from dither.laws.angle import layers_of
 from dither.papers.oripov2025.angle import exactly, first_batch
 from dither.papers.oripov2025.drawing import GREY, PALETTE, picture, row_of
-from dither.papers.oripov2025.network import examples_last, network_of
+from dither.papers.oripov2025.network import examples_last, initial_weights, network_of
 from dither.papers.oripov2025.published import published
 from dither.papers.oripov2025.scale import METHODS, Cell, Scale
 from dither.papers.oripov2025.simulation import MEASURED, Method, Scheme, sizes
@@ -37,7 +37,7 @@ def slowdown(method: Method, d: int, seeds: int) -> float:
     layers = examples_last(network_of(d))
     found = []
     for seed in range(seeds):
-        parameters = network_of(d).init(jax.random.key(seed))
+        parameters = initial_weights(d, jax.random.key(seed))
         gradient = exactly(d, parameters, *first_batch(fashion_mnist())).gradient
         squared = {
             layer: sum(float(np.sum(np.asarray(gradient[name]) ** 2)) for name in names)

@@ -1,7 +1,10 @@
 """Figure 3: how long the summed estimate takes to point along the gradient."""
 
+import json
 import math
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +15,13 @@ from jaxtyping import Array, Float, Key
 from dither.laws.angle import AngleTime, angle_time, weight_angle_time
 from dither.networks import Layer, Parameters
 from dither.papers.oripov2025.drawing import PALETTE, from_paper, laws, picture, points, row_of
-from dither.papers.oripov2025.network import examples_last, images_last, network_of
+from dither.papers.oripov2025.network import (
+    COMPILED_FOR_ONE_RUN,
+    examples_last,
+    images_last,
+    initial_weights,
+    network_of,
+)
 from dither.papers.oripov2025.published import published
 from dither.papers.oripov2025.scale import Scale
 from dither.papers.oripov2025.simulation import (
@@ -29,6 +38,7 @@ from dither.papers.oripov2025.simulation import (
 from dither.papers.oripov2025.training import fashion_mnist
 from dither.papers.paper import Made, Observe, Row, mean
 from dither.tasks import Task
+from dither.training.checkpoint import write_atomically
 
 DEGREES = 15.0
 AMPLITUDE = 0.01
@@ -59,7 +69,7 @@ class Exact(NamedTuple):
     errors: Parameters
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, compiler_options=COMPILED_FOR_ONE_RUN)
 def exactly(
     d: int, parameters: Parameters, inputs: Float[Array, "1 1 h w B"], labels: Array
 ) -> Exact:
@@ -79,8 +89,8 @@ def exactly(
 
 def angle_law(method: Method, d: int, seed: int, probes: int) -> AngleTime:
     """The law at the initial weights of a seed: exact for weights, from probes for nodes."""
-    network, batch = network_of(d), first_batch(fashion_mnist())
-    parameters = network.init(jax.random.key(seed))
+    batch = first_batch(fashion_mnist())
+    parameters = initial_weights(d, jax.random.key(seed))
     exact = exactly(d, parameters, *batch)
     if method == "weight":
         return weight_angle_time(exact.gradient, DEGREES)
@@ -116,7 +126,32 @@ def _squares(layers: tuple[Layer, ...], gradient: Parameters) -> Float[Array, " 
     return jnp.stack([sum(jnp.sum(part**2) for part in layer) for layer in parts])
 
 
-def simulated_iterations(method: Method, d: int, seed: int, limit: float) -> float:
+def kept_iterations(
+    method: Method,
+    d: int,
+    seed: int,
+    limit: float,
+    folder: Path | None,
+    tell: Callable[[str], None],
+) -> float:
+    """`simulated_iterations`, read from the folder where they are kept there, else kept there."""
+    file = None if folder is None else folder / "angles" / f"{method}-d{d}-seed{seed}.json"
+    if file is not None and file.is_file():
+        kept = json.loads(file.read_text())
+        # one that was given up earlier than now is not known
+        if kept["iterations"] is not None or kept["limit"] >= limit:
+            return math.inf if kept["iterations"] is None else float(kept["iterations"])
+    found = simulated_iterations(method, d, seed, limit, tell)
+    if file is not None:
+        file.parent.mkdir(exist_ok=True)
+        iterations = None if math.isinf(found) else found
+        write_atomically(file, json.dumps({"iterations": iterations, "limit": limit}).encode())
+    return found
+
+
+def simulated_iterations(
+    method: Method, d: int, seed: int, limit: float, tell: Callable[[str], None]
+) -> float:
     """Iterations until the angle is under 15°, from measured costs; infinite beyond a limit.
 
     The unperturbed pass is made once for all iterations, and only what is behind a perturbed layer
@@ -124,14 +159,17 @@ def simulated_iterations(method: Method, d: int, seed: int, limit: float) -> flo
     """
     inputs, labels = first_batch(fashion_mnist())
     start_key = jax.random.key(seed)
-    key, parameters = jax.random.fold_in(start_key, 1), network_of(d).init(start_key)
+    key, parameters = jax.random.fold_in(start_key, 1), initial_weights(d, start_key)
     exact = exactly(d, parameters, inputs, labels)
     summed = jax.tree.map(jnp.zeros_like, parameters)
     for part in range(math.ceil(limit / AT_ONCE)):
         summed, cosines = _accumulate(
             method, d, jax.random.fold_in(key, part), parameters, summed, exact, labels
         )
-        within = np.asarray(cosines) > math.cos(math.radians(DEGREES))
+        cosines = np.asarray(cosines)
+        within = cosines > math.cos(math.radians(DEGREES))
+        angle = math.degrees(math.acos(min(cosines[-1], 1.0)))
+        tell(f"{method}, d = {d}, seed {seed}: {angle:.0f}° after {(part + 1) * AT_ONCE}")
         if within.any():
             return float(part * AT_ONCE + np.argmax(within) + 1)
     return math.inf
@@ -187,9 +225,9 @@ def angles(scale: Scale, observe: Observe) -> Made:
             ]))  # fmt: skip
             seeds, found = dict(scale.angle_simulated).get(d, 0), []
             for seed in range(seeds):
-                found.append(simulated_iterations(method, d, seed, LIMIT * law))
-                observe(f"{method} perturbation, d = {d}, seed {seed}",
-                        (done + work[method, d] * (seed + 1) / seeds) / total)  # fmt: skip
+                share = (done + work[method, d] * seed / seeds) / total
+                tell = partial(_tell, observe, share)
+                found.append(kept_iterations(method, d, seed, LIMIT * law, scale.folder, tell))
             done += work[method, d]
             rows += _rows(method, d, law, np.array(found))
     return Made(rows, _draw(rows, scale))
@@ -206,6 +244,10 @@ def _rows(method: Method, d: int, law: float, found: np.ndarray) -> list[Row]:
                published_sd=None if known is None else factor * known.sd)
         for unit, factor in (("iterations", 1), ("measurements", each))
     ]  # fmt: skip
+
+
+def _tell(observe: Observe, share: float, what: str) -> None:
+    observe(what, share)
 
 
 def parameters_of(d: int) -> int:

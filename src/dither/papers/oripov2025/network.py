@@ -4,7 +4,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from dither.networks import CNN, Layer, Parameters
 from dither.networks.network import ACTIVATIONS, keep
@@ -20,6 +20,16 @@ def network_of(d: int) -> CNN:
     return CNN(
         channels=(d, 2 * d, 4 * d), depth=2, padding="same", dense=(4 * d, 4 * d), activation="tanh"
     )
+
+
+COMPILED_FOR_ONE_RUN = {"xla_backend_optimization_level": 0}
+"""How to compile what runs once: optimising it takes several times as long as running it."""
+
+
+@partial(jax.jit, static_argnums=0, compiler_options=COMPILED_FOR_ONE_RUN)
+def initial_weights(d: int, key: Key[Array, ""]) -> Parameters:
+    """The weights that a network of a size begins with."""
+    return network_of(d).init(key)
 
 
 def examples_last(network: CNN, by_shifts: int = BY_SHIFTS) -> tuple[Layer, ...]:

@@ -22,6 +22,7 @@ from dither.networks.network import through
 from dither.papers.oripov2025.network import (
     examples_last,
     images_last,
+    initial_weights,
     kernel_gradient,
     network_of,
 )
@@ -275,7 +276,7 @@ def estimate_gradient(
 
 def begin(scheme: Scheme, key: Key[Array, ""]) -> State:
     """A training's state before its first iteration."""
-    parameters = network_of(scheme.d).init(key)
+    parameters = initial_weights(scheme.d, key)
     zero = jax.tree.map(jnp.zeros_like, parameters)
     return State(jnp.int32(0), parameters, zero, zero, zero)
 
