@@ -17,9 +17,10 @@ class ProgressBar(AbstractBar):
 
 
 def _text(now: Progress) -> str:
-    scored = now.score == now.score
-    what = f"{now.score_name} {now.score:.3f}" if scored else f"cost {now.cost:.4g}"
+    what = f"cost {now.cost:.4g}  " if now.cost == now.cost else ""
+    if now.score == now.score:
+        what = f"{now.score_name} {now.score:.3f}  "
     most = f" of {now.most:,}" if now.most else ""
     finished = f"  {now.finished} of {now.replicas} done" if now.replicas > 1 else ""
     counts = f"{now.measurements:,}{most} measurements".replace(",", " ")
-    return f"{what}  {counts}{finished}"
+    return f"{what}{counts}{finished}"
