@@ -228,3 +228,18 @@ def test_priority_needs_fewer_tests_than_greedy():
     assert greedy.max() < count
     saved = greedy - priority
     assert saved.mean() > 4 * saved.std() / np.sqrt(runs)
+
+
+def test_greedy_takes_the_known_number_of_tests_on_a_planted_teacher():
+    # expected from an independent simulation: 0.64–0.69 N and 1.5 N
+    size, count = 500, 1250
+
+    def tests(key):
+        X, t, w = planted(key, size, 4 * size)
+        errors = descent(Greedy(), X, t, w, jax.random.fold_in(key, 1), count)[1]
+        start = jnp.sum((t - X @ w) ** 2)
+        return jnp.stack([jnp.sum(errors > share * start) for share in (np.exp(-1), 0.01)])
+
+    found = np.asarray(jax.lax.map(jax.jit(tests), jax.random.split(KEY, 12)), float) / size
+    assert found.max() < count / size
+    assert found.mean(axis=0) == pytest.approx([0.665, 1.5], rel=0.1)
