@@ -143,7 +143,7 @@ def kept_iterations(
             return math.inf if kept["iterations"] is None else float(kept["iterations"])
     found = simulated_iterations(method, d, seed, limit, tell)
     if file is not None:
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         iterations = None if math.isinf(found) else found
         write_atomically(file, json.dumps({"iterations": iterations, "limit": limit}).encode())
     return found
