@@ -2,16 +2,20 @@
 
 `python benchmarks/kill_remote.py [KILLS [MEASUREMENTS]]`.
 
-A trainer on a noiseless device behind a socket is killed again and again, and resumed each time
-once the random moment has passed. At the end: is the result that of the undisturbed run, how much
-was lost at each kill, what does the server's own record say. Prints one JSON object.
+A trainer on a noiseless device behind a socket is killed again and again, and resumed each time:
+four times of five at a moment drawn uniformly from the `WINDOW` seconds after the server has seen
+it measure `BEGUN` times, else from those after its start. At the end: is the result that of the
+undisturbed run without the network, how much was lost at each kill, what does the server's own
+record say. Prints one JSON object.
 
-Each start of a trainer imports JAX, several seconds; 100 kills take about a quarter of an hour.
+The trainers are forked from a process that has imported JAX and done nothing with it, so that a
+start does not wait for the import.
 """
 
 import json
+import multiprocessing
 import os
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +28,9 @@ import pandas as pd
 from remote_speed import serve
 
 CHECKPOINT_SECONDS = 0.5
+WINDOW = 4.0
+BEGUN = 200
+BOUND = 2.0
 
 LAB = """
 import numpy as np
@@ -44,59 +51,57 @@ class Chip:
             file.write('{"written": %d, "outside": %d}' % (Chip.written, Chip.outside))
 """
 
-TRAINER = """
-import sys
-import time
-import dither
-from dither.devices import RemoteDevice
-from dither.tasks import NIST7x7
-device, out, measurements = sys.argv[1:]
-if device.startswith("remote://"):
-    device = RemoteDevice(address=device.removeprefix("remote://"), token_file="dither-token")
-last = 0.0
-def tell(progress):
-    global last
-    if time.monotonic() > last + 0.1:
-        last = time.monotonic()
-        print(progress.measurements, time.time(), flush=True)
-import os
-result = dither.train(
-    device, NIST7x7(), dither.WeightMGD(
-        learning_rate=0.2, delta=0.01, tau_theta=640, pairs="central", code={"kind": "walsh"}
-    ),
-    until=dither.Until(measurements=int(measurements)), score_every=2560,
-    checkpoint_seconds=%r, out=out, resume=os.path.exists(out), observers=[tell],
-)
-print("done", result.score, flush=True)
-"""
 
+def trainer(folder: Path, device: str, out: str, measurements: int) -> None:
+    """Train, or go on where a folder is there already."""
+    import dither
+    from dither.devices import RemoteDevice
+    from dither.tasks import NIST7x7
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    """A trainer, as a process."""
-    return subprocess.Popen(
-        [sys.executable, "-c", TRAINER % CHECKPOINT_SECONDS, *words],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[1] / "src"),
-            "JAX_PLATFORMS": "cpu",
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        },
+    os.chdir(folder)
+    where: Any = device
+    if device.startswith("remote://"):
+        where = RemoteDevice(
+            address=device.removeprefix("remote://"), token_file=Path("dither-token")
+        )
+    dither.train(
+        where,
+        NIST7x7(),
+        dither.WeightMGD(
+            learning_rate=0.2, delta=0.01, tau_theta=640, pairs="central", code={"kind": "walsh"}
+        ),
+        until=dither.Until(measurements=measurements),
+        score_every=2560,
+        checkpoint_seconds=CHECKPOINT_SECONDS,
+        out=out,
+        resume=Path(out).exists(),
     )
 
 
 def checkpoint(file: Path) -> tuple[int, float]:
-    """The measurements that a checkpoint holds, and its age in seconds."""
+    """The measurements that a checkpoint holds, none if there is none, and when it was written."""
     if not file.exists():
-        return 0, 0.0
+        return 0, time.time()
     with np.load(file) as arrays:
         names = ("array.ledger.measurements", "array.partial.measurements")
-        measured = sum(int(arrays[name].sum()) for name in names)
-    return measured, time.time() - file.stat().st_mtime
+        return sum(int(arrays[name].sum()) for name in names), file.stat().st_mtime
+
+
+def made_by(address: str, token: Path) -> int:
+    """How many measurements the server has made."""
+    from dither.remote.client import look
+
+    return int(look(address, token_file=token)["measurements"])
+
+
+def at_rest(address: str, token: Path) -> tuple[dict[str, Any], float]:
+    """What the server says once nobody holds the device and it is safe; the seconds until then."""
+    from dither.remote.client import look
+
+    begin = time.monotonic()
+    while (seen := look(address, token_file=token))["holder"] or not seen["safe"]:
+        time.sleep(0.1)
+    return seen, time.monotonic() - begin
 
 
 def main(kills: int, measurements: int) -> None:
@@ -104,43 +109,60 @@ def main(kills: int, measurements: int) -> None:
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        os.environ |= {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+        processes = multiprocessing.get_context("forkserver")
+        processes.set_forkserver_preload(["jax", "pandas", "dither", "dither.training"])
         server, address = serve(folder, LAB, "--record", "record", "--lease", "5")
-        killed, lost, errors = 0, [], 0
-        ages: list[float] = []
-        saved, back = 0, True
-        reached, score = 0, None
-        while score is None:
-            trainer = start(folder, f"remote://{address}", "far", str(measurements))
-            assert trainer.stdout is not None
-            moment: float | None = None
-            first, seen = None, (0, 0.0)
-            for line in trainer.stdout:
-                if line.startswith("done"):
-                    score = float(line.split()[1])
-                    break
-                seen = (int(line.split()[0]), float(line.split()[1]))
-                if first is None:
-                    first = seen
-                    back = back and first[0] >= saved
-                    if reached:
-                        lost.append(max(0, reached - first[0]))
-                # the first blocks are compiled first: the random moment is one of the run itself
-                if moment is None and killed < kills and seen[0] > first[0] + 200:
-                    moment = time.time() + rng.uniform(0.0, 3.0)
-                if moment is not None and time.time() > moment:
-                    trainer.kill()
-                    break
-            trainer.communicate()
-            if score is None:
-                if moment is None:
-                    errors += 1
-                    assert errors < 5, "the trainer ends by itself"
-                killed += 1
-                reached = seen[0]
-                saved, age = checkpoint(folder / "far" / "checkpoint" / "state.npz")
-                ages.append(age)
-        near = start(folder, "lab.py:Chip", "near", str(measurements))
-        near.communicate()
+        token = folder / "dither-token"
+        # first, so that all later starts find their programs compiled
+        near = processes.Process(target=trainer, args=(folder, "lab.py:Chip", "near", measurements))
+        near.start()
+        near.join()
+        saved_at = folder / "far" / "checkpoint" / "state.npz"
+        killed: list[dict[str, float]] = []
+        failed = done = saved = 0
+        ended, last = False, 0
+        while not ended:
+            process = processes.Process(
+                target=trainer, args=(folder, f"remote://{address}", "far", measurements)
+            )
+            process.start()
+            if len(killed) < kills:
+                if len(killed) % 5:
+                    while process.is_alive() and made_by(address, token) < done + BEGUN:
+                        time.sleep(0.1)
+                process.join(rng.uniform(0.0, WINDOW))
+                process.kill()
+            moment = time.time()
+            process.join()
+            seen, seconds = at_rest(address, token)
+            made, done = seen["measurements"] - done, seen["measurements"]
+            reached, before = saved + made, saved
+            saved, written = checkpoint(saved_at)
+            if process.exitcode == -signal.SIGKILL:
+                killed.append(
+                    {
+                        "made": made,
+                        "gained": saved - before,
+                        "lost": reached - saved,
+                        "age_s": moment - written,
+                        "safe_after_s": seconds,
+                    }
+                )
+                print(len(killed), killed[-1], file=sys.stderr, flush=True)
+                continue
+            failed += process.exitcode != 0
+            assert failed < 5, "the trainer ends by itself"
+            ended, last = process.exitcode == 0, reached
+        ends = [
+            json.loads((folder / out / "result.json").read_text(encoding="utf-8"))
+            for out in ("far", "near")
+        ]
         # every start takes one measurement for its self-test, so the ends are not quite at the same
         # place; the evaluations on the way are
         one, two = (
@@ -152,30 +174,46 @@ def main(kills: int, measurements: int) -> None:
         server.wait(20)
         lines = [json.loads(line) for line in (folder / "record").read_text().splitlines()]
         account: dict[str, Any] = next(x for x in lines[::-1] if x["event"] == "account")
-        device = json.loads((folder / "device.json").read_text())
+        device = json.loads((folder / "device.json").read_text(encoding="utf-8"))
+    running = [kill for kill in killed if kill["made"]]
     found = {
-        "kills": killed,
-        "starts_that_failed": errors,
+        "kills": len(killed),
+        "kills_while_measuring": len(running),
+        "kills_while_measuring_after_a_checkpoint_of_that_start": sum(
+            kill["gained"] > 0 for kill in running
+        ),
+        "starts_that_failed": failed,
+        "window_s": WINDOW,
         "measurements": measurements,
+        "measurements_on_the_server": done,
         "evaluations_compared": common,
         "same_as_undisturbed": bool(one[:common].equals(two[:common])),
-        "score": score,
+        "scores": [end["score"] for end in ends],
         "checkpoint_seconds": CHECKPOINT_SECONDS,
-        "resumed_from_the_last_checkpoint": back,
-        "age_of_checkpoint_longest_s": round(max(ages, default=0.0), 2),
-        "lost_measurements_median": float(np.median(lost)) if lost else None,
-        "lost_measurements_most": max(lost, default=None),
+        "resumed_from_the_last_checkpoint": last == ends[0]["ledger"]["measurements"]
+        and min(kill["gained"] for kill in killed) >= 0,
+        "age_of_checkpoint_s": _spread([kill["age_s"] for kill in running if kill["gained"] > 0]),
+        "lost_measurements": _spread([kill["lost"] for kill in running]),
+        "safe_after_s": _spread([kill["safe_after_s"] for kill in running]),
         "record_writes": account["writes"],
         "record_refused": account["refused"],
         "record_least": min(account["least"]),
         "record_greatest": max(account["greatest"]),
-        "bounds": [-2.0, 2.0],
+        "bounds": [-BOUND, BOUND],
         "leases_lost": sum(line["event"] == "lost" for line in lines),
         "safe_states": account["safe_states"],
+        "device_written": device["written"],
+        "device_written_outside": device["outside"],
         "load": round(os.getloadavg()[0], 1),
     }
-    found["device_written_last_told"] = device
     print(json.dumps(found, indent=2))
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    """The median and the largest."""
+    if not values:
+        return {}
+    return {"median": round(float(np.median(values)), 3), "most": round(float(max(values)), 3)}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The device behind one thread and its bounds: what a trainer asks is checked, then done."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -138,9 +139,9 @@ class Guard:
 
     def _inside(self, values: Float[np.ndarray, "..."], low: Any, high: Any) -> None:
         least, most = float(values.min()), float(values.max())
-        if not np.isfinite(least + most):
+        if not math.isfinite(least + most):
             raise Refusal("the write holds NaN or infinity")
-        if np.any(values < low) or np.any(values > high):
+        if (values < low).any() or (values > high).any():
             raise Refusal(
                 f"the write, from {least:g} to {most:g}, leaves the bounds "
                 f"{np.min(low):g} and {np.max(high):g}"
@@ -184,7 +185,7 @@ class Guard:
         self.record.wrote(settings if self.chip.in_blocks else settings[:tried])
         self.record.measurements += tried
         self.record.failed += failed is not None
-        return {"readings": np.stack(readings) if readings else None, "failed": failed}
+        return {"readings": np.array(readings) if readings else None, "failed": failed}
 
     def _write(self, theta: Float[np.ndarray, " P"]) -> Reply:
         self.written = True

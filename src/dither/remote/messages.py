@@ -1,6 +1,7 @@
 """What goes over the wire: msgpack, with arrays as dtype, shape and bytes."""
 
 import math
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ class MessageError(ValueError):
 
 def pack(message: Mapping[str, Any]) -> bytes:
     """A message as bytes; its values are plain ones and arrays."""
-    packed: bytes = msgpack.packb(message, default=_array)
+    packed: bytes = _packers.of_messages.pack(message)
     return packed
 
 
@@ -40,7 +41,9 @@ def _array(value: Any) -> Any:
         return value.item()
     if not isinstance(value, np.ndarray) or value.dtype.str not in DTYPES:
         raise TypeError(f"{type(value).__name__} cannot be sent")
-    return msgpack.ExtType(ARRAY, msgpack.packb((value.dtype.str, value.shape, value.tobytes())))
+    return msgpack.ExtType(
+        ARRAY, _packers.of_arrays.pack((value.dtype.str, value.shape, value.tobytes()))
+    )
 
 
 def _extension(code: int, data: bytes) -> np.ndarray:
@@ -50,3 +53,14 @@ def _extension(code: int, data: bytes) -> np.ndarray:
     if math.prod(shape) * np.dtype(dtype).itemsize != len(content):
         raise MessageError("an array of another size than its shape")
     return np.frombuffer(content, dtype).reshape(shape).copy()
+
+
+class _Packers(threading.local):
+    """A thread's packers, kept: a new one asks the system for its buffer, ten times the work."""
+
+    def __init__(self) -> None:
+        self.of_messages = msgpack.Packer(default=_array)
+        self.of_arrays = msgpack.Packer()
+
+
+_packers = _Packers()

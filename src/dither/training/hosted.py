@@ -30,6 +30,9 @@ Write: TypeAlias = tuple[Float[np.ndarray, " K"], Int[np.ndarray, " K"] | None]
 BLOCK = 64
 """The most probes asked for at once."""
 
+ROOMS = (1, 8, BLOCK)
+"""Sizes of the blocks that are compiled; each takes a good part of a second when a run begins."""
+
 LONGEST_CALL = 1.0
 """Seconds after which the driver is to look for Ctrl-C, and failures are no longer waited for."""
 
@@ -157,7 +160,7 @@ class HostedLoop:
         """
         clock: Clock = jax.device_get(self.carry.algorithm.clock)
         size = min(n, BLOCK, self.algorithm.independent(self.device.space, clock))
-        room = 1 << (size - 1).bit_length()  # few sizes, so that few programs are compiled
+        room = next(room for room in ROOMS if room >= size)
         probes, rows, asked = self.ask(room, self.task, self.carry, size)
         readings = self._measure(probes, np.asarray(rows)[:size])
         done, state, cost = len(readings), self.carry.algorithm, 0.0
