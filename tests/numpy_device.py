@@ -15,6 +15,15 @@ class NumpyDevice:
         self.theta = None
         self.writes = self.calls = self.samples = self.made_safe = 0
         self.received = []
+        self.added, self.seen = {}, {}
+
+    def show_sites(self):
+        """Declare the layers whose neurons can be perturbed."""
+        shapes = {}
+        for layer, (p, q) in enumerate(pairwise(self.widths)):
+            shapes |= {f"dense{layer}/bias": (q,), f"dense{layer}/weight": (p, q)}
+        self.parameters = shapes
+        self.layers = tuple(f"dense{layer}" for layer in range(len(self.widths) - 1))
 
     def write(self, theta):
         self.writes += 1
@@ -26,6 +35,14 @@ class NumpyDevice:
         self.samples += len(inputs)
         return self.forward(inputs)
 
+    def measure_sites(self, inputs, added):
+        self.added = added
+        try:
+            outputs = self.measure(inputs)
+        finally:
+            self.added = {}
+        return outputs, self.seen
+
     def forward(self, inputs):
         x, start = np.asarray(inputs, float), 0
         layers = list(pairwise(self.widths))
@@ -33,7 +50,8 @@ class NumpyDevice:
             bias = self.theta[start : start + q]
             weight = self.theta[start + q : start + (p + 1) * q].reshape(p, q)
             start += (p + 1) * q
-            x = x @ weight + bias
+            self.seen[f"dense{layer}"] = x
+            x = x @ weight + bias + self.added.get(f"dense{layer}", 0.0)
             if layer < len(layers) - 1:
                 x = np.tanh(x)
         return x

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import dither
 from dither import MLP, PythonDevice, RequestError, SimulatedDevice, Until, WeightMGD
+from dither.algorithms import ActivityDifference, NodePerturbation
 from dither.devices import (
     DAC,
     ActivationDefects,
@@ -21,6 +22,7 @@ from dither.devices import (
     Bounds,
     CostNoise,
     FailedReads,
+    Guard,
     OutputNoise,
     Parameter,
     RelativeNoise,
@@ -353,11 +355,11 @@ class Reads(OnlyWrites):
         return self.reading(inputs)
 
 
-def train_on(target):
+def train_on(target, rule=None):
     return dither.train(
         target,
         Parity(bits=3),
-        WeightMGD(learning_rate=0.1, delta=0.01),
+        rule or WeightMGD(learning_rate=0.1, delta=0.01),
         until=Until(measurements=5),
     )
 
@@ -397,6 +399,41 @@ def test_wrong_settings_of_a_device_are_refused(settings, sentence):
     vars(wrong).update(settings)
     with pytest.raises(RequestError, match=sentence):
         PythonDevice(wrong)
+
+
+def test_layers_of_a_device_that_lacks_what_they_need_are_refused():
+    chip = NumpyDevice()
+    chip.layers = ("dense0",)
+    with pytest.raises(RequestError, match="'dense0/weight' of shape"):
+        PythonDevice(chip)
+    chip.show_sites()
+    with pytest.raises(RequestError, match="reads what goes into the neurons"):
+        train_on(chip, ActivityDifference(learning_rate=0.1))
+
+    class Mute(OnlyWrites):
+        layers = ("dense0",)
+
+        def measure(self, inputs):
+            return inputs
+
+    with pytest.raises(RequestError, match="measure_sites"):
+        PythonDevice(Mute())
+
+
+@pytest.mark.parametrize("guard", [None, {"timeout": 5.0}])
+def test_a_layers_inputs_of_the_wrong_shape_are_a_failed_measurement(guard):
+    class Crooked(NumpyDevice):
+        def measure_sites(self, inputs, added):
+            outputs, seen = super().measure_sites(inputs, added)
+            return outputs, {**seen, "dense1": seen["dense1"][:, :1]}
+
+    chip = Crooked()
+    chip.show_sites()
+    device = PythonDevice(chip, guard=guard and Guard(**guard))
+    rule = NodePerturbation(learning_rate=0.1)
+    result = dither.train(device, Parity(bits=3), rule, until=Until(measurements=50, failures=3))
+    assert result.stop_reason == "failures"
+    assert "inputs of layer dense1" in result.failure
 
 
 def test_wrong_initial_parameters_are_refused():

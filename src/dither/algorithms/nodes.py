@@ -18,13 +18,12 @@ from dither.networks import Layer
 
 def layers_of(device: AbstractDevice | PythonDevice, kind: str) -> tuple[Layer, ...]:
     """The layers of a device, of which there must be some. Errors: `RequestError`."""
-    layers = device.layers if isinstance(device, AbstractDevice) else ()
-    if not layers:
+    if not device.layers:
         raise RequestError(
-            f"The algorithm {kind} perturbs the neurons of layers and the device's network names "
-            "no layers; take another network or weight-mgd."
+            f"The algorithm {kind} perturbs the neurons of layers and the device names no layers; "
+            "take another network or weight-mgd."
         )
-    return layers
+    return device.layers
 
 
 def count(layers: Sequence[Layer]) -> int:

@@ -97,7 +97,7 @@ class Guarded:
         self.extra_writes = 0
         self._at: Float[np.ndarray, " P"] | None = None
         self._thread = _CallingThread() if guard.timeout is not None else None
-        for name in ("parameters", "bounds", "bits", "levels", "initial", "fed"):
+        for name in ("parameters", "bounds", "bits", "levels", "initial", "fed", "layers"):
             if hasattr(target, name):
                 setattr(self, name, getattr(target, name))
         if hasattr(target, "write"):
@@ -106,6 +106,8 @@ class Guarded:
                 self.write_at = self._write_at
             if hasattr(target, "measure"):
                 self.measure = self._measure
+            if hasattr(target, "measure_sites"):
+                self.measure_sites = self._measure_sites
             if hasattr(target, "cost"):
                 self.cost = self._cost
             if hasattr(target, "measure_block") and guard.leaves_blocks():
@@ -120,6 +122,9 @@ class Guarded:
 
     def _measure(self, inputs: np.ndarray) -> Any:
         return self._call("measure", self.target.measure, inputs)
+
+    def _measure_sites(self, inputs: np.ndarray, added: dict[str, np.ndarray]) -> Any:
+        return self._call("measure_sites", self.target.measure_sites, inputs, added)
 
     def _cost(self, inputs: np.ndarray, targets: np.ndarray) -> Any:
         return self._call("cost", self.target.cost, inputs, targets)

@@ -11,6 +11,7 @@ from dither.devices.device import Sees
 from dither.devices.guard import Guard, Guarded
 from dither.devices.space import Parameter, Space
 from dither.lab import BadReading, LabObject, find_object
+from dither.networks.network import Layer, dense
 
 __all__ = ["BadReading", "PythonDevice", "find_object"]
 
@@ -36,6 +37,11 @@ class PythonDevice:
     Where one call can program and measure several settings, `measure_block(settings, inputs,
     targets)` takes K of them, each with its batch, and returns, or yields one after another, their
     K readings; the first that fails ends it, by an exception or as NaN.
+
+    Where something can be added at its neurons, for node perturbation, it has `layers`, the names
+    of dense layers whose parameters are `NAME/weight` (p, q) and `NAME/bias` (q); and
+    `measure_sites(inputs, added)`, which returns the outputs with `added[NAME]` at the neurons of
+    each layer, (q,) for the whole batch or (B, q), and a table of the inputs (B, p) of each layer.
 
     An exception raised by a call, NaN or a wrong shape is a failed measurement, and asked again.
 
@@ -71,8 +77,15 @@ class PythonDevice:
 
     @property
     def sees(self) -> Sees:
-        """Outputs, or only a cost."""
+        """Sites, outputs, or only a cost."""
+        if self.lab.layers:
+            return Sees.SITES
         return Sees.COST if self._by_cost else Sees.OUTPUTS
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The dense layers whose neurons can be perturbed and whose inputs are read; () if none."""
+        return tuple(Layer(name, (q,), dense) for name, q in self.lab.layers.items())
 
     def initial(self, seed: int) -> Float[np.ndarray, " P"]:
         """Parameters to start from: the object's own, else uniform.
@@ -125,6 +138,15 @@ class PythonDevice:
         Errors: `BadReading` where what came back is not that.
         """
         return self.lab.measure(inputs, targets)
+
+    def measure_sites(
+        self, inputs: Float[np.ndarray, "B ..."], added: Mapping[str, Float[np.ndarray, "..."]]
+    ) -> tuple[Float[np.ndarray, "B K"], dict[str, Float[np.ndarray, "B _"]]]:
+        """The outputs of a batch with something added at the neurons, and the layers' inputs.
+
+        Errors: `BadReading` where what came back is not that.
+        """
+        return self.lab.measure_sites(inputs, added)
 
     @property
     def in_blocks(self) -> bool:

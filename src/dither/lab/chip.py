@@ -19,7 +19,8 @@ class LabObject:
     Attributes: `name`; `shapes`, of the named arrays of parameters; `size`, P; `limits`, the bounds
     of each array; `low`, `high`, one number for all parameters or one for each; `levels`, 0 for
     continuous; `by_cost`, whether it shows only a cost; `fed`, whether it is handed inputs;
-    `in_blocks`, whether it measures several settings in one call.
+    `in_blocks`, whether it measures several settings in one call; `layers`, by name the number of
+    neurons that can be perturbed.
     Errors: `RequestError` for what it lacks.
     """
 
@@ -65,6 +66,25 @@ class LabObject:
                 f"The device {self.name} has no write(theta) and is not a function "
                 "f(theta, inputs); give it one of the two."
             )
+        self.layers = self._layers_of(target)
+
+    def _layers_of(self, target: Any) -> dict[str, int]:
+        """How many neurons each layer has that the object can perturb and read the inputs of."""
+        names = tuple(getattr(target, "layers", ()))
+        if names and (self.by_cost or not hasattr(target, "measure_sites")):
+            raise RequestError(
+                f"The device {self.name} has layers but not both measure(inputs) and "
+                "measure_sites(inputs, added); add them."
+            )
+        for name in names:
+            weight = self.shapes.get(f"{name}/weight", ())
+            if len(weight) != 2 or self.shapes.get(f"{name}/bias") != weight[1:]:
+                raise RequestError(
+                    f"The device {self.name} has a layer {name} but not its parameters "
+                    f"'{name}/weight' of shape (p, q) and '{name}/bias' of shape (q,); name them "
+                    "in `parameters`."
+                )
+        return {name: self.shapes[f"{name}/bias"][0] for name in names}
 
     def _keep(self, theta: Float[np.ndarray, " P"]) -> None:
         self._held = theta
@@ -110,6 +130,26 @@ class LabObject:
         if self.by_cost:
             return self._checked(self._measure(inputs, targets), len(inputs))
         return self._checked(self._measure(inputs), len(inputs))
+
+    def measure_sites(
+        self, inputs: Float[np.ndarray, "B ..."], added: Mapping[str, Float[np.ndarray, "..."]]
+    ) -> tuple[Float[np.ndarray, "B K"], dict[str, Float[np.ndarray, "B _"]]]:
+        """The outputs of a batch with something added at the neurons, and the layers' inputs.
+
+        Errors: `BadReading` where what came back is not that.
+        """
+        outputs, seen = self.target.measure_sites(inputs, dict(added))
+        read = {}
+        for name in self.layers:
+            x: Float[np.ndarray, ...] = np.asarray(seen[name], float)
+            shape = (len(inputs), self.shapes[f"{name}/weight"][0])
+            if x.shape != shape or not math.isfinite(x.sum()):
+                raise BadReading(
+                    f"returned inputs of layer {name} of shape {x.shape}, or not finite, where "
+                    f"{shape} is due"
+                )
+            read[name] = x
+        return self._checked(outputs, len(inputs)), read
 
     def measure_block(
         self,

@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import TypeAlias
 
@@ -23,6 +24,17 @@ from dither.training.ledger import Ledger
 
 Asking: TypeAlias = Callable[..., tuple[Probe, Int[Array, "K B"], State]]
 Telling: TypeAlias = Callable[..., tuple[State, Float[Array, " K"]]]
+
+Reading: TypeAlias = (
+    Float[np.ndarray, "..."] | tuple[Float[np.ndarray, "B O"], dict[str, Float[np.ndarray, "B _"]]]
+)
+"""A cost or outputs; or outputs and, by layer, what went into it."""
+
+Readings: TypeAlias = (
+    Float[Array | np.ndarray, "K ..."]
+    | tuple[Float[Array | np.ndarray, "K B O"], dict[str, Float[Array | np.ndarray, "K B _"]]]
+)
+"""Those of a block."""
 
 Write: TypeAlias = tuple[Float[np.ndarray, " K"], Int[np.ndarray, " K"] | None]
 """Values, and where to write them: everywhere if None."""
@@ -69,19 +81,24 @@ def tell_block(
     state: State,
     probes: Probe,
     rows: Int[Array, "K B"],
-    readings: Float[Array | np.ndarray, "K ..."],
+    readings: Readings,
     n: Int[Array, ""],
 ) -> tuple[State, Float[Array, " K"]]:
     """Tell the first n probes of a block; readings are costs, or outputs from which they come."""
-    costs = outputs = jnp.asarray(readings)
-    if readings.ndim > 1:
-        costs = jax.vmap(lambda y, r: jnp.mean(task.cost(y, task.targets[r])))(readings, rows)
+    outputs, x = readings if isinstance(readings, tuple) else (readings, None)
+    costs = each = jnp.asarray(outputs)
+    if outputs.ndim > 1:
+        each = jax.vmap(lambda y, r: task.cost(y, task.targets[r]))(outputs, rows)
+        costs = jnp.mean(each, axis=1)
 
     def step(k: Int[Array, ""], state: State) -> State:
         probe = jax.tree.map(lambda leaf: leaf[k], probes)
         measurement = Measurement(costs[k])
         if algorithm.sees >= Sees.OUTPUTS:
             measurement = Measurement(costs[k], None, outputs[k], task.targets[rows[k]])
+        if x is not None:
+            seen = jax.tree.map(lambda leaf: leaf[k], x)
+            measurement = replace(measurement, costs=each[k], inputs=seen)
         return algorithm.tell(state, probe, measurement)[0]
 
     return jax.lax.fori_loop(0, n, step, state), costs
@@ -167,8 +184,7 @@ class HostedLoop:
         if done:
             if done < size:
                 asked = self.ask(room, self.task, self.carry, done)[2]
-            block = np.zeros((room, *readings[0].shape), jnp.result_type(float))
-            block[:done] = readings
+            block = jax.tree.map(partial(_stacked, room), *readings)
             state, costs = self.tell(self.task, asked, probes, rows, block, done)
             cost = float(np.asarray(costs)[:done].sum())
         failed = int(done < size)
@@ -186,17 +202,19 @@ class HostedLoop:
         self.carry = Carry(state, None, self.carry.data, tally)
         return done + failed
 
-    def _measure(
-        self, probes: Probe, rows: Int[np.ndarray, "K B"]
-    ) -> list[Float[np.ndarray, "..."]]:
+    def _measure(self, probes: Probe, rows: Int[np.ndarray, "K B"]) -> list[Reading]:
         """The readings of K probes, each on its rows of the data, up to the first that fails."""
         writes = self._writes(probes, len(rows))
-        if self.device.in_blocks and not isinstance(probes.parameters, SparseWrite):
+        sparse, added = isinstance(probes.parameters, SparseWrite), jax.device_get(probes.sites)
+        if self.device.in_blocks and not sparse and added is None:
             settings = np.stack([theta for theta, _ in writes[: len(rows)]])
-            return self._measure_block(settings, self.inputs[rows], self.targets[rows])
+            return list(self._measure_block(settings, self.inputs[rows], self.targets[rows]))
         readings = []
-        for write, mine in zip(writes, rows):
-            reading = self._measure_one(write, mine)
+        for k, (write, mine) in enumerate(zip(writes, rows)):
+            here = None if added is None else {
+                site.removesuffix("/z"): value[k] for site, value in added.items()
+            }  # fmt: skip
+            reading = self._measure_one(write, mine, here)
             if reading is None:
                 break
             readings.append(reading)
@@ -217,15 +235,22 @@ class HostedLoop:
         return writes
 
     def _measure_one(
-        self, write: Write, rows: Int[np.ndarray, " B"]
-    ) -> Float[np.ndarray, "..."] | None:
+        self,
+        write: Write,
+        rows: Int[np.ndarray, " B"],
+        added: dict[str, Float[np.ndarray, "..."]] | None,
+    ) -> Reading | None:
         started = time.perf_counter()
-        status, reading = Status.DONE, None
+        status = Status.DONE
+        reading: Reading | None = None
         try:
             self._recover()
             self.device.program(*write)
             self.programmed = True
-            reading = self.device.measure(self.inputs[rows], self.targets[rows])
+            if added is None:
+                reading = self.device.measure(self.inputs[rows], self.targets[rows])
+            else:
+                reading = self.device.measure_sites(self.inputs[rows], added)
         except Exception as error:
             status = self._failed(error)
         self._count(len(rows), status, time.perf_counter() - started)
@@ -375,3 +400,10 @@ class HostedLoop:
     def seconds_per_measurement(self) -> float:
         """Not known beforehand."""
         return 0.0
+
+
+def _stacked(room: int, *leaves: Float[np.ndarray, "..."]) -> Float[np.ndarray, "room ..."]:
+    """Readings one behind the other, with zeros where there are no more."""
+    block: Float[np.ndarray, ...] = np.zeros((room, *leaves[0].shape), jnp.result_type(float))
+    block[: len(leaves)] = leaves
+    return block
