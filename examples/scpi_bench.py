@@ -217,10 +217,23 @@ class Bench:
         self.thread.join()
 
 
-if __name__ == "__main__":
-    with Bench(Chip(settling=0.0002), int(sys.argv[1]) if len(sys.argv) > 1 else 5025) as bench:
-        print(f"A chip of {bench.instrument.chip.size} voltages listens at 127.0.0.1:{bench.port}.")
+def main(port):
+    """Serve the chip until Ctrl-C, and pull its cable when told to."""
+    with Bench(Chip(settling=0.0002), port) as bench:
+        chip = bench.instrument.chip
+        print(f"A chip of {chip.size} voltages listens at 127.0.0.1:{bench.port}.", flush=True)
+        print("Type pull or plug for its cable.", flush=True)
         try:
+            for line in sys.stdin:
+                if line.strip() == "pull":
+                    bench.pull_cable()
+                elif line.strip() == "plug":
+                    bench.plug_in()
             bench.thread.join()
         except KeyboardInterrupt:
-            print(f"{bench.instrument.voltages_asked} voltages were asked for.")
+            pass
+        print(f"{bench.instrument.voltages_asked} voltages were asked for.")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5025)

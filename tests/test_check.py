@@ -13,6 +13,7 @@ from dither import PythonDevice, RequestError
 from dither.cli import app
 from dither.devices import check, trials
 from dither.devices.check import check_device, recommended
+from dither.devices.lab import LabDevice
 
 P, INPUTS = 30, 12
 X, TARGETS = np.zeros((INPUTS, 3)), np.random.default_rng(1).normal(size=(INPUTS, 2))
@@ -51,6 +52,9 @@ class Planted:
         self.begin = self.theta()
         self.goal, self.written = np.array(theta), self.now
 
+    def wait(self, seconds):
+        self.now += seconds
+
     def measure(self, inputs):
         self.now += READ / 2
         theta = self.theta()
@@ -68,7 +72,7 @@ class Planted:
 @pytest.fixture
 def report(monkeypatch):
     def of(chip, repeats=20, task=TASK):
-        clock = types.SimpleNamespace(perf_counter=lambda: chip.now)
+        clock = types.SimpleNamespace(perf_counter=lambda: chip.now, sleep=chip.wait)
         monkeypatch.setattr(trials, "time", clock)
         found = check_device(PythonDevice(chip), task, repeats)
         low, high = chip.bounds
@@ -101,6 +105,17 @@ def test_dead_parameters_and_the_others_gains(report, noise):
     wanted[dead] = 0
     off = np.array(found.responses) - wanted
     assert np.abs(off).max() < 1e-6 + 5 * noise / np.sqrt(2 * 12) / found.delta
+
+
+def test_a_device_that_settles_is_waited_for(report):
+    """Read at once, a third of a step were seen, and the dead seemed moved by neighbours."""
+    found = report(Planted(noise=0.02, lag=0.02, dead=[3, 7, 8]))
+    wanted = np.linspace(0.5, 1.5, P) * np.sqrt(2.5)
+    wanted[[3, 7, 8]] = 0
+    assert found.dead == [3, 7, 8]
+    off = np.array(found.responses) - wanted
+    assert np.abs(off).max() < 0.01 * wanted.max() + 5 * 0.02 / np.sqrt(2 * 12) / found.delta
+    assert found.repeatability < 2 * found.noise
 
 
 @pytest.mark.parametrize("lag", [0.004, 0.02])
@@ -175,7 +190,7 @@ def test_failed_readings_are_left_out(report):
 
 def test_what_is_recommended_follows_from_the_report(report):
     noisy = report(Planted(noise=0.3, lag=0.004, bend=0.5, far=True, seed=3))
-    table = recommended(noisy, "lab.py:chip", "nist7x7")
+    table = recommended(noisy, LabDevice(object="lab.py:chip"), "nist7x7")
     rule, guard = table["algorithm"], table["device"]["guard"]
     assert rule["delta"] == pytest.approx(0.5 * noisy.largest_linear, rel=0.01)
     assert rule["outliers"] == 5.0
@@ -185,7 +200,7 @@ def test_what_is_recommended_follows_from_the_report(report):
     assert table["until"]["confirm"] == 2
     boolean = Planted()
     boolean.levels = 2
-    table = recommended(report(boolean), "lab.py:chip", "nist7x7")
+    table = recommended(report(boolean), LabDevice(object="lab.py:chip"), "nist7x7")
     assert table["algorithm"] == {"kind": "coordinate-descent", "decision": "keep"}
     assert "confirm" not in table["until"]
 
@@ -228,3 +243,53 @@ def test_dither_train_takes_what_is_recommended(tmp_path, monkeypatch):
     assert 'kind = "weight-mgd"' in in_words.output
     assert "failed: 0 of" in in_words.output
     assert check.MOST_TICKS >= facts["recommended"]["algorithm"]["tau_theta"] >= 1
+
+
+BENCH = """
+[task]
+kind = "xor"
+
+[device]
+kind = "lab"
+object = "bench_lab.py:Chip"
+bounds = [-3.0, 3.0]
+guard = { timeout = 7.0 }
+"""
+
+
+def test_a_device_in_a_file_is_checked_with_its_task(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bench_lab.py").write_text(CHIP)
+    (tmp_path / "bench.toml").write_text(BENCH)
+    words = ["device", "check", "bench.toml", "--repeats", "8", "--json", "--toml", "chip.toml"]
+    told = CliRunner().invoke(app, words)
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.output.splitlines()[-1])["high"] == 3.0
+    table = tomllib.loads((tmp_path / "chip.toml").read_text())
+    assert table["task"] == {"kind": "xor"}
+    assert table["device"]["bounds"] == [-3.0, 3.0]
+    assert table["device"]["guard"]["timeout"] == 7.0
+    assert table["device"]["guard"]["backoff"] == 0.1
+    assert dither.read_specification("chip.toml").name == "chip"
+
+
+SIMULATED = """
+kind = "simulated"
+network = { kind = "mlp", widths = [2, 2, 1] }
+"""
+
+
+@pytest.mark.parametrize(
+    ("device", "sentence"),
+    [
+        ('kind = "labb"', "bench.toml, line 5: device has no kind 'labb'"),
+        ("", "device is missing"),
+        (SIMULATED, "simulated"),
+    ],
+)
+def test_a_file_that_cannot_be_checked_is_refused(device, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task = BENCH.partition("[device]")[0]
+    (tmp_path / "bench.toml").write_text(task + ("[device]\n" + device if device else ""))
+    with pytest.raises(RequestError, match=sentence):
+        CliRunner().invoke(app, ["device", "check", "bench.toml"], catch_exceptions=False)

@@ -2,9 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from dither.devices.connection import AbstractConnection
+    from dither.tasks.task import AbstractTask
 
 device = typer.Typer(help="Work with a real device.", no_args_is_help=True)
 
@@ -17,7 +21,11 @@ def _device() -> None:
 @device.command()
 def check(
     place: Annotated[
-        str, typer.Argument(metavar="DEVICE", help="FILE.py:NAME or remote://HOST:PORT.")
+        str,
+        typer.Argument(
+            metavar="DEVICE",
+            help="FILE.py:NAME, remote://HOST:PORT, or a TOML file with tables task and device.",
+        ),
     ],
     inputs: Annotated[
         str | None,
@@ -33,15 +41,14 @@ def check(
     import tomlkit
 
     from dither.devices.check import check_device, recommended
-    from dither.devices.remote import device_at
     from dither.training.checkpoint import write_atomically
     from dither.training.safety import made_safe
 
-    chip = device_at(place).connect()
-    task = inputs or "nist7x7"
+    connection, task = _to_check(place, inputs)
+    chip = connection.connect()
     with made_safe(chip):
-        report = check_device(chip, task, repeats)
-    table = recommended(report, place, task)
+        report = check_device(chip, task if isinstance(task, str) else task.load(), repeats)
+    table = recommended(report, connection, task)
     if toml is not None:
         write_atomically(toml, tomlkit.dumps(table).encode())
     if as_json:
@@ -54,6 +61,25 @@ def check(
         typer.echo(tomlkit.dumps(table))
     else:
         typer.echo(f"recommended: dither train {toml}")
+
+
+def _to_check(place: str, inputs: str | None) -> "tuple[AbstractConnection, AbstractTask | str]":
+    """The device at a place, and the task whose inputs to measure."""
+    from dither._errors import RequestError
+    from dither.devices.connection import AbstractConnection
+    from dither.devices.remote import device_at
+
+    if not place.endswith(".toml"):
+        return device_at(place), inputs or "nist7x7"
+    from dither.training.specification import read_bench
+
+    bench = read_bench(place)
+    if not isinstance(bench.device, AbstractConnection):
+        raise RequestError(
+            f"The device of {place} is simulated by dither, which knows all of it; give one of the "
+            "kind lab, remote, scpi, qcodes or ophyd."
+        )
+    return bench.device, inputs or bench.task
 
 
 @device.command()

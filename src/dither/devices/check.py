@@ -8,15 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from dither._configuration import Configuration
 from dither._errors import RequestError, nearest
 from dither.devices import trials
+from dither.devices.connection import AbstractConnection
 from dither.devices.device import Sees
 from dither.devices.python import PythonDevice
 from dither.devices.trials import Bench
 from dither.tasks import TASKS, AnyTask, Task
+from dither.tasks.task import AbstractTask
 
 READINGS_A_PARAMETER = 10
 """For each repeat, so many parameters at the most are tried one by one."""
+
+TIME_CONSTANTS = 3.0
+"""To wait after a write in training: a twentieth of the step is then left."""
+
+SETTLED = 7.0
+"""Time constants to wait after a write in the check: a thousandth of the step is then left."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +35,8 @@ class Report:
     Attributes: `name`; `parameters`, P; `low`, `high`, `step`, of what can be written, and
     `levels`, 0 for continuous; `shows`; `outputs`, a sample's.
     `noise`, the standard deviation of an output read again; `repeatability`, the same with writes
-    away and back between; `cost_noise`, that of the cost; `outliers`, whether some costs lie far
-    out.
+    away and back between, each waited for where settling is seen; `cost_noise`, that of the cost;
+    `outliers`, whether some costs lie far out.
     `tried`, parameters moved one by one by `delta` either way; `responses`, how far each moves an
     output, root mean square, per unit; `dead`, those that move nothing beyond the noise; `moving`,
     the share of the others.
@@ -146,9 +155,13 @@ def check_device(device: PythonDevice, task: str | Task, repeats: int = 20) -> R
     places = np.sort(
         rng.choice(space.size, min(READINGS_A_PARAMETER * repeats, space.size), replace=False)
     )
+    settling = trials.settle(bench, noise.still, repeats, rng)
+    if settling:
+        bench.wait = SETTLED * settling
+        bench.visits.clear()
+        noise = trials.repeat(bench, repeats)
     delta = trials.small(device)
     responses = trials.scan(bench, places, delta, noise.written)
-    settling = trials.settle(bench, noise.still, repeats, rng)
     steps = None if discrete else trials.ladder(bench, max(repeats // 2, 2), noise.cost, rng)
     bench.visit(max(repeats // 4, 1))
     drift = trials.drift(bench)
@@ -197,10 +210,12 @@ MOST_TICKS = 1000
 """No more perturbations are averaged before an update."""
 
 
-def recommended(report: Report, place: str, task: str) -> dict[str, Any]:
+def recommended(
+    report: Report, device: AbstractConnection, task: str | AbstractTask
+) -> dict[str, Any]:
     """A specification for a device, from its check: a table for `dither train`.
 
-    Arguments: the report; `FILE.py:NAME` of the device; the kind of task.
+    Arguments: the report; how the device is reached; the task, or its kind.
 
     Central pairs; half the largest linear perturbation, at which bending is a fortieth of a
     difference, in whole DAC steps; as many ticks averaged as bring a difference above its noise;
@@ -211,19 +226,25 @@ def recommended(report: Report, place: str, task: str) -> dict[str, Any]:
     """
     guard: dict[str, Any] = {"timeout": _round(max(1.0, 20 * report.slowest_call)), "backoff": 0.1}
     if report.settling:
-        guard["settle"] = _round(3 * report.settling)
+        guard["settle"] = _round(TIME_CONSTANTS * report.settling)
     if report.drift:
         guard["drift"] = 5.0
     until: dict[str, Any] = {"measurements": 100_000}
     if report.cost_noise > 0:
         until["confirm"] = 2
+    reached = _given(device)
     return {
-        "name": report.name,
-        "task": {"kind": task},
-        "device": {"kind": "lab", "object": place, "guard": guard},
+        "task": {"kind": task} if isinstance(task, str) else _given(task),
+        "device": {**reached, "guard": {**guard, **reached.get("guard", {})}},
         "algorithm": _algorithm(report),
         "until": until,
     }
+
+
+def _given(part: Configuration) -> dict[str, Any]:
+    """A part of a specification as it was given, without what is so by default."""
+    given = part.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    return {"kind": part.model_dump()["kind"], **given}
 
 
 def _algorithm(report: Report) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Bench:
 
     Arguments: the device; a task, whose first inputs are measured; parameters to start from;
     whether there is room to go either way from there, or only one way.
-    Attributes: `visits` to the start, pairs of time and reading.
+    Attributes: `visits` to the start, pairs of time and reading; `wait`, s, after each write.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Bench:
         self.visits: list[tuple[float, Reading]] = []
         self.shape: tuple[int, ...] = ()
         self.readings = self.failed = 0
+        self.wait = 0.0
 
     def write(self, theta: Float[np.ndarray, " P"]) -> bool:
         """Write; whether that went well."""
@@ -65,6 +66,8 @@ class Bench:
             self.failed += 1
             return False
         self.write_seconds.append(time.perf_counter() - begin)
+        if self.wait:
+            time.sleep(self.wait)
         return True
 
     def read(self) -> Reading | None:

@@ -5,8 +5,10 @@ from dither.training.ledger import Ledger
 from dither.training.result import Replica, Result
 from dither.training.run import Observer, Progress
 from dither.training.specification import (
+    Bench,
     Specification,
     preset_names,
+    read_bench,
     read_specification,
     to_toml,
 )
@@ -14,6 +16,7 @@ from dither.training.train import TrapWarning, train
 from dither.training.until import Until
 
 __all__ = [
+    "Bench",
     "Ledger",
     "Observer",
     "Progress",
@@ -24,6 +27,7 @@ __all__ = [
     "Until",
     "check_fit",
     "preset_names",
+    "read_bench",
     "read_specification",
     "to_toml",
     "train",

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tomlkit
 from pydantic import Field, ValidationError
@@ -19,6 +19,8 @@ from dither.training.result import Result
 from dither.training.run import Observer
 from dither.training.train import train
 from dither.training.until import Until
+
+C = TypeVar("C", bound=Configuration)
 
 
 class Specification(Configuration):
@@ -114,15 +116,46 @@ def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
     table, lines, where = read_table(what)
     for change in changes:
         _change(table, change)
+    asked = [change.partition("=")[0].strip().split(".") for change in changes]
+    return _validated(Specification, table, lines, where, asked)
+
+
+class Bench(Configuration):
+    """What can be checked before it is known how to train it: a specification's first two tables.
+
+    Arguments: `task`, whose inputs are measured; `device`.
+    """
+
+    task: AnyTask
+    device: AnyDevice
+
+
+def read_bench(what: str) -> Bench:
+    """The task and the device of a TOML file, which may hold the rest of a specification or not.
+
+    Errors: `RequestError` in one sentence with the line or the key path.
+    """
+    table, lines, where = read_table(what)
+    return _validated(
+        Bench, {key: table[key] for key in table if key in Bench.model_fields}, lines, where
+    )
+
+
+def _validated(
+    model: type[C],
+    table: dict[str, Any],
+    lines: Mapping[str, int],
+    where: str,
+    changes: Sequence[list[str]] = (),
+) -> C:
     try:
-        return Specification.model_validate(table)
+        return model.model_validate(table)
     except ValidationError as error:
-        keys = key_path(error, Specification)
-        asked = [change.partition("=")[0].strip().split(".") for change in changes]
-        changed = any(keys[: len(path)] == path for path in asked)
+        keys = key_path(error, model)
+        changed = any(keys[: len(path)] == path for path in changes)
         line = None if changed else _line_of(keys, lines)
         place = where if line is None else f"{where}, line {line}"
-        raise RequestError(explain(error, place, Specification)) from None
+        raise RequestError(explain(error, place, model)) from None
 
 
 def _change(table: dict[str, Any], change: str) -> None:
