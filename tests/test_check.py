@@ -293,3 +293,30 @@ def test_a_file_that_cannot_be_checked_is_refused(device, sentence, tmp_path, mo
     (tmp_path / "bench.toml").write_text(task + ("[device]\n" + device if device else ""))
     with pytest.raises(RequestError, match=sentence):
         CliRunner().invoke(app, ["device", "check", "bench.toml"], catch_exceptions=False)
+
+
+def test_a_bench_that_says_its_error_is_checked_with_that(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mirrors.py").write_text(MIRRORS)
+    told = CliRunner().invoke(app, ["device", "check", "mirrors.py:Bench", "--toml", "bench.toml"])
+    assert told.exit_code == 0, told.output
+    table = tomllib.loads((tmp_path / "bench.toml").read_text())
+    assert table["task"] == {"kind": "own-error"}
+    assert table["algorithm"]["kind"] == "coordinate-descent"
+
+
+MIRRORS = """
+import numpy as np
+
+class Bench:
+    parameters = 6
+
+    def __init__(self):
+        self.weights = np.zeros(6, int)
+
+    def flip(self, i):
+        self.weights[i] ^= 1
+
+    def error(self):
+        return float(np.sum((self.weights - [1, 0, 1, 1, 0, 1]) ** 2))
+"""

@@ -46,6 +46,7 @@ def check(
 
     connection, task = _to_check(place, inputs)
     chip = connection.connect()
+    task = task or chip.lab.task
     with made_safe(chip):
         report = check_device(chip, task if isinstance(task, str) else task.load(), repeats)
     table = recommended(report, connection, task)
@@ -63,14 +64,16 @@ def check(
         typer.echo(f"recommended: dither train {toml}")
 
 
-def _to_check(place: str, inputs: str | None) -> "tuple[AbstractConnection, AbstractTask | str]":
-    """The device at a place, and the task whose inputs to measure."""
+def _to_check(
+    place: str, inputs: str | None
+) -> "tuple[AbstractConnection, AbstractTask | str | None]":
+    """The device at a place, and the task whose inputs to measure, where one is given."""
     from dither._errors import RequestError
     from dither.devices.connection import AbstractConnection
     from dither.devices.remote import device_at
 
     if not place.endswith(".toml"):
-        return device_at(place), inputs or "nist7x7"
+        return device_at(place), inputs
     from dither.training.specification import read_bench
 
     bench = read_bench(place)

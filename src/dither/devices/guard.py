@@ -82,6 +82,12 @@ def ramp(
     yield end
 
 
+SAYS_OF_ITSELF = (
+    "parameters", "bounds", "bits", "levels", "initial", "fed", "layers", "task",
+)  # fmt: skip
+"""What an object has beside its methods."""
+
+
 class Guarded:
     """A lab's object that is called under a guard: the same handle.
 
@@ -97,7 +103,7 @@ class Guarded:
         self.extra_writes = 0
         self._at: Float[np.ndarray, " P"] | None = None
         self._thread = _CallingThread() if guard.timeout is not None else None
-        for name in ("parameters", "bounds", "bits", "levels", "initial", "fed", "layers"):
+        for name in SAYS_OF_ITSELF:
             if hasattr(target, name):
                 setattr(self, name, getattr(target, name))
         if hasattr(target, "write"):

@@ -19,6 +19,7 @@ class LabObject:
     Attributes: `name`; `shapes`, of the named arrays of parameters; `size`, P; `limits`, the bounds
     of each array; `low`, `high`, one number for all parameters or one for each; `levels`, 0 for
     continuous; `by_cost`, whether it shows only a cost; `fed`, whether it is handed inputs;
+    `task`, the kind of task to check it with;
     `in_blocks`, whether it measures several settings in one call; `layers`, by name the number of
     neurons that can be perturbed.
     Errors: `RequestError` for what it lacks.
@@ -47,6 +48,7 @@ class LabObject:
         self._write_at = getattr(target, "write_at", None)
         # what is not fed plays the training series only
         self.fed = bool(getattr(target, "fed", True))
+        self.task = str(getattr(target, "task", "nist7x7"))
         self.in_blocks = hasattr(target, "measure_block")
         self.by_cost = False
         if hasattr(target, "write"):

@@ -38,7 +38,7 @@ class Mirrors:
             self.fed = len(inspect.signature(target.output).parameters) > 0
             self.measure = self._output
         elif hasattr(target, "error"):
-            self.cost = self._error
+            self.cost, self.task = self._error, "own-error"
         else:
             raise RequestError(
                 f"The device {self.__name__} has flip(i) but neither error() nor output(); add "
