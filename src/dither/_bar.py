@@ -2,9 +2,11 @@
 
 import sys
 import time
-from typing import Any, Self
+from typing import Any, TypeVar
 
 SECONDS_PER_LINE = 10.0
+
+B = TypeVar("B", bound="AbstractBar")
 
 
 class AbstractBar:
@@ -28,7 +30,7 @@ class AbstractBar:
         )
         self.task = self.bar.add_task(name, total=total, text=text)
 
-    def __enter__(self) -> Self:
+    def __enter__(self: B) -> B:
         self.bar.start()
         return self
 
