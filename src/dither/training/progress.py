@@ -20,6 +20,7 @@ class ProgressBar:
         self.name = name
         self.terminal = sys.stderr.isatty()
         self.last_line = time.monotonic()
+        self.failing = False
         self.bar = Bar(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
@@ -46,10 +47,20 @@ class ProgressBar:
 
     def __call__(self, now: Progress) -> None:
         text = _text(now)
+        if bool(now.failing) != self.failing:
+            self.failing = not self.failing
+            again = f"the device fails ({now.failing}); it is tried again"
+            self._line(again if self.failing else "the device answers again")
         self.bar.update(self.task, completed=now.measurements, total=now.most, text=text)
         if not self.terminal and time.monotonic() - self.last_line > SECONDS_PER_LINE:
             self.last_line = time.monotonic()
-            print(f"{self.name}: {text}, {now.wall_seconds:.0f} s", file=sys.stderr, flush=True)
+            self._line(f"{text}, {now.wall_seconds:.0f} s")
+
+    def _line(self, text: str) -> None:
+        if self.terminal:
+            self.bar.console.print(f"{self.name}: {text}", markup=False, highlight=False)
+        else:
+            print(f"{self.name}: {text}", file=sys.stderr, flush=True)
 
 
 def _text(now: Progress) -> str:
