@@ -219,7 +219,7 @@ class Bench:
 
 def main(port):
     """Serve the chip until Ctrl-C, and pull its cable when told to."""
-    with Bench(Chip(settling=0.0002), port) as bench:
+    with Bench(Chip(settling=0.001), port) as bench:
         chip = bench.instrument.chip
         print(f"A chip of {chip.size} voltages listens at 127.0.0.1:{bench.port}.", flush=True)
         print("Type pull or plug for its cable.", flush=True)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tomlkit
+from typer.testing import CliRunner
 
 import dither
 from dither import MLP, PythonDevice, RequestError, SimulatedDevice, Until, WeightMGD
@@ -29,8 +30,11 @@ from dither.adapters import (
     ScpiConnection,
     TorchDevice,
 )
+from dither.cli import app
 from dither.devices import DEVICES
 from dither.devices.connection import AbstractConnection
+from dither.training.progress import ProgressBar
+from dither.training.safety import UnsafeWarning
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.append(str(EXAMPLES))
@@ -382,7 +386,7 @@ def test_a_device_that_cannot_be_made_safe_says_so():
     with small_bench() as (bench, device):
         device.write(START)
         bench.pull_cable()
-        with pytest.raises(dither.RunError, match="could not be made safe"):
+        with pytest.raises(dither.RunError, match="did not take OUTP OFF"):
             device.safe()
 
 
@@ -424,6 +428,56 @@ def test_the_bench_is_trained_from_its_file():
         assert bench.instrument.voltages_asked == 220 * result.ledger["writes"]
         assert -4 <= bench.instrument.lowest < bench.instrument.highest <= 4
         assert not bench.instrument.chip.on
+
+
+def test_the_tutorials_way_from_the_check_to_a_chip_whose_cable_was_pulled(tmp_path, capfd):
+    """Short of its training: a pull that the run survives, one that it does not, and --resume."""
+    pytest.importorskip("pyvisa_py", reason="pyvisa-py is not installed")
+    file, chip = tmp_path / "bench.toml", tmp_path / "chip.toml"
+    with Bench(Chip(settling=0.001)) as bench:
+        text = (EXAMPLES / "bench.toml").read_text().replace("::5025::", f"::{bench.port}::")
+        file.write_text(
+            text.replace("[device]", "[device]\ntimeout = 0.2").replace("tests = 200", "tests = 20")
+        )
+        told = CliRunner().invoke(
+            app, ["device", "check", str(file), "--repeats", "4", "--toml", str(chip)]
+        )
+        assert told.exit_code == 0, told.output
+        assert not bench.instrument.chip.on
+        few = ["score_every=30", "until.measurements=150"]
+        pulled = []
+
+        def pull(progress):
+            if progress.measurements >= 60 and not pulled:
+                pulled.append(progress.measurements)
+                bench.pull_cable()
+
+        def plug_in(progress):
+            if progress.failing:
+                bench.plug_in()
+
+        specification = dither.read_specification(str(chip), few)
+        with ProgressBar("chip") as bar:
+            result = specification.train(tmp_path / "short", observers=[bar, pull, plug_in])
+        assert result.stop_reason == "measurements"
+        assert result.ledger["failed"] >= 2
+        lines = capfd.readouterr().err
+        assert lines.index("the device fails") < lines.index("the device answers again")
+        pulled.clear()
+        specification = dither.read_specification(str(chip), [*few, "until.failures=3"])
+        with pytest.warns(UnsafeWarning, match="did not take OUTP OFF"):
+            result = specification.train(tmp_path / "long", observers=[pull])
+        assert result.stop_reason == "failures"
+        assert result.failure.count("--resume") == 1
+        assert "DITHER,CHIP49 failed 3 times in a row" in result.failure
+        assert bench.instrument.chip.on
+        bench.plug_in()
+        result = specification.train(tmp_path / "long", resume=True)
+        assert result.stop_reason == "measurements"
+        assert result.ledger["failed"] == 3
+        assert (tmp_path / "long" / "history.parquet").exists()
+        assert not bench.instrument.chip.on
+        assert -4 <= bench.instrument.lowest < bench.instrument.highest <= 4
 
 
 # ---------------------------------------------------------------------- the other ones' own ways

@@ -43,4 +43,11 @@ class AbstractBar:
         now = time.monotonic()
         if not self.terminal and now - self.last_line > SECONDS_PER_LINE:
             self.last_line = now
-            print(f"{line}, {now - self.begun:.0f} s", file=sys.stderr, flush=True)
+            self.say(f"{line}, {now - self.begun:.0f} s")
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        if self.terminal:
+            self.bar.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)

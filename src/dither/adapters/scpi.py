@@ -166,6 +166,7 @@ class ScpiDevice:
         if connection.backend == "@py":
             needs("pyvisa_py", "scpi")
         self.connection = connection
+        self.__name__ = connection.identity or connection.resource
         self.parameters = {name: (group.count,) for name, group in connection.channels.items()}
         self.bounds: Mapping[str, tuple[float, float]] = {
             name: group.bounds for name, group in connection.channels.items()
@@ -222,8 +223,8 @@ class ScpiDevice:
             _complain(found)
         except Exception as error:
             raise RunError(
-                f"The instrument {self.connection.resource} could not be made safe "
-                f"({type(error).__name__}: {error}); do it by hand."
+                f"the instrument {self.connection.resource} did not take "
+                f"{', '.join(self.connection.safe)} ({type(error).__name__}: {error})"
             ) from error
         finally:
             self._close()

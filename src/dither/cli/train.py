@@ -85,7 +85,7 @@ def _warn(message: Any, *_: Any, **__: Any) -> None:
 def _failure(result: "Result") -> str:
     if result.stop_reason == "diverged":
         return "The parameters diverged; set a smaller learning rate."
-    return f"The device was given up: {result.failure}; mend it and go on with --resume."
+    return result.failure
 
 
 def _reached(result: "Result") -> str:

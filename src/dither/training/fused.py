@@ -298,6 +298,10 @@ class FusedLoop:
         done = np.maximum(measured - ledger.failed, 1)
         return ledger, tally.cost.astype(float) / done, int(tally.failed_in_a_row.max())
 
+    def given_up(self) -> str:
+        """Why a simulated device is given up."""
+        return "The simulated device failed too many times in a row; set until.failures higher."
+
     def clear(self) -> None:
         """Begin a new account."""
         tally = self.carry.tally

@@ -340,7 +340,7 @@ class HostedLoop:
             settings = np.tile(self.device.writable(theta), (whole, 1))
             x, y = (a[rows].reshape(whole, batch, *a.shape[1:]) for a in (inputs, targets))
             if self.failed_in_a_row >= self.failures:
-                raise self._given_up()
+                raise RunError(self.given_up())
             readings += self._measure_block(settings, x, y)
         return readings
 
@@ -384,10 +384,11 @@ class HostedLoop:
             else:
                 self._count(len(inputs), Status.DONE, time.perf_counter() - started)
                 return reading
-        raise self._given_up()
+        raise RunError(self.given_up())
 
-    def _given_up(self) -> RunError:
-        return RunError(
+    def given_up(self) -> str:
+        """Why the device is given up, and what to do."""
+        return (
             f"The device {self.device.name} failed {self.failures} times in a row "
             f"({self.last_failure}); mend it and go on with --resume."
         )

@@ -5,14 +5,18 @@ from dither.training.run import Progress
 
 
 class ProgressBar(AbstractBar):
-    """An observer that shows score or cost, measurements and time left, on stderr."""
+    """An observer that shows score or cost, measurements and time left, and failures, on stderr."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, "compiling")
-        self.name = name
+        self.name, self.failing = name, False
 
     def __call__(self, now: Progress) -> None:
         text = _text(now)
+        if bool(now.failing) != self.failing:
+            self.failing = not self.failing
+            again = f"the device fails ({now.failing}); it is tried again"
+            self.say(f"{self.name}: {again if self.failing else 'the device answers again'}")
         self.show(f"{self.name}: {text}", completed=now.measurements, total=now.most, text=text)
 
 

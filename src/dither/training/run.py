@@ -29,7 +29,8 @@ SECONDS_PER_CALL = 0.3
 class Progress:
     """Where a run is: for observers, several times a second.
 
-    Attributes: `ledger`, the account of each replica so far; `history`, what is recorded so far.
+    Attributes: `ledger`, the account of each replica so far; `history`, what is recorded so far;
+    `failing`, why a real device has failed more than once in a row, empty while it answers.
     """
 
     measurements: int
@@ -42,6 +43,7 @@ class Progress:
     replicas: int
     ledger: Ledger
     history: History
+    failing: str = ""
 
 
 Observer: TypeAlias = Callable[[Progress], None]
@@ -108,6 +110,7 @@ class Run:
                 int(total.measurements.max()), until.measurements, self.cost,
                 self.score, self.score_name, self.wall_seconds(),
                 int((self.reasons != "").sum()), len(self.seeds), total, self.history,
+                getattr(loop, "last_failure", "") if in_a_row > 1 else "",
             )  # fmt: skip
             for observe in observers:
                 observe(now)
@@ -136,7 +139,7 @@ class Run:
     def _limit(self, total: Ledger, failed_in_a_row: int) -> str:
         until = self.until
         if failed_in_a_row >= until.failures:
-            self.failure = getattr(self.loop, "last_failure", "") or "a simulated read failed"
+            self.failure = self.loop.given_up()
             return "failures"
         most = self._most()
         if most is not None and total.measurements.max() >= most:

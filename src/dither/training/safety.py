@@ -30,8 +30,9 @@ def made_safe(device: Any) -> Iterator[list[str]]:
             try:
                 device.safe()
             except Exception as error:
+                what = f"{type(error).__name__}: {error}".rstrip(".")
                 trouble.append(
-                    f"The device {device.name} could not be brought into its safe state "
-                    f"({type(error).__name__}: {error}); do so by hand."
+                    f"The device {device.name} could not be brought into its safe state ({what}); "
+                    "do so by hand."
                 )
                 warnings.warn(trouble[0], UnsafeWarning, stacklevel=4)

@@ -1,0 +1,181 @@
+"""A lab notebook: a chip behind a socket, checked, trained, its cable pulled in the midst of it.
+
+`bench_notebook.py [FOLDER]` starts the bench of `scpi_bench.py` as a program of its own, runs
+dither's commands beside it and prints what they say, pulls the cable for five seconds in one run
+and for longer in another, and draws the notebook's figures: two minutes. It needs dither[scpi].
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from dither.training.figure import BLUE, GREY, ORANGE, STYLE, save_figure
+
+HERE = Path(__file__).parent
+AIM = 0.9
+SHORT = 5.0  # seconds
+PULLED_AT = 800  # measurements
+
+
+class Bench:
+    """The simulated instrument in its own process, on a free port, and its cable."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "scpi_bench.py"), "0"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.greeting = self.process.stdout.readline().strip()
+        self.port = self.greeting.rstrip(".").rpartition(":")[2]
+
+    def cable(self, word):
+        """Pull or plug."""
+        print(f"    {word}")
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+
+def dither(folder, *words):
+    """Start a command."""
+    print("\n$ dither", *words)
+    return subprocess.Popen(
+        [sys.executable, "-m", "dither.cli", *words],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def ended(process):
+    """Print what a command said; returns its exit status."""
+    said = process.communicate()[0]
+    print(said.rstrip())
+    if process.returncode:
+        print(f"(exit status {process.returncode})")
+    return process.returncode
+
+
+def checked(folder, port):
+    """`dither device check` on the bench's file."""
+    text = (HERE / "bench.toml").read_text().replace("::5025::", f"::{port}::")
+    (folder / "bench.toml").write_text(text)
+    assert ended(dither(folder, "device", "check", "bench.toml", "--toml", "chip.toml")) == 0
+
+
+def trained(folder, out, *words):
+    """Start to train from the file that the check has written."""
+    often = ("--set", "score_every=200", "--set", f"until.score={AIM}")
+    return dither(folder, "train", "chip.toml", *often, "--out", out, *words)
+
+
+def watched(process, folder, seen, act=lambda _: None):
+    """Look every tenth of a second how far a run is, until it ends; `act` is told."""
+    while process.poll() is None:
+        time.sleep(0.1)
+        try:
+            at = json.loads((folder / "progress.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            continue  # not begun, or over
+        seen.append((time.monotonic(), at["measurements"], at["score"]))
+        act(at["measurements"])
+    return ended(process)
+
+
+def short_pull(folder, bench):
+    """The cable is pulled and plugged in again: the run waits and goes on by itself."""
+    seen, moments = [], []
+
+    def act(at):
+        if at >= PULLED_AT and not moments:
+            moments.append(time.monotonic())
+            bench.cable("pull")
+        if len(moments) == 1 and time.monotonic() > moments[0] + SHORT:
+            moments.append(time.monotonic())
+            bench.cable("plug")
+
+    assert watched(trained(folder, "short"), folder / "short", seen, act) == 0
+    return seen, moments
+
+
+def long_pull(folder, bench):
+    """Nobody plugs it in: the run gives up, and is resumed after a coffee."""
+    seen, moments = [], []
+
+    def act(at):
+        if at >= PULLED_AT and not moments:
+            moments.append(time.monotonic())
+            bench.cable("pull")
+
+    few = ("--set", "until.failures=5")
+    assert watched(trained(folder, "long", *few), folder / "long", seen, act) == 1
+    time.sleep(3.0)
+    bench.cable("plug")
+    moments.append(time.monotonic())
+    assert watched(trained(folder, "long", *few, "--resume"), folder / "long", seen) == 0
+    return seen, moments
+
+
+def drawn(folder, short, long):
+    """Accuracy against measurements and against the clock."""
+    by_count = Figure(figsize=(6.0, 3.4), layout="constrained")
+    axes = by_count.subplots()
+    for out, colour, label in (
+        ("undisturbed", GREY, "undisturbed"),
+        ("short", BLUE, f"cable out for {SHORT:g} s"),
+        ("long", ORANGE, "given up and resumed"),
+    ):
+        history = pd.read_parquet(folder / out / "history.parquet")
+        axes.plot(history["measurements"], history["score"], "o-", color=colour, label=label)
+    axes.axvline(PULLED_AT, color="black", linewidth=1, linestyle=":")
+    axes.annotate("pulled", (PULLED_AT, 0.3), (4, 0), textcoords="offset points")
+    axes.axhline(AIM, color="black", linewidth=0.5)
+    axes.set(xlabel="measurements, failed ones included", ylabel="accuracy", ylim=(0, 1.02))
+    axes.legend(loc="lower right")
+    by_clock = Figure(figsize=(6.0, 3.4), layout="constrained")
+    axes = by_clock.subplots()
+    for (seen, (pulled, plugged)), colour, label in (
+        (short, BLUE, f"cable out for {SHORT:g} s"),
+        (long, ORANGE, "given up and resumed"),
+    ):
+        begin = seen[0][0]
+        axes.axvspan(pulled - begin, plugged - begin, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(
+            [at - begin for at, *_ in seen], [n for _, n, _ in seen], color=colour, label=label
+        )
+    axes.set(xlabel="seconds on the clock", ylabel="measurements", xlim=(0, None))
+    axes.legend(loc="upper left")
+    return {"count": by_count, "clock": by_clock}
+
+
+def main():
+    """Run the commands and write the figures."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/bench")
+    folder.mkdir(parents=True, exist_ok=True)
+    with Bench() as bench:
+        print(bench.greeting)
+        checked(folder, bench.port)
+        print((folder / "chip.toml").read_text().partition("[device.guard]")[2])
+        assert ended(trained(folder, "undisturbed")) == 0
+        short, long = short_pull(folder, bench), long_pull(folder, bench)
+    for out in ("undisturbed", "short", "long"):
+        ledger = json.loads((folder / out / "result.json").read_text())["ledger"]
+        print(out, {name: ledger[name] for name in ("measurements", "failed", "writes")})
+    with rc_context(STYLE):
+        for name, figure in drawn(folder, short, long).items():
+            save_figure(figure, folder / f"bench-{name}")
+    print(f"figures: {folder}")
+
+
+if __name__ == "__main__":
+    main()
