@@ -20,7 +20,8 @@ from dither.training.figure import BLUE, GREY, ORANGE, STYLE, save_figure
 HERE = Path(__file__).parent
 AIM = 0.9
 SHORT = 5.0  # seconds
-PULLED_AT = 800  # measurements
+EVERY = 200  # measurements between evaluations
+PULLED_AT = 800
 
 
 class Bench:
@@ -75,7 +76,7 @@ def checked(folder, port):
 
 def trained(folder, out, *words):
     """Start to train from the file that the check has written."""
-    often = ("--set", "score_every=200", "--set", f"until.score={AIM}")
+    often = ("--set", f"score_every={EVERY}", "--set", f"until.score={AIM}")
     return dither(folder, "train", "chip.toml", *often, "--out", out, *words)
 
 
@@ -92,12 +93,17 @@ def watched(process, folder, seen, act=lambda _: None):
     return ended(process)
 
 
+def midway(at):
+    """Whether it is time to pull the cable: some while before the next evaluation."""
+    return at >= PULLED_AT and at % (EVERY + 10) < EVERY / 2
+
+
 def short_pull(folder, bench):
     """The cable is pulled and plugged in again: the run waits and goes on by itself."""
     seen, moments = [], []
 
     def act(at):
-        if at >= PULLED_AT and not moments:
+        if midway(at) and not moments:
             moments.append(time.monotonic())
             bench.cable("pull")
         if len(moments) == 1 and time.monotonic() > moments[0] + SHORT:
@@ -113,7 +119,7 @@ def long_pull(folder, bench):
     seen, moments = [], []
 
     def act(at):
-        if at >= PULLED_AT and not moments:
+        if midway(at) and not moments:
             moments.append(time.monotonic())
             bench.cable("pull")
 

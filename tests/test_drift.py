@@ -9,8 +9,8 @@ import pytest
 
 import dither
 from dither import PythonDevice, Until, WeightMGD
-from dither.algorithms import CoordinateDescent
-from dither.devices import Guard
+from dither.algorithms import SPSA, CoordinateDescent
+from dither.devices import Guard, Measurement
 from dither.tasks import Parity
 from dither.training.drift import AGAIN, DriftWarning, Reference
 from numpy_device import NumpyDevice
@@ -94,14 +94,35 @@ def test_a_rebaselined_state_asks_for_the_kept_weights_first():
     state = rule.init(jax.random.key(0), jnp.ones(6), space)
     for _ in range(3):
         probe, asked = rule.ask(state)
-        state, _ = rule.tell(asked, probe, dither.devices.Measurement(jnp.asarray(1.0)))
+        state, _ = rule.tell(asked, probe, Measurement(jnp.asarray(1.0)))
     probe, asked = rule.ask(rule.rebaselined(state))
     places = np.asarray(probe.parameters.places)
     # what the last move did is undone, and nothing is flipped
     assert places[1] == space.size
-    after, _ = rule.tell(asked, probe, dither.devices.Measurement(jnp.asarray(7.0)))
+    after, _ = rule.tell(asked, probe, Measurement(jnp.asarray(7.0)))
     assert float(after.error) == 7.0
     assert float(after.first) == 1.0
+
+
+def test_after_an_alarm_spsa_steps_as_at_its_start():
+    """By hand: a run of the gain sequences, an alarm, and the same sequences again."""
+    rule = SPSA(a=0.4, c=0.2, A=3.0)
+    state = rule.init(jax.random.key(0), jnp.zeros(7), PythonDevice(NumpyDevice((2, 1, 2))).space)
+    for alarm in (True, False):
+        theta = np.asarray(state.theta, float)
+        for k in range(4):
+            sides = []
+            for cost in (0.7, 0.1):
+                probe, asked = rule.ask(state)
+                sides.append(np.asarray(probe.parameters, float))
+                state, _ = rule.tell(asked, probe, Measurement(jnp.asarray(cost)))
+            c_k, a_k = 0.2 / (k + 1) ** 0.101, 0.4 / (3 + k + 1) ** 0.602
+            np.testing.assert_allclose(np.abs(sides[0] - theta), c_k, rtol=1e-5)
+            theta = theta - a_k * 0.6 * np.sign(sides[0] - theta) / (2 * c_k)
+            np.testing.assert_allclose(state.theta, theta, atol=1e-5)
+        if alarm:
+            probe, state = rule.ask(state)  # of a pair under way nothing is left
+            state = rule.rebaselined(state)
 
 
 class Boolean(NumpyDevice):

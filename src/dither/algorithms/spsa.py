@@ -21,12 +21,13 @@ from dither.devices.space import Space
 
 
 class SPSAState(eqx.Module):
-    """Where SPSA stands: parameters theta and the cost of the plus side."""
+    """Where SPSA stands: parameters theta, the cost of the plus side, the tick of k = 0."""
 
     clock: Clock
     key: Key[Array, ""]
     theta: Float[Array, " P"]
     plus: Float[Array, ""]
+    begun: Int[Array, ""]
     size: Size | tuple[()]
     space: Space = eqx.field(static=True)
 
@@ -46,7 +47,9 @@ class SPSA(AbstractAlgorithm):
         outliers: cost differences beyond so many times their running mean size are clipped to it;
             > 0; None to take them as they are.
 
-    Two measurements a step, a new batch each. Source: Spall 1992 and 1998.
+    Two measurements a step, a new batch each. Where a drift alarm is given, both sequences begin
+    again: their falling is a memory of the device that was. Source: Spall 1992 and 1998; beginning
+    again is our own.
     """
 
     kind: Literal["spsa"] = "spsa"
@@ -65,17 +68,18 @@ class SPSA(AbstractAlgorithm):
             key=key,
             theta=theta,
             plus=jnp.zeros((), theta.dtype),
+            begun=jnp.int32(0),
             size=() if self.outliers is None else Size.empty(),
             space=space,
         )
 
-    def _amplitude(self, tick: Int[Array, ""], space: Space) -> Float[Array, "..."]:
-        return space.amplitude(self.c / (tick + 1.0) ** self.gamma)
+    def _amplitude(self, k: Int[Array, ""], space: Space) -> Float[Array, "..."]:
+        return space.amplitude(self.c / (k + 1.0) ** self.gamma)
 
     def ask(self, state: SPSAState) -> tuple[Probe, SPSAState]:
         tick, part = state.clock.tick, state.clock.part
         space = state.space
-        p = self._amplitude(tick, space) * self.code(state.key, tick, space.size)
+        p = self._amplitude(tick - state.begun, space) * self.code(state.key, tick, space.size)
         probe = Probe(
             clock=state.clock,
             parameters=space.snap(space.snap(state.theta) + (1 - 2 * part) * p),
@@ -88,19 +92,20 @@ class SPSA(AbstractAlgorithm):
     def tell(
         self, state: SPSAState, probe: Probe, measurement: Measurement
     ) -> tuple[SPSAState, Info]:
-        tick, space = probe.clock.tick, state.space
+        k, space = probe.clock.tick - state.begun, state.space
         last = probe.clock.part == 1
         plus = jnp.where(last, state.plus, measurement.cost)
         p = space.snap(state.theta) - probe.theta
-        scale = self.code.power(space.size) * self._amplitude(tick, space) ** 2
+        scale = self.code.power(space.size) * self._amplitude(k, space) ** 2
         change, size = clipped(state.size, (plus - measurement.cost) / 2, self.outliers)
         size = unless(~last, size, state.size)
         estimate = change * p / scale
-        gain = self.a / (self.A + tick + 1.0) ** self.alpha
+        gain = self.a / (self.A + k + 1.0) ** self.alpha
         reach = self.code.peak() * space.amplitude(self.c)
         stepped = space.confine(state.theta - gain * estimate, reach)
         theta = jnp.where(last, stepped, state.theta)
-        return SPSAState(state.clock, state.key, theta, plus, size, space), Info(last, estimate)
+        told = SPSAState(state.clock, state.key, theta, plus, state.begun, size, space)
+        return told, Info(last, estimate)
 
     def parameters(self, state: SPSAState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)
@@ -111,6 +116,11 @@ class SPSA(AbstractAlgorithm):
 
     def again(self, clock: Clock) -> Clock:
         return Clock(tick=clock.tick, part=jnp.zeros_like(clock.part))
+
+    def rebaselined(self, state: SPSAState) -> SPSAState:
+        now = self.again(state.clock)
+        again: SPSAState = eqx.tree_at(lambda s: (s.clock, s.begun), state, (now, now.tick))
+        return again
 
     def warnings(self, space: Space, measurements: int | None) -> list[str]:
         ticks = (measurements or 0) / 2
