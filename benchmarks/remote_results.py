@@ -1,7 +1,6 @@
 """What the three benchmarks of a served device have printed, as `docs/results/remote.{json,md}`.
 
-`python benchmarks/remote_results.py SPEED.json FUZZ.json KILL.json LONG.json`, the last two of
-`kill_remote.py`: kills in the midst of a run, and a long run.
+`python benchmarks/remote_results.py SPEED.json FUZZ.json KILL.json`
 """
 
 import json
@@ -51,23 +50,29 @@ def rows(speed: dict[str, Any], fuzz: dict[str, Any], kill: dict[str, Any]) -> l
             f"{fuzz['writes']}, {fuzz['writes_by_honest_clients']}",
         ],
         [
-            "SIGKILLs of the trainer, all resumed; starts that failed",
-            "100; 0",
-            f"{kill['kills']}; {kill['starts_that_failed']}",
+            "SIGKILLs of the trainer; while it measured; starts that failed",
+            "100; –; 0",
+            f"{kill['kills']}; {kill['kills_while_measuring']}; {kill['starts_that_failed']}",
         ],
         [
-            "resumed from the last checkpoint; its age at the kill, at most",
+            "resumed from the last checkpoint; its age at the kill, median and most (at "
+            f"{kill['checkpoint_seconds']:g} s between checkpoints)",
             "always",
             f"{'always' if kill['resumed_from_the_last_checkpoint'] else 'NOT always'}; "
-            f"{kill['age_of_checkpoint_longest_s']:.1f} s",
+            f"{kill['age_of_checkpoint_s']['median']:.1f} s, "
+            f"{kill['age_of_checkpoint_s']['most']:.1f} s",
         ],
         [
-            "writes in the server's record; span, of bounds "
-            f"{low:g} to {high:g}; refused; in safe state after each kill",
+            "device in its safe state after a kill, most",
+            "–",
+            f"{kill['safe_after_s']['most']:.1f} s",
+        ],
+        [
+            f"writes in the server's record; span, of bounds {low:g} to {high:g}; refused",
             "≥ 10⁶; inside; 0",
             f"{number(kill['record_writes'])}; {kill['record_least']:.3f} to "
             f"{kill['record_greatest']:.3f}, {'inside' if inside else 'OUTSIDE'}; "
-            f"{kill['record_refused']}; {kill['safe_states']} of {kill['kills'] + 1}",
+            f"{kill['record_refused']}",
         ],
         [
             "evaluations that equal those of the undisturbed run without the network",
@@ -79,14 +84,13 @@ def rows(speed: dict[str, Any], fuzz: dict[str, Any], kill: dict[str, Any]) -> l
 
 def main(files: list[str]) -> None:
     """Write both files."""
-    speed, fuzz, kill, long = (json.loads(Path(file).read_text(encoding="utf-8")) for file in files)
-    found = {"speed": speed, "fuzz": fuzz, "kill": kill, "long": long}
+    speed, fuzz, kill = (json.loads(Path(file).read_text(encoding="utf-8")) for file in files)
+    found = {"speed": speed, "fuzz": fuzz, "kill": kill}
     (RESULTS / "remote.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     table = [["what", "aim", "measured"], ["---"] * 3, *rows(speed, fuzz, kill)]
-    table += [[f"{row[0]} (long run)", *row[1:]] for row in rows(speed, fuzz, long)[-2:]]
     text = "\n".join("| " + " | ".join(row) + " |" for row in table)
     (RESULTS / "remote.md").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:5])
+    main(sys.argv[1:4])

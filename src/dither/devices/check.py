@@ -159,10 +159,12 @@ def check_device(device: PythonDevice, task: str | Task, repeats: int = 20) -> R
     if settling:
         bench.wait = SETTLED * settling
         bench.visits.clear()
+        bench.returns.clear()
         noise = trials.repeat(bench, repeats)
     delta = trials.small(device)
     responses = trials.scan(bench, places, delta, noise.written)
-    steps = None if discrete else trials.ladder(bench, max(repeats // 2, 2), noise.cost, rng)
+    cost_noise = trials.cost_noise(bench)
+    steps = None if discrete else trials.ladder(bench, max(repeats // 2, 2), cost_noise, rng)
     bench.visit(max(repeats // 4, 1))
     drift = trials.drift(bench)
     return Report(
@@ -176,7 +178,7 @@ def check_device(device: PythonDevice, task: str | Task, repeats: int = 20) -> R
         outputs=bench.shape[1] if device.sees is Sees.OUTPUTS else None,
         noise=noise.still,
         repeatability=noise.written,
-        cost_noise=noise.cost,
+        cost_noise=cost_noise,
         outliers=noise.outliers,
         delta=delta,
         tried=[int(place) for place in places],

@@ -40,7 +40,8 @@ class Bench:
 
     Arguments: the device; a task, whose first inputs are measured; parameters to start from;
     whether there is room to go either way from there, or only one way.
-    Attributes: `visits` to the start, pairs of time and reading; `wait`, s, after each write.
+    Attributes: `visits` to the start, pairs of time and reading; `returns`, the first readings of
+    those, right after a write; `wait`, s, after each write.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Bench:
         self.write_seconds: list[float] = []
         self.read_seconds: list[float] = []
         self.visits: list[tuple[float, Reading]] = []
+        self.returns: list[Reading] = []
         self.shape: tuple[int, ...] = ()
         self.readings = self.failed = 0
         self.wait = 0.0
@@ -100,10 +102,11 @@ class Bench:
         """Go to the start and read it."""
         if not self.write(self.start):
             return
-        for _ in range(times):
+        for number in range(times):
             reading = self.read()
             if reading is not None:
                 self.visits.append((time.perf_counter(), reading))
+                self.returns += [] if number else [reading]
 
     def cost(self, reading: Reading) -> float:
         """The cost that a reading stands for."""
@@ -115,11 +118,10 @@ class Bench:
 
 class Noise(NamedTuple):
     """Of repeated readings: of an output while nothing is written, and with writes between them;
-    of the cost, with writes between; whether some costs lie far out, which are left out."""
+    whether some costs lie far out, which are left out."""
 
     still: float
     written: float
-    cost: float
     outliers: bool
 
 
@@ -134,10 +136,20 @@ def repeat(bench: Bench, repeats: int) -> Noise:
         bench.visit()
         back.append(bench.visits[-1][1] if bench.visits else None)
     returned, further = without_outliers(bench, [r for r in back if r is not None])
-    costs = [np.array([bench.cost(reading)]) for reading in returned]
     # neighbours' differences, so that a drift is not taken for noise
     steady = float(np.sqrt(np.mean(np.diff(still, axis=0) ** 2) / 2)) if len(still) > 1 else 0.0
-    return Noise(steady, spread(returned), spread(costs), far or further)
+    return Noise(steady, spread(returned), far or further)
+
+
+def cost_noise(bench: Bench) -> float:
+    """The standard deviation of the cost, from every return to the start so far.
+
+    From neighbours, so that a drift is not taken for noise. Of the 20 returns of `repeat` alone it
+    would be so uncertain that the ladder took noise for bending.
+    """
+    returned, _ = without_outliers(bench, bench.returns)
+    costs = np.array([bench.cost(reading) for reading in returned])
+    return float(np.sqrt(np.mean(np.diff(costs) ** 2) / 2)) if len(costs) > 1 else 0.0
 
 
 def without_outliers(bench: Bench, readings: list[Reading]) -> tuple[list[Reading], bool]:
@@ -180,14 +192,14 @@ def bounded(device: PythonDevice) -> bool:
 def scan(bench: Bench, places: np.ndarray, delta: float, noise: float) -> Float[np.ndarray, " N"]:
     """How far each parameter moves an output, root mean square, per unit of the parameter.
 
-    Each is moved by delta either way; the start is visited every ten. 0 for one that moves nothing
+    Each is moved by delta either way; the start is visited every five. 0 for one that moves nothing
     beyond the noise, NaN where a reading failed.
     """
     responses = np.full(len(places), np.nan)
     for number, place in enumerate(places):
         offset = np.zeros(bench.start.size)
         offset[place] = delta
-        if number % 10 == 0:
+        if number % 5 == 0:
             bench.visit()
         pair = bench.pair(offset)
         if pair is None:
