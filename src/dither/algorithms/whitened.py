@@ -1,0 +1,206 @@
+"""Node perturbation with whitened layer inputs."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key
+from pydantic import Field
+
+from dither.algorithms import nodes
+from dither.algorithms.algorithm import AbstractAlgorithm, Info
+from dither.algorithms.optimizer import AnyOptimizer, Optimizer
+from dither.algorithms.outliers import Size, clipped
+from dither.algorithms.weight_mgd import warn_of_float
+from dither.devices.device import AbstractDevice, Clock, Measurement, Probe, Sees
+from dither.devices.python import PythonDevice
+from dither.devices.space import Space
+from dither.networks import Layer
+from dither.tasks.task import Task
+
+
+class WhitenedState(eqx.Module):
+    """Where it stands: theta, the clean pass's costs, the errors e so far, the second moments A."""
+
+    clock: Clock
+    key: Key[Array, ""]
+    theta: Float[Array, " P"]
+    costs: Float[Array, " B"]
+    errors: dict[str, Float[Array, "B ..."]]
+    A: dict[str, Float[Array, "_ _"]]
+    batches: Int[Array, ""]
+    optimizer: Any
+    size: Size | tuple[()]
+    space: Space = eqx.field(static=True)
+
+
+class WhitenedNodePerturbation(AbstractAlgorithm):
+    """Node perturbation whose steps are the least-squares fit of the node errors by the inputs.
+
+    ```
+    clean pass:   C_b;   A ← A + (mean_b x̄_bᵀ x̄_b − A) / min(t, memory),   x̄ = (features(x), 1)
+    noisy passes, `sets` of them, with δ s added to every z:   e_b ← mean of (C̃_b − C_b) s / δ
+    then   G = mean_b x̄_bᵀ e_b,   (W; b) ← (W; b) − eta (A + damping ⟨diag A⟩)⁻¹ G
+    ```
+
+    or an Optax update in place of eta. For a convolution x̄ has a row for every patch, and the
+    products sum over them; for a dense layer one row. A⁻¹ G is the regression of e on x̄: the step
+    moves z by −eta times the part of e that the layer's inputs can tell, whatever their sizes and
+    correlations, and what noise in e moves z by grows with the weights that are fitted and not with
+    the pixels that share them. It is the limit of decorrelation with whitening, without its rate.
+
+    Arguments: `learning_rate`, eta ≥ 0, about 0.01 where many nodes are perturbed; `delta`,
+    amplitude δ > 0 in units of z; `sets` of signs for each batch, ≥ 1; `damping` > 0; `memory`,
+    batches over which A is averaged, ≥ 1; `optimizer`, any Optax optimiser; `outliers`, samples'
+    cost differences beyond so many times their running mean size are clipped to it, > 0, None to
+    take them as they are; `samples`, `perturbed`, found from the task and the device. `1 + sets`
+    measurements an update, on a new batch each; every example has signs of its own.
+    Errors: refused for a device that does not show sites, a network that names no layers, a layer
+    that is not linear in features.
+
+    Source: the step for exact errors is FOOF of Benzing, *Gradient descent on neurons and its link
+    to approximate second-order optimization*, 2022, recalled and not verified; with measured
+    errors ours, checked by the tests.
+    """
+
+    kind: Literal["whitened-node-perturbation"] = "whitened-node-perturbation"
+    sees: ClassVar[Sees] = Sees.SITES
+    learning_rate: Annotated[float, Field(ge=0)]
+    delta: Annotated[float, Field(gt=0)] = 1e-2
+    sets: Annotated[int, Field(ge=1)] = 1
+    damping: Annotated[float, Field(gt=0)] = 0.1
+    memory: Annotated[int, Field(ge=1)] = 30
+    optimizer: AnyOptimizer = Optimizer()
+    outliers: Annotated[float, Field(gt=0)] | None = None
+    samples: Annotated[int, Field(ge=0)] = 0
+    perturbed: Annotated[tuple[Layer, ...], Field(exclude=True, repr=False)] = ()
+
+    def for_task(self, task: Task) -> "WhitenedNodePerturbation":
+        return self.model_copy(update={"samples": task.batch})
+
+    def for_device(self, device: AbstractDevice | PythonDevice) -> "WhitenedNodePerturbation":
+        layers = nodes.linear_layers_of(device, self.kind)
+        return self.model_copy(update={"perturbed": layers})
+
+    def init(
+        self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
+    ) -> WhitenedState:
+        theta = space.confine(parameters, jnp.zeros(()))
+        rows = nodes.features_of(self.perturbed, space)
+        return WhitenedState(
+            clock=Clock(tick=jnp.int32(0), part=jnp.int32(0)),
+            key=key,
+            theta=theta,
+            costs=jnp.zeros(self.samples, theta.dtype),
+            errors=self._no_errors(theta),
+            A={name: jnp.zeros((p + 1, p + 1), theta.dtype) for name, p in rows.items()},
+            batches=jnp.int32(0),
+            optimizer=self.optimizer.build(self.learning_rate).init(theta),
+            size=() if self.outliers is None else Size.empty(),
+            space=space,
+        )
+
+    def _no_errors(self, theta: Float[Array, " P"]) -> dict[str, Float[Array, "B ..."]]:
+        shapes = {layer.name: (self.samples, *layer.nodes) for layer in self.perturbed}
+        return {name: jnp.zeros(shape, theta.dtype) for name, shape in shapes.items()}
+
+    def ask(self, state: WhitenedState) -> tuple[Probe, WhitenedState]:
+        tick, part = state.clock.tick, state.clock.part
+        moment = jax.random.fold_in(jax.random.fold_in(state.key, tick), part)
+        size = jnp.where(part == 0, 0.0, self.delta)
+        s = nodes.signs(moment, self.perturbed, self.samples)
+        probe = Probe(
+            clock=state.clock,
+            parameters=state.space.snap(state.theta),
+            updated=(tick > 0) & (part == 0),
+            draw=tick,
+            sites=nodes.at_sites({layer: size * each for layer, each in s.items()}),
+        )
+        over = (part == self.sets).astype(jnp.int32)
+        after = Clock(tick=tick + over, part=(1 - over) * (part + 1))
+        return probe, eqx.tree_at(lambda s: s.clock, state, after)
+
+    def tell(
+        self, state: WhitenedState, probe: Probe, measurement: Measurement
+    ) -> tuple[WhitenedState, Info]:
+        costs, x, sites = measurement.costs, measurement.inputs, probe.sites
+        assert costs is not None
+        assert x is not None
+        assert sites is not None
+
+        def clean() -> tuple[Any, ...]:
+            t = state.batches + 1
+            A = {
+                layer.name: state.A[layer.name]
+                + (_second_moment(layer, x[layer.name]) - state.A[layer.name])
+                / jnp.minimum(t, self.memory)
+                for layer in self.perturbed
+            }
+            return costs, self._no_errors(state.theta), A, t, state.size
+
+        def noisy() -> tuple[Any, ...]:
+            change, size = clipped(state.size, costs - state.costs, self.outliers)
+            change = change / (self.delta**2 * self.sets)
+            e = {
+                layer.name: state.errors[layer.name]
+                + nodes.per_node(change, layer) * sites[f"{layer.name}/z"]
+                for layer in self.perturbed
+            }
+            return state.costs, e, state.A, state.batches, size
+
+        part, theta = probe.clock.part, state.theta
+        c, e, A, t, size = jax.lax.cond(part == 0, clean, noisy)
+        due = part == self.sets
+
+        def update() -> tuple[Any, ...]:
+            now = state.space.snap(theta)
+            G = nodes.pull_back(self.perturbed, state.space, now, x, e)
+            updates, after = self.optimizer.build(self.learning_rate).update(
+                self._regression(state.space, A, G), state.optimizer, theta
+            )
+            moved = state.space.confine(optax.apply_updates(theta, updates), jnp.zeros(()))
+            return moved, after, G
+
+        theta, optimizer, estimate = jax.lax.cond(
+            due, update, lambda: (theta, state.optimizer, jnp.zeros_like(theta))
+        )
+        after = WhitenedState(
+            state.clock, state.key, theta, c, e, A, t, optimizer, size, state.space
+        )
+        return after, Info(due, estimate)
+
+    def _regression(
+        self, space: Space, A: dict[str, Float[Array, "_ _"]], estimate: Float[Array, " P"]
+    ) -> Float[Array, " P"]:
+        """`(A + damping ⟨diag A⟩)⁻¹ G` for every layer, G of its weights and biases together."""
+        G, steps = space.unravel(estimate), {}
+        for name, moment in A.items():
+            weight, bias = G[f"{name}/weight"], G[f"{name}/bias"]
+            both = jnp.concatenate([weight.reshape(-1, bias.size), bias[None]])
+            damped = moment + self.damping * jnp.mean(jnp.diag(moment)) * jnp.eye(len(moment))
+            step = jax.scipy.linalg.solve(damped, both, assume_a="pos")
+            steps[f"{name}/weight"] = step[:-1].reshape(weight.shape)
+            steps[f"{name}/bias"] = step[-1]
+        return space.ravel(steps)
+
+    def rebaselined(self, state: WhitenedState) -> WhitenedState:
+        first = Clock(tick=state.clock.tick, part=jnp.int32(0))
+        after: WhitenedState = eqx.tree_at(lambda s: s.clock, state, first)
+        return after
+
+    def parameters(self, state: WhitenedState) -> Float[Array, " P"]:
+        return state.space.snap(state.theta)
+
+    def warnings(self, space: Space, measurements: int | None) -> list[str]:
+        del space, measurements
+        return warn_of_float(self.delta)
+
+
+def _second_moment(layer: Layer, x: Float[Array, "B ..."]) -> Float[Array, "_ _"]:
+    """`mean_b x̄_bᵀ x̄_b`, x̄_b an example's rows of features and a column of 1."""
+    rows = nodes.rows(layer, x)
+    rows = jnp.concatenate([rows, jnp.ones((len(rows), 1), rows.dtype)], axis=1)
+    moment: Float[Array, "_ _"] = rows.T @ rows / x.shape[0]
+    return moment
