@@ -12,13 +12,12 @@ from pydantic import Field
 from dither.algorithms import nodes
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
-from dither.algorithms.outliers import Size, clipped
 from dither.algorithms.weight_mgd import warn_of_float
 from dither.devices.device import AbstractDevice, Clock, Measurement, Probe, Sees
 from dither.devices.python import PythonDevice
 from dither.devices.space import Space
 from dither.networks import Layer
-from dither.tasks.task import Task
+from dither.tasks.task import Cost, Task
 
 
 class WhitenedState(eqx.Module):
@@ -30,9 +29,9 @@ class WhitenedState(eqx.Module):
     costs: Float[Array, " B"]
     errors: dict[str, Float[Array, "B ..."]]
     A: dict[str, Float[Array, "_ _"]]
-    batches: Int[Array, ""]
+    E: Float[Array, ""]
+    ticks: Int[Array, ""]
     optimizer: Any
-    size: Size | tuple[()]
     space: Space = eqx.field(static=True)
 
 
@@ -73,12 +72,13 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
     damping: Annotated[float, Field(gt=0)] = 0.1
     memory: Annotated[int, Field(ge=1)] = 30
     optimizer: AnyOptimizer = Optimizer()
-    outliers: Annotated[float, Field(gt=0)] | None = None
+    known_output: bool = False
     samples: Annotated[int, Field(ge=0)] = 0
     perturbed: Annotated[tuple[Layer, ...], Field(exclude=True, repr=False)] = ()
+    cost: Annotated[Cost | None, Field(exclude=True, repr=False)] = None
 
     def for_task(self, task: Task) -> "WhitenedNodePerturbation":
-        return self.model_copy(update={"samples": task.batch})
+        return self.model_copy(update={"samples": task.batch, "cost": task.cost})
 
     def for_device(self, device: AbstractDevice | PythonDevice) -> "WhitenedNodePerturbation":
         layers = nodes.linear_layers_of(device, self.kind)
@@ -96,9 +96,9 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
             costs=jnp.zeros(self.samples, theta.dtype),
             errors=self._no_errors(theta),
             A={name: jnp.zeros((p + 1, p + 1), theta.dtype) for name, p in rows.items()},
-            batches=jnp.int32(0),
+            E=jnp.zeros((), theta.dtype),
+            ticks=jnp.int32(0),
             optimizer=self.optimizer.build(self.learning_rate).init(theta),
-            size=() if self.outliers is None else Size.empty(),
             space=space,
         )
 
@@ -111,6 +111,8 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
         moment = jax.random.fold_in(jax.random.fold_in(state.key, tick), part)
         size = jnp.where(part == 0, 0.0, self.delta)
         s = nodes.signs(moment, self.perturbed, self.samples)
+        if self.known_output:
+            s[self.perturbed[-1].name] *= 0.0
         probe = Probe(
             clock=state.clock,
             parameters=state.space.snap(state.theta),
@@ -131,34 +133,35 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
         assert sites is not None
 
         def clean() -> tuple[Any, ...]:
-            t = state.batches + 1
             A = {
-                layer.name: state.A[layer.name]
-                + (_second_moment(layer, x[layer.name]) - state.A[layer.name])
-                / jnp.minimum(t, self.memory)
+                layer.name: self._mean(state, state.A[layer.name], _moment(layer, x[layer.name]))
                 for layer in self.perturbed
             }
-            return costs, self._no_errors(state.theta), A, t, state.size
+            return costs, self._no_errors(state.theta), A, state.E
 
         def noisy() -> tuple[Any, ...]:
-            change, size = clipped(state.size, costs - state.costs, self.outliers)
-            change = change / (self.delta**2 * self.sets)
+            change = (costs - state.costs) / self.delta
             e = {
                 layer.name: state.errors[layer.name]
-                + nodes.per_node(change, layer) * sites[f"{layer.name}/z"]
+                + nodes.per_node(change / (self.delta * self.sets), layer)
+                * sites[f"{layer.name}/z"]
                 for layer in self.perturbed
             }
-            return state.costs, e, state.A, state.batches, size
+            return state.costs, e, state.A, self._mean(state, state.E, jnp.mean(change**2))
 
         part, theta = probe.clock.part, state.theta
-        c, e, A, t, size = jax.lax.cond(part == 0, clean, noisy)
+        c, e, A, E = jax.lax.cond(part == 0, clean, noisy)
         due = part == self.sets
 
         def update() -> tuple[Any, ...]:
             now = state.space.snap(theta)
+            if self.known_output:
+                e[self.perturbed[-1].name] = self._output_errors(measurement)
             G = nodes.pull_back(self.perturbed, state.space, now, x, e)
             updates, after = self.optimizer.build(self.learning_rate).update(
-                self._regression(state.space, A, G), state.optimizer, theta
+                self._regression(state.space, A, G) / jnp.where(E > 0, E, 1.0),
+                state.optimizer,
+                theta,
             )
             moved = state.space.confine(optax.apply_updates(theta, updates), jnp.zeros(()))
             return moved, after, G
@@ -166,10 +169,27 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
         theta, optimizer, estimate = jax.lax.cond(
             due, update, lambda: (theta, state.optimizer, jnp.zeros_like(theta))
         )
+        ticks = state.ticks + due.astype(jnp.int32)
         after = WhitenedState(
-            state.clock, state.key, theta, c, e, A, t, optimizer, size, state.space
+            state.clock, state.key, theta, c, e, A, E, ticks, optimizer, state.space
         )
         return after, Info(due, estimate)
+
+    def _mean(self, state: WhitenedState, mean: Array, value: Array) -> Array:
+        """A running mean over `memory` batches; the first value as it is."""
+        return mean + (value - mean) / jnp.minimum(state.ticks + 1, self.memory)
+
+    def _output_errors(self, measurement: Measurement) -> Float[Array, "B ..."]:
+        """`∂C_b/∂z` of the last layer, from the outputs and the cost's formula."""
+        last, cost = self.perturbed[-1], self.cost
+        assert cost is not None
+        assert measurement.outputs is not None
+        assert measurement.preactivations is not None
+        by_output = jax.grad(lambda y: jnp.sum(cost(y, measurement.targets)))(measurement.outputs)
+        z = measurement.preactivations[last.name]
+        e: Float[Array, "B ..."]
+        (e,) = jax.vjp(lambda z: last.onward(last.activation(z)), z)[1](by_output)
+        return e
 
     def _regression(
         self, space: Space, A: dict[str, Float[Array, "_ _"]], estimate: Float[Array, " P"]
@@ -198,7 +218,7 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
         return warn_of_float(self.delta)
 
 
-def _second_moment(layer: Layer, x: Float[Array, "B ..."]) -> Float[Array, "_ _"]:
+def _moment(layer: Layer, x: Float[Array, "B ..."]) -> Float[Array, "_ _"]:
     """`mean_b x̄_bᵀ x̄_b`, x̄_b an example's rows of features and a column of 1."""
     rows = nodes.rows(layer, x)
     rows = jnp.concatenate([rows, jnp.ones((len(rows), 1), rows.dtype)], axis=1)
