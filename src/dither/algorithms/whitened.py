@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 from pydantic import Field
 
 from dither.algorithms import nodes
@@ -30,7 +30,6 @@ class WhitenedState(eqx.Module):
     errors: dict[str, Float[Array, "B ..."]]
     A: dict[str, Float[Array, "_ _"]]
     E: Float[Array, ""]
-    ticks: Int[Array, ""]
     optimizer: Any
     space: Space = eqx.field(static=True)
 
@@ -97,7 +96,6 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
             errors=self._no_errors(theta),
             A={name: jnp.zeros((p + 1, p + 1), theta.dtype) for name, p in rows.items()},
             E=jnp.zeros((), theta.dtype),
-            ticks=jnp.int32(0),
             optimizer=self.optimizer.build(self.learning_rate).init(theta),
             space=space,
         )
@@ -132,12 +130,13 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
         assert x is not None
         assert sites is not None
 
+        tick, part, theta = probe.clock.tick, probe.clock.part, state.theta
+
         def clean() -> tuple[Any, ...]:
-            A = {
-                layer.name: self._mean(state, state.A[layer.name], _moment(layer, x[layer.name]))
-                for layer in self.perturbed
-            }
-            return costs, self._no_errors(state.theta), A, state.E
+            batches = jnp.minimum(tick + 1, self.memory)
+            now = {layer.name: _moment(layer, x[layer.name]) for layer in self.perturbed}
+            A = {name: A + (now[name] - A) / batches for name, A in state.A.items()}
+            return costs, self._no_errors(theta), A, state.E
 
         def noisy() -> tuple[Any, ...]:
             change = (costs - state.costs) / self.delta
@@ -147,17 +146,16 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
                 * sites[f"{layer.name}/z"]
                 for layer in self.perturbed
             }
-            return state.costs, e, state.A, self._mean(state, state.E, jnp.mean(change**2))
+            passes = jnp.minimum(tick * self.sets + part, self.memory * self.sets)
+            return state.costs, e, state.A, state.E + (jnp.mean(change**2) - state.E) / passes
 
-        part, theta = probe.clock.part, state.theta
         c, e, A, E = jax.lax.cond(part == 0, clean, noisy)
         due = part == self.sets
 
         def update() -> tuple[Any, ...]:
             now = state.space.snap(theta)
-            if self.known_output:
-                e[self.perturbed[-1].name] = self._output_errors(measurement)
-            G = nodes.pull_back(self.perturbed, state.space, now, x, e)
+            known = self._output_errors(measurement) if self.known_output else {}
+            G = nodes.pull_back(self.perturbed, state.space, now, x, e | known)
             updates, after = self.optimizer.build(self.learning_rate).update(
                 self._regression(state.space, A, G) / jnp.where(E > 0, E, 1.0),
                 state.optimizer,
@@ -169,27 +167,20 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
         theta, optimizer, estimate = jax.lax.cond(
             due, update, lambda: (theta, state.optimizer, jnp.zeros_like(theta))
         )
-        ticks = state.ticks + due.astype(jnp.int32)
-        after = WhitenedState(
-            state.clock, state.key, theta, c, e, A, E, ticks, optimizer, state.space
-        )
+        after = WhitenedState(state.clock, state.key, theta, c, e, A, E, optimizer, state.space)
         return after, Info(due, estimate)
 
-    def _mean(self, state: WhitenedState, mean: Array, value: Array) -> Array:
-        """A running mean over `memory` batches; the first value as it is."""
-        return mean + (value - mean) / jnp.minimum(state.ticks + 1, self.memory)
-
-    def _output_errors(self, measurement: Measurement) -> Float[Array, "B ..."]:
+    def _output_errors(self, measurement: Measurement) -> dict[str, Float[Array, "B ..."]]:
         """`∂C_b/∂z` of the last layer, from the outputs and the cost's formula."""
-        last, cost = self.perturbed[-1], self.cost
+        last, cost, targets = self.perturbed[-1], self.cost, measurement.targets
         assert cost is not None
+        assert targets is not None
         assert measurement.outputs is not None
         assert measurement.preactivations is not None
-        by_output = jax.grad(lambda y: jnp.sum(cost(y, measurement.targets)))(measurement.outputs)
+        by_output = jax.grad(lambda y: jnp.sum(cost(y, targets)))(measurement.outputs)
         z = measurement.preactivations[last.name]
-        e: Float[Array, "B ..."]
         (e,) = jax.vjp(lambda z: last.onward(last.activation(z)), z)[1](by_output)
-        return e
+        return {last.name: e}
 
     def _regression(
         self, space: Space, A: dict[str, Float[Array, "_ _"]], estimate: Float[Array, " P"]
