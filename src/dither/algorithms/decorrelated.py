@@ -44,14 +44,14 @@ class DecorrelatedNodePerturbation(AbstractAlgorithm):
     R is learned from the layers' inputs alone, away from the device. A step of W* in
     `z = x* W* + b` is a step `R Rᵀ x ᵀe` of the device's `W = R W*`: what the layers compute does
     not change when R does, and only W has to be programmed. Dividing by ⟨|x*|²⟩ makes every epsilon
-    below 1 stable, whatever the size of the inputs.
+    below 1 stable, whatever the size of the inputs. A convolution has a row x for every patch.
 
     Arguments: `learning_rate`, eta ≥ 0; `delta`, amplitude δ > 0 in units of z; `decorrelation`,
     epsilon in [0, 1); `optimizer`, any Optax optimiser; `samples`, `perturbed`, found from the task
     and the device. Two measurements an update, on a new batch each; every example has signs of its
     own.
     Errors: refused for a device that does not show sites, a network that names no layers, a layer
-    that is not dense.
+    that is not `z = features(x) W + b`.
 
     Source: Dalm and others, *Effective learning with node perturbation in multi-layer neural
     networks*, 2023, recalled and not verified; there R stands in the network itself.

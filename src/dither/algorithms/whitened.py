@@ -21,7 +21,7 @@ from dither.tasks.task import Cost, Task
 
 
 class WhitenedState(eqx.Module):
-    """Where it stands: theta, the clean pass's costs, the errors e so far, the second moments A."""
+    """Where it stands: theta, the clean costs, the errors e so far, the second moments A, E."""
 
     clock: Clock
     key: Key[Array, ""]
@@ -39,28 +39,36 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
 
     ```
     clean pass:   C_b;   A ← A + (mean_b x̄_bᵀ x̄_b − A) / min(t, memory),   x̄ = (features(x), 1)
-    noisy passes, `sets` of them, with δ s added to every z:   e_b ← mean of (C̃_b − C_b) s / δ
-    then   G = mean_b x̄_bᵀ e_b,   (W; b) ← (W; b) − eta (A + damping ⟨diag A⟩)⁻¹ G
+    noisy passes, `sets` of them, δ s added to every z:   e_b ← mean over the sets of ΔC_b s / δ,
+                  E ← running mean of (ΔC_b / δ)²,   ΔC_b = C̃_b − C_b
+    then   G = mean_b x̄_bᵀ e_b,   (W; b) ← (W; b) − (eta / E) (A + damping ⟨diag A⟩)⁻¹ G
     ```
 
-    or an Optax update in place of eta. For a convolution x̄ has a row for every patch, and the
-    products sum over them; for a dense layer one row. A⁻¹ G is the regression of e on x̄: the step
-    moves z by −eta times the part of e that the layer's inputs can tell, whatever their sizes and
-    correlations, and what noise in e moves z by grows with the weights that are fitted and not with
-    the pixels that share them. It is the limit of decorrelation with whitening, without its rate.
+    or an Optax update of `(A + …)⁻¹ G / E`. For a convolution x̄_b has a row for every patch, and
+    the products sum over them; for a dense layer one row. A⁻¹ G is the regression of e on x̄: a step
+    moves z by −eta/E times the part of e that the layer's inputs can tell, whatever their sizes and
+    correlations, and what the noise of e moves z by grows with the weights that are fitted and not
+    with the pixels that share them. It is the limit of decorrelation with whitening. E is, but for
+    terms of order δ, the mean of Σ_l |e_bl|², the size of that noise: it grows as a network
+    sharpens, and at a fixed rate the noise would feed itself.
 
-    Arguments: `learning_rate`, eta ≥ 0, about 0.01 where many nodes are perturbed; `delta`,
-    amplitude δ > 0 in units of z; `sets` of signs for each batch, ≥ 1; `damping` > 0; `memory`,
-    batches over which A is averaged, ≥ 1; `optimizer`, any Optax optimiser; `outliers`, samples'
-    cost differences beyond so many times their running mean size are clipped to it, > 0, None to
-    take them as they are; `samples`, `perturbed`, found from the task and the device. `1 + sets`
-    measurements an update, on a new batch each; every example has signs of its own.
+    Arguments:
+        learning_rate: eta ≥ 0; about 0.1 where many nodes are perturbed.
+        delta: amplitude δ > 0 of the perturbation, in units of z.
+        sets: sets of signs for each batch, ≥ 1; every example has signs of its own. An update takes
+            `1 + sets` measurements, on a new batch.
+        damping: added to A, in units of its mean diagonal; > 0.
+        memory: batches over which A and E are averaged, ≥ 1.
+        known_output: do not perturb the last layer but compute its errors from the outputs that the
+            device shows and the cost's formula.
+        optimizer: any Optax optimiser.
+        samples, cost, perturbed: found from the task and the device.
     Errors: refused for a device that does not show sites, a network that names no layers, a layer
-    that is not linear in features.
+    that is not `z = features(x) W + b`.
 
     Source: the step for exact errors is FOOF of Benzing, *Gradient descent on neurons and its link
-    to approximate second-order optimization*, 2022, recalled and not verified; with measured
-    errors ours, checked by the tests.
+    to approximate second-order optimization*, 2022, recalled and not verified; with measured errors
+    and their size ours, derived here, checked by the tests.
     """
 
     kind: Literal["whitened-node-perturbation"] = "whitened-node-perturbation"
