@@ -32,6 +32,7 @@ from dither.algorithms import (
     LocalLosses,
     NodePerturbation,
     WeightMGD,
+    WhitenedNodePerturbation,
 )
 from dither.codes import CODES, Rademacher, Sequential, Sinusoidal, Walsh
 from dither.devices import DAC, CostNoise, FailedReads, Sees
@@ -133,6 +134,9 @@ ALGORITHM_CASES = {
     "activity-difference": Case(maker(ActivityDifference, delta=DELTA)),
     "decorrelated-node-perturbation": Case(
         maker(DecorrelatedNodePerturbation, delta=DELTA), node_spread(per_example=True), node_noise
+    ),
+    "whitened-node-perturbation": Case(
+        maker(WhitenedNodePerturbation, delta=DELTA), node_spread(per_example=True), node_noise
     ),
     "local-losses": Case(maker(LocalLosses, delta=DELTA, readout_rate=0.1)),
     "forward-gradient": Case(maker(ForwardGradient), by_kappa, lawful=EVERY),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dither
-from dither import CNN, MLP, RequestError, SimulatedDevice
+from dither import MLP, RequestError, SimulatedDevice
 from dither.algorithms import (
     ActivityDifference,
     DecorrelatedNodePerturbation,
@@ -189,11 +189,6 @@ def test_a_layer_without_gradient_stays_finite(algorithm):
     [
         *((variant, SimulatedDevice(network=Opaque()), "names no layers") for variant in VARIANTS),
         *((v, SimulatedDevice(network=TINY, shows="outputs"), "must see sites") for v in VARIANTS),
-        (
-            DecorrelatedNodePerturbation,
-            SimulatedDevice(network=CNN(image=(2, 2, 1), padding="same", channels=(2,), classes=2)),
-            "needs dense layers and 'conv0' is none",
-        ),
         (
             ForwardGradient,
             SimulatedDevice(network=TINY, shows="sites"),

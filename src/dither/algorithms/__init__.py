@@ -18,6 +18,7 @@ from dither.algorithms.node_perturbation import NodePerturbation
 from dither.algorithms.optimizer import Optimizer, Schedule
 from dither.algorithms.spsa import SPSA
 from dither.algorithms.weight_mgd import WeightMGD
+from dither.algorithms.whitened import WhitenedNodePerturbation
 
 ALGORITHMS = registry(
     WeightMGD,
@@ -28,6 +29,7 @@ ALGORITHMS = registry(
     NodePerturbation,
     ActivityDifference,
     DecorrelatedNodePerturbation,
+    WhitenedNodePerturbation,
     LocalLosses,
     ForwardGradient,
     Backpropagation,
@@ -60,4 +62,5 @@ __all__ = [
     "Schedule",
     "State",
     "WeightMGD",
+    "WhitenedNodePerturbation",
 ]

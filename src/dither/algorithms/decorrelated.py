@@ -9,7 +9,6 @@ import optax
 from jaxtyping import Array, Float, Key
 from pydantic import Field
 
-from dither._errors import RequestError
 from dither.algorithms import nodes
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
@@ -45,14 +44,14 @@ class DecorrelatedNodePerturbation(AbstractAlgorithm):
     R is learned from the layers' inputs alone, away from the device. A step of W* in
     `z = x* W* + b` is a step `R Rᵀ x ᵀe` of the device's `W = R W*`: what the layers compute does
     not change when R does, and only W has to be programmed. Dividing by ⟨|x*|²⟩ makes every epsilon
-    below 1 stable, whatever the size of the inputs.
+    below 1 stable, whatever the size of the inputs. A convolution has a row x for every patch.
 
     Arguments: `learning_rate`, eta ≥ 0; `delta`, amplitude δ > 0 in units of z; `decorrelation`,
     epsilon in [0, 1); `optimizer`, any Optax optimiser; `samples`, `perturbed`, found from the task
     and the device. Two measurements an update, on a new batch each; every example has signs of its
     own.
     Errors: refused for a device that does not show sites, a network that names no layers, a layer
-    that is not dense.
+    that is not `z = features(x) W + b`.
 
     Source: Dalm and others, *Effective learning with node perturbation in multi-layer neural
     networks*, 2023, recalled and not verified; there R stands in the network itself.
@@ -71,30 +70,20 @@ class DecorrelatedNodePerturbation(AbstractAlgorithm):
         return self.model_copy(update={"samples": task.batch})
 
     def for_device(self, device: AbstractDevice | PythonDevice) -> "DecorrelatedNodePerturbation":
-        layers = nodes.layers_of(device, self.kind)
-        for parameter in device.space.parameters:
-            layer, _, short = parameter.name.rpartition("/")
-            if short == "weight" and len(parameter.shape) != 2:
-                raise RequestError(
-                    f"The algorithm {self.kind} needs dense layers and '{layer}' is none; take "
-                    "node-perturbation."
-                )
+        layers = nodes.linear_layers_of(device, self.kind)
         return self.model_copy(update={"perturbed": layers})
 
     def init(
         self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
     ) -> DecorrelatedState:
         theta = space.confine(parameters, jnp.zeros(()))
-        weights = space.unravel(theta)
+        rows = nodes.features_of(self.perturbed, space)
         return DecorrelatedState(
             clock=Clock(tick=jnp.int32(0), part=jnp.int32(0)),
             key=key,
             theta=theta,
             costs=jnp.zeros(self.samples, theta.dtype),
-            R={
-                layer.name: jnp.eye(weights[f"{layer.name}/weight"].shape[0], dtype=theta.dtype)
-                for layer in self.perturbed
-            },
+            R={name: jnp.eye(p, dtype=theta.dtype) for name, p in rows.items()},
             optimizer=self.optimizer.build(self.learning_rate).init(theta),
             space=space,
         )
@@ -112,7 +101,10 @@ class DecorrelatedNodePerturbation(AbstractAlgorithm):
         clean = probe.clock.part == 0
 
         def learn_inputs() -> tuple[Any, ...]:
-            R = {name: self._decorrelate(R, x[name]) for name, R in state.R.items()}
+            R = {
+                layer.name: self._decorrelate(state.R[layer.name], nodes.rows(layer, x[layer.name]))
+                for layer in self.perturbed
+            }
             return state.theta, costs, R, state.optimizer, jnp.zeros_like(state.theta)
 
         def update() -> tuple[Any, ...]:
@@ -133,10 +125,10 @@ class DecorrelatedNodePerturbation(AbstractAlgorithm):
         after = DecorrelatedState(state.clock, state.key, theta, c, R, optimizer, state.space)
         return after, Info(~clean, estimate)
 
-    def _decorrelate(self, R: Float[Array, "p p"], x: Float[Array, "B p"]) -> Float[Array, "p p"]:
+    def _decorrelate(self, R: Float[Array, "p p"], x: Float[Array, "n p"]) -> Float[Array, "p p"]:
         x = x @ R
         squares = jnp.mean(x**2, axis=0)
-        off_diagonal = (R @ x.T) @ x / self.samples - R * squares
+        off_diagonal = (R @ x.T) @ x / len(x) - R * squares
         size = jnp.sum(squares)
         # inputs of zero have nothing to decorrelate
         return R - self.decorrelation * off_diagonal / jnp.where(size > 0, size, 1.0)
@@ -146,9 +138,10 @@ class DecorrelatedNodePerturbation(AbstractAlgorithm):
     ) -> Float[Array, " P"]:
         """`R Rᵀ G` for every weight matrix's estimate G."""
         G = state.space.unravel(estimate)
-        return state.space.ravel(
-            G | {f"{name}/weight": R @ (R.T @ G[f"{name}/weight"]) for name, R in state.R.items()}
-        )
+        for name, R in state.R.items():
+            weight = G[f"{name}/weight"]
+            G[f"{name}/weight"] = (R @ (R.T @ weight.reshape(len(R), -1))).reshape(weight.shape)
+        return state.space.ravel(G)
 
     def parameters(self, state: DecorrelatedState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)

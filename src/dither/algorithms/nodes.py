@@ -14,6 +14,7 @@ from dither.devices.device import AbstractDevice, Clock, Probe
 from dither.devices.python import PythonDevice
 from dither.devices.space import Space
 from dither.networks import Layer
+from dither.networks.network import keep
 
 
 def layers_of(device: AbstractDevice | PythonDevice, kind: str) -> tuple[Layer, ...]:
@@ -24,6 +25,33 @@ def layers_of(device: AbstractDevice | PythonDevice, kind: str) -> tuple[Layer, 
             "take another network or weight-mgd."
         )
     return device.layers
+
+
+def linear_layers_of(device: AbstractDevice | PythonDevice, kind: str) -> tuple[Layer, ...]:
+    """The layers of a device, all of them `z = features(x) W + b`. Errors: `RequestError`."""
+    layers, shapes = layers_of(device, kind), {p.name: p.shape for p in device.space.parameters}
+    for layer in layers:
+        own = {name for name in shapes if name.rpartition("/")[0] == layer.name}
+        linear = own == {f"{layer.name}/weight", f"{layer.name}/bias"}
+        if not linear or (len(shapes[f"{layer.name}/weight"]) != 2 and layer.features is keep):
+            raise RequestError(
+                f"The algorithm {kind} needs layers z = features(x) W + b and '{layer.name}' is "
+                "none; take node-perturbation."
+            )
+    return layers
+
+
+def features_of(layers: Sequence[Layer], space: Space) -> dict[str, int]:
+    """The number of features of every layer: of its inputs, or of a patch of them."""
+    shapes = {p.name: p.shape for p in space.parameters}
+    return {layer.name: math.prod(shapes[f"{layer.name}/weight"][:-1]) for layer in layers}
+
+
+def rows(layer: Layer, x: Float[Array, "B ..."]) -> Float[Array, "n p"]:
+    """What a layer's weights multiply: a row for each example or, for a convolution, each patch."""
+    features = layer.features(x)
+    found: Float[Array, "n p"] = features.reshape(-1, features.shape[-1])
+    return found
 
 
 def count(layers: Sequence[Layer]) -> int:

@@ -98,7 +98,8 @@ class CNN(AbstractNetwork):
         f = ACTIVATIONS[self.activation]
         height, width = self.image[:2]
         layers = []
-        convolve = _convolve_same if self.padding == "same" else _convolve_valid
+        same = self.padding == "same"
+        convolve, patches = (_convolve_same, _patches_same) if same else (_convolve_valid, _patches)
         for n, (name, (*_, q)) in enumerate(self._shapes().items()):
             if n < len(self.channels) * self.depth:
                 if self.padding == "valid":
@@ -108,7 +109,7 @@ class CNN(AbstractNetwork):
                 if (n + 1) % self.depth == 0:
                     onward = _pool if n + 1 < len(self.channels) * self.depth else _pool_and_flatten
                     height, width = height // POOL, width // POOL
-                layers.append(Layer(name, nodes, convolve, f, onward))
+                layers.append(Layer(name, nodes, convolve, f, onward, patches))
             else:
                 layers.append(Layer(name, (q,), dense, f))
         layers[-1] = replace(layers[-1], activation=ACTIVATIONS["identity"])
@@ -124,8 +125,23 @@ class CNN(AbstractNetwork):
 
 
 def _convolve_same(own: Parameters, x: Float[Array, "B h w p"]) -> Float[Array, "B h w q"]:
+    return _convolve_valid(own, _padded(x))
+
+
+def _padded(x: Float[Array, "B h w p"]) -> Float[Array, "B h2 w2 p"]:
     one = KERNEL // 2
-    return _convolve_valid(own, jnp.pad(x, ((0, 0), (one, one), (one, one), (0, 0))))
+    return jnp.pad(x, ((0, 0), (one, one), (one, one), (0, 0)))
+
+
+def _patches_same(x: Float[Array, "B h w p"]) -> Float[Array, "B h w m"]:
+    return _patches(_padded(x))
+
+
+def _patches(x: Float[Array, "B h w p"]) -> Float[Array, "B h2 w2 m"]:
+    """The 3×3 patches, their values in the order of a kernel's: row, column, channel."""
+    rows, columns = (size - KERNEL + 1 for size in x.shape[1:3])
+    shifts = product(range(KERNEL), repeat=2)
+    return jnp.concatenate([x[:, i : i + rows, j : j + columns] for i, j in shifts], axis=-1)
 
 
 def _convolve_valid(own: Parameters, x: Float[Array, "B h w p"]) -> Float[Array, "B h2 w2 q"]:

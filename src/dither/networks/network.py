@@ -54,7 +54,8 @@ class Layer:
     z_t does to the cost by way of all later steps.
 
     Attributes: `name`; `nodes`, the shape of z for one example; `forward`; `activation`; `onward`,
-    such as pooling and flattening.
+    such as pooling and flattening; `features`, from x to what the weights multiply, W's leading
+    axes taken as one: `z = features(x) W + b`; x itself in a dense layer, patches in a convolution.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Layer:
     forward: Callable[[Parameters, Array], Array]
     activation: Callable[[Array], Array] = keep
     onward: Callable[[Array], Array] = keep
+    features: Callable[[Array], Array] = keep
 
     def __call__(self, parameters: Parameters, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """z, for a batch of inputs, picking the layer's own of all the network's parameters."""
