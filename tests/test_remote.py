@@ -823,8 +823,8 @@ def test_the_shell_trains_and_checks_what_is_served(instrument, tmp_path):
         )  # fmt: skip
 
     trained = dither_(
-        "train", "xor", "--set", f"device=remote://{address}", "--set", "device.token_file=token",
-        "--set", "replicas=1", "--set", "until.measurements=400", "--json", "--out", "run",
+        "train", "xor", "--device", f"remote://{address}", "--set", "device.token_file=token",
+        "--set", "until.measurements=400", "--json", "--out", "run",
     )  # fmt: skip
     told = json.loads(trained.stdout)
     assert told["ledger"]["measurements"] <= 400, trained.stderr
