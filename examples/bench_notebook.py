@@ -8,6 +8,7 @@ and for longer in another, and draws the notebook's figures: two minutes. It nee
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -100,27 +101,29 @@ def midway(at):
 
 def short_pull(folder, bench):
     """The cable is pulled and plugged in again: the run waits and goes on by itself."""
-    seen, moments = [], []
+    seen, moments, pulled_at = [], [], []
 
     def act(at):
         if midway(at) and not moments:
             moments.append(time.monotonic())
+            pulled_at.append(at)
             bench.cable("pull")
         if len(moments) == 1 and time.monotonic() > moments[0] + SHORT:
             moments.append(time.monotonic())
             bench.cable("plug")
 
     assert watched(trained(folder, "short"), folder / "short", seen, act) == 0
-    return seen, moments
+    return seen, moments, pulled_at[0]
 
 
 def long_pull(folder, bench):
     """Nobody plugs it in: the run gives up, and is resumed after a coffee."""
-    seen, moments = [], []
+    seen, moments, pulled_at = [], [], []
 
     def act(at):
         if midway(at) and not moments:
             moments.append(time.monotonic())
+            pulled_at.append(at)
             bench.cable("pull")
 
     few = ("--set", "until.failures=5")
@@ -129,7 +132,7 @@ def long_pull(folder, bench):
     bench.cable("plug")
     moments.append(time.monotonic())
     assert watched(trained(folder, "long", *few, "--resume"), folder / "long", seen) == 0
-    return seen, moments
+    return seen, moments, pulled_at[0]
 
 
 def drawn(folder, short, long):
@@ -143,14 +146,15 @@ def drawn(folder, short, long):
     ):
         history = pd.read_parquet(folder / out / "history.parquet")
         axes.plot(history["measurements"], history["score"], "o-", color=colour, label=label)
-    axes.axvline(PULLED_AT, color="black", linewidth=1, linestyle=":")
-    axes.annotate("pulled", (PULLED_AT, 0.3), (4, 0), textcoords="offset points")
+    for (_, _, pulled_at), colour in ((short, BLUE), (long, ORANGE)):
+        axes.axvline(pulled_at, color=colour, linewidth=1, linestyle=":")
+    axes.annotate("pulled", (max(short[2], long[2]), 0.3), (4, 0), textcoords="offset points")
     axes.axhline(AIM, color="black", linewidth=0.5)
     axes.set(xlabel="measurements, failed ones included", ylabel="accuracy", ylim=(0, 1.02))
     axes.legend(loc="lower right")
     by_clock = Figure(figsize=(6.0, 3.4), layout="constrained")
     axes = by_clock.subplots()
-    for (seen, (pulled, plugged)), colour, label in (
+    for (seen, (pulled, plugged), _), colour, label in (
         (short, BLUE, f"cable out for {SHORT:g} s"),
         (long, ORANGE, "given up and resumed"),
     ):
@@ -160,27 +164,28 @@ def drawn(folder, short, long):
             [at - begin for at, *_ in seen], [n for _, n, _ in seen], color=colour, label=label
         )
     axes.set(xlabel="seconds on the clock", ylabel="measurements", xlim=(0, None))
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     return {"count": by_count, "clock": by_clock}
 
 
 def main():
     """Run the commands and write the figures."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/bench")
-    folder.mkdir(parents=True, exist_ok=True)
-    with Bench() as bench:
+    figures = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/bench")
+    figures.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name, Bench() as bench:
+        folder = Path(name)
         print(bench.greeting)
         checked(folder, bench.port)
         print((folder / "chip.toml").read_text().partition("[device.guard]")[2])
         assert ended(trained(folder, "undisturbed")) == 0
         short, long = short_pull(folder, bench), long_pull(folder, bench)
-    for out in ("undisturbed", "short", "long"):
-        ledger = json.loads((folder / out / "result.json").read_text())["ledger"]
-        print(out, {name: ledger[name] for name in ("measurements", "failed", "writes")})
-    with rc_context(STYLE):
-        for name, figure in drawn(folder, short, long).items():
-            save_figure(figure, folder / f"bench-{name}")
-    print(f"figures: {folder}")
+        for out in ("undisturbed", "short", "long"):
+            ledger = json.loads((folder / out / "result.json").read_text())["ledger"]
+            print(out, {name: ledger[name] for name in ("measurements", "failed", "writes")})
+        with rc_context(STYLE):
+            for name, figure in drawn(folder, short, long).items():
+                save_figure(figure, figures / f"bench-{name}")
+    print(f"figures: {figures}")
 
 
 if __name__ == "__main__":

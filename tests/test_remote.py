@@ -24,7 +24,7 @@ from dither.remote.certificates import make_certificates
 from dither.remote.client import RemoteObject, look
 from dither.remote.messages import MessageError, pack, unpack
 from dither.remote.security import TOKEN_VARIABLE, same_token, token_of
-from dither.remote.serve import _aside
+from dither.remote.serve import _aside, chip_at
 from dither.remote.server import DeviceServer
 from dither.tasks import XOR
 from numpy_device import FlakyDevice, NumpyDevice
@@ -668,6 +668,40 @@ class Chip:
         print("safe", flush=True)
 """
 
+BENCH = """
+[task]
+kind = "xor"
+
+[device]
+kind = "lab"
+object = "{lab}:Chip"
+bounds = [-1.0, 1.0]
+bits = 4
+guard = {{ slew = 0.2 }}
+"""
+
+
+def test_a_device_in_a_file_is_served_as_the_file_says(token, tmp_path):
+    """Its bounds, levels and guard, not those of the object."""
+    (tmp_path / "lab.py").write_text(LAB)
+    (tmp_path / "bench.toml").write_text(BENCH.format(lab=tmp_path / "lab.py"))
+    chip = chip_at(str(tmp_path / "bench.toml"))
+    assert (chip.low, chip.high, chip.levels) == (-1.0, 1.0, 16)
+    server = DeviceServer(chip, token_file=token)
+    server.start()
+    try:
+        remote = RemoteObject(server.address, token_file=token)
+        with pytest.raises(RunError, match="leaves the bounds"):
+            remote.write(np.full(9, 1.2))
+        remote.write(np.zeros(9))
+        remote.write(np.full(9, 0.9))
+        assert chip.target.extra_writes == 6  # of 2/15, a step of the DAC
+        remote.safe()
+        remote.close()
+    finally:
+        assert server.stop()
+
+
 NO_JAX = """
 import sys
 class Refuse:
@@ -789,8 +823,8 @@ def test_the_shell_trains_and_checks_what_is_served(instrument, tmp_path):
         )  # fmt: skip
 
     trained = dither_(
-        "train", "xor", "--set", f"device=remote://{address}", "--set", "device.token_file=token",
-        "--set", "replicas=1", "--set", "until.measurements=400", "--json", "--out", "run",
+        "train", "xor", "--device", f"remote://{address}", "--set", "device.token_file=token",
+        "--set", "until.measurements=400", "--json", "--out", "run",
     )  # fmt: skip
     told = json.loads(trained.stdout)
     assert told["ledger"]["measurements"] <= 400, trained.stderr

@@ -68,8 +68,6 @@ def _to_check(
     place: str, inputs: str | None
 ) -> "tuple[AbstractConnection, AbstractTask | str | None]":
     """The device at a place, and the task whose inputs to measure, where one is given."""
-    from dither._errors import RequestError
-    from dither.devices.connection import AbstractConnection
     from dither.devices.remote import device_at
 
     if not place.endswith(".toml"):
@@ -77,17 +75,17 @@ def _to_check(
     from dither.training.specification import read_bench
 
     bench = read_bench(place)
-    if not isinstance(bench.device, AbstractConnection):
-        raise RequestError(
-            f"The device of {place} is simulated by dither, which knows all of it; give one of the "
-            "kind lab, remote, scpi, qcodes or ophyd."
-        )
-    return bench.device, inputs or bench.task
+    return bench.real_device(), inputs or bench.task
 
 
 @device.command()
 def serve(
-    place: Annotated[str, typer.Argument(metavar="FILE.py:NAME", help="The Python object.")],
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="DEVICE", help="FILE.py:NAME, or a TOML file with tables task and device."
+        ),
+    ],
     listen: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where; beyond this machine only with TLS.")
     ] = "127.0.0.1:7700",

@@ -41,16 +41,18 @@ def train(
     from dither.training.folder import free_folder, latest_folder
     from dither.training.progress import ProgressBar
 
-    asked = list(changes or [])
-    if seed is not None:
-        asked.append(f"seed={seed}")
+    asked: list[str] = []
     if device is not None:
+        # before the changes, some of which may be the device's
         if device.startswith("remote://"):
             asked.append("device=" + json.dumps(device))
         else:
             asked.append("device=" + json.dumps("lab"))
             asked.append("device.object=" + json.dumps(device))
         replicas = replicas or 1
+    asked += changes or []
+    if seed is not None:
+        asked.append(f"seed={seed}")
     if replicas is not None:
         asked.append(f"replicas={replicas}")
     specification = read_specification(what, asked)

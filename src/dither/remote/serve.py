@@ -32,8 +32,9 @@ def serve(
 ) -> None:
     """Serve the object named by `place` until Ctrl-C or SIGTERM, then bring it into its safe state.
 
-    Arguments: as of `DeviceServer`; the token is made where its file does not exist; where
-    neither it nor `client_ca` is given, it is the file `dither-token` here.
+    Arguments: `place`, FILE.py:NAME or a TOML file with the tables task and device; the others as
+    of `DeviceServer`; the token is made where its file does not exist; where neither it nor
+    `client_ca` is given, it is the file `dither-token` here.
     Errors: `RequestError`, as for `DeviceServer`; `RunError` where the device does not come to its
     safe state.
     """
@@ -42,7 +43,7 @@ def serve(
         token_file = Path("dither-token")
     if token_file is not None:
         token_of(token_file)
-    chip = LabObject(find_object(place))
+    chip = chip_at(place)
     server = DeviceServer(
         chip, listen, token_file=token_file, certificate=certificate, key=key,
         client_ca=client_ca, record=record, timeout=timeout, lease=lease, rate=rate, say=say,
@@ -57,7 +58,7 @@ def serve(
         say(f"{chip.name}, {chip.size} parameters, is served at remote://{server.address}")
         if token_file is not None:
             say(f"token: {token_file.resolve()}; trainers need a copy, or its text as DITHER_TOKEN")
-        if not hasattr(chip.target, "safe"):
+        if not hasattr(getattr(chip.target, "target", chip.target), "safe"):
             say("it has no safe(): when a trainer is lost, it keeps its last setting")
         _watch(server, stop, say)
     finally:
@@ -69,6 +70,15 @@ def serve(
     if not safe:
         # a call that hangs would keep Python from ending
         os._exit(1)
+
+
+def chip_at(place: str) -> LabObject:
+    """The object at FILE.py:NAME, or the device of a TOML file, as it says; that needs JAX."""
+    if not place.endswith(".toml"):
+        return LabObject(find_object(place))
+    from dither.training.specification import read_bench
+
+    return read_bench(place).real_device().connect().lab
 
 
 def _aside(say: Callable[[str], None]) -> Callable[[str], None]:

@@ -14,6 +14,7 @@ from dither._configuration import Configuration, explain, key_path
 from dither._errors import RequestError, nearest
 from dither.algorithms import AnyAlgorithm
 from dither.devices import AnyDevice
+from dither.devices.connection import AbstractConnection
 from dither.tasks import AnyTask
 from dither.training.result import Result
 from dither.training.run import Observer
@@ -128,6 +129,15 @@ class Bench(Configuration):
 
     task: AnyTask
     device: AnyDevice
+
+    def real_device(self) -> AbstractConnection:
+        """The device, which must be a real one. Errors: `RequestError` where it is not."""
+        if not isinstance(self.device, AbstractConnection):
+            raise RequestError(
+                "The device is simulated by dither, which knows all of it; give one of the kind "
+                "lab, remote, scpi, qcodes or ophyd."
+            )
+        return self.device
 
 
 def read_bench(what: str) -> Bench:
