@@ -77,13 +77,13 @@ class DecorrelatedNodePerturbation(AbstractAlgorithm):
         self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
     ) -> DecorrelatedState:
         theta = space.confine(parameters, jnp.zeros(()))
-        rows = nodes.features_of(self.perturbed, space)
+        widths = nodes.features_of(self.perturbed, space)
         return DecorrelatedState(
             clock=Clock(tick=jnp.int32(0), part=jnp.int32(0)),
             key=key,
             theta=theta,
             costs=jnp.zeros(self.samples, theta.dtype),
-            R={name: jnp.eye(p, dtype=theta.dtype) for name, p in rows.items()},
+            R={name: jnp.eye(p, dtype=theta.dtype) for name, p in widths.items()},
             optimizer=self.optimizer.build(self.learning_rate).init(theta),
             space=space,
         )

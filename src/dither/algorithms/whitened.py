@@ -95,14 +95,14 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
         self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
     ) -> WhitenedState:
         theta = space.confine(parameters, jnp.zeros(()))
-        rows = nodes.features_of(self.perturbed, space)
+        widths = nodes.features_of(self.perturbed, space)
         return WhitenedState(
             clock=Clock(tick=jnp.int32(0), part=jnp.int32(0)),
             key=key,
             theta=theta,
             costs=jnp.zeros(self.samples, theta.dtype),
             errors=self._no_errors(theta),
-            A={name: jnp.zeros((p + 1, p + 1), theta.dtype) for name, p in rows.items()},
+            A={name: jnp.zeros((p + 1, p + 1), theta.dtype) for name, p in widths.items()},
             E=jnp.zeros((), theta.dtype),
             optimizer=self.optimizer.build(self.learning_rate).init(theta),
             space=space,
@@ -118,7 +118,8 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
         size = jnp.where(part == 0, 0.0, self.delta)
         s = nodes.signs(moment, self.perturbed, self.samples)
         if self.known_output:
-            s[self.perturbed[-1].name] *= 0.0
+            last = self.perturbed[-1].name
+            s |= {last: jnp.zeros_like(s[last])}
         probe = Probe(
             clock=state.clock,
             parameters=state.space.snap(state.theta),
