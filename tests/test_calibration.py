@@ -21,6 +21,7 @@ from dither.algorithms.calibration import (
     proposed,
     tried,
 )
+from dither.devices.device import Clock
 from dither.tasks import XOR, Digits, NIST7x7, Parity, make_task
 from dither.training.fused import advance, start_all
 from numpy_device import NumpyDevice
@@ -215,6 +216,17 @@ def test_first_ticks_move_nothing_and_are_counted():
     until = Until(measurements=CALIBRATING + 2 + TRIAL)
     later = dither.train(DEVICE, XOR(), auto, until=until, replicas=2)
     assert np.all(np.any(later.parameters != ends[1].parameters, axis=1))
+
+
+@pytest.mark.parametrize("pairs", ["central", "baseline"])
+@pytest.mark.parametrize("kind", [WeightMGD, NodePerturbation])
+def test_a_trial_that_fails_is_begun_again(kind, pairs):
+    auto = kind(learning_rate="auto", pairs=pairs)
+    if kind is NodePerturbation:
+        auto = auto.for_device(DEVICE)
+    for part in (2, 3):  # after a pair, or a baseline and what is held against it
+        again = auto.again(Clock(tick=jnp.int32(0), part=jnp.int32(part)))
+        assert (int(again.tick), int(again.part)) == (0, 2)
 
 
 def test_a_run_resumed_is_the_run_undisturbed(tmp_path):
