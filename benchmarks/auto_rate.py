@@ -1,12 +1,13 @@
 """`learning_rate="auto"` beside a tuned rate: measurements to a score, and replicas that diverge.
 
-`auto_rate.py [TASK ...]` runs the cells that docs/results/auto_rate.json does not have yet and
-writes its table. In each cell five learning rates a factor of 2 apart are tried side by side. The
-best one and `auto` then start from other seeds, common to both, with the same budget, the
-calibration counted. A cell's number is its expected running time: all measurements taken, up to
-the target or to the budget, over the replicas that reached the target; of the rates tried the one
-where it is least is the tuned one. A replica that is not finite, or ends with a test cost more
-than a tenth above the one it started from, has diverged.
+`auto_rate.py [--again] [TASK ...]` runs the cells that docs/results/auto_rate.json does not have
+yet, with `--again` also `auto` in those that it has, and writes the table. In each cell five
+learning rates a factor of 2 apart are tried side by side. The best one and `auto` then start from
+other seeds, common to both, with the same budget, the calibration counted. A cell's number is its
+expected running time: all measurements taken, up to the target or to the budget, over the replicas
+that reached the target; of the rates tried the one where it is least is the tuned one. A replica
+that is not finite, or ends with a test cost more than a tenth above the one it started from, has
+diverged.
 """
 
 import json
@@ -14,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -27,6 +28,7 @@ from dither.tasks import XOR, AbstractTask, Digits, FashionMNIST, NIST7x7, Parit
 from dither.training.fused import Carry, measure_once, start
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "auto_rate.json"
+Row: TypeAlias = dict[str, Any]
 AROUND = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -154,76 +156,104 @@ def expected(found: np.ndarray, most: int) -> float:
     return float(np.minimum(found, most).sum() / reached) if reached else np.inf
 
 
-def interval(auto: np.ndarray, tuned: np.ndarray, most: int) -> list[float]:
+def interval(auto: np.ndarray, tuned: np.ndarray, most: int) -> tuple[float, float]:
     """Where the ratio of expected running times lies, 95 %, by resampling the seeds."""
     rows = np.random.default_rng(0).integers(len(auto), size=(2000, len(auto)))
     ratios = [expected(auto[r], most) / expected(tuned[r], most) for r in rows]
-    return [round(float(np.quantile(ratios, q)), 2) for q in (0.025, 0.975)]
+    low, high = np.quantile(ratios, (0.025, 0.975))
+    return float(low), float(high)
 
 
-def cell(name: str, method: str) -> dict[str, object]:
-    """One row of the table."""
+def tuned(name: str, method: str, tried: dict[str, int | None] | None) -> Row:
+    """A cell with a tuned rate, the rates tried if they have been."""
     setting, began = SETTINGS[name], time.perf_counter()
     (middle, most), (few, many) = setting.methods[method], setting.seeds
     race = Race(setting, method, auto=False)
-    rates = [middle * factor for factor in AROUND]
-    found, _ = race.run(rates, range(1000, 1000 + few), most)
-    times = [expected(row, most) for row in found]
-    best = rates[int(np.argmin(times))]
-    tuned, tuned_diverged = race.run([best], range(many), most)
-    auto, auto_diverged = Race(setting, method, auto=True).run([1.0], range(many), most)
-    of_auto, of_tuned = expected(auto[0], most), expected(tuned[0], most)
+    if tried is None:
+        rates = [middle * factor for factor in AROUND]
+        found, _ = race.run(rates, range(1000, 1000 + few), most)
+        times = [expected(row, most) for row in found]
+        tried = {f"{r:g}": round(t) if t < np.inf else None for r, t in zip(rates, times)}
+    best = min(tried, key=lambda rate: tried[rate] or np.inf)
     return {
         "task": name,
         "method": method,
         "target": setting.target,
         "budget": most,
-        "rates tried": {f"{r:g}": round(t) if t < np.inf else None for r, t in zip(rates, times)},
-        "tuned rate": best,
-        "tuned": round(of_tuned) if of_tuned < np.inf else None,
-        "auto": round(of_auto) if of_auto < np.inf else None,
-        "ratio": round(of_auto / of_tuned, 2) if of_auto < np.inf else None,
-        "interval": interval(auto[0], tuned[0], most) if of_auto < np.inf else None,
-        "reached, tuned": int(np.isfinite(tuned).sum()),
-        "reached, auto": int(np.isfinite(auto).sum()),
-        "diverged, tuned": int(tuned_diverged.sum()),
-        "diverged, auto": int(auto_diverged.sum()),
         "seeds": many,
+        "rates tried": tried,
+        "tuned rate": float(best),
+        "tuned": outcome(*race.run([float(best)], range(many), most), began),
+    }
+
+
+def automatic(row: Row) -> Row:
+    """The cell with the rate that finds itself."""
+    began = time.perf_counter()
+    race = Race(SETTINGS[row["task"]], row["method"], auto=True)
+    return row | {"auto": outcome(*race.run([1.0], range(row["seeds"]), row["budget"]), began)}
+
+
+def outcome(found: np.ndarray, diverged: np.ndarray, began: float) -> Row:
+    """Measurements of each seed to the target, None if never; how many diverged."""
+    return {
+        "measurements": [int(x) if x < np.inf else None for x in found[0]],
+        "diverged": int(diverged.sum()),
         "seconds": round(time.perf_counter() - began, 1),
     }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[Row]) -> str:
     """The rows for reading."""
     text = (
         "| task | perturbed | target | tuned rate | measurements, tuned | auto | ratio (95 %) "
         "| reached, tuned / auto | diverged, tuned / auto | of |\n" + "|---" * 10 + "|\n"
     )
     for r in rows:
-        low, high = r["interval"] or ("?", "?")
+        both = [np.array(r[kind]["measurements"], float) for kind in ("tuned", "auto")]
+        both = [np.where(np.isnan(found), np.inf, found) for found in both]
+        time_tuned, time_auto = (expected(found, r["budget"]) for found in both)
+        low, high = interval(both[1], both[0], r["budget"])
+        reached = [np.isfinite(found).sum() for found in both]
         text += (
             f"| {r['task']} | {r['method']} | {r['target']:.0%} | {r['tuned rate']:g} "
-            f"| {r['tuned']} | {r['auto']} | {r['ratio']} ({low}–{high}) "
-            f"| {r['reached, tuned']} / {r['reached, auto']} "
-            f"| {r['diverged, tuned']} / {r['diverged, auto']} | {r['seeds']} |\n"
+            f"| {time_tuned:.0f} | {time_auto:.0f} "
+            f"| {time_auto / time_tuned:.2f} ({low:.2f}–{high:.2f}) "
+            f"| {reached[0]} / {reached[1]} "
+            f"| {r['tuned']['diverged']} / {r['auto']['diverged']} | {r['seeds']} |\n"
         )
     return text
 
 
 def main() -> None:
     """Run what is missing."""
-    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    for name in sys.argv[1:] or SETTINGS:
+    again = "--again" in sys.argv
+    for name in [word for word in sys.argv[1:] if word != "--again"] or SETTINGS:
         for method in SETTINGS[name].methods:
-            if any((r["task"], r["method"]) == (name, method) for r in rows):
-                continue
-            row = cell(name, method)
-            print(json.dumps(row), flush=True)
-            rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-            rows.append(row)
-            rows.sort(key=lambda r: list(SETTINGS).index(r["task"]))
-            RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-            RESULTS.with_suffix(".md").write_text(table(rows))
+            known = next((r for r in read() if (r["task"], r["method"]) == (name, method)), {})
+            row = known
+            if "tuned" not in row:
+                row = tuned(name, method, row.get("rates tried"))
+                keep(row)
+            if "auto" not in row or again:
+                keep(automatic(row))
+
+
+def read() -> list[Row]:
+    """The rows so far."""
+    rows: list[Row] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    return rows
+
+
+def keep(row: Row) -> None:
+    """Write a row in its place, and the table of those that are complete."""
+    places = [(name, method) for name, setting in SETTINGS.items() for method in setting.methods]
+    rows = {(r["task"], r["method"]): r for r in [*read(), row]}
+    ordered = [rows[place] for place in places if place in rows]
+    RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")
+    complete = [r for r in ordered if "tuned" in r and "auto" in r]
+    RESULTS.with_suffix(".md").write_text(table(complete))
+    print(row["task"], row["method"], flush=True)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 from pydantic import Field, model_validator
 
-from dither.algorithms import nodes
+from dither.algorithms import calibration, nodes
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
-from dither.algorithms.calibration import Calibration, LearningRate, check_plain, proposed
+from dither.algorithms.calibration import Calibration, LearningRate, check_plain
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.outliers import Size, clipped, unless
 from dither.algorithms.weight_mgd import warn_of_float, warn_of_periods
@@ -137,22 +137,39 @@ class NodePerturbation(AbstractAlgorithm):
         for number, group in enumerate(self._groups()):
             size = jnp.where(now == number, side * self._amplitude(group), 0.0)
             p |= {layer.name: size * p[layer.name] for layer in group}
+        theta, draw = state.theta, tick // self.tau_x
+        if isinstance(state.calibration, Calibration):
+            trial, side = part > self._every(), part - self._every() - 1
+            draw = draw + trial
+            step = calibration.ahead(state.calibration, side) * self._normalised(
+                state.gradient / self.tau_theta, state.space
+            )
+            there = state.space.confine(theta - step, jnp.zeros(()))
+            theta = jnp.where(trial, there, theta)
         probe = Probe(
             clock=state.clock,
-            parameters=state.space.snap(state.theta),
+            parameters=state.space.snap(theta),
             updated=(tick % self.tau_theta == 0) & (tick > 0) & (part == 0),
-            draw=tick // self.tau_x,
+            draw=draw,
             sites=nodes.at_sites(p),
         )
         return probe, eqx.tree_at(lambda s: s.clock, state, self._after(state.clock))
 
-    def _last(self) -> int:
-        """The last part of a tick."""
+    def _every(self) -> int:
+        """The last part of a tick without a trial."""
         groups = len(self._groups())
         return 2 * groups - 1 if self.pairs == "central" else groups
 
+    def _last(self, tick: Int[Array, ""]) -> Int[Array, ""]:
+        """The last part of a tick, that of a trial included."""
+        if self.learning_rate != "auto":
+            return jnp.asarray(self._every(), jnp.int32)
+        on_trial = calibration.on_trial(tick, self.tau_theta)
+        last: Int[Array, ""] = self._every() + calibration.TRIAL * on_trial.astype(jnp.int32)
+        return last
+
     def _after(self, clock: Clock) -> Clock:
-        over = clock.part == self._last()
+        over = clock.part == self._last(clock.tick)
         tick = clock.tick + over.astype(jnp.int32)
         first = jnp.int32(0)
         if self.pairs == "baseline":
@@ -165,7 +182,8 @@ class NodePerturbation(AbstractAlgorithm):
         if self.pairs == "central":
             return Clock(tick=clock.tick, part=part - part % 2)
         # a baseline that has served a layer is not measured again for the next
-        return Clock(tick=clock.tick, part=jnp.where(part == 1, 0, part).astype(jnp.int32))
+        part = jnp.where(part == 1, 0, jnp.minimum(part, self._every() + 1))
+        return Clock(tick=clock.tick, part=part.astype(jnp.int32))
 
     def tell(
         self, state: NodeState, probe: Probe, measurement: Measurement
@@ -174,26 +192,32 @@ class NodePerturbation(AbstractAlgorithm):
         assert costs is not None
         central = self.pairs == "central"
         first = part % 2 == 0 if central else part == 0
+        trial = part > self._every()
         change = (costs - state.reference) / (2 if central else 1)
         change, size = clipped(state.size, change, self.outliers)
-        size = unless(first, size, state.size)
+        size = unless(first | trial, size, state.size)
         gradient = jax.lax.cond(
-            first,
+            first | trial,
             lambda: state.gradient,
             lambda: state.gradient + self._correlate(state, probe, measurement, change),
         )
-        reference = jnp.where(first, costs, state.reference)
+        reference = jnp.where(first & ~trial, costs, state.reference)
 
         estimate = gradient / self.tau_theta
-        due = (part == self._last()) & ((probe.clock.tick + 1) % self.tau_theta == 0)
-        theta, gradient, optimizer, calibration = jax.lax.cond(
+        tick = probe.clock.tick
+        now = state.calibration
+        if isinstance(now, Calibration):
+            along = self._normalised(estimate, state.space)
+            now = self._calibrated(now, tick, part, along, measurement.cost, reference)
+        due = (part == self._last(tick)) & ((tick + 1) % self.tau_theta == 0)
+        theta, gradient, optimizer = jax.lax.cond(
             due,
-            lambda: self._update(state, estimate, jnp.mean(reference)),
-            lambda: (state.theta, gradient, state.optimizer, state.calibration),
+            lambda: self._update(state, estimate, now),
+            lambda: (state.theta, gradient, state.optimizer),
         )
         space = state.space
         after = NodeState(
-            state.clock, state.key, theta, gradient, reference, optimizer, calibration, size, space
+            state.clock, state.key, theta, gradient, reference, optimizer, now, size, space
         )
         return after, Info(updated=due, estimate=estimate)
 
@@ -221,19 +245,41 @@ class NodePerturbation(AbstractAlgorithm):
         estimate: Float[Array, " P"] = jax.lax.switch(self._group_of(probe.clock.part), branches)
         return estimate
 
+    def _calibrated(
+        self,
+        now: Calibration,
+        tick: Int[Array, ""],
+        part: Int[Array, ""],
+        estimate: Float[Array, " P"],
+        cost: Float[Array, ""],
+        reference: Float[Array, " B"],
+    ) -> Calibration:
+        """The calibration after a measurement: an estimate's last, or one of a trial."""
+        spread = None if self.per_example else growth(self._kappa(), float(self.tau_theta))
+        every = self._every()
+        complete = (part == every) & ((tick + 1) % self.tau_theta == 0)
+        after: Calibration = jax.lax.switch(
+            complete + 2 * (part > every),
+            [
+                lambda: now,
+                lambda: calibration.proposed(now, estimate, jnp.mean(reference), spread),
+                lambda: calibration.tried(now, part - every - 1, cost),
+            ],
+        )
+        return after
+
     def _update(
-        self, state: NodeState, estimate: Float[Array, " P"], cost: Float[Array, ""]
-    ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any, Calibration | tuple[()]]:
-        if self.normalise:
-            estimate = estimate / self._growth(state.space)
+        self, state: NodeState, estimate: Float[Array, " P"], now: Calibration | tuple[()]
+    ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any]:
+        estimate = self._normalised(estimate, state.space)
         updates, optimizer = self._optax().update(estimate, state.optimizer, state.theta)
-        calibration = state.calibration
-        if isinstance(calibration, Calibration):
-            spread = growth(self._kappa(), float(self.tau_theta))
-            calibration = proposed(calibration, estimate, cost, spread, self.tau_theta)
-            updates = calibration.rate * updates
+        if isinstance(now, Calibration):
+            updates = now.step() * updates
         theta = state.space.confine(optax.apply_updates(state.theta, updates), jnp.zeros(()))
-        return theta, jnp.zeros_like(theta), optimizer, calibration
+        return theta, jnp.zeros_like(theta), optimizer
+
+    def _normalised(self, estimate: Float[Array, " P"], space: Space) -> Float[Array, " P"]:
+        return estimate / self._growth(space) if self.normalise else estimate
 
     def _kappa(self) -> float:
         """N − 1, with N the most nodes perturbed together; 0 where estimates are normalised."""

@@ -104,15 +104,18 @@ class WeightMGD(AbstractAlgorithm):
         p = space.amplitude(self.delta) * self.code(state.key, tick // self.tau_p, space.size)
         side = 1 - 2 * part if self.pairs == "central" else part
         parameters = space.snap(space.snap(state.theta) + side * p)
+        draw = tick // self.tau_x
         if isinstance(state.calibration, Calibration):
-            step = part - LAST - 1
-            ahead = state.theta - step * state.calibration.rate * state.gradient / self.tau_theta
-            parameters = jnp.where(step < 0, parameters, space.snap(self._confine(space, ahead)))
+            trial, side = part > LAST, part - LAST - 1
+            draw = draw + trial
+            step = calibration.ahead(state.calibration, side) * state.gradient / self.tau_theta
+            there = space.snap(self._confine(space, state.theta - step))
+            parameters = jnp.where(trial, there, parameters)
         probe = Probe(
             clock=state.clock,
             parameters=parameters,
             updated=(tick % self.tau_theta == 0) & (tick > 0) & (part == 0),
-            draw=tick // self.tau_x,
+            draw=draw,
         )
         return probe, eqx.tree_at(lambda s: s.clock, state, self._after(state.clock))
 
@@ -187,8 +190,8 @@ class WeightMGD(AbstractAlgorithm):
             complete + 2 * (part > LAST),
             [
                 lambda: now,
-                lambda: calibration.proposed(now, estimate, reference, spread, self.tau_theta),
-                lambda: calibration.tried(now, part - LAST - 1, estimate, cost, spread),
+                lambda: calibration.proposed(now, estimate, reference, spread),
+                lambda: calibration.tried(now, part - LAST - 1, cost),
             ],
         )
         return after
@@ -198,7 +201,7 @@ class WeightMGD(AbstractAlgorithm):
     ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any]:
         updates, optimizer = self._optax().update(estimate, state.optimizer, state.theta)
         if isinstance(now, Calibration):
-            updates = now.rate * updates
+            updates = now.step() * updates
         theta = self._confine(state.space, optax.apply_updates(state.theta, updates))
         return theta, jnp.zeros_like(theta), optimizer
 

@@ -43,7 +43,7 @@ from dither.laws.readouts import Readout, quantised_readout, ridge_readout
 from dither.laws.surrogate import PredictedCurve, Statistics, predicted_curve, statistics_of
 from dither.laws.time_to_accuracy import (
     Flow,
-    TimeToAccuracy,
+    Scatter,
     follow_flow,
     measurements_per_update,
     time_to_accuracy,
@@ -62,8 +62,8 @@ __all__ = [
     "Probed",
     "Readout",
     "Run",
+    "Scatter",
     "Statistics",
-    "TimeToAccuracy",
     "angle_time",
     "baseline_scatter",
     "best_baseline_amplitude",

@@ -1,7 +1,8 @@
 """How long training will take, from the initial weights and a short probe without backpropagation.
 
-All unbiased methods follow the gradient flow `dθ/dτ = −g` in the mean, eta of its time an update:
-one flow, followed by whatever method is quickest, serves all methods, sizes of batch and rates.
+All unbiased methods follow the gradient flow `dθ/dτ = −g` in the mean, eta of its time an update,
+and scatter about it: `dθ = −g dτ + √eta dW`, with the covariance of their estimates. A probe takes
+the mean from whatever method is quickest, and the scatter of many updates in one step.
 """
 
 from typing import Any, NamedTuple
@@ -29,38 +30,23 @@ class Flow(NamedTuple):
     samples: int
 
 
-class TimeToAccuracy(NamedTuple):
-    """The measurements foretold, and the least and most that the law allows."""
+class Scatter(NamedTuple):
+    """What scatters about the flow: an unbiased rule, its rate eta, the task with its batches."""
 
-    measurements: float
-    least: float
-    most: float
+    algorithm: AbstractAlgorithm
+    learning_rate: float
+    task: Task
 
 
-def time_to_accuracy(
-    flow_time: float, learning_rate: float, per_update: int, lost: float = 0.5
-) -> TimeToAccuracy:
-    """Measurements until an accuracy, from the time of the flow.
-
-    `M τ/eta ≤ measurements ≤ M τ/eta / (1 − x)`, foretold `M τ/eta / √(1 − x)`
-
-    An update lowers a quadratic cost by `eta |g|² (1 − x)`, with `x = eta E[GᵀHG] / 2|g|²` what the
-    scatter of the estimate G loses of it. Where the scatter fades no faster than the cost itself,
-    as in a cost that curves alike in all directions, time grows by 1/(1 − x); where it fades
-    sooner, not at all; the geometric mean is wrong by `1/√(1 − x)` at most. At the best rate of
-    `best_learning_rate` x is one half, which leaves a factor √2 to either side.
+def time_to_accuracy(flow_time: float, learning_rate: float, per_update: int) -> float:
+    """Measurements until an accuracy, from the time τ that it takes: `M τ / eta`.
 
     Arguments: `flow_time`, τ ≥ 0, as from `follow_flow`; `learning_rate`, eta > 0, of plain
-    descent; `per_update`, M ≥ 1, the measurements in an update; `lost`, x in [0, 1): one half for a
-    tuned rate, nearly 0 for one far below.
-    Errors: `RequestError` for a rate of 0 and for x outside. Source: derived here, checked by the
-    tests.
+    descent; `per_update`, M ≥ 1, the measurements in an update.
+    Errors: `RequestError` for a rate of 0. Source: derived here, checked by the tests.
     """
     _check_rate(learning_rate)
-    if not 0 <= lost < 1:
-        raise RequestError(f"The share lost to scatter must be in [0, 1), not {lost:g}.")
-    least = per_update * flow_time / learning_rate
-    return TimeToAccuracy(least / (1 - lost) ** 0.5, least, least / (1 - lost))
+    return per_update * flow_time / learning_rate
 
 
 def follow_flow(
@@ -73,25 +59,44 @@ def follow_flow(
     *,
     learning_rate: float,
     steps: int = 2000,
+    scatter: Scatter | None = None,
 ) -> Flow:
-    """Follow the gradient flow to an accuracy by forward passes alone.
+    """Follow the gradient flow to an accuracy, in long steps and by forward passes alone.
 
-    `θ ← θ − eta G`, eta of flow time a step
+    ```
+    without scatter:  θ ← θ − h G                     dθ = −g dτ
+    with scatter:     θ ← θ − h G − √(h eta) (E − G)  dθ = −g dτ + √eta dW,  cov dW = cov E dτ
+    ```
 
-    Arguments: `guide`, an unbiased algorithm whose estimates G scatter little, such as node
+    G is the guide's estimate of the gradient, E that of the rule that is to train at the rate eta.
+    In the time h the rule makes h/eta updates; their means add up to h, the variances of their
+    scatter to h/eta eta², which a single estimate stands for when it is made √(h/eta) as large. At
+    h = eta the steps are the rule's own. The two equations agree where the rule's noise costs
+    nothing; what it costs at eta is the difference between their times.
+
+    Arguments: `guide`, an unbiased algorithm whose estimates scatter little, such as node
     perturbation with signs for every example; its own rate is not used. `task`, its batch as large
     as can be read at once; `theta`, the initial parameters; `target`, the score on the test set;
-    `learning_rate`, eta > 0, well below the limit of stability `2 / lambda_max`; `steps`, after
-    which it gives up. Looks at the test set are not counted, as in simulated training.
+    `learning_rate`, h > 0, well below the limit of stability `2 / lambda_max`; `steps`, after
+    which it gives up; `scatter`, the rule, for a task with its own batches. Looks at the test set
+    are not counted, as in simulated training.
     Returns: the `Flow`. Errors: `RequestError` for a rate of 0. Source: derived here, checked by
-    the tests.
+    the tests; the equation with scatter is the stochastic modified equation of Li, Tai and E.
     """
     _check_rate(learning_rate)
     guide = guide.for_task(task).for_device(device)
     rate, goal = jnp.asarray(learning_rate), jnp.asarray(target)
-    n, used, arrived = _follow(guide, device, task, key, theta, goal, rate, jnp.int32(steps))
+    noise = None
+    if scatter is not None:
+        _check_rate(scatter.learning_rate)
+        rule = scatter.algorithm.for_task(scatter.task).for_device(device)
+        noise = rule, jnp.asarray(scatter.learning_rate), scatter.task
+    n, used, own, arrived = _follow(
+        guide, device, task, key, theta, goal, rate, jnp.int32(steps), noise
+    )
     time = learning_rate * int(n) if arrived else float("inf")
-    return Flow(time, int(used), int(used) * task.batch)
+    samples = int(used) * task.batch + (int(own) * scatter.task.batch if scatter else 0)
+    return Flow(time, int(used) + int(own), samples)
 
 
 def measurements_per_update(
@@ -114,24 +119,32 @@ def _follow(
     target: Float[Array, ""],
     learning_rate: Float[Array, ""],
     steps: Int[Array, ""],
-) -> tuple[Int[Array, ""], Int[Array, ""], Bool[Array, ""]]:
-    """Steps, measurements, whether the flow has arrived."""
+    scatter: tuple[AbstractAlgorithm, Float[Array, ""], Task] | None,
+) -> tuple[Int[Array, ""], Int[Array, ""], Int[Array, ""], Bool[Array, ""]]:
+    """Steps, measurements of the guide and of the rule, whether the flow has arrived."""
 
     def at_target(chip: Any, theta: Float[Array, " P"]) -> Bool[Array, ""]:
         chip = device.write(chip, theta, jnp.bool_(False))
         return task.score(device.outputs(chip, task.test_inputs), task.test_targets) >= target
 
     def step(now: Any) -> Any:
-        n, used, _, theta, chip = now
-        G, more, chip = _estimate(guide, device, task, jax.random.fold_in(key, n), chip, theta)
-        theta = theta - learning_rate * G
-        return n + 1, used + more, at_target(chip, theta), theta, chip
+        n, used, own, _, theta, chip = now
+        guiding, training = jax.random.split(jax.random.fold_in(key, n))
+        G, more, chip = _estimate(guide, device, task, guiding, chip, theta)
+        after = theta - learning_rate * G
+        if scatter is not None:
+            rule, eta, batches = scatter
+            E, further, chip = _estimate(rule, device, batches, training, chip, theta)
+            after, own = after - jnp.sqrt(learning_rate * eta) * (E - G), own + further
+        return n + 1, used + more, own, at_target(chip, after), after, chip
 
     chip = device.fabricate(key)
     none = jnp.int32(0)
-    start = (none, none, at_target(chip, theta), theta, chip)
-    n, used, arrived, *_ = jax.lax.while_loop(lambda now: ~now[2] & (now[0] < steps), step, start)
-    return n, used, arrived
+    start = (none, none, none, at_target(chip, theta), theta, chip)
+    n, used, own, arrived, *_ = jax.lax.while_loop(
+        lambda now: ~now[3] & (now[0] < steps), step, start
+    )
+    return n, used, own, arrived
 
 
 @eqx.filter_jit
