@@ -9,7 +9,7 @@ The probe's step h is halved until that no longer changes the time of the flow w
 flow is then followed with the scatter of each rule at its tuned rate, in the same steps.
 
 The equation with scatter was taken up after the cells of `CELLS` but the `FRESH` had been trained,
-and tried on nine of them, at several h; the fresh ones were listed before that, and trained meanwhile.
+and tried on nine of them, at several h; the fresh ones were listed before, and trained meanwhile.
 """
 
 import json
