@@ -9,7 +9,7 @@ The probe's step h is halved until that no longer changes the time of the flow w
 flow is then followed with the scatter of each rule at its tuned rate, in the same steps.
 
 The equation with scatter was taken up after the cells of `CELLS` but the `FRESH` had been trained,
-and tried on six of them; the fresh ones were listed before, and trained while it was.
+and tried on nine of them, at several h; the fresh ones were listed before, and trained meanwhile.
 """
 
 import json
@@ -340,9 +340,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         "which had been trained before this law was chosen. Fresh cells:\n\n"
         f"{_lines(fresh)}\nWithin a factor of 2: {sum(map(within, fresh))} of {len(fresh)}. Of all "
         f"cells the probe takes at most half of the training's measurements in {len(short)}, "
-        f"{sum(map(within, short))} of them within a factor of 2. Half of a probe's measurements "
-        "and more are the guide's, which read 512 samples where training reads 1 or 4 (nist7x7), "
-        "64 (digits) or 100 (fashion-mnist), so that in samples it is often longer than training. "
+        f"{sum(map(within, short))} of them within a factor of 2. About half of a probe's "
+        "measurements or more are the guide's, which read 512 samples where training reads 1 or 4 "
+        "(nist7x7), 64 (digits) or 100 (fashion-mnist), so that in samples it is often longer. "
         "On XOR and parity the gradients of the examples cancel, so that the guide must average.\n"
     )
 
