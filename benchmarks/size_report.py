@@ -1,0 +1,222 @@
+"""The table and the figure of what size_study.py has measured."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dither.laws import time_to_accuracy
+from dither.studies.fits import Fit, fit, in_words, median_with_interval
+from dither.training.figure import STYLE, save_figure
+from size_study import DOCS, METHODS, NETWORKS, PER_UPDATE, SAME_AS_WEIGHT, TARGET, read, same
+
+Row = dict[str, Any]
+Network = tuple[str, int, int]
+
+FAMILIES = {
+    "digits, wider": [n for n in NETWORKS if n[0] == "digits"],
+    "Fashion-MNIST, wider": [n for n in NETWORKS if n[0] != "digits" and n[1] == 784],
+    "Fashion-MNIST, more pixels": [n for n in NETWORKS if n[0] != "digits" and n[2] == 64],
+}
+"""Networks that grow in one way: by their hidden layer, or by their inputs at 74 nodes."""
+
+RULERS = {
+    "nodes": lambda law: law["nodes"],
+    "effective rank r, start": lambda law: first(law["effective rank"]),
+    "tr H / lambda_max, start": lambda law: first(law["trace"]) / first(law["largest"]),
+    "tr H / lambda_max, path": lambda law: mean(law["trace"]) / mean(law["largest"]),
+    "tr H, path": lambda law: mean(law["trace"]),
+    "time of the flow τ": lambda law: float(np.median(law["flow"])),
+}
+"""What the measurements might follow, of which the law knows before any training."""
+
+
+def first(values: list[list[float]]) -> float:
+    """At the start of the path, the median of the seeds."""
+    return float(np.median([path[0] for path in values]))
+
+
+def mean(values: list[list[float]]) -> float:
+    """The mean along the path, the median of the seeds."""
+    return float(np.median(np.mean(values, axis=1)))
+
+
+def runs(row: Row) -> tuple[np.ndarray, np.ndarray]:
+    """Of each run the measurements at which it ended, and whether it was stopped there."""
+    stopped = np.array([x is None for x in row["runs"]])
+    return np.array([x or row["stopped"] for x in row["runs"]], float), stopped
+
+
+def of(rows: list[Row], networks: list[Network], method: str) -> list[Row]:
+    """The entries of a method in a family, smallest network first."""
+    mine = [r for r in rows if r["method"] == method and any(same(r, n) for n in networks)]
+    return sorted(mine, key=lambda row: row["parameters"])
+
+
+def exponent(rows: list[Row]) -> Fit | None:
+    """Measurements against parameters, from all runs; None with fewer than three sizes."""
+    rows = [row for row in rows if any(row["runs"])]
+    if len(rows) < 3:
+        return None
+    y, stopped = map(np.concatenate, zip(*map(runs, rows)))
+    x = np.repeat([row["parameters"] for row in rows], [len(row["runs"]) for row in rows])
+    return fit(x, y, stopped, "power law", "measurements", "parameters")
+
+
+def slope(laws: list[Row], ruler: str) -> float | None:
+    """The exponent of a ruler against parameters, through its medians."""
+    if len(laws) < 3:
+        return None
+    values = [RULERS[ruler](law) for law in laws]
+    return float(np.polyfit(np.log([law["parameters"] for law in laws]), np.log(values), 1)[0])
+
+
+def law_of(law: Row, method: str) -> float:
+    """The measurements foretold at the rate 1/h, h the curvature that an estimate meets."""
+    met = law["met"]["weight" if method == SAME_AS_WEIGHT else method]
+    flow = float(np.median(law["flow"]))
+    return time_to_accuracy(flow, 1 / mean(met), PER_UPDATE.get(method, 2)).measurements
+
+
+def tables(rows: list[Row], laws: list[Row]) -> str:
+    """What was measured, what the law knows, and the exponents."""
+    lines = [
+        "| network | P | nodes | " + " | ".join(METHODS) + " |",
+        "|---" * (3 + len(METHODS)) + "|",
+    ]
+    for networks in FAMILIES.values():
+        for network in sorted(networks, key=lambda n: (n[1] + 11) * n[2]):
+            name, inputs, hidden = network
+            found = [row for row in rows if same(row, network)]
+            cells = [cell([r for r in found if r["method"] == method]) for method in METHODS]
+            P = (inputs + 11) * hidden + 10
+            where = f"{name} to {TARGET[name]:.0%}, {inputs}-{hidden}-10"
+            lines.append(f"| {where} | {count(P)} | {hidden + 10} | " + " | ".join(cells) + " |")
+    lines += ["", "| network | P | " + " | ".join(RULERS) + " |", "|---" * (2 + len(RULERS)) + "|"]
+    for law in sorted(laws, key=lambda law: (law["task"], law["parameters"])):
+        values = [f"{ruler(law):.3g}" for ruler in RULERS.values()]
+        lines.append(
+            f"| {law['task']}, {law['inputs']}-{law['hidden']}-10 | {count(law['parameters'])} | "
+            + " | ".join(values) + " |"
+        )  # fmt: skip
+    lines += ["", "| exponent against P | " + " | ".join(FAMILIES) + " |"]
+    lines += ["|---" * (1 + len(FAMILIES)) + "|"]
+    for method in METHODS:
+        fits = [exponent(of(rows, networks, method)) for networks in FAMILIES.values()]
+        words = [in_words(one.parameters["exponent"]) if one else "–" for one in fits]
+        lines.append(f"| measurements, {method} | " + " | ".join(words) + " |")
+    for ruler in RULERS:
+        slopes = [
+            slope([law for law in laws if any(same(law, n) for n in networks)], ruler)
+            for networks in FAMILIES.values()
+        ]
+        words = ["–" if one is None else f"{one:.2f}".replace("-", "−") for one in slopes]
+        lines.append(f"| {ruler} | " + " | ".join(words) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def cell(found: list[Row]) -> str:
+    """A method's median in a table, with its interval."""
+    if not found:
+        return "not run"
+    (row,) = found
+    if row["about"] is None:
+        return f"not reached in {count(row['stopped'])}"
+    value, low, high = (count(x) for x in median_with_interval(*runs(row)))
+    late = sum(x is None for x in row["runs"])
+    return f"{value} ({low} – {high})" + (f", {late} unfinished" if late else "")
+
+
+def count(x: float) -> str:
+    """A number in three digits."""
+    return f"{float(f'{x:.3g}'):,.0f}".replace(",", "\u202f") if np.isfinite(x) else "∞"
+
+
+LOOKS = {
+    "backpropagation": ("#6b6b6b", "s"),
+    "node, per example": ("#d55e00", "*"),
+    "node": ("#cc79a7", "P"),
+    "weight": ("#0072b2", "o"),
+    "optimal split": ("#e69f00", "D"),
+    "layer by layer": ("#009e73", "^"),
+    "weight, Walsh": ("#56b4e9", "v"),
+}
+"""Colours from Okabe and Ito's palette, and markers that tell them apart without."""
+
+
+def draw(rows: list[Row], laws: list[Row]) -> None:
+    """Above, measurements against parameters, for each family a panel; below, what they follow."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 6.0), layout="constrained")
+        panels = figure.subplots(2, 3, sharex="col", sharey="row", height_ratios=(1.5, 1))
+        for (above, below), (family, networks) in zip(panels.T, FAMILIES.items()):
+            mine = [law for law in laws if any(same(law, n) for n in networks)]
+            mine.sort(key=lambda law: law["parameters"])
+            measured(above, rows, networks, mine)
+            above.set(xscale="log", yscale="log")
+            above.set_title(f"{family}, to {TARGET[networks[0][0]]:.0%}", fontsize=9)
+            rulers(below, mine)
+            below.set(xscale="log", yscale="log", xlabel="parameters P")
+        panels[0, 0].set_ylabel("measurements to the accuracy")
+        panels[1, 0].set_ylabel("number (no unit)")
+        for row in panels:
+            labels = {}
+            for axes in row:
+                handles, names = axes.get_legend_handles_labels()
+                labels |= dict(zip(names, handles))
+            row[-1].legend(
+                labels.values(), labels.keys(), fontsize=7, loc="center left",
+                bbox_to_anchor=(1.0, 0.5),
+            )  # fmt: skip
+        save_figure(figure, DOCS / "figures" / "size")
+
+
+def measured(axes: Axes, rows: list[Row], networks: list[Network], laws: list[Row]) -> None:
+    """Each method's medians with their intervals, the power law through them, the law."""
+    for number, (method, (colour, marker)) in enumerate(LOOKS.items()):
+        mine = [row for row in of(rows, networks, method) if any(row["runs"])]
+        if not mine:
+            continue
+        P = np.array([row["parameters"] for row in mine], float)
+        middle, low, high = np.array([median_with_interval(*runs(row)) for row in mine]).T
+        high = np.where(np.isfinite(high), high, [row["stopped"] for row in mine])
+        axes.errorbar(
+            P * 1.04 ** (number - 3), middle, [middle - low, np.maximum(high - middle, 0)],
+            fmt=marker, color=colour, markersize=5, capsize=2, linewidth=0.9, label=method,
+        )  # fmt: skip
+        line = exponent(mine)
+        if line is not None:
+            ends = np.geomspace(P.min(), P.max(), 2)
+            axes.plot(ends, line.curve(ends).value, color=colour, linewidth=1)
+        if method in ("weight", "node, per example") and laws:
+            axes.plot(
+                [law["parameters"] for law in laws], [law_of(law, method) for law in laws],
+                color=colour, linewidth=1.2, linestyle=(0, (4, 2)), label=f"law, {method}",
+            )  # fmt: skip
+
+
+def rulers(axes: Axes, laws: list[Row]) -> None:
+    """Nodes, effective ranks and the time of the flow."""
+    styles = zip(
+        RULERS.items(), ("#6b6b6b", "#009e73", "#e69f00", "#d55e00", "#0072b2", "#cc79a7"), "sov^DP"
+    )
+    for (name, ruler), colour, marker in styles:
+        axes.plot(
+            [law["parameters"] for law in laws], [ruler(law) for law in laws], marker=marker,
+            color=colour, linewidth=1, markersize=4, label=name,
+        )  # fmt: skip
+
+
+def main() -> None:
+    """Write both."""
+    found = read()
+    trainings = [r for r in found["trainings"] if any(same(r, n) for n in NETWORKS)]
+    laws = [r for r in found["laws"] if any(same(r, n) for n in NETWORKS)]
+    (DOCS / "results" / "size_study.md").write_text(tables(trainings, laws))
+    draw(trainings, laws)
+
+
+if __name__ == "__main__":
+    main()
