@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from dither.laws import time_to_accuracy
 from dither.studies.fits import Fit, fit, in_words, median_with_interval
 from dither.training.figure import STYLE, save_figure
-from size_study import DOCS, METHODS, NETWORKS, PER_UPDATE, SAME_AS_WEIGHT, TARGET, read, same
+from size_study import DOCS, FORETOLD, METHODS, NETWORKS, TARGET, read, same
 
 Row = dict[str, Any]
 Network = tuple[str, int, int]
@@ -75,9 +75,8 @@ def slope(laws: list[Row], ruler: str) -> float | None:
 
 def law_of(law: Row, method: str) -> float:
     """The measurements foretold at the rate 1/h, h the curvature that an estimate meets."""
-    met = law["met"]["weight" if method == SAME_AS_WEIGHT else method]
     flow = float(np.median(law["flow"]))
-    return time_to_accuracy(flow, 1 / mean(met), PER_UPDATE.get(method, 2)).measurements
+    return time_to_accuracy(flow, 1 / mean(law["met"][method]), per_update=2).measurements
 
 
 def tables(rows: list[Row], laws: list[Row]) -> str:
@@ -86,14 +85,14 @@ def tables(rows: list[Row], laws: list[Row]) -> str:
         "| network | P | nodes | " + " | ".join(METHODS) + " |",
         "|---" * (3 + len(METHODS)) + "|",
     ]
-    for networks in FAMILIES.values():
-        for network in sorted(networks, key=lambda n: (n[1] + 11) * n[2]):
-            name, inputs, hidden = network
-            found = [row for row in rows if same(row, network)]
-            cells = [cell([r for r in found if r["method"] == method]) for method in METHODS]
-            P = (inputs + 11) * hidden + 10
-            where = f"{name} to {TARGET[name]:.0%}, {inputs}-{hidden}-10"
-            lines.append(f"| {where} | {count(P)} | {hidden + 10} | " + " | ".join(cells) + " |")
+    networks = sorted(NETWORKS, key=lambda n: (n[0], n[1] * n[2], n[2]))
+    for network in networks:
+        name, inputs, hidden = network
+        found = [row for row in rows if same(row, network)]
+        cells = [cell([r for r in found if r["method"] == method]) for method in METHODS]
+        P = (inputs + 11) * hidden + 10
+        where = f"{name} to {TARGET[name]:.0%}, {inputs}-{hidden}-10"
+        lines.append(f"| {where} | {count(P)} | {hidden + 10} | " + " | ".join(cells) + " |")
     lines += ["", "| network | P | " + " | ".join(RULERS) + " |", "|---" * (2 + len(RULERS)) + "|"]
     for law in sorted(laws, key=lambda law: (law["task"], law["parameters"])):
         values = [f"{ruler(law):.3g}" for ruler in RULERS.values()]
@@ -101,6 +100,17 @@ def tables(rows: list[Row], laws: list[Row]) -> str:
             f"| {law['task']}, {law['inputs']}-{law['hidden']}-10 | {count(law['parameters'])} | "
             + " | ".join(values) + " |"
         )  # fmt: skip
+    lines += ["", "| best rate × tr H along the path | " + " | ".join(METHODS) + " |"]
+    lines += ["|---" * (1 + len(METHODS)) + "|"]
+    for network in networks:
+        known = [law for law in laws if same(law, network)]
+        if not known:
+            continue
+        rates = {r["method"]: r["rate"] for r in rows if same(r, network) and r["about"]}
+        bent = mean(known[0]["trace"])
+        cells = [f"{rates[m] * bent:.2g}" if m in rates else "–" for m in METHODS]
+        where = f"{network[0]}, {network[1]}-{network[2]}-10"
+        lines.append(f"| {where} | " + " | ".join(cells) + " |")
     lines += ["", "| exponent against P | " + " | ".join(FAMILIES) + " |"]
     lines += ["|---" * (1 + len(FAMILIES)) + "|"]
     for method in METHODS:
@@ -190,7 +200,7 @@ def measured(axes: Axes, rows: list[Row], networks: list[Network], laws: list[Ro
         if line is not None:
             ends = np.geomspace(P.min(), P.max(), 2)
             axes.plot(ends, line.curve(ends).value, color=colour, linewidth=1)
-        if method in ("weight", "node, per example") and laws:
+        if method in FORETOLD and laws:
             axes.plot(
                 [law["parameters"] for law in laws], [law_of(law, method) for law in laws],
                 color=colour, linewidth=1.2, linestyle=(0, (4, 2)), label=f"law, {method}",
