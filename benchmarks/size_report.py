@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from dither.laws import time_to_accuracy
 from dither.studies.fits import Fit, fit, in_words, median_with_interval
@@ -21,6 +22,9 @@ FAMILIES = {
     "Fashion-MNIST, more pixels": [n for n in NETWORKS if n[0] != "digits" and n[2] == 64],
 }
 """Networks that grow in one way: by their hidden layer, or by their inputs at 74 nodes."""
+ENOUGH = 16
+"""Hidden neurons from which on the networks count in the second fit: with fewer, even
+backpropagation takes several times as long, as the accuracy is near the most they reach."""
 
 RULERS = {
     "nodes": lambda law: law["nodes"],
@@ -55,10 +59,16 @@ def of(rows: list[Row], networks: list[Network], method: str) -> list[Row]:
     return sorted(mine, key=lambda row: row["parameters"])
 
 
+def within(laws: list[Row], networks: list[Network]) -> list[Row]:
+    """What is known of the networks of a family, smallest first."""
+    mine = [law for law in laws if any(same(law, n) for n in networks)]
+    return sorted(mine, key=lambda law: law["parameters"])
+
+
 def exponent(rows: list[Row]) -> Fit | None:
-    """Measurements against parameters, from all runs; None with fewer than three sizes."""
+    """Measurements against parameters, from all runs; None with only one size."""
     rows = [row for row in rows if any(row["runs"])]
-    if len(rows) < 3:
+    if len(rows) < 2:
         return None
     y, stopped = map(np.concatenate, zip(*map(runs, rows)))
     x = np.repeat([row["parameters"] for row in rows], [len(row["runs"]) for row in rows])
@@ -67,7 +77,7 @@ def exponent(rows: list[Row]) -> Fit | None:
 
 def slope(laws: list[Row], ruler: str) -> float | None:
     """The exponent of a ruler against parameters, through its medians."""
-    if len(laws) < 3:
+    if len(laws) < 2:
         return None
     values = [RULERS[ruler](law) for law in laws]
     return float(np.polyfit(np.log([law["parameters"] for law in laws]), np.log(values), 1)[0])
@@ -100,6 +110,20 @@ def tables(rows: list[Row], laws: list[Row]) -> str:
             f"| {law['task']}, {law['inputs']}-{law['hidden']}-10 | {count(law['parameters'])} | "
             + " | ".join(values) + " |"
         )  # fmt: skip
+    lines += ["", "| law beside measured | " + " | ".join(FORETOLD) + " |"]
+    lines += ["|---" * (1 + len(FORETOLD)) + "|"]
+    for network in networks:
+        known, cells = [law for law in laws if same(law, network)], []
+        for method in FORETOLD:
+            found = [r for r in rows if same(r, network) and r["method"] == method]
+            if known and found:
+                foretold, took = law_of(known[0], method), median_with_interval(*runs(found[0]))
+                cells.append(f"{count(foretold)} beside {count(took.value)}")
+            else:
+                cells.append("–")
+        if known:
+            where = f"{network[0]}, {network[1]}-{network[2]}-10"
+            lines.append(f"| {where} | " + " | ".join(cells) + " |")
     lines += ["", "| best rate × tr H along the path | " + " | ".join(METHODS) + " |"]
     lines += ["|---" * (1 + len(METHODS)) + "|"]
     for network in networks:
@@ -111,17 +135,18 @@ def tables(rows: list[Row], laws: list[Row]) -> str:
         cells = [f"{rates[m] * bent:.2g}" if m in rates else "–" for m in METHODS]
         where = f"{network[0]}, {network[1]}-{network[2]}-10"
         lines.append(f"| {where} | " + " | ".join(cells) + " |")
-    lines += ["", "| exponent against P | " + " | ".join(FAMILIES) + " |"]
-    lines += ["|---" * (1 + len(FAMILIES)) + "|"]
+    columns = dict(FAMILIES)
+    for name in list(FAMILIES)[:2]:
+        wide = [n for n in FAMILIES[name] if n[2] >= ENOUGH]
+        columns[f"{name}, {min(n[2] for n in wide)} hidden or more"] = wide
+    lines += ["", "| exponent against P | " + " | ".join(columns) + " |"]
+    lines += ["|---" * (1 + len(columns)) + "|"]
     for method in METHODS:
-        fits = [exponent(of(rows, networks, method)) for networks in FAMILIES.values()]
+        fits = [exponent(of(rows, networks, method)) for networks in columns.values()]
         words = [in_words(one.parameters["exponent"]) if one else "–" for one in fits]
         lines.append(f"| measurements, {method} | " + " | ".join(words) + " |")
     for ruler in RULERS:
-        slopes = [
-            slope([law for law in laws if any(same(law, n) for n in networks)], ruler)
-            for networks in FAMILIES.values()
-        ]
+        slopes = [slope(within(laws, networks), ruler) for networks in columns.values()]
         words = ["–" if one is None else f"{one:.2f}".replace("-", "−") for one in slopes]
         lines.append(f"| {ruler} | " + " | ".join(words) + " |")
     return "\n".join(lines) + "\n"
@@ -159,11 +184,10 @@ LOOKS = {
 def draw(rows: list[Row], laws: list[Row]) -> None:
     """Above, measurements against parameters, for each family a panel; below, what they follow."""
     with rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 6.0), layout="constrained")
+        figure = Figure(figsize=(9.6, 6.4), layout="constrained")
         panels = figure.subplots(2, 3, sharex="col", sharey="row", height_ratios=(1.5, 1))
         for (above, below), (family, networks) in zip(panels.T, FAMILIES.items()):
-            mine = [law for law in laws if any(same(law, n) for n in networks)]
-            mine.sort(key=lambda law: law["parameters"])
+            mine = within(laws, networks)
             measured(above, rows, networks, mine)
             above.set(xscale="log", yscale="log")
             above.set_title(f"{family}, to {TARGET[networks[0][0]]:.0%}", fontsize=9)
@@ -174,8 +198,10 @@ def draw(rows: list[Row], laws: list[Row]) -> None:
         for row in panels:
             labels = {}
             for axes in row:
+                axes.xaxis.set_minor_formatter(NullFormatter())
                 handles, names = axes.get_legend_handles_labels()
                 labels |= dict(zip(names, handles))
+            labels = dict(sorted(labels.items(), key=lambda item: item[0].startswith("law")))
             row[-1].legend(
                 labels.values(), labels.keys(), fontsize=7, loc="center left",
                 bbox_to_anchor=(1.0, 0.5),
@@ -196,9 +222,10 @@ def measured(axes: Axes, rows: list[Row], networks: list[Network], laws: list[Ro
             P * 1.04 ** (number - 3), middle, [middle - low, np.maximum(high - middle, 0)],
             fmt=marker, color=colour, markersize=5, capsize=2, linewidth=0.9, label=method,
         )  # fmt: skip
-        line = exponent(mine)
+        wide = [row for row in mine if row["hidden"] >= ENOUGH]
+        line = exponent(wide)
         if line is not None:
-            ends = np.geomspace(P.min(), P.max(), 2)
+            ends = np.array([wide[0]["parameters"], wide[-1]["parameters"]], float)
             axes.plot(ends, line.curve(ends).value, color=colour, linewidth=1)
         if method in FORETOLD and laws:
             axes.plot(
