@@ -149,6 +149,12 @@ def tables(rows: list[Row], laws: list[Row]) -> str:
         slopes = [slope(within(laws, networks), ruler) for networks in columns.values()]
         words = ["–" if one is None else f"{one:.2f}".replace("-", "−") for one in slopes]
         lines.append(f"| {ruler} | " + " | ".join(words) + " |")
+    widened = [
+        f"{r['task']} {r['inputs']}-{r['hidden']}-10, {r['method']} ({r['rounds']} rounds)"
+        for r in rows
+        if r["rounds"] > 2
+    ]
+    lines += ["", f"Searches that were widened: {'; '.join(widened) or 'none'}."]
     return "\n".join(lines) + "\n"
 
 
