@@ -1,7 +1,5 @@
 """The table and the figure of what size_study.py has measured."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -11,10 +9,8 @@ from matplotlib.ticker import NullFormatter
 from dither.laws import time_to_accuracy
 from dither.studies.fits import Fit, fit, in_words, median_with_interval
 from dither.training.figure import STYLE, save_figure
-from size_study import DOCS, FORETOLD, METHODS, NETWORKS, TARGET, read, same
-
-Row = dict[str, Any]
-Network = tuple[str, int, int]
+from size_laws import FORETOLD
+from size_study import DOCS, METHODS, NETWORKS, TARGET, Network, Row, read, same
 
 FAMILIES = {
     "digits, wider": [n for n in NETWORKS if n[0] == "digits"],

@@ -1,7 +1,8 @@
 """Measurements to an accuracy against the size of a network, each method at its best learning rate.
 
-`size_study.py [TASK]` adds to docs/results/size_study.json the trainings that it does not have yet,
-`size_study.py laws` what can be known of a network along the exact gradient's path.
+`size_study.py [TASK]` adds to docs/results/size_study.json the trainings that it does not have yet;
+then `size_laws.py` adds what can be known of the networks without them, and `size_report.py` writes
+the table and the figure.
 
 The search for a rate is the same for all: rounds of three rates, each on three seeds that no other
 round has, ended when two of the three seeds of one rate are at the target. The first is spaced by
@@ -12,16 +13,11 @@ slower rate on either side. Nine other seeds then run at the rate found.
 import json
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, eigsh
 
 from dither import MLP, SimulatedDevice
 from dither.algorithms import (
@@ -33,8 +29,10 @@ from dither.algorithms import (
 )
 from dither.codes import Walsh
 from dither.tasks import Digits, FashionMNIST, Task
-from dither.training.fused import Carry, measure_once, start
 from time_law import Training
+
+Row = dict[str, Any]
+Network = tuple[str, int, int]
 
 DOCS = Path(__file__).parents[1] / "docs"
 RESULTS = DOCS / "results" / "size_study.json"
@@ -77,17 +75,6 @@ MOST = 60_000
 PATIENCE = 4
 """Runs are stopped after so many times what the search found."""
 
-PER_UPDATE = {"backpropagation": 1, "layer by layer": 4, "optimal split": 4}
-"""Measurements in an update, 2 where nothing is said."""
-FORETOLD = ("weight", "node", "node, per example")
-"""Methods whose estimates are drawn along the path."""
-PATHS = (0, 1, 2)
-"""Seeds whose initial weights the law begins with."""
-POINTS, STRIDE, DRAWS = 4, 8, 32
-"""Points on a path that are looked at; steps between two scores; estimates drawn at a point."""
-SLOPED, CURVED = 2048, 512
-"""Training samples of which slopes and curvatures are taken."""
-
 
 def load(name: str, pixels: int) -> Task:
     """The data of a task; 2 000 test images are enough to tell an accuracy."""
@@ -107,7 +94,7 @@ def load(name: str, pixels: int) -> Task:
     )
 
 
-def tuned(training: Training, middle: float, target: float) -> dict[str, Any]:
+def tuned(training: Training, middle: float, target: float) -> Row:
     """The best rate, what it was worth, and all that was tried for it."""
     tried: dict[float, float] = {}
     best, spacing, number = middle, 4.0, 0
@@ -131,7 +118,7 @@ def tuned(training: Training, middle: float, target: float) -> dict[str, Any]:
     }
 
 
-def trained(method: str, network: tuple[str, int, int], task: Task, middle: float) -> dict:
+def trained(method: str, network: Network, task: Task, middle: float) -> Row:
     """One entry of the table: the best rate's measurements, and what was tried for it."""
     name, inputs, hidden = network
     began = time.perf_counter()
@@ -150,114 +137,7 @@ def trained(method: str, network: tuple[str, int, int], task: Task, middle: floa
     }  # fmt: skip
 
 
-class Local:
-    """The cost of a network on many samples, its slope and its curvature."""
-
-    def __init__(self, device: SimulatedDevice, task: Task) -> None:
-        def cost(theta: jax.Array, samples: int) -> jax.Array:
-            outputs = device.network(device.space.unravel(theta), task.inputs[:samples])
-            return jnp.mean(task.cost(outputs, task.targets[:samples]))
-
-        def bend(theta: jax.Array, v: jax.Array) -> jax.Array:
-            return jax.jvp(jax.grad(lambda t: cost(t, CURVED)), (theta,), (v,))[1]
-
-        def follow(theta: jax.Array, rate: jax.Array) -> tuple[jax.Array, jax.Array]:
-            theta = jax.lax.fori_loop(
-                0, STRIDE, lambda _, t: t - rate * jax.grad(cost)(t, SLOPED), theta
-            )
-            outputs = device.network(device.space.unravel(theta), task.test_inputs)
-            return theta, task.score(outputs, task.test_targets)
-
-        def look(theta: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-            g = jax.grad(cost)(theta, SLOPED)
-
-            def probe(key: jax.Array) -> jax.Array:
-                s = jax.random.rademacher(key, theta.shape, theta.dtype)
-                return jnp.vdot(s, bend(theta, s))
-
-            traces = jax.lax.map(probe, jax.random.split(key, DRAWS))
-            return jnp.vdot(g, g), jnp.mean(traces), jnp.vdot(g, bend(theta, g))
-
-        self.device, self.task, self.bent = device, task, bend
-        self.bend, self.look, self.follow = jax.jit(bend), jax.jit(look), jax.jit(follow)
-
-    def path(self, seed: int, rate: float, target: float) -> tuple[float, list[jax.Array]]:
-        """The flow's time from the seed's initial weights to the target, and points on its way."""
-        initial = jax.random.split(jax.random.key(seed), 4)[0]  # as training starts from it
-        way, score = [self.device.initial(initial)], jnp.zeros(())
-        while score < target:
-            theta, score = self.follow(way[-1], rate)
-            way.append(theta)
-        ends = np.linspace(0, len(way) - 1, POINTS).round().astype(int)
-        return rate * STRIDE * (len(way) - 1), [way[i] for i in ends]
-
-    def largest(self, theta: jax.Array) -> float:
-        """lambda_max, by Lanczos' method."""
-
-        def matvec(v: np.ndarray) -> np.ndarray:
-            return np.asarray(self.bend(theta, jnp.asarray(v, theta.dtype)))
-
-        N, start = theta.size, np.random.default_rng(0).normal(size=theta.size)
-        H = LinearOperator((N, N), matvec=matvec, dtype=np.float32)
-        return float(eigsh(H, k=1, which="LA", tol=0.02, v0=start, return_eigenvectors=False)[0])
-
-    def met(self, method: str) -> Callable[[jax.Array, jax.Array], jax.Array]:
-        """GᵀHG along an algorithm's own estimates G at some weights, the mean over draws."""
-        algorithm = METHODS[method].model_copy(update={"learning_rate": 0.0})
-        algorithm = algorithm.for_task(self.task).for_device(self.device)
-        each, device, task = PER_UPDATE.get(method, 2), self.device, self.task
-
-        def estimate(carry: Carry, _: None) -> tuple[Carry, jax.Array]:
-            def once(carry: Carry, _: None) -> tuple[Carry, jax.Array]:
-                carry, _, info = measure_once(algorithm, device, task, carry)
-                return carry, info.estimate
-
-            carry, estimates = jax.lax.scan(once, carry, None, length=each)
-            return carry, estimates[-1]
-
-        def bent(theta: jax.Array, seed: jax.Array) -> jax.Array:
-            carry = start(algorithm, device, seed)
-            learning = algorithm.init(jax.random.key(seed), theta, device.space)
-            carry = eqx.tree_at(lambda c: c.algorithm, carry, learning)
-            carry, _ = jax.lax.scan(lambda c, _: (estimate(c, None)[0], None), carry, None, DRAWS)
-
-            def one(carry: Carry, _: None) -> tuple[Carry, jax.Array]:
-                carry, G = estimate(carry, None)
-                return carry, jnp.vdot(G, self.bent(theta, G))
-
-            return jnp.mean(jax.lax.scan(one, carry, None, DRAWS)[1])
-
-        return bent
-
-
-def foretold(network: tuple[str, int, int], task: Task, rate: float) -> dict[str, Any]:
-    """What can be known of a network without training it by any of the methods."""
-    name, inputs, hidden = network
-    began = time.perf_counter()
-    device = SimulatedDevice(network=MLP(widths=(inputs, hidden, 10)))
-    local = Local(device, task)
-    paths = [local.path(seed, rate / 8, TARGET[name]) for seed in PATHS]
-    ways = [way for _, way in paths]
-    row = {
-        "task": name, "inputs": inputs, "hidden": hidden, "parameters": device.space.size,
-        "nodes": hidden + 10, "flow": [time for time, _ in paths],
-    }  # fmt: skip
-
-    def along(look: Callable[..., Any]) -> np.ndarray:
-        return np.array([[look(theta, seed) for theta in way] for seed, way in zip(PATHS, ways)])
-
-    looks = along(lambda theta, seed: [float(x) for x in local.look(theta, jax.random.key(seed))])
-    squared, trace, bent = np.moveaxis(looks, -1, 0)
-    row["trace"], row["largest"] = trace.tolist(), along(lambda t, _: local.largest(t)).tolist()
-    row["effective rank"] = (squared * trace / bent).tolist()
-    row["met"] = {
-        method: (along(jax.jit(local.met(method))) / squared).tolist()
-        for method in FORETOLD
-    }
-    return row | {"seconds": round(time.perf_counter() - began, 1)}
-
-
-def first_rate(rows: list[dict[str, Any]], method: str, network: tuple[str, int, int]) -> float:
+def first_rate(rows: list[Row], method: str, network: Network) -> float:
     """The rate of the network nearest in size that has been run with the method."""
     name, inputs, hidden = network
     done = [r for r in rows if (r["task"], r["method"]) == (name, method) and r["about"]]
@@ -271,12 +151,12 @@ def _finite(x: float) -> float | None:
     return float(x) if np.isfinite(x) else None
 
 
-def read() -> dict[str, list[dict[str, Any]]]:
+def read() -> dict[str, list[Row]]:
     """What there is."""
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {"trainings": [], "laws": []}
 
 
-def keep(part: str, row: dict[str, Any]) -> None:
+def keep(part: str, row: Row) -> None:
     """Add a line to what there is."""
     found = read()
     found[part].append(row)
@@ -286,16 +166,13 @@ def keep(part: str, row: dict[str, Any]) -> None:
     print(json.dumps(row), flush=True)
 
 
-def same(row: dict[str, Any], network: tuple[str, int, int]) -> bool:
+def same(row: Row, network: Network) -> bool:
     """Whether an entry is of this network."""
     return (row["task"], row["inputs"], row["hidden"]) == network
 
 
 def main() -> None:
     """Run what is missing."""
-    if sys.argv[1:] == ["laws"]:
-        foretell()
-        return
     for network in NETWORKS:
         if sys.argv[1:] and network[0] not in sys.argv[1:]:
             continue
@@ -306,19 +183,6 @@ def main() -> None:
                 continue
             task = task or load(*network[:2])
             keep("trainings", trained(method, network, task, first_rate(rows, method, network)))
-
-
-def foretell() -> None:
-    """The laws of every network that backpropagation has trained."""
-    for network in NETWORKS:
-        found = read()
-        reference = [
-            row["rate"]
-            for row in found["trainings"]
-            if same(row, network) and row["method"] == "backpropagation"
-        ]
-        if reference and not any(same(row, network) for row in found["laws"]):
-            keep("laws", foretold(network, load(*network[:2]), reference[0]))
 
 
 if __name__ == "__main__":
