@@ -120,17 +120,25 @@ def tables(rows: list[Row], laws: list[Row]) -> str:
         if known:
             where = f"{network[0]}, {network[1]}-{network[2]}-10"
             lines.append(f"| {where} | " + " | ".join(cells) + " |")
-    lines += ["", "| best rate × tr H along the path | " + " | ".join(METHODS) + " |"]
-    lines += ["|---" * (1 + len(METHODS)) + "|"]
-    for network in networks:
-        known = [law for law in laws if same(law, network)]
-        if not known:
-            continue
-        rates = {r["method"]: r["rate"] for r in rows if same(r, network) and r["about"]}
-        bent = mean(known[0]["trace"])
-        cells = [f"{rates[m] * bent:.2g}" if m in rates else "–" for m in METHODS]
-        where = f"{network[0]}, {network[1]}-{network[2]}-10"
-        lines.append(f"| {where} | " + " | ".join(cells) + " |")
+    heads = ["best rate × tr H", "measurements over backpropagation's, over tr H / lambda_max"]
+    for head, ruler in zip(heads, ("tr H, path", "tr H / lambda_max, path")):
+        others = [method for method in METHODS if method != "backpropagation"]
+        lines += ["", f"| {head} | " + " | ".join(others) + " |", "|---" * (1 + len(others)) + "|"]
+        for network in networks:
+            known = [law for law in laws if same(law, network)]
+            found = {r["method"]: r for r in rows if same(r, network) and any(r["runs"])}
+            if not known:
+                continue
+            unit = RULERS[ruler](known[0])
+            took = {m: median_with_interval(*runs(r)).value for m, r in found.items()}
+            numbers = {
+                m: found[m]["rate"] * unit if ruler == "tr H, path"
+                else took[m] / took["backpropagation"] / unit
+                for m in found
+            }  # fmt: skip
+            cells = [f"{numbers[m]:.2g}" if m in numbers else "–" for m in others]
+            where = f"{network[0]}, {network[1]}-{network[2]}-10"
+            lines.append(f"| {where} | " + " | ".join(cells) + " |")
     columns = dict(FAMILIES)
     for name in list(FAMILIES)[:2]:
         wide = [n for n in FAMILIES[name] if n[2] >= ENOUGH]
