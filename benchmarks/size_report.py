@@ -101,7 +101,7 @@ def tables(rows: list[Row], laws: list[Row]) -> str:
         lines.append(f"| {where} | {count(P)} | {hidden + 10} | " + " | ".join(cells) + " |")
     lines += ["", "| network | P | " + " | ".join(RULERS) + " |", "|---" * (2 + len(RULERS)) + "|"]
     for law in sorted(laws, key=lambda law: (law["task"], law["parameters"])):
-        values = [f"{ruler(law):.3g}" for ruler in RULERS.values()]
+        values = [f"{float(f'{ruler(law):.3g}'):g}" for ruler in RULERS.values()]
         lines.append(
             f"| {law['task']}, {law['inputs']}-{law['hidden']}-10 | {count(law['parameters'])} | "
             + " | ".join(values) + " |"
