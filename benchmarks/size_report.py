@@ -22,13 +22,15 @@ ENOUGH = 16
 """Hidden neurons from which on the networks count in the second fit: with fewer, even
 backpropagation takes several times as long, as the accuracy is near the most they reach."""
 
+PERTURBING = [method for method in METHODS if method != "backpropagation"]
+
 RULERS = {
     "nodes": lambda law: law["nodes"],
     "effective rank r, start": lambda law: first(law["effective rank"]),
     "tr H / lambda_max, start": lambda law: first(law["trace"]) / first(law["largest"]),
-    "tr H / lambda_max, path": lambda law: mean(law["trace"]) / mean(law["largest"]),
-    "tr H, path": lambda law: mean(law["trace"]),
-    "time of the flow τ": lambda law: float(np.median(law["flow"])),
+    "tr H / lambda_max, path": lambda law: rank(law),
+    "tr H, path (cost per weight²)": lambda law: mean(law["trace"]),
+    "time of the flow τ (rate × updates)": lambda law: float(np.median(law["flow"])),
 }
 """What the measurements might follow, of which the law knows before any training."""
 
@@ -41,6 +43,11 @@ def first(values: list[list[float]]) -> float:
 def mean(values: list[list[float]]) -> float:
     """The mean along the path, the median of the seeds."""
     return float(np.median(np.mean(values, axis=1)))
+
+
+def rank(law: Row) -> float:
+    """tr H / lambda_max along the path."""
+    return mean(law["trace"]) / mean(law["largest"])
 
 
 def runs(row: Row) -> tuple[np.ndarray, np.ndarray]:
@@ -85,88 +92,113 @@ def law_of(law: Row, method: str) -> float:
     return time_to_accuracy(flow, 1 / mean(law["met"][method]), per_update=2).measurements
 
 
+def grid(heads: list[str], lines: list[list[str]]) -> str:
+    """A table in Markdown."""
+    rows = [heads, ["---"] * len(heads), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def named(network: Network) -> str:
+    """A network in a table."""
+    return f"{network[0]}, {network[1]}-{network[2]}-10"
+
+
 def tables(rows: list[Row], laws: list[Row]) -> str:
-    """What was measured, what the law knows, and the exponents."""
-    lines = [
-        "| network | P | nodes | " + " | ".join(METHODS) + " |",
-        "|---" * (3 + len(METHODS)) + "|",
-    ]
+    """What was measured, what is known without, the two beside each other, the exponents."""
     networks = sorted(NETWORKS, key=lambda n: (n[0], n[1] * n[2], n[2]))
-    for network in networks:
-        name, inputs, hidden = network
-        found = [row for row in rows if same(row, network)]
-        cells = [cell([r for r in found if r["method"] == method]) for method in METHODS]
-        P = (inputs + 11) * hidden + 10
-        where = f"{name} to {TARGET[name]:.0%}, {inputs}-{hidden}-10"
-        lines.append(f"| {where} | {count(P)} | {hidden + 10} | " + " | ".join(cells) + " |")
-    lines += ["", "| network | P | " + " | ".join(RULERS) + " |", "|---" * (2 + len(RULERS)) + "|"]
-    for law in sorted(laws, key=lambda law: (law["task"], law["parameters"])):
-        values = [f"{float(f'{ruler(law):.3g}'):g}" for ruler in RULERS.values()]
-        lines.append(
-            f"| {law['task']}, {law['inputs']}-{law['hidden']}-10 | {count(law['parameters'])} | "
-            + " | ".join(values) + " |"
-        )  # fmt: skip
-    lines += ["", "| law beside measured | " + " | ".join(FORETOLD) + " |"]
-    lines += ["|---" * (1 + len(FORETOLD)) + "|"]
-    for network in networks:
-        known, cells = [law for law in laws if same(law, network)], []
-        for method in FORETOLD:
-            found = [r for r in rows if same(r, network) and r["method"] == method]
-            if known and found:
-                foretold, took = law_of(known[0], method), median_with_interval(*runs(found[0]))
-                cells.append(f"{count(foretold)} beside {count(took.value)}")
-            else:
-                cells.append("–")
-        if known:
-            where = f"{network[0]}, {network[1]}-{network[2]}-10"
-            lines.append(f"| {where} | " + " | ".join(cells) + " |")
-    heads = ["best rate × tr H", "measurements over backpropagation's, over tr H / lambda_max"]
-    for head, ruler in zip(heads, ("tr H, path", "tr H / lambda_max, path")):
-        others = [method for method in METHODS if method != "backpropagation"]
-        lines += ["", f"| {head} | " + " | ".join(others) + " |", "|---" * (1 + len(others)) + "|"]
-        for network in networks:
-            known = [law for law in laws if same(law, network)]
-            found = {r["method"]: r for r in rows if same(r, network) and any(r["runs"])}
-            if not known:
-                continue
-            unit = RULERS[ruler](known[0])
-            took = {m: median_with_interval(*runs(r)).value for m, r in found.items()}
-            numbers = {
-                m: found[m]["rate"] * unit if ruler == "tr H, path"
-                else took[m] / took["backpropagation"] / unit
-                for m in found
-            }  # fmt: skip
-            cells = [f"{numbers[m]:.2g}" if m in numbers else "–" for m in others]
-            where = f"{network[0]}, {network[1]}-{network[2]}-10"
-            lines.append(f"| {where} | " + " | ".join(cells) + " |")
+    known = [(n, law) for n in networks for law in laws if same(law, n)]
+    found = {n: {r["method"]: r for r in rows if same(r, n)} for n in networks}
+    slower = {
+        n: {m: median(row) / median(found[n]["backpropagation"]) for m, row in found[n].items()}
+        for n, _ in known
+    }
+    widened = [
+        f"{named(n)}, {method} ({row['rounds']} rounds)"
+        for n in networks
+        for method, row in found[n].items()
+        if row["rounds"] > 2
+    ]
+    return "\n".join(
+        [
+            grid(
+                ["network, accuracy", "P", "nodes", *METHODS],
+                [
+                    [f"{named(n)}, {TARGET[n[0]]:.0%}", count((n[1] + 11) * n[2] + 10)]
+                    + [str(n[2] + 10), *(cell(found[n].get(method)) for method in METHODS)]
+                    for n in networks
+                ],
+            ),
+            f"Searches that were widened: {'; '.join(widened) or 'none'}.\n",
+            grid(
+                ["network", *RULERS],
+                [[named(n), *(count(ruler(law)) for ruler in RULERS.values())] for n, law in known],
+            ),
+            grid(
+                ["law beside measured", *FORETOLD],
+                [
+                    [named(n)]
+                    + [
+                        f"{count(law_of(law, m))} beside {count(median(found[n][m]))}"
+                        if m in found[n] else "–"
+                        for m in FORETOLD
+                    ]
+                    for n, law in known
+                ],
+            ),
+            grid(
+                ["best rate × tr H", *PERTURBING],
+                [
+                    [named(n)]
+                    + [
+                        f"{found[n][m]['rate'] * mean(law['trace']):.2g}" if m in found[n] else "–"
+                        for m in PERTURBING
+                    ]
+                    for n, law in known
+                ],
+            ),
+            grid(
+                ["measurements over backpropagation's, over tr H / lambda_max", *PERTURBING],
+                [
+                    [named(n)]
+                    + [
+                        f"{slower[n][m] / rank(law):.2g}" if m in found[n] else "–"
+                        for m in PERTURBING
+                    ]
+                    for n, law in known
+                ],
+            ),
+            exponents(rows, laws),
+        ]
+    )  # fmt: skip
+
+
+def exponents(rows: list[Row], laws: list[Row]) -> str:
+    """The exponents of all that is drawn, for each way in which the networks grow."""
     columns = dict(FAMILIES)
     for name in list(FAMILIES)[:2]:
         wide = [n for n in FAMILIES[name] if n[2] >= ENOUGH]
         columns[f"{name}, {min(n[2] for n in wide)} hidden or more"] = wide
-    lines += ["", "| exponent against P | " + " | ".join(columns) + " |"]
-    lines += ["|---" * (1 + len(columns)) + "|"]
+    lines = []
     for method in METHODS:
         fits = [exponent(of(rows, networks, method)) for networks in columns.values()]
         words = [in_words(one.parameters["exponent"]) if one else "–" for one in fits]
-        lines.append(f"| measurements, {method} | " + " | ".join(words) + " |")
+        lines.append([f"measurements, {method}", *words])
     for ruler in RULERS:
         slopes = [slope(within(laws, networks), ruler) for networks in columns.values()]
         words = ["–" if one is None else f"{one:.2f}".replace("-", "−") for one in slopes]
-        lines.append(f"| {ruler} | " + " | ".join(words) + " |")
-    widened = [
-        f"{r['task']} {r['inputs']}-{r['hidden']}-10, {r['method']} ({r['rounds']} rounds)"
-        for r in rows
-        if r["rounds"] > 2
-    ]
-    lines += ["", f"Searches that were widened: {'; '.join(widened) or 'none'}."]
-    return "\n".join(lines) + "\n"
+        lines.append([ruler, *words])
+    return grid(["exponent against P", *columns], lines)
 
 
-def cell(found: list[Row]) -> str:
+def median(row: Row) -> float:
+    """The median of a method's runs."""
+    return median_with_interval(*runs(row)).value
+
+
+def cell(row: Row | None) -> str:
     """A method's median in a table, with its interval."""
-    if not found:
+    if row is None:
         return "not run"
-    (row,) = found
     if row["about"] is None:
         return f"not reached in {count(row['stopped'])}"
     value, low, high = (count(x) for x in median_with_interval(*runs(row)))
@@ -176,7 +208,9 @@ def cell(found: list[Row]) -> str:
 
 def count(x: float) -> str:
     """A number in three digits."""
-    return f"{float(f'{x:.3g}'):,.0f}".replace(",", "\u202f") if np.isfinite(x) else "∞"
+    if not np.isfinite(x):
+        return "∞"
+    return f"{x:.3g}" if x < 100 else f"{float(f'{x:.3g}'):,.0f}".replace(",", "\u202f")
 
 
 LOOKS = {
@@ -195,7 +229,7 @@ def draw(rows: list[Row], laws: list[Row]) -> None:
     """Above, measurements against parameters, for each family a panel; below, what they follow."""
     with rc_context(STYLE):
         figure = Figure(figsize=(9.6, 6.4), layout="constrained")
-        panels = figure.subplots(2, 3, sharex="col", sharey="row", height_ratios=(1.5, 1))
+        panels = figure.subplots(2, 3, sharex=True, sharey="row", height_ratios=(1.5, 1))
         for (above, below), (family, networks) in zip(panels.T, FAMILIES.items()):
             mine = within(laws, networks)
             measured(above, rows, networks, mine)
@@ -204,7 +238,7 @@ def draw(rows: list[Row], laws: list[Row]) -> None:
             rulers(below, mine)
             below.set(xscale="log", yscale="log", xlabel="parameters P")
         panels[0, 0].set_ylabel("measurements to the accuracy")
-        panels[1, 0].set_ylabel("number (no unit)")
+        panels[1, 0].set_ylabel("value, no unit if none is named")
         for row in panels:
             labels = {}
             for axes in row:
