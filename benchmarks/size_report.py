@@ -123,8 +123,12 @@ def tables(rows: list[Row], laws: list[Row]) -> str:
             grid(
                 ["network, accuracy", "P", "nodes", *METHODS],
                 [
-                    [f"{named(n)}, {TARGET[n[0]]:.0%}", count((n[1] + 11) * n[2] + 10)]
-                    + [str(n[2] + 10), *(cell(found[n].get(method)) for method in METHODS)]
+                    [
+                        f"{named(n)}, {TARGET[n[0]]:.0%}",
+                        count((n[1] + 11) * n[2] + 10),
+                        str(n[2] + 10),
+                        *(cell(found[n].get(method)) for method in METHODS),
+                    ]
                     for n in networks
                 ],
             ),
