@@ -210,11 +210,11 @@ MEASURES = {
     "mirrors_greedy": (
         mirrors_greedy,
         "mirror tests/s, the same by the greedy rule, 32 replicas",
-        0.0,
+        None,
     ),
     "mirrors_bound": (mirrors_bound, "mirror tests/s if only two columns had to be read", 1e6),
-    "prefix": (prefix, "measurements/s of Oripov2025 at d = 8, weights, batch 100", 0.0),
-    "prefix_plain": (prefix_plain, "measurements/s, the same written plainly", 0.0),
+    "prefix": (prefix, "measurements/s of Oripov2025 at d = 8, weights, batch 100", None),
+    "prefix_plain": (prefix_plain, "measurements/s, the same written plainly", None),
     "memory": (memory, "copies of the parameters held at 10⁶ parameters, plain descent", 6.0),
     "memory_adam": (memory_adam, "copies of the parameters held at 10⁶ parameters, Adam", 6.0),
 }
@@ -224,7 +224,8 @@ def main() -> None:
     """Each measure in a process of its own."""
     if len(sys.argv) > 1:
         function, unit, goal = MEASURES[sys.argv[1]]
-        print(f"{sys.argv[1]}: {function():.4g} {unit} (goal {goal:.3g})")
+        aimed = "" if goal is None else f" (goal {goal:.3g})"
+        print(f"{sys.argv[1]}: {function():.4g} {unit}{aimed}")
         return
     for name in MEASURES:
         subprocess.run([sys.executable, __file__, name], check=True, env=os.environ)
