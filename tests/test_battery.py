@@ -577,7 +577,7 @@ class Recorder(NumpyDevice):
 def test_no_write_leaves_the_bounds_or_the_grid(kind, bits, low, span, delta, rate, seed):
     if dac := ALGORITHM_CASES[kind].boolean:
         low, span, bits = dac.low, dac.high - dac.low, dac.bits
-    device = Recorder((low, low + span), bits, seed)
+    device = trainable(kind, Recorder((low, low + span), bits, seed))
     algorithm = ALGORITHM_CASES[kind].make(rate, **amplitude(kind, delta))
     dither.train(device, SMALL_BATCH, algorithm, key=seed, until=Until(measurements=40))
     received = np.array(device.received, float)
