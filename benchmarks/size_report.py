@@ -1,5 +1,7 @@
 """The table and the figure of what size_study.py has measured."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -118,6 +120,16 @@ def tables(rows: list[Row], laws: list[Row]) -> str:
         for method, row in found[n].items()
         if row["rounds"] > 2
     ]
+
+    def by_method(
+        head: str, methods: Sequence[str], text: Callable[[Network, Row, str], str]
+    ) -> str:
+        lines = [
+            [named(n), *(text(n, law, m) if m in found[n] else "–" for m in methods)]
+            for n, law in known
+        ]
+        return grid([head, *methods], lines)
+
     return "\n".join(
         [
             grid(
@@ -137,39 +149,17 @@ def tables(rows: list[Row], laws: list[Row]) -> str:
                 ["network", *RULERS],
                 [[named(n), *(count(ruler(law)) for ruler in RULERS.values())] for n, law in known],
             ),
-            grid(
-                ["law beside measured", *FORETOLD],
-                [
-                    [named(n)]
-                    + [
-                        f"{count(law_of(law, m))} beside {count(median(found[n][m]))}"
-                        if m in found[n] else "–"
-                        for m in FORETOLD
-                    ]
-                    for n, law in known
-                ],
+            by_method(
+                "law beside measured", FORETOLD,
+                lambda n, law, m: f"{count(law_of(law, m))} beside {count(median(found[n][m]))}",
             ),
-            grid(
-                ["best rate × tr H", *PERTURBING],
-                [
-                    [named(n)]
-                    + [
-                        f"{found[n][m]['rate'] * mean(law['trace']):.2g}" if m in found[n] else "–"
-                        for m in PERTURBING
-                    ]
-                    for n, law in known
-                ],
+            by_method(
+                "best rate × tr H", PERTURBING,
+                lambda n, law, m: f"{found[n][m]['rate'] * mean(law['trace']):.2g}",
             ),
-            grid(
-                ["measurements over backpropagation's, over tr H / lambda_max", *PERTURBING],
-                [
-                    [named(n)]
-                    + [
-                        f"{slower[n][m] / rank(law):.2g}" if m in found[n] else "–"
-                        for m in PERTURBING
-                    ]
-                    for n, law in known
-                ],
+            by_method(
+                "measurements over backpropagation's, over tr H / lambda_max", PERTURBING,
+                lambda n, law, m: f"{slower[n][m] / rank(law):.2g}",
             ),
             exponents(rows, laws),
         ]

@@ -99,40 +99,41 @@ def midway(at):
     return at >= PULLED_AT and at % (EVERY + 10) < EVERY / 2
 
 
+class Pull:
+    """Pulls the cable midway and, if told to, plugs it in again some seconds later."""
+
+    def __init__(self, bench, seconds=float("inf")):
+        self.bench, self.seconds = bench, seconds
+        self.moments, self.at = [], 0
+
+    def __call__(self, at):
+        if midway(at) and not self.moments:
+            self.at = at
+            self.move("pull")
+        elif len(self.moments) == 1 and time.monotonic() > self.moments[0] + self.seconds:
+            self.move("plug")
+
+    def move(self, word):
+        self.moments.append(time.monotonic())
+        self.bench.cable(word)
+
+
 def short_pull(folder, bench):
     """The cable is pulled and plugged in again: the run waits and goes on by itself."""
-    seen, moments, pulled_at = [], [], []
-
-    def act(at):
-        if midway(at) and not moments:
-            moments.append(time.monotonic())
-            pulled_at.append(at)
-            bench.cable("pull")
-        if len(moments) == 1 and time.monotonic() > moments[0] + SHORT:
-            moments.append(time.monotonic())
-            bench.cable("plug")
-
-    assert watched(trained(folder, "short"), folder / "short", seen, act) == 0
-    return seen, moments, pulled_at[0]
+    seen, pull = [], Pull(bench, SHORT)
+    assert watched(trained(folder, "short"), folder / "short", seen, pull) == 0
+    return seen, pull.moments, pull.at
 
 
 def long_pull(folder, bench):
     """Nobody plugs it in: the run gives up, and is resumed after a coffee."""
-    seen, moments, pulled_at = [], [], []
-
-    def act(at):
-        if midway(at) and not moments:
-            moments.append(time.monotonic())
-            pulled_at.append(at)
-            bench.cable("pull")
-
+    seen, pull = [], Pull(bench)
     few = ("--set", "until.failures=5")
-    assert watched(trained(folder, "long", *few), folder / "long", seen, act) == 1
+    assert watched(trained(folder, "long", *few), folder / "long", seen, pull) == 1
     time.sleep(3.0)
-    bench.cable("plug")
-    moments.append(time.monotonic())
+    pull.move("plug")
     assert watched(trained(folder, "long", *few, "--resume"), folder / "long", seen) == 0
-    return seen, moments, pulled_at[0]
+    return seen, pull.moments, pull.at
 
 
 def drawn(folder, short, long):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import dither
 from dither import MLP, PythonDevice, RequestError, SimulatedDevice, Until, WeightMGD
-from dither.algorithms import ActivityDifference, NodePerturbation
+from dither.algorithms import ActivityDifference, NodePerturbation, WhitenedNodePerturbation
 from dither.devices import (
     DAC,
     ActivationDefects,
@@ -407,8 +407,12 @@ def test_layers_of_a_device_that_lacks_what_they_need_are_refused():
     with pytest.raises(RequestError, match="'dense0/weight' of shape"):
         PythonDevice(chip)
     chip.show_sites()
-    with pytest.raises(RequestError, match="reads what goes into the neurons"):
-        train_on(chip, ActivityDifference(learning_rate=0.1))
+    for rule in (
+        ActivityDifference(learning_rate=0.1),
+        WhitenedNodePerturbation(learning_rate=0.1, known_output=True),
+    ):
+        with pytest.raises(RequestError, match="reads what goes into the neurons"):
+            train_on(chip, rule)
 
     class Mute(OnlyWrites):
         layers = ("dense0",)

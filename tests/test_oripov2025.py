@@ -14,6 +14,7 @@ from dither.laws import cosine
 from dither.networks import CNN, Layer, Parameters
 from dither.networks.network import through
 from dither.papers import find_paper
+from dither.papers.oripov2025 import angle
 from dither.papers.oripov2025.angle import exactly
 from dither.papers.oripov2025.network import examples_last, images_last, network_of
 from dither.papers.oripov2025.published import published, rows
@@ -296,3 +297,23 @@ def test_resuming_a_paper_that_keeps_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="keeps no trainings"):
         find_paper("andreoli2023").scale(True, tmp_path, resume=True)
     assert find_paper("oripov2025").scale(True, tmp_path, resume=True).folder == tmp_path
+
+
+def test_simulated_angles_are_kept_and_given_up_ones_run_again_for_longer(tmp_path, monkeypatch):
+    """A stand-in for the simulation, which takes minutes, arrives at 70 iterations."""
+    run = []
+
+    def simulated(*asked):
+        limit = asked[3]
+        run.append(limit)
+        return 70.0 if limit >= 70 else math.inf
+
+    monkeypatch.setattr(angle, "simulated_iterations", simulated)
+
+    def kept(limit, seed=0):
+        return angle.kept_iterations("node", 1, seed, limit, tmp_path, print)
+
+    assert [kept(limit) for limit in (50.0, 40.0, 100.0, 60.0)] == [math.inf, math.inf, 70.0, 70.0]
+    assert run == [50, 100]
+    kept(60.0, seed=1)
+    assert run == [50, 100, 60]

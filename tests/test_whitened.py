@@ -9,6 +9,7 @@ import dither
 from dither import CNN, MLP, RequestError, SimulatedDevice, Until
 from dither.algorithms import (
     DecorrelatedNodePerturbation,
+    LocalLosses,
     WhitenedNodePerturbation,
 )
 from dither.devices import FailedReads
@@ -223,13 +224,20 @@ def test_failed_reads_change_no_trajectory():
     assert np.allclose(trajectory(probes)[:10], smooth, rtol=0, atol=1e-9)
 
 
-def test_a_drifted_device_is_measured_clean_again():
+@pytest.mark.parametrize(
+    ("rule", "parts"),
+    [
+        (WhitenedNodePerturbation(learning_rate=0.1, sets=3), 3),
+        (DecorrelatedNodePerturbation(learning_rate=0.1), 1),
+        (LocalLosses(learning_rate=0.1), 1),
+    ],
+)
+def test_a_drifted_device_is_measured_clean_again(rule, parts):
     network, task = MLP(widths=(3, 3)), random_task((3,))
     device, theta = start(network)
-    algorithm = WhitenedNodePerturbation(learning_rate=0.1, sets=3).for_task(task)
-    algorithm = algorithm.for_device(device)
+    algorithm = rule.for_task(task).for_device(device)
     state = algorithm.init(jax.random.key(0), theta, device.space)
-    for part in range(3):
+    for part in range(parts):
         probe, state = algorithm.ask(state)
         assert int(probe.clock.part) == part
     probe, _ = algorithm.ask(algorithm.rebaselined(state))

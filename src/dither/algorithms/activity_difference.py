@@ -9,7 +9,6 @@ import optax
 from jaxtyping import Array, Float, Key
 from pydantic import Field
 
-from dither._errors import RequestError
 from dither.algorithms import nodes
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
@@ -68,11 +67,7 @@ class ActivityDifference(AbstractAlgorithm):
         return self.model_copy(update={"samples": task.batch})
 
     def for_device(self, device: AbstractDevice | PythonDevice) -> "ActivityDifference":
-        if isinstance(device, PythonDevice):
-            raise RequestError(
-                f"The algorithm {self.kind} reads what goes into the neurons, which a Python "
-                "object has no way to show; take node-perturbation."
-            )
+        nodes.check_shows_z(device, f"The algorithm {self.kind}")
         return self.model_copy(update={"perturbed": nodes.layers_of(device, self.kind)})
 
     def init(

@@ -143,6 +143,10 @@ class DecorrelatedNodePerturbation(AbstractAlgorithm):
             G[f"{name}/weight"] = (R @ (R.T @ weight.reshape(len(R), -1))).reshape(weight.shape)
         return state.space.ravel(G)
 
+    def rebaselined(self, state: DecorrelatedState) -> DecorrelatedState:
+        after: DecorrelatedState = nodes.from_clean_pass(state)
+        return after
+
     def parameters(self, state: DecorrelatedState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)
 

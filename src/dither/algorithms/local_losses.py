@@ -207,6 +207,10 @@ class LocalLosses(AbstractAlgorithm):
         gradient = jax.grad(total)(readouts)
         return [A - self.readout_rate * g for A, g in zip(readouts, gradient)]
 
+    def rebaselined(self, state: LocalState) -> LocalState:
+        after: LocalState = nodes.from_clean_pass(state)
+        return after
+
     def parameters(self, state: LocalState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)
 

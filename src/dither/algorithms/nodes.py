@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from dither._errors import RequestError
@@ -52,6 +53,21 @@ def rows(layer: Layer, x: Float[Array, "B ..."]) -> Float[Array, "n p"]:
     features = layer.features(x)
     found: Float[Array, "n p"] = features.reshape(-1, features.shape[-1])
     return found
+
+
+def check_shows_z(device: AbstractDevice | PythonDevice, what: str) -> None:
+    """Check that what goes into a device's neurons can be read. Errors: `RequestError`."""
+    if isinstance(device, PythonDevice):
+        raise RequestError(
+            f"{what} reads what goes into the neurons, which a Python object has no way to show; "
+            "take node-perturbation, or known_output = false."
+        )
+
+
+def from_clean_pass(state: Any) -> Any:
+    """A state whose batch under way is begun again: its clean costs are stale after a drift."""
+    first = Clock(tick=state.clock.tick, part=jnp.zeros_like(state.clock.part))
+    return eqx.tree_at(lambda s: s.clock, state, first)
 
 
 def count(layers: Sequence[Layer]) -> int:

@@ -89,6 +89,8 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
 
     def for_device(self, device: AbstractDevice | PythonDevice) -> "WhitenedNodePerturbation":
         layers = nodes.linear_layers_of(device, self.kind)
+        if self.known_output:
+            nodes.check_shows_z(device, "known_output")
         return self.model_copy(update={"perturbed": layers})
 
     def init(
@@ -206,8 +208,7 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
         return space.ravel(steps)
 
     def rebaselined(self, state: WhitenedState) -> WhitenedState:
-        first = Clock(tick=state.clock.tick, part=jnp.int32(0))
-        after: WhitenedState = eqx.tree_at(lambda s: s.clock, state, first)
+        after: WhitenedState = nodes.from_clean_pass(state)
         return after
 
     def parameters(self, state: WhitenedState) -> Float[Array, " P"]:

@@ -14,9 +14,12 @@ from dither.devices.space import Parameter, Space
 from dither.interop.by_cost import ByCost
 
 needs("gest_api", "gest")
-# after the line that says in a sentence what to install
-from gest_api.generator import Generator  # noqa: E402
-from gest_api.vocs import ContinuousVariable, MaximizeObjective, MinimizeObjective  # noqa: E402
+from gest_api.generator import Generator  # noqa: E402  # after what says what to install
+from gest_api.vocs import (  # noqa: E402  # likewise
+    ContinuousVariable,
+    MaximizeObjective,
+    MinimizeObjective,
+)
 
 
 class DitherGenerator(Generator):

@@ -19,9 +19,8 @@ class LabObject:
     Attributes: `name`; `shapes`, of the named arrays of parameters; `size`, P; `limits`, the bounds
     of each array; `low`, `high`, one number for all parameters or one for each; `levels`, 0 for
     continuous; `by_cost`, whether it shows only a cost; `fed`, whether it is handed inputs;
-    `task`, the kind of task to check it with;
-    `in_blocks`, whether it measures several settings in one call; `layers`, by name the number of
-    neurons that can be perturbed.
+    `task`, the kind of task to check it with; `in_blocks`, whether it measures several settings in
+    one call; `layers`, by name the number of neurons that can be perturbed.
     Errors: `RequestError` for what it lacks.
     """
 

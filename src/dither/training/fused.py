@@ -263,6 +263,7 @@ class FusedLoop:
         self.carry = deal_out(device, carry)
         self.scores = True
         self.alarms: list[str] = []
+        self.last_failure = "a simulated read failed"
 
     def resume(self, carry: Carry, partial: Ledger) -> None:
         """Go on from a carry that was saved, which holds the account since the last evaluation."""

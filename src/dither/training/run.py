@@ -110,7 +110,7 @@ class Run:
                 int(total.measurements.max()), until.measurements, self.cost,
                 self.score, self.score_name, self.wall_seconds(),
                 int((self.reasons != "").sum()), len(self.seeds), total, self.history,
-                getattr(loop, "last_failure", "") if in_a_row > 1 else "",
+                loop.last_failure if in_a_row > 1 else "",
             )  # fmt: skip
             for observe in observers:
                 observe(now)

@@ -88,7 +88,7 @@ def serve(
     Errors: `RequestError` where Bokeh is missing, the port is taken or the folder is no run's.
     """
     try:
-        import bokeh.server.server  # noqa: F401
+        import bokeh.server.server  # noqa: F401  # only whether it is there
     except ImportError:
         raise RequestError(
             "The live page needs Bokeh: pip install 'dither[watch]', then try again."

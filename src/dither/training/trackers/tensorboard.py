@@ -17,7 +17,7 @@ class TensorBoard(AbstractTracker):
     @staticmethod
     def check_installed() -> None:
         """Import the client. Errors: `ImportError`."""
-        import tensorboardX  # noqa: F401
+        import tensorboardX  # noqa: F401  # only whether it is there
 
     def begin(self, out: Path, name: str, settings: Mapping[str, str]) -> None:
         """Begin an event file; a resumed run's takes the place of the ones before."""

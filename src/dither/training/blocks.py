@@ -1,0 +1,111 @@
+"""Blocks of probes for a Python device: asked for together, and told together."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from typing import TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from dither.algorithms.algorithm import AbstractAlgorithm, State
+from dither.devices.device import Clock, Measurement, Probe, Sees
+from dither.tasks.task import Task
+from dither.training.fused import Carry
+
+Asking: TypeAlias = Callable[..., tuple[Probe, Int[Array, "K B"], State]]
+Telling: TypeAlias = Callable[..., tuple[State, Float[Array, " K"]]]
+
+Reading: TypeAlias = (
+    Float[np.ndarray, "..."] | tuple[Float[np.ndarray, "B O"], dict[str, Float[np.ndarray, "B _"]]]
+)
+"""A cost or outputs; or outputs and, by layer, what went into it."""
+
+Readings: TypeAlias = (
+    Float[Array | np.ndarray, "K ..."]
+    | tuple[Float[Array | np.ndarray, "K B O"], dict[str, Float[Array | np.ndarray, "K B _"]]]
+)
+"""Those of a block."""
+
+BLOCK = 64
+"""The most probes asked for at once."""
+
+ROOMS = (1, 8, BLOCK)
+"""Sizes of the blocks that are compiled; each takes a good part of a second when a run begins."""
+
+
+def ask_block(
+    algorithm: AbstractAlgorithm, k: int, task: Task, carry: Carry, n: Int[Array, ""]
+) -> tuple[Probe, Int[Array, "K B"], State]:
+    """The next K probes, their batches' samples, and the state after the first n of them.
+
+    An ask moves nothing but the clock: the K moments first, then the probes side by side.
+    """
+
+    def at(clock: Clock) -> State:
+        return eqx.tree_at(lambda state: state.clock, carry.algorithm, clock)
+
+    def tick(clock: Clock, _: None) -> tuple[Clock, Clock]:
+        after: Clock = algorithm.ask(at(clock))[1].clock
+        return after, after
+
+    def one(clock: Clock) -> tuple[Probe, Int[Array, " B"]]:
+        probe = algorithm.ask(at(clock))[0]
+        return probe, task.sample(carry.data, probe.draw)
+
+    now = carry.algorithm.clock
+    _, later = jax.lax.scan(tick, now, length=k, unroll=8)
+    clocks = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), now, later)
+    probes, rows = jax.vmap(one)(jax.tree.map(lambda leaf: leaf[:k], clocks))
+    return probes, rows, at(jax.tree.map(lambda leaf: leaf[n], clocks))
+
+
+def tell_block(
+    algorithm: AbstractAlgorithm,
+    task: Task,
+    state: State,
+    probes: Probe,
+    rows: Int[Array, "K B"],
+    readings: Readings,
+    n: Int[Array, ""],
+) -> tuple[State, Float[Array, " K"]]:
+    """Tell the first n probes of a block; readings are costs, or outputs from which they come."""
+    outputs, x = readings if isinstance(readings, tuple) else (readings, None)
+    costs = each = jnp.asarray(outputs)
+    if outputs.ndim > 1:
+        each = jax.vmap(lambda y, r: task.cost(y, task.targets[r]))(outputs, rows)
+        costs = jnp.mean(each, axis=1)
+
+    def step(k: Int[Array, ""], state: State) -> State:
+        probe = jax.tree.map(lambda leaf: leaf[k], probes)
+        measurement = Measurement(costs[k])
+        if algorithm.sees >= Sees.OUTPUTS:
+            measurement = Measurement(costs[k], None, outputs[k], task.targets[rows[k]])
+        if x is not None:
+            seen = jax.tree.map(lambda leaf: leaf[k], x)
+            measurement = replace(measurement, costs=each[k], inputs=seen)
+        return algorithm.tell(state, probe, measurement)[0]
+
+    return jax.lax.fori_loop(0, n, step, state), costs
+
+
+@cache
+def compiled(algorithm: AbstractAlgorithm) -> tuple[Asking, Telling]:
+    """`ask_block` and `tell_block` of an algorithm, compiled.
+
+    Kept by algorithm, since a configuration is slow to hash at every call.
+    """
+    return (
+        jax.jit(partial(ask_block, algorithm), static_argnums=0),
+        jax.jit(partial(tell_block, algorithm)),
+    )
+
+
+def stacked(room: int, *leaves: Float[np.ndarray, "..."]) -> Float[np.ndarray, "room ..."]:
+    """Readings one behind the other, with zeros where there are no more."""
+    block: Float[np.ndarray, ...] = np.zeros((room, *leaves[0].shape), jnp.result_type(float))
+    block[: len(leaves)] = leaves
+    return block
