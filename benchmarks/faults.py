@@ -20,7 +20,7 @@ import numpy as np
 import dither
 from dither import PythonDevice, Until, WeightMGD
 from dither.algorithms import SPSA, AbstractAlgorithm, CoordinateDescent
-from dither.devices import Guard
+from dither.instruments.guard import Guard
 from dither.tasks import Task
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "faults.json"

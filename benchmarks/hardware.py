@@ -46,8 +46,8 @@ def rows_of(name: str) -> list[dict[str, Any]]:
     setting, rows = read_specification(name), []
     for method, cls in METHODS.items():
         row = {"preset": name, "method": method}
-        if setting.device.sees < cls.sees:
-            row["cannot"] = f"shows only {setting.device.sees.name.lower()}"
+        if setting.device.access_level < cls.access_level:
+            row["cannot"] = f"shows only {setting.device.access_level.name.lower()}"
         else:
             own = isinstance(setting.algorithm, cls)
             row |= measured(setting, setting.algorithm if own else OTHERS[name, method])

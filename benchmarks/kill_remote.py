@@ -55,7 +55,7 @@ class Chip:
 def trainer(folder: Path, device: str, out: str, measurements: int) -> None:
     """Train, or go on where a folder is there already."""
     import dither
-    from dither.devices import RemoteDevice
+    from dither.instruments.network import RemoteDevice
     from dither.tasks import NIST7x7
 
     os.chdir(folder)

@@ -34,12 +34,12 @@ BLOCK = 20
 def training_states(neurons: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The states of the training part as N × T columns in half precision, and the targets."""
     series, reservoir = MackeyGlass().load(), PhotonicReservoir(neurons=neurons)
-    specimen = reservoir.fabricate(jax.random.key(seed))
+    instance = reservoir.fabricate(jax.random.key(seed))
 
     @jax.jit
     def advance(E: jax.Array, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
         def step(E: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-            E = reservoir.step(specimen, E, u)
+            E = reservoir.step(instance, E, u)
             return E, reservoir.measured(E).astype(jnp.float16)
 
         E, x = jax.lax.scan(step, E, inputs)

@@ -43,7 +43,7 @@ class Nothing:
 def hosted(measurements: int = 64 * 500) -> float:
     """Microseconds per measurement around a Python object, probes asked in blocks of 64."""
     import dither
-    from dither.devices import PythonDevice
+    from dither.instruments.python import PythonDevice
     from dither.training.hosted import HostedLoop
 
     setting = dither.read_specification(
@@ -67,7 +67,7 @@ def _mirrors(selection: str, replicas: int, tests: int) -> float:
     from dither.training.fused import FusedLoop
 
     setting = dither.read_specification(
-        "mackey-glass-boolean", [f"algorithm.selection={selection}", "device.shows=cost"]
+        "mackey-glass-boolean", [f"algorithm.selection={selection}", "device.access=cost"]
     )
     loop = FusedLoop(setting.algorithm, setting.device, setting.task.load(), list(range(replicas)))
     loop.advance(100)
@@ -141,7 +141,7 @@ def prefix_plain(d: int = 8, iterations: int = 5) -> float:
     import jax.numpy as jnp
     from jaxtyping import Array, Float, Int
 
-    from dither.networks import Parameters
+    from dither.contract import Parameters
     from dither.papers.oripov2025.network import network_of
     from dither.papers.oripov2025.simulation import MEASURED, Scheme, own, smoothed_costs
     from dither.papers.oripov2025.training import fashion_mnist

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dither.devices.space import Space
+from dither.contract import Space
 from dither.studies import Study, load_study
 from dither.studies.job import row_of
 from dither.studies.plan import planned

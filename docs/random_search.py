@@ -9,8 +9,7 @@ from pydantic import Field
 
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.codes import AnyCode, Rademacher
-from dither.devices.device import Clock, Measurement, Probe
-from dither.devices.space import Space
+from dither.contract import Clock, Measurement, Probe, Space
 
 
 class RandomSearchState(eqx.Module):

@@ -31,7 +31,7 @@ chip = dither.SimulatedDevice(
         {"kind": "dac", "bits": 8, "low": -1.0, "high": 1.0},
         {"kind": "output-noise", "sigma": 0.01},
     ],
-    shows="sites",
+    access="sites",
 )
 adam = dither.Optimizer(name="adam")
 STEP = 2 / 255  # of the chip's DAC

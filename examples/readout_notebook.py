@@ -29,10 +29,10 @@ t = series.targets[series.train_part]
 
 def first_light():
     """Traces of a few neurons; do they forget how they were started?"""
-    specimen = reservoir.fabricate(jax.random.key(0))
-    consistency = check_consistency(reservoir, specimen, series.inputs, jax.random.key(1))
+    instance = reservoir.fabricate(jax.random.key(0))
+    consistency = check_consistency(reservoir, instance, series.inputs, jax.random.key(1))
     print(f"two starts, one input: states differ by {consistency.distance:.1e} at the end")
-    x = np.asarray(reservoir.states(specimen, series.inputs))[series.train_part]
+    x = np.asarray(reservoir.states(instance, series.inputs))[series.train_part]
     amplitudes = np.linalg.norm(x - x.mean(axis=0), axis=0)
     figure = Figure(figsize=(8.0, 3.0), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))

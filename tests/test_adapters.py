@@ -19,20 +19,15 @@ from typer.testing import CliRunner
 
 import dither
 from dither import MLP, PythonDevice, RequestError, SimulatedDevice, Until, WeightMGD
-from dither.adapters import (
-    AihwkitDevice,
-    Channels,
-    InstrumentError,
-    JaxFunction,
-    OphydDevice,
-    QcodesDevice,
-    Readings,
-    ScpiConnection,
-    TorchDevice,
-)
 from dither.cli import app
-from dither.devices import DEVICES
-from dither.devices.connection import AbstractConnection
+from dither.instruments.aihwkit import AihwkitDevice
+from dither.instruments.connection import AbstractConnection
+from dither.instruments.ophyd import OphydDevice
+from dither.instruments.qcodes import QcodesDevice
+from dither.instruments.scpi import Channels, InstrumentError, Readings, ScpiConnection
+from dither.instruments.torch import TorchDevice
+from dither.networks.jax_function import JaxFunction
+from dither.training.kinds import DEVICES
 from dither.training.progress import ProgressBar
 from dither.training.safety import UnsafeWarning
 

@@ -35,7 +35,8 @@ from dither.algorithms import (
     WhitenedNodePerturbation,
 )
 from dither.codes import CODES, Rademacher, Sequential, Sinusoidal, Walsh
-from dither.devices import DAC, CostNoise, FailedReads, Sees
+from dither.contract import AccessLevel
+from dither.devices import DAC, CostNoise, FailedReads
 from dither.tasks import Parity
 from dither.training.fused import Carry, Tally, measure_once
 from dither.training.hosted import HostedLoop
@@ -179,7 +180,7 @@ def trainable(kind, device):
     """A Python device whose parameters the algorithm can train."""
     if dac := ALGORITHM_CASES[kind].boolean:
         device.bounds, device.bits = (dac.low, dac.high), dac.bits
-    if ALGORITHMS[kind].sees is Sees.SITES:
+    if ALGORITHMS[kind].access_level is AccessLevel.SITES:
         device.show_sites()
     return device
 
@@ -203,10 +204,10 @@ def collect(algorithm, device, task, theta, keys, n):
 
     def run(key):
         learning, making, data = jax.random.split(key, 3)
-        state, specimen = algorithm.init(learning, theta, device.space), device.fabricate(making)
+        state, instance = algorithm.init(learning, theta, device.space), device.fabricate(making)
         if algorithm.sparse:
-            specimen = device.write(specimen, algorithm.parameters(state), jnp.bool_(False))
-        carry = Carry(state, specimen, data, Tally.empty())
+            instance = device.write(instance, algorithm.parameters(state), jnp.bool_(False))
+        carry = Carry(state, instance, data, Tally.empty())
 
         def step(carry, _):
             carry, probe, info = measure_once(algorithm, device, task, carry)
@@ -429,7 +430,7 @@ def same_run(one, two):
 HOSTED = [
     kind
     for kind, cls in ALGORITHMS.items()
-    if cls.sees <= Sees.SITES and kind != "activity-difference"
+    if cls.access_level <= AccessLevel.SITES and kind != "activity-difference"
 ]
 
 

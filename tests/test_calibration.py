@@ -21,7 +21,7 @@ from dither.algorithms.calibration import (
     proposed,
     tried,
 )
-from dither.devices.device import Clock
+from dither.contract import Clock
 from dither.tasks import XOR, Digits, NIST7x7, Parity, make_task
 from dither.training.fused import advance, start_all
 from numpy_device import NumpyDevice
@@ -225,7 +225,7 @@ def test_a_trial_that_fails_is_begun_again(kind, pairs):
     if kind is NodePerturbation:
         auto = auto.for_device(DEVICE)
     for part in (2, 3):  # after a pair, or a baseline and what is held against it
-        again = auto.again(Clock(tick=jnp.int32(0), part=jnp.int32(part)))
+        again = auto.retry(Clock(tick=jnp.int32(0), part=jnp.int32(part)))
         assert (int(again.tick), int(again.part)) == (0, 2)
 
 

@@ -150,7 +150,7 @@ def test_a_device_that_fails_its_self_test(answer: str, part: str, tmp_path: Pat
 def test_an_algorithm_that_must_see_more_than_the_device_shows(tmp_path: Path) -> None:
     words = ["train", "xor", "--set", 'algorithm={kind="backpropagation", learning_rate=1.0}']
     refused(
-        dither(*words, "--set", 'device.shows="cost"', cwd=tmp_path), tmp_path,
+        dither(*words, "--set", 'device.access="cost"', cwd=tmp_path), tmp_path,
         "backpropagation", "gradients", "cost",
     )  # fmt: skip
 

@@ -19,8 +19,8 @@ from scipy.stats import binom, chi2
 from dither import RequestError
 from dither.algorithms import BooleanLeastSquares, CoordinateDescent
 from dither.algorithms.boolean_search import solve
-from dither.devices import DAC, Measurement, ReadoutDevice, SimulatedDevice
-from dither.devices.space import Parameter, Space
+from dither.contract import Measurement, Parameter, Space
+from dither.devices import DAC, ReadoutDevice, SimulatedDevice
 from dither.networks import MLP, PhotonicReservoir
 from dither.tasks import MackeyGlass, SeriesTask, nmse, nmse_cost
 from dither.training.fused import Tally, measure_once, replica_axes, start_all

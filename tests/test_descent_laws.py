@@ -210,8 +210,8 @@ def test_law_of_the_curve_on_a_reservoir():
     reservoir = PhotonicReservoir(neurons=N)
     ratios = []
     for seed in range(2):
-        specimen = reservoir.fabricate(jax.random.key(seed))
-        X = np.asarray(reservoir.states(specimen, jnp.asarray(series.inputs)))
+        instance = reservoir.fabricate(jax.random.key(seed))
+        X = np.asarray(reservoir.states(instance, jnp.asarray(series.inputs)))
         X, t = X[series.train_part].T, np.float32(series.targets[series.train_part])
         w = np.random.default_rng(seed).integers(0, 2, N)
         measured = measured_times(X, t, w, 20 * N, 6, names, error="nmse", record_every=4)

@@ -14,24 +14,20 @@ from hypothesis import strategies as st
 import dither
 from dither import MLP, PythonDevice, RequestError, SimulatedDevice, Until, WeightMGD
 from dither.algorithms import ActivityDifference, NodePerturbation, WhitenedNodePerturbation
+from dither.contract import AccessLevel, Batch, Parameter, Space, Status
 from dither.devices import (
     DAC,
     ActivationDefects,
-    Batch,
     Blueprint,
     Bounds,
     CostNoise,
     FailedReads,
-    Guard,
     OutputNoise,
-    Parameter,
     RelativeNoise,
-    Sees,
-    Space,
-    Status,
     UpdateNoise,
-    find_object,
 )
+from dither.instruments.find import find_object
+from dither.instruments.guard import Guard
 from dither.tasks import Parity, mse
 from numpy_device import NumpyDevice
 
@@ -53,14 +49,14 @@ def clean_outputs(theta=THETA):
 
 @eqx.filter_jit
 def measured(device, keys, updates=1):
-    """After `updates` updates: the cost and status of two measurements, a specimen for each key."""
+    """After `updates` updates: the cost and status of two measurements, a instance for each key."""
 
     def one(key):
-        specimen = device.fabricate(key)
+        instance = device.fabricate(key)
         for _ in range(updates):
-            specimen = device.write(specimen, THETA, jnp.bool_(True))
-        first, status, specimen = device.measure(specimen, BATCH, mse, None, Sees.COST)
-        second, status2, _ = device.measure(specimen, BATCH, mse, None, Sees.COST)
+            instance = device.write(instance, THETA, jnp.bool_(True))
+        first, status, instance = device.measure(instance, BATCH, mse, None, AccessLevel.COST)
+        second, status2, _ = device.measure(instance, BATCH, mse, None, AccessLevel.COST)
         return jnp.stack([first.cost, second.cost]), jnp.stack([status, status2])
 
     costs, statuses = jax.vmap(one)(keys)
@@ -69,13 +65,13 @@ def measured(device, keys, updates=1):
 
 @eqx.filter_jit
 def seen(device, keys, updates=1):
-    """The outputs of a specimen for each key after `updates` updates."""
+    """The outputs of a instance for each key after `updates` updates."""
 
     def one(key):
-        specimen = device.fabricate(key)
+        instance = device.fabricate(key)
         for _ in range(updates):
-            specimen = device.write(specimen, THETA, jnp.bool_(True))
-        return device.outputs(specimen, INPUTS)
+            instance = device.write(instance, THETA, jnp.bool_(True))
+        return device.outputs(instance, INPUTS)
 
     return jax.vmap(one)(keys)
 
@@ -131,11 +127,11 @@ def test_update_noise_is_a_random_walk():
     @eqx.filter_jit
     def errors(keys):
         def one(key):
-            specimen = noisy.fabricate(key)
+            instance = noisy.fabricate(key)
             for k in range(6):
                 # three updates and three perturbed writes in between
-                specimen = noisy.write(specimen, THETA + k, jnp.bool_(k % 2 == 0))
-            return specimen.imperfections[0], noisy.outputs(specimen, INPUTS)
+                instance = noisy.write(instance, THETA + k, jnp.bool_(k % 2 == 0))
+            return instance.imperfections[0], noisy.outputs(instance, INPUTS)
 
         return jax.vmap(one)(keys)
 
@@ -146,17 +142,17 @@ def test_update_noise_is_a_random_walk():
 
 
 def test_activation_defects_follow_their_equation():
-    """f(x) = L f₀(k (x − x0)) + y0, by NumPy with the specimen's own constants."""
+    """f(x) = L f₀(k (x − x0)) + y0, by NumPy with the instance's own constants."""
     defective = device(ActivationDefects(sigma=0.2))
-    specimen = defective.write(defective.fabricate(jax.random.key(1)), THETA, jnp.bool_(True))
-    defects = jax.tree.map(np.asarray, specimen.imperfections[0])
+    instance = defective.write(defective.fabricate(jax.random.key(1)), THETA, jnp.bool_(True))
+    defects = jax.tree.map(np.asarray, instance.imperfections[0])
     theta = {k: np.asarray(v) for k, v in defective.space.unravel(THETA).items()}
     x = np.asarray(INPUTS)
     for layer, f in [("dense0", np.tanh), ("dense1", lambda z: 1 / (1 + np.exp(-z)))]:
         d = defects[layer]
         z = x @ theta[f"{layer}/weight"] + theta[f"{layer}/bias"]
         x = d["L"] * f(d["k"] * (z - d["x0"])) + d["y0"]
-    assert np.allclose(defective.outputs(specimen, INPUTS), x, atol=1e-5)
+    assert np.allclose(defective.outputs(instance, INPUTS), x, atol=1e-5)
 
 
 def test_activation_defects_have_their_statistics():
@@ -184,18 +180,18 @@ def test_failed_reads():
 @pytest.mark.parametrize("bits", [1, 3, 8])
 def test_a_dac_writes_the_nearest_of_its_levels(bits):
     converter = device(DAC(bits=bits, low=-0.6, high=0.9))
-    specimen = converter.write(converter.fabricate(jax.random.key(0)), THETA, jnp.bool_(True))
+    instance = converter.write(converter.fabricate(jax.random.key(0)), THETA, jnp.bool_(True))
     levels = np.linspace(-0.6, 0.9, 2**bits)
     nearest = levels[np.abs(np.asarray(THETA)[:, None] - levels).argmin(axis=1)]
-    assert np.allclose(specimen.parameters, nearest, atol=1e-6)
+    assert np.allclose(instance.parameters, nearest, atol=1e-6)
     assert np.allclose(seen(converter, keys(1))[0], clean_outputs(jnp.asarray(nearest)), atol=1e-5)
 
 
 def test_bounds_and_dac_compose():
     both = device(Bounds(low=-1, high=2), Bounds(low=-3, high=0.5))
     assert (both.space.low, both.space.high) == (-1, 0.5)
-    specimen = both.write(both.fabricate(jax.random.key(0)), 9 * THETA, jnp.bool_(True))
-    assert np.allclose(specimen.parameters, np.clip(9 * np.asarray(THETA), -1, 0.5), atol=1e-6)
+    instance = both.write(both.fabricate(jax.random.key(0)), 9 * THETA, jnp.bool_(True))
+    assert np.allclose(instance.parameters, np.clip(9 * np.asarray(THETA), -1, 0.5), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -209,8 +205,8 @@ def test_bounds_and_dac_compose():
 def test_the_narrower_of_bounds_and_dac_holds(imperfections):
     """Neither order lets a write leave the bounds, nor the converter's own levels."""
     both = device(*imperfections)
-    specimen = both.write(both.fabricate(jax.random.key(0)), 9 * THETA, jnp.bool_(True))
-    written = np.asarray(specimen.parameters)
+    instance = both.write(both.fabricate(jax.random.key(0)), 9 * THETA, jnp.bool_(True))
+    written = np.asarray(instance.parameters)
     assert written.min() >= -0.3 - 1e-6
     assert written.max() <= 0.4 + 1e-6
     level = (written + 1) / (2 / 15)
@@ -218,10 +214,10 @@ def test_the_narrower_of_bounds_and_dac_holds(imperfections):
 
 
 def test_a_perturbation_at_a_site_adds_to_what_goes_into_the_neurons():
-    specimen = device().write(device().fabricate(jax.random.key(0)), THETA, jnp.bool_(True))
+    instance = device().write(device().fabricate(jax.random.key(0)), THETA, jnp.bool_(True))
     shift = jnp.asarray([0.1, -0.2, 0.3, 0.4])
     sites = {"dense0/z": shift}
-    cost, _, _ = device().measure(specimen, BATCH, mse, sites, Sees.COST)
+    cost, _, _ = device().measure(instance, BATCH, mse, sites, AccessLevel.COST)
     moved = {**device().space.unravel(THETA)}
     moved["dense0/bias"] = moved["dense0/bias"] + shift
     wanted = np.mean((np.asarray(NETWORK(moved, INPUTS)) - np.eye(2)[[0, 1, 1, 0, 1]]) ** 2)
@@ -230,9 +226,9 @@ def test_a_perturbation_at_a_site_adds_to_what_goes_into_the_neurons():
 
 
 def test_gradients_are_shown_only_when_asked_for():
-    specimen = device().write(device().fabricate(jax.random.key(0)), THETA, jnp.bool_(True))
-    unseen, _, _ = device().measure(specimen, BATCH, mse, None, Sees.COST)
-    shown, _, _ = device().measure(specimen, BATCH, mse, None, Sees.GRADIENTS)
+    instance = device().write(device().fabricate(jax.random.key(0)), THETA, jnp.bool_(True))
+    unseen, _, _ = device().measure(instance, BATCH, mse, None, AccessLevel.COST)
+    shown, _, _ = device().measure(instance, BATCH, mse, None, AccessLevel.GRADIENTS)
     assert unseen.gradient is None
     step = 1e-2 * np.eye(P)[3]
     cost = [np.mean((clean_outputs(THETA + s) - np.eye(2)[[0, 1, 1, 0, 1]]) ** 2)
@@ -491,7 +487,7 @@ def test_tables_of_names_and_shapes():
 
 
 def test_what_an_algorithm_must_see_must_be_shown():
-    blind = SimulatedDevice(network=NETWORK, shows="cost")
+    blind = SimulatedDevice(network=NETWORK, access="cost")
     with pytest.raises(RequestError, match="must see gradients"):
         dither.train(blind, Parity(bits=3), dither.Backpropagation(learning_rate=0.1))
 

@@ -10,7 +10,8 @@ import pytest
 import dither
 from dither import PythonDevice, Until, WeightMGD
 from dither.algorithms import SPSA, CoordinateDescent
-from dither.devices import Guard, Measurement
+from dither.contract import Measurement
+from dither.instruments.guard import Guard
 from dither.tasks import Parity
 from dither.training.drift import AGAIN, DriftWarning, Reference
 from numpy_device import NumpyDevice
@@ -95,7 +96,7 @@ def test_a_rebaselined_state_asks_for_the_kept_weights_first():
     for _ in range(3):
         probe, asked = rule.ask(state)
         state, _ = rule.tell(asked, probe, Measurement(jnp.asarray(1.0)))
-    probe, asked = rule.ask(rule.rebaselined(state))
+    probe, asked = rule.ask(rule.on_drift(state))
     places = np.asarray(probe.parameters.places)
     # what the last move did is undone, and nothing is flipped
     assert places[1] == space.size
@@ -122,7 +123,7 @@ def test_after_an_alarm_spsa_steps_as_at_its_start():
             np.testing.assert_allclose(state.theta, theta, atol=1e-5)
         if alarm:
             probe, state = rule.ask(state)  # of a pair under way nothing is left
-            state = rule.rebaselined(state)
+            state = rule.on_drift(state)
 
 
 class Boolean(NumpyDevice):

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 import dither
 from dither import PythonDevice, RequestError, Until, WeightMGD
 from dither.algorithms import SPSA, CoordinateDescent, FiniteDifferences
-from dither.devices import Guard, LabDevice, guard
-from dither.devices.guard import ramp
+from dither.devices import guard
+from dither.instruments.guard import Guard, ramp
+from dither.instruments.named import LabDevice
 from dither.tasks import Parity
 from numpy_device import FlakyDevice, NumpyDevice
 

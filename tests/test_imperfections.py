@@ -18,12 +18,12 @@ from scipy.stats import levy_stable
 
 import dither
 from dither import MLP, SimulatedDevice, Until, WeightMGD
+from dither.contract import AccessLevel, Batch, SparseWrite, Status
 from dither.devices import (
     ADC,
     DAC,
     IMPERFECTIONS,
     ActivationDefects,
-    Batch,
     Blueprint,
     Bounds,
     Bursts,
@@ -43,9 +43,6 @@ from dither.devices import (
     PinkNoise,
     ReadoutDevice,
     RelativeNoise,
-    Sees,
-    SparseWrite,
-    Status,
     Stuck,
     UpdateNoise,
     Write,
@@ -112,8 +109,8 @@ def device(*imperfections, network=NETWORK):
 
 
 def started(device, seed=0, theta=THETA):
-    specimen = device.fabricate(jax.random.key(seed))
-    return device.write(specimen, theta, jnp.bool_(True))
+    instance = device.fabricate(jax.random.key(seed))
+    return device.write(instance, theta, jnp.bool_(True))
 
 
 def clean_outputs(theta=THETA, network=NETWORK):
@@ -144,8 +141,8 @@ def course(imperfection, steps, blueprint=MANY, seed=0):
 
     @eqx.filter_jit
     def run(first):
-        def step(specimen, key):
-            after = imperfection.measured(specimen, key)
+        def step(instance, key):
+            after = imperfection.measured(instance, key)
             return after, after
 
         return jax.lax.scan(step, first, jax.random.split(noise, steps))[1]
@@ -165,12 +162,14 @@ def test_every_imperfection_has_a_case():
 
 def life(device):
     """Two writes and three measurements: every cost, status and output."""
-    specimen, found = started(device), []
+    instance, found = started(device), []
     for theta in (THETA + 0.1, THETA):
-        specimen = device.write(specimen, theta, jnp.bool_(False))
-        measurement, status, specimen = device.measure(specimen, BATCH, mse, None, Sees.OUTPUTS)
+        instance = device.write(instance, theta, jnp.bool_(False))
+        measurement, status, instance = device.measure(
+            instance, BATCH, mse, None, AccessLevel.OUTPUTS
+        )
         found += [measurement.cost, measurement.outputs, status]
-    return [np.asarray(x) for x in [*found, device.outputs(specimen, INPUTS)]]
+    return [np.asarray(x) for x in [*found, device.outputs(instance, INPUTS)]]
 
 
 @cache
@@ -227,7 +226,9 @@ def test_replicas_are_the_runs_that_their_seeds_alone_give():
 def test_where_costs_are_seen_per_sample_each_is_a_read():
     noises = [Bursts(probability=1.0, sigma=0.1, on="cost"), PinkNoise(sigma=0.1, on="cost")]
     clean, *noisy = [device(), *map(device, noises)]
-    seen = [one.measure(started(one), BATCH, mse, None, Sees.SITES)[0] for one in (clean, *noisy)]
+    seen = [
+        one.measure(started(one), BATCH, mse, None, AccessLevel.SITES)[0] for one in (clean, *noisy)
+    ]
     off = [np.asarray(one.costs - seen[0].costs) for one in seen[1:]]
     assert np.ptp(off[0]) > 1e-3
     assert np.ptp(off[1]) < 1e-6 < np.abs(off[1]).max()
@@ -261,10 +262,10 @@ def test_mismatch():
     close_in_statistics(found[1], 0.0, 0.3)
     assert abs(np.corrcoef(found)[0, 1]) < 5 / math.sqrt(4000)
     uneven = device(Mismatch(gain=0.2, offset=0.3))
-    specimen = started(uneven)
-    gain, offset = specimen.imperfections[0]
+    instance = started(uneven)
+    gain, offset = instance.imperfections[0]
     wanted = clean_outputs(gain * THETA + offset)
-    assert np.allclose(uneven.outputs(specimen, INPUTS), wanted, atol=1e-6)
+    assert np.allclose(uneven.outputs(instance, INPUTS), wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("reach", [1, 30])
@@ -276,9 +277,9 @@ def test_crosstalk_is_a_banded_matrix(reach):
 
 
 def gradient_and_outputs(imperfect, theta):
-    specimen = started(imperfect, theta=theta)
-    measurement, _, _ = imperfect.measure(specimen, BATCH, mse, None, Sees.GRADIENTS)
-    held = specimen.imperfections[0] if specimen.imperfections else None
+    instance = started(imperfect, theta=theta)
+    measurement, _, _ = imperfect.measure(instance, BATCH, mse, None, AccessLevel.GRADIENTS)
+    held = instance.imperfections[0] if instance.imperfections else None
     return held, np.asarray(measurement.gradient), measurement.outputs
 
 
@@ -330,12 +331,12 @@ def test_write_noise():
 
 def test_a_write_of_few_lands_off_only_there():
     noisy = device(WriteNoise(sigma=0.2))
-    specimen = started(noisy)
+    instance = started(noisy)
     sparse = SparseWrite(jnp.asarray([2, 7, P]), jnp.asarray([1.0, -1.0, 9.0]))
-    after = noisy.write(specimen, sparse, jnp.bool_(True))
-    changed = np.flatnonzero(after.imperfections[0] != specimen.imperfections[0])
+    after = noisy.write(instance, sparse, jnp.bool_(True))
+    changed = np.flatnonzero(after.imperfections[0] != instance.imperfections[0])
     assert list(changed) == [2, 7]
-    assert list(np.flatnonzero(after.parameters != specimen.parameters)) == [2, 7]
+    assert list(np.flatnonzero(after.parameters != instance.parameters)) == [2, 7]
 
 
 @pytest.mark.usefixtures("x64")
@@ -359,10 +360,10 @@ def test_nonlinear_update_follows_its_equation():
 def test_soft_bounds_are_approached_exponentially():
     """n steps up by Δ from 0: g = g_max (1 − (1 − Δ/g_max)ⁿ)."""
     soft = device(NonlinearUpdate(low=-2.0, high=2.0))
-    specimen = soft.fabricate(jax.random.key(0))
+    instance = soft.fabricate(jax.random.key(0))
     for n in range(1, 31):
-        specimen = soft.write(specimen, jnp.full(P, 0.1 * n), jnp.bool_(True))
-    g = soft.imperfections[0].parameters(specimen.imperfections[0], specimen.parameters)
+        instance = soft.write(instance, jnp.full(P, 0.1 * n), jnp.bool_(True))
+    g = soft.imperfections[0].parameters(instance.imperfections[0], instance.parameters)
     assert np.allclose(g, 2 * (1 - 0.95**30), atol=1e-6)
 
 
@@ -407,14 +408,14 @@ def test_what_drifts(common):
     setting = {"form": "random-walk", "amount": 0.3, "over": 1, "common": common}
     gains, offsets = Drift(**setting), Drift(of="offsets", **setting)
     drifting = device(gains, offsets, OutputDrift(**setting))
-    specimen = started(drifting)
+    instance = started(drifting)
     for _ in range(3):
-        *_, specimen = drifting.measure(specimen, BATCH, mse, None, Sees.COST)
-    d = [one.d for one in specimen.imperfections]
+        *_, instance = drifting.measure(instance, BATCH, mse, None, AccessLevel.COST)
+    d = [one.d for one in instance.imperfections]
     assert [x.size for x in d] == ([1, 1, 1] if common else [P, P, 2])
     assert all(np.abs(x).max() > 0.1 for x in d)
     wanted = (1 + d[2]) * clean_outputs((1 + d[0]) * THETA + d[1])
-    assert np.allclose(drifting.outputs(specimen, INPUTS), wanted, atol=1e-5)
+    assert np.allclose(drifting.outputs(instance, INPUTS), wanted, atol=1e-5)
 
 
 # --------------------------------------------------------------------------------- noise and reads
@@ -450,7 +451,7 @@ def test_where_pink_noise_and_bursts_go(on):
     clean = np.mean((clean_outputs() - np.eye(2)[[0, 1, 1, 0, 1]]) ** 2)
     for noise in (PinkNoise(sigma=0.3, on=on), Bursts(probability=1.0, sigma=0.3, on=on)):
         noisy = device(noise)
-        measurement, _, _ = noisy.measure(started(noisy), BATCH, mse, None, Sees.OUTPUTS)
+        measurement, _, _ = noisy.measure(started(noisy), BATCH, mse, None, AccessLevel.OUTPUTS)
         seen = np.abs(measurement.outputs - clean_outputs()).max()
         cost = np.mean((measurement.outputs - np.eye(2)[[0, 1, 1, 0, 1]]) ** 2)
         assert (seen > 1e-2) == (on == "outputs")
@@ -511,8 +512,8 @@ def test_layer_noise_is_drawn_apart_for_each_layer_and_sample():
     noisy = device(LayerNoise(sigma=0.3), network=linear)
 
     def one(key):
-        specimen = noisy.write(noisy.fabricate(key), theta, jnp.bool_(True))
-        return noisy.outputs(specimen, INPUTS)
+        instance = noisy.write(noisy.fabricate(key), theta, jnp.bool_(True))
+        return noisy.outputs(instance, INPUTS)
 
     found = np.asarray(jax.jit(jax.vmap(one))(keys(1000))) - clean_outputs(theta, linear)
     w = np.asarray(noisy.space.unravel(theta)["dense1/weight"])
@@ -554,7 +555,7 @@ def test_of_failed_and_hung_the_graver_holds():
     certain = 1 - 1e-9
     for order in (1, -1):
         both = device(*(FailedReads(probability=certain), HungReads(probability=certain))[::order])
-        _, status, _ = both.measure(started(both), BATCH, mse, None, Sees.COST)
+        _, status, _ = both.measure(started(both), BATCH, mse, None, AccessLevel.COST)
         assert status == Status.TIMED_OUT
 
 

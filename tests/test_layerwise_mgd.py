@@ -8,7 +8,7 @@ import pytest
 from dither import MLP, SimulatedDevice
 from dither.algorithms import LayerwiseMGD
 from dither.algorithms.layerwise_mgd import EVEN
-from dither.devices import Measurement
+from dither.contract import Measurement
 from dither.tasks import Parity
 from dither.training.fused import Carry, Tally, measure_once
 
@@ -116,7 +116,7 @@ def test_the_optimal_split_is_learned_and_has_the_least_variance():
 def test_one_layer_is_weight_perturbation():
     """Where nothing names layers, all is one."""
     from dither.algorithms.layerwise_mgd import sizes
-    from dither.devices import Parameter, Space
+    from dither.contract import Parameter, Space
 
     assert sizes(Space((Parameter("theta", (7,)),))).tolist() == [7]
     assert sizes(DEVICE.space).tolist() == N.tolist()

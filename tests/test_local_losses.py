@@ -11,7 +11,7 @@ import pytest
 import dither
 from dither import CNN, MLP, RequestError, SimulatedDevice
 from dither.algorithms import LocalLosses
-from dither.devices.device import Batch, Sees
+from dither.contract import AccessLevel, Batch
 from dither.networks.network import through
 from dither.tasks import Parity
 from test_node_perturbation import Opaque, random_task, start
@@ -55,14 +55,14 @@ def test_estimates_every_blocks_own_gradient(network):
     algorithm = algorithm.for_task(task).for_device(device)
     state = algorithm.init(jax.random.key(0), theta, device.space)
     batch = Batch(task.inputs, task.targets)
-    specimen = device.fabricate(jax.random.key(0))
+    instance = device.fabricate(jax.random.key(0))
 
     def estimate(key):
         now, info = eqx.tree_at(lambda s: s.key, state, key), None
         for _ in range(2):
             probe, now = algorithm.ask(now)
-            written = device.write(specimen, probe.parameters, probe.updated)
-            measured, *_ = device.measure(written, batch, task.cost, probe.sites, Sees.SITES)
+            written = device.write(instance, probe.parameters, probe.updated)
+            measured, *_ = device.measure(written, batch, task.cost, probe.sites, AccessLevel.SITES)
             now, info = algorithm.tell(now, probe, measured)
         return info.estimate, now.readouts
 
@@ -90,7 +90,7 @@ def test_estimates_every_blocks_own_gradient(network):
     [
         (SimulatedDevice(network=MLP(widths=(3, 5, 2))), {"groups": 2}, "5 channels of .*dense0"),
         (SimulatedDevice(network=Opaque()), {}, "names no layers"),
-        (SimulatedDevice(network=MLP(widths=(3, 5, 2)), shows="cost"), {}, "must see sites"),
+        (SimulatedDevice(network=MLP(widths=(3, 5, 2)), access="cost"), {}, "must see sites"),
     ],
 )
 def test_what_does_not_fit_is_refused(device, settings, part):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dither import CNN, MLP, SimulatedDevice
-from dither.networks import NETWORKS, RNN, JaxFunction, StateSpace
+from dither.networks import NETWORKS, RNN, StateSpace
+from dither.networks.jax_function import JaxFunction
 
 FUNCTIONS = {
     "tanh": np.tanh,

@@ -274,8 +274,8 @@ class Opaque(AbstractNetwork):
     ("device", "part"),
     [
         (SimulatedDevice(network=Opaque()), "names no layers"),
-        (SimulatedDevice(network=TINY, shows="outputs"), "must see sites"),
-        (SimulatedDevice(network=TINY, shows="cost"), "must see sites"),
+        (SimulatedDevice(network=TINY, access="outputs"), "must see sites"),
+        (SimulatedDevice(network=TINY, access="cost"), "must see sites"),
     ],
 )
 def test_a_device_without_sites_is_refused(device, part):
@@ -291,7 +291,7 @@ batch = 4
 [device]
 kind = "simulated"
 network = { kind = "mlp", widths = [3, 4, 2] }
-shows = "sites"
+access = "sites"
 [algorithm]
 kind = "node-perturbation"
 learning_rate = 0.05

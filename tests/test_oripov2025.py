@@ -10,8 +10,9 @@ import pytest
 from jaxtyping import Array
 
 from dither._errors import RequestError
+from dither.contract import Layer, Parameters
 from dither.laws import cosine
-from dither.networks import CNN, Layer, Parameters
+from dither.networks import CNN
 from dither.networks.network import through
 from dither.papers import find_paper
 from dither.papers.oripov2025 import angle

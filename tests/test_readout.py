@@ -18,15 +18,8 @@ from pydantic import ValidationError
 import dither
 from dither import RequestError, Until
 from dither.algorithms import CoordinateDescent
-from dither.devices import (
-    Batch,
-    CostNoise,
-    OutputNoise,
-    ReadoutDevice,
-    RelativeNoise,
-    Sees,
-    SparseWrite,
-)
+from dither.contract import AccessLevel, Batch, SparseWrite
+from dither.devices import CostNoise, OutputNoise, ReadoutDevice, RelativeNoise
 from dither.networks import PhotonicReservoir, StateNoise
 from dither.tasks import (
     HeaderRecognition,
@@ -60,17 +53,17 @@ def load():
 
 
 def fresh(device, task, seed=0):
-    """The state of one specimen, ready to be written."""
+    """The state of one instance, ready to be written."""
     states = jax.vmap(device.fabricate)(jax.random.split(jax.random.key(seed), 1))
     return jax.tree.map(lambda leaf: leaf[0], device.prepare(states, task))
 
 
 def true_columns(state, inputs, coherent=False):
     """What every neuron sends to the detector, from the whole series at once: steps × N."""
-    specimen = RESERVOIR.fabricate(state.fabrication)
+    instance = RESERVOIR.fabricate(state.fabrication)
     if coherent:
-        return np.asarray(1 - RESERVOIR.internal_states(specimen, jnp.asarray(inputs)), float)
-    return np.asarray(RESERVOIR.states(specimen, jnp.asarray(inputs)), float)
+        return np.asarray(1 - RESERVOIR.internal_states(instance, jnp.asarray(inputs)), float)
+    return np.asarray(RESERVOIR.states(instance, jnp.asarray(inputs)), float)
 
 
 # ----------------------------------------------------------------------------------- the device
@@ -144,11 +137,11 @@ def test_measured_error_and_test_outputs_are_those_of_the_equations(weights, rea
     y = true_columns(state, series.inputs, coherent)[series.train_part] @ w
     y = y**2 if coherent else y
     batch = Batch(task.inputs, task.targets)
-    measured, _, after = device.measure(state, batch, nmse_cost, None, Sees.OUTPUTS)
+    measured, _, after = device.measure(state, batch, nmse_cost, None, AccessLevel.OUTPUTS)
     np.testing.assert_allclose(measured.outputs[0], y, atol=1e-3 if coherent else 1e-5)
     assert float(measured.cost) == pytest.approx(nmse(y, series.targets[series.train_part]), 1e-4)
     assert int(after.measured) == 1
-    hidden, *_ = device.measure(state, batch, nmse_cost, None, Sees.COST)
+    hidden, *_ = device.measure(state, batch, nmse_cost, None, AccessLevel.COST)
     assert hidden.outputs is None
 
     # the test part is run in by as many steps as the training part
@@ -164,7 +157,7 @@ def repeat(device, state, task, draws):
     def one(number):
         now = replace(state, measured=number)
         batch = Batch(task.inputs, task.targets)
-        measured, *_ = device.measure(now, batch, task.cost, None, Sees.OUTPUTS)
+        measured, *_ = device.measure(now, batch, task.cost, None, AccessLevel.OUTPUTS)
         return measured.outputs[0], device.outputs(now, task.test_inputs)[0]
 
     return jax.vmap(one)(jnp.arange(draws))
@@ -238,7 +231,7 @@ def test_imperfections_act_on_outputs_and_on_the_cost_in_their_order():
     def cost(number):
         now = replace(state, measured=number)
         batch = Batch(task.inputs, task.targets)
-        found, *_ = costly.measure(now, batch, task.cost, None, Sees.OUTPUTS)
+        found, *_ = costly.measure(now, batch, task.cost, None, AccessLevel.OUTPUTS)
         return found.cost, found.outputs[0]
 
     costs, outputs = jax.vmap(cost)(jnp.arange(1000))
@@ -584,7 +577,7 @@ WRONG = {
     ),
     "temperature": (["algorithm.temperature=0.1"], ["cooling"]),
     "sees": (
-        ['device.shows="cost"', 'algorithm={kind="boolean-least-squares"}'],
+        ['device.access="cost"', 'algorithm={kind="boolean-least-squares"}'],
         ["boolean-least-squares", "outputs", "cost"],
     ),
 }

@@ -18,8 +18,9 @@ import pytest
 
 import dither
 from dither import RequestError, RunError, Until
-from dither.devices import PythonDevice, RemoteDevice
-from dither.lab import LabObject
+from dither.instruments.chip import LabObject
+from dither.instruments.network import RemoteDevice
+from dither.instruments.python import PythonDevice
 from dither.remote.certificates import make_certificates
 from dither.remote.client import RemoteObject, look
 from dither.remote.messages import MessageError, pack, unpack
@@ -177,7 +178,7 @@ def test_all_that_a_device_says_of_itself_reaches_the_trainer(serve, token):
     near = PythonDevice(CostDevice())
     far = RemoteDevice(address=server.address, token_file=token).connect()
     assert far.space == near.space
-    assert far.sees == near.sees
+    assert far.access_level == near.access_level
     assert far.name == near.name
     assert np.array_equal(far.initial(3), near.initial(3))
     x, y = X, X[::-1].copy()
@@ -755,7 +756,7 @@ def test_the_serving_side_needs_no_jax_and_ends_safely(instrument, tmp_path):
 RUN = """
 import sys
 import dither
-from dither.devices import RemoteDevice
+from dither.instruments.network import RemoteDevice
 from dither.tasks import XOR
 device = sys.argv[1]
 if device.startswith("remote://"):

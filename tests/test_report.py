@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from dither import RequestError
-from dither.devices.space import Space
+from dither.contract import Space
 from dither.studies import Study, load_study, store
 from dither.studies.job import row_of
 from dither.studies.learning_curves import on_one_grid

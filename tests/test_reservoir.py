@@ -27,7 +27,7 @@ def series():
     return MackeyGlass(skip=200, step=0.25).load()
 
 
-def dense_kernel(reservoir, specimen):
+def dense_kernel(reservoir, instance):
     """K as an N × N matrix, filled entry by entry."""
     side, radius = int(reservoir.neurons**0.5), reservoir.radius
     K = np.zeros((side, side, side, side), complex)
@@ -41,7 +41,7 @@ def dense_kernel(reservoir, specimen):
                     there = (there[0] % side, there[1] % side)
                 elif not (0 <= there[0] < side and 0 <= there[1] < side):
                     continue
-                K[y, x, *there] += specimen.kernel[place, y, x]
+                K[y, x, *there] += instance.kernel[place, y, x]
     return K.reshape(reservoir.neurons, -1)
 
 
@@ -51,21 +51,21 @@ def test_photonic_states_are_those_of_a_dense_loop(boundary, bits):
     reservoir = PhotonicReservoir(
         neurons=49, radius=1, boundary=boundary, slm_bits=bits, camera_bits=bits
     )
-    specimen = reservoir.fabricate(KEY)
-    specimen = jax.tree.map(np.asarray, specimen)
-    K = dense_kernel(reservoir, specimen)
+    instance = reservoir.fabricate(KEY)
+    instance = jax.tree.map(np.asarray, instance)
+    K = dense_kernel(reservoir, instance)
     E, expected = np.zeros(49), []
     # with 6 bits, rounding to levels forgives nothing: few steps, so that no level flips by chance
     inputs = INPUTS[: 30 if bits is None else 3]
     for u in inputs:
         field = np.abs(K @ E) ** 2
-        phase = 0.8 * 0.2 * field + 0.4 * specimen.input_weights * u + specimen.offsets
+        phase = 0.8 * 0.2 * field + 0.4 * instance.input_weights * u + instance.offsets
         E = np.cos(2 * np.pi * phase)
         if bits:
             E = np.round((E + 1) / 2 * 63) / 63 * 2 - 1
         x = E**2
         expected.append(np.round(x * 63) / 63 if bits else x)
-    states = reservoir.states(specimen, jnp.asarray(inputs))
+    states = reservoir.states(instance, jnp.asarray(inputs))
     assert states.dtype == jnp.float32
     assert np.asarray(states) == pytest.approx(np.array(expected), abs=2e-5)
 
@@ -73,27 +73,27 @@ def test_photonic_states_are_those_of_a_dense_loop(boundary, bits):
 @pytest.mark.parametrize("boundary", ["zero", "periodic"])
 def test_photonic_specimen(boundary):
     reservoir = PhotonicReservoir(neurons=100, boundary=boundary)
-    specimen = jax.tree.map(np.asarray, reservoir.fabricate(KEY))
-    K = dense_kernel(reservoir, specimen)
+    instance = jax.tree.map(np.asarray, reservoir.fabricate(KEY))
+    K = dense_kernel(reservoir, instance)
     assert np.linalg.norm(K, axis=1) == pytest.approx(1, abs=1e-5)
     corner, middle = np.count_nonzero(K[0]), np.count_nonzero(K[55])
     assert (corner, middle) == ((9, 25) if boundary == "zero" else (25, 25))
-    values, counts = np.unique(specimen.offsets, return_counts=True)
+    values, counts = np.unique(instance.offsets, return_counts=True)
     assert values == pytest.approx([0.17, 0.43])
     assert counts.tolist() == [55, 45]
-    assert 0 <= specimen.input_weights.min() < specimen.input_weights.max() <= 1
+    assert 0 <= instance.input_weights.min() < instance.input_weights.max() <= 1
     other = reservoir.fabricate(jax.random.key(1))
-    assert not np.array_equal(other.kernel, specimen.kernel)
+    assert not np.array_equal(other.kernel, instance.kernel)
 
 
 def test_states_go_on_from_an_initial_state():
     reservoir = PhotonicReservoir(neurons=25)
-    specimen = reservoir.fabricate(KEY)
+    instance = reservoir.fabricate(KEY)
     E = jax.random.uniform(KEY, (25,))
-    first = reservoir.step(specimen, E, jnp.float32(INPUTS[0]))
-    states = reservoir.states(specimen, jnp.asarray(INPUTS), E)
+    first = reservoir.step(instance, E, jnp.float32(INPUTS[0]))
+    states = reservoir.states(instance, jnp.asarray(INPUTS), E)
     assert np.asarray(states[0]) == pytest.approx(np.asarray(first**2), abs=1e-6)
-    rest = reservoir.states(specimen, jnp.asarray(INPUTS[1:]), first)
+    rest = reservoir.states(instance, jnp.asarray(INPUTS[1:]), first)
     assert np.asarray(states[1:]) == pytest.approx(np.asarray(rest), abs=1e-4)
 
 
@@ -112,18 +112,18 @@ def test_photonic_reservoir_is_consistent_below_alpha_03(series):
 
 def test_echo_states_are_those_of_a_dense_loop():
     reservoir = EchoState(neurons=150, degree=4, leak=0.7, spectral_radius=0.8, input_scale=0.5)
-    specimen = jax.tree.map(np.asarray, reservoir.fabricate(KEY))
+    instance = jax.tree.map(np.asarray, reservoir.fabricate(KEY))
     W = np.zeros((150, 150))
     for i in range(150):
-        for source, weight in zip(specimen.sources[i], specimen.weights[i]):
+        for source, weight in zip(instance.sources[i], instance.weights[i]):
             W[i, source] += weight
     assert np.abs(np.linalg.eigvals(W)).max() == pytest.approx(0.8, rel=1e-3)
-    assert np.abs(specimen.input_weights).max() == pytest.approx(0.5, rel=0.1)
+    assert np.abs(instance.input_weights).max() == pytest.approx(0.5, rel=0.1)
     E, expected = np.zeros(150), []
     for u in INPUTS:
-        E = 0.3 * E + 0.7 * np.tanh(W @ E + specimen.input_weights * u + specimen.bias)
+        E = 0.3 * E + 0.7 * np.tanh(W @ E + instance.input_weights * u + instance.bias)
         expected.append(E)
-    states = reservoir.states(specimen, jnp.asarray(INPUTS))
+    states = reservoir.states(instance, jnp.asarray(INPUTS))
     assert states.dtype == jnp.float32
     assert np.asarray(states) == pytest.approx(np.array(expected), abs=1e-5)
 
@@ -151,8 +151,8 @@ def test_echo_state_forgets_only_below_its_edge(series):
     "reservoir", [PhotonicReservoir(neurons=400), EchoState()], ids=lambda r: r.kind
 )
 def test_ridge_on_the_states_predicts_mackey_glass(reservoir, series):
-    specimen = reservoir.fabricate(KEY)
-    states = np.asarray(reservoir.states(specimen, jnp.asarray(series.inputs)), float)
+    instance = reservoir.fabricate(KEY)
+    states = np.asarray(reservoir.states(instance, jnp.asarray(series.inputs)), float)
     X = np.column_stack([states, np.ones(len(states))])
     now, later = X[series.train_part], X[series.test_part]
     w = np.linalg.solve(now.T @ now + 1e-4 * np.eye(401), now.T @ series.targets[series.train_part])

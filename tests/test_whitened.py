@@ -12,8 +12,9 @@ from dither.algorithms import (
     LocalLosses,
     WhitenedNodePerturbation,
 )
+from dither.contract import Layer
 from dither.devices import FailedReads
-from dither.networks import AbstractNetwork, Layer
+from dither.networks import AbstractNetwork
 from dither.networks.network import dense, no_tap, through
 from exact_nodes import inputs_and_errors
 from test_battery import collect, keys
@@ -195,7 +196,7 @@ def test_the_mean_step_is_the_regression_of_the_exact_errors(known):
 def test_a_convolutional_network_descends(algorithm):
     task = random_task((4, 4, 2), number=12)
     result = dither.train(
-        SimulatedDevice(network=tiny("same"), shows="sites"),
+        SimulatedDevice(network=tiny("same"), access="sites"),
         task,
         algorithm(learning_rate=0.05),
         until=Until(measurements=400),
@@ -240,7 +241,7 @@ def test_a_drifted_device_is_measured_clean_again(rule, parts):
     for part in range(parts):
         probe, state = algorithm.ask(state)
         assert int(probe.clock.part) == part
-    probe, _ = algorithm.ask(algorithm.rebaselined(state))
+    probe, _ = algorithm.ask(algorithm.on_drift(state))
     assert (int(probe.clock.tick), int(probe.clock.part)) == (0, 0)
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
         Optimizer,
         WeightMGD,
     )
-    from dither.devices import AbstractDevice, PythonDevice, ReadoutDevice, SimulatedDevice
+    from dither.devices import AbstractDevice, ReadoutDevice, SimulatedDevice
+    from dither.instruments.python import PythonDevice
     from dither.networks import CNN, MLP, AbstractNetwork
     from dither.studies import Study, load_study, read_study, run_study
     from dither.tasks import AbstractTask, Task, make_task

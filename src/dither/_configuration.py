@@ -1,7 +1,7 @@
 """Frozen, validated configurations, and the choice among registered kinds of them."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
@@ -19,6 +19,9 @@ class Configuration(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
     )
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Settings that had another name before, old to new."""
 
 
 C = TypeVar("C", bound=Configuration)
@@ -69,9 +72,11 @@ def explain(error: ValidationError, where: str, model: type[BaseModel]) -> str:
     place = f"{where}: {path}" if path else where
     if first["type"] == "extra_forbidden":
         *above, key = _keys(first["loc"], model)
-        known = _model_at(first["loc"][:-1], model).model_fields
+        owning = _model_at(first["loc"][:-1], model)
         owner = f"{where}: {'.'.join(map(str, above))}" if above else where
-        return f"{owner} has no setting '{key}'; {nearest(str(key), known)}"
+        if new := getattr(owning, "renamed", {}).get(str(key)):
+            return f"{owner} has no setting '{key}' any more; it is called '{new}' now."
+        return f"{owner} has no setting '{key}'; {nearest(str(key), owning.model_fields)}"
     if first["type"] == "union_tag_invalid":
         context = first["ctx"]
         kinds = [kind.strip().strip("'") for kind in context["expected_tags"].split(",")]

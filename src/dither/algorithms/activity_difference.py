@@ -13,10 +13,9 @@ from dither.algorithms import nodes
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.weight_mgd import warn_of_float
-from dither.devices.device import AbstractDevice, Clock, Measurement, Probe, Sees
-from dither.devices.python import PythonDevice
-from dither.devices.space import Space
-from dither.networks import Layer
+from dither.contract import AccessLevel, Clock, Layer, Measurement, Probe, Space
+from dither.devices.device import AbstractDevice
+from dither.instruments.python import PythonDevice
 from dither.tasks.task import Task
 
 
@@ -56,7 +55,7 @@ class ActivityDifference(AbstractAlgorithm):
     """
 
     kind: Literal["activity-difference"] = "activity-difference"
-    sees: ClassVar[Sees] = Sees.SITES
+    access_level: ClassVar[AccessLevel] = AccessLevel.SITES
     learning_rate: Annotated[float, Field(ge=0)]
     delta: Annotated[float, Field(gt=0)] = 1e-2
     optimizer: AnyOptimizer = Optimizer()

@@ -8,9 +8,9 @@ from jaxtyping import Array, Bool, Float, Key
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
-from dither.devices.device import AbstractDevice, Clock, Measurement, Probe, Sees
-from dither.devices.python import PythonDevice
-from dither.devices.space import Space
+from dither.contract import AccessLevel, Clock, Measurement, Probe, Space
+from dither.devices.device import AbstractDevice
+from dither.instruments.python import PythonDevice
 from dither.tasks.task import Task
 
 State: TypeAlias = Any
@@ -37,7 +37,7 @@ class AbstractAlgorithm(Configuration):
     """
 
     kind: str
-    sees: ClassVar[Sees] = Sees.COST
+    access_level: ClassVar[AccessLevel] = AccessLevel.COST
     sparse: ClassVar[bool] = False
     """Whether its probes are sparse writes, for which the device must hold the parameters first."""
 
@@ -77,12 +77,12 @@ class AbstractAlgorithm(Configuration):
     def parameters(self, state: State) -> Float[Array, " P"]:
         """The parameters that training has reached, as the device can be set to."""
 
-    def independent(self, space: Space, clock: Clock) -> int:
+    def lookahead(self, space: Space, clock: Clock) -> int:
         """How many probes from this moment on can be asked before the first of them is told."""
         del space, clock
         return 1
 
-    def again(self, clock: Clock) -> Clock:
+    def retry(self, clock: Clock) -> Clock:
         """Where to go on after the measurement at a moment has failed: there again.
 
         A rule of pairs begins the pair again, so that its two sides are measured next to each
@@ -90,12 +90,12 @@ class AbstractAlgorithm(Configuration):
         """
         return clock
 
-    def rebaselined(self, state: State) -> State:
+    def on_drift(self, state: State) -> State:
         """The state once the device has drifted: what is remembered of old costs is stale.
 
         A pair under way is begun again, and a baseline measured anew.
         """
-        return eqx.tree_at(lambda s: s.clock, state, self.again(state.clock))
+        return eqx.tree_at(lambda s: s.clock, state, self.retry(state.clock))
 
     def warnings(self, space: Space, measurements: int | None) -> list[str]:
         """What in the settings is likely a mistake, each with what to change.

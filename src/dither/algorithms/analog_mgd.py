@@ -15,8 +15,7 @@ from dither.algorithms.weight_mgd import (
     warn_of_float,
 )
 from dither.codes import AnyCode, Sinusoidal
-from dither.devices.device import Clock, Measurement, Probe
-from dither.devices.space import Space
+from dither.contract import Clock, Measurement, Probe, Space
 
 
 class AnalogState(eqx.Module):
@@ -86,7 +85,7 @@ class AnalogMGD(AbstractAlgorithm):
             clock=state.clock,
             parameters=space.snap(space.snap(state.theta) + p),
             updated=tick > 0,
-            draw=tick // self.tau_x,
+            batch_index=tick // self.tau_x,
         )
         return probe, eqx.tree_at(lambda s: s.clock.tick, state, tick + 1)
 

@@ -10,8 +10,7 @@ from pydantic import Field
 
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
-from dither.devices.device import Clock, Measurement, Probe, Sees
-from dither.devices.space import Space
+from dither.contract import AccessLevel, Clock, Measurement, Probe, Space
 
 
 class BackpropagationState(eqx.Module):
@@ -33,7 +32,7 @@ class Backpropagation(AbstractAlgorithm):
     """
 
     kind: Literal["backpropagation"] = "backpropagation"
-    sees: ClassVar[Sees] = Sees.GRADIENTS
+    access_level: ClassVar[AccessLevel] = AccessLevel.GRADIENTS
     learning_rate: Annotated[float, Field(ge=0)]
     optimizer: AnyOptimizer = Optimizer()
 
@@ -55,7 +54,7 @@ class Backpropagation(AbstractAlgorithm):
             clock=state.clock,
             parameters=state.space.snap(state.theta),
             updated=tick > 0,
-            draw=tick,
+            batch_index=tick,
         )
         return probe, eqx.tree_at(lambda s: s.clock.tick, state, tick + 1)
 

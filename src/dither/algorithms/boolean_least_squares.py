@@ -13,8 +13,7 @@ from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.boolean_search import SWEEPS, solve
 from dither.algorithms.coordinate_descent import CoordinateDescent, CoordinateDescentState
 from dither.algorithms.readout_columns import flip_columns, group, group_columns, group_count
-from dither.devices.device import Clock, Measurement, Probe, Sees, SparseWrite
-from dither.devices.space import Space
+from dither.contract import AccessLevel, Clock, Measurement, Probe, Space, SparseWrite
 from dither.tasks.task import Task, wanted_outputs
 
 
@@ -54,7 +53,7 @@ class BooleanLeastSquares(AbstractAlgorithm):
     """
 
     kind: Literal["boolean-least-squares"] = "boolean-least-squares"
-    sees: ClassVar[Sees] = Sees.OUTPUTS
+    access_level: ClassVar[AccessLevel] = AccessLevel.OUTPUTS
     learn: Literal["groups", "flips"] = "groups"
     sweeps: Annotated[int, Field(ge=1)] = SWEEPS
     then: CoordinateDescent = CoordinateDescent()
@@ -104,7 +103,7 @@ class BooleanLeastSquares(AbstractAlgorithm):
             clock=state.clock,
             parameters=theta,
             updated=(tick == M) | ((tick > M + 1) & probe.updated),
-            draw=tick,
+            batch_index=tick,
         )
         after = Clock(tick=tick + 1, part=state.clock.part)
         return probe, eqx.tree_at(lambda s: s.clock, state, after)

@@ -12,8 +12,7 @@ from pydantic import Field, model_validator
 from dither._errors import RequestError
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.selection import AnySelection, Cyclic, Memory
-from dither.devices.device import Clock, Measurement, Probe, SparseWrite
-from dither.devices.space import Space
+from dither.contract import Clock, Measurement, Probe, Space, SparseWrite
 
 
 class Falls(eqx.Module):
@@ -150,7 +149,7 @@ class CoordinateDescent(AbstractAlgorithm):
                 values=jnp.concatenate([undo.values, move.values]),
             ),
             updated=state.kept,
-            draw=tick,
+            batch_index=tick,
         )
         after = Clock(tick=tick + 1, part=state.clock.part)
         return probe, eqx.tree_at(lambda s: s.clock, state, after)
@@ -192,7 +191,7 @@ class CoordinateDescent(AbstractAlgorithm):
         )
         return after, Info(kept)
 
-    def rebaselined(self, state: CoordinateDescentState) -> CoordinateDescentState:
+    def on_drift(self, state: CoordinateDescentState) -> CoordinateDescentState:
         # as at the start: the weights kept are measured first, and falls so far forgotten
         fresh = (Clock(tick=jnp.int32(0), part=jnp.int32(0)), _no_falls(state.error))
         again: CoordinateDescentState = eqx.tree_at(lambda s: (s.clock, s.falls), state, fresh)

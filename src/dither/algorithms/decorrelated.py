@@ -13,10 +13,9 @@ from dither.algorithms import nodes
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.weight_mgd import warn_of_float
-from dither.devices.device import AbstractDevice, Clock, Measurement, Probe, Sees
-from dither.devices.python import PythonDevice
-from dither.devices.space import Space
-from dither.networks import Layer
+from dither.contract import AccessLevel, Clock, Layer, Measurement, Probe, Space
+from dither.devices.device import AbstractDevice
+from dither.instruments.python import PythonDevice
 from dither.tasks.task import Task
 
 
@@ -58,7 +57,7 @@ class DecorrelatedNodePerturbation(AbstractAlgorithm):
     """
 
     kind: Literal["decorrelated-node-perturbation"] = "decorrelated-node-perturbation"
-    sees: ClassVar[Sees] = Sees.SITES
+    access_level: ClassVar[AccessLevel] = AccessLevel.SITES
     learning_rate: Annotated[float, Field(ge=0)]
     delta: Annotated[float, Field(gt=0)] = 1e-2
     decorrelation: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -143,7 +142,7 @@ class DecorrelatedNodePerturbation(AbstractAlgorithm):
             G[f"{name}/weight"] = (R @ (R.T @ weight.reshape(len(R), -1))).reshape(weight.shape)
         return state.space.ravel(G)
 
-    def rebaselined(self, state: DecorrelatedState) -> DecorrelatedState:
+    def on_drift(self, state: DecorrelatedState) -> DecorrelatedState:
         after: DecorrelatedState = nodes.from_clean_pass(state)
         return after
 

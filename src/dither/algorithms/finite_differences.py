@@ -10,8 +10,7 @@ from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.weight_mgd import WeightMGD, WeightState
 from dither.codes import Sequential
-from dither.devices.device import Clock, Measurement, Probe
-from dither.devices.space import Space
+from dither.contract import Clock, Measurement, Probe, Space
 
 
 class FiniteDifferences(AbstractAlgorithm):
@@ -55,11 +54,11 @@ class FiniteDifferences(AbstractAlgorithm):
     def parameters(self, state: WeightState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)
 
-    def again(self, clock: Clock) -> Clock:
+    def retry(self, clock: Clock) -> Clock:
         return Clock(tick=clock.tick, part=jnp.zeros_like(clock.part))
 
-    def independent(self, space: Space, clock: Clock) -> int:
-        return self._mgd(space).independent(space, clock)
+    def lookahead(self, space: Space, clock: Clock) -> int:
+        return self._mgd(space).lookahead(space, clock)
 
     def warnings(self, space: Space, measurements: int | None) -> list[str]:
         return self._mgd(space).warnings(space, measurements)

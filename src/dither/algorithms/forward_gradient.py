@@ -13,8 +13,7 @@ from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.weight_mgd import warn_of_code, warn_of_periods
 from dither.codes import AnyCode, Rademacher
-from dither.devices.device import Clock, Measurement, Probe, Sees
-from dither.devices.space import Space
+from dither.contract import AccessLevel, Clock, Measurement, Probe, Space
 
 
 class ForwardState(eqx.Module):
@@ -51,7 +50,7 @@ class ForwardGradient(AbstractAlgorithm):
     """
 
     kind: Literal["forward-gradient"] = "forward-gradient"
-    sees: ClassVar[Sees] = Sees.GRADIENTS
+    access_level: ClassVar[AccessLevel] = AccessLevel.GRADIENTS
     learning_rate: Annotated[float, Field(ge=0)]
     tau_x: Annotated[int, Field(ge=1)] = 1
     tau_theta: Annotated[int, Field(ge=1)] = 1
@@ -77,7 +76,7 @@ class ForwardGradient(AbstractAlgorithm):
             clock=state.clock,
             parameters=state.space.snap(state.theta),
             updated=(tick % self.tau_theta == 0) & (tick > 0),
-            draw=tick // self.tau_x,
+            batch_index=tick // self.tau_x,
         )
         return probe, eqx.tree_at(lambda s: s.clock.tick, state, tick + 1)
 

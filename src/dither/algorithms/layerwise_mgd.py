@@ -19,8 +19,7 @@ from dither.algorithms.weight_mgd import (
     warn_of_float,
     warn_of_periods,
 )
-from dither.devices.device import Clock, Measurement, Probe
-from dither.devices.space import Space
+from dither.contract import Clock, Measurement, Probe, Space
 
 EVEN = 0.1
 """The part of the measurements that the optimal split still deals out evenly."""
@@ -139,7 +138,7 @@ class LayerwiseMGD(AbstractAlgorithm):
             clock=state.clock,
             parameters=space.snap(space.snap(state.theta) + side * p),
             updated=(tick % (L * self.tau_theta) == 0) & (tick > 0) & (part == 0),
-            draw=tick // (L * self.tau_x),
+            batch_index=tick // (L * self.tau_x),
         )
         last = part == 1
         after = tick + last.astype(jnp.int32)
@@ -220,7 +219,7 @@ class LayerwiseMGD(AbstractAlgorithm):
     def parameters(self, state: LayerwiseState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)
 
-    def again(self, clock: Clock) -> Clock:
+    def retry(self, clock: Clock) -> Clock:
         return Clock(tick=clock.tick, part=jnp.zeros_like(clock.part))
 
     def warnings(self, space: Space, measurements: int | None) -> list[str]:

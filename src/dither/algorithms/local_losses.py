@@ -14,11 +14,10 @@ from dither.algorithms import nodes
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.weight_mgd import warn_of_float
-from dither.devices.device import AbstractDevice, Clock, Measurement, Probe, Sees
-from dither.devices.python import PythonDevice
-from dither.devices.space import Space
-from dither.networks import Layer
-from dither.tasks.task import Cost, Task, mse
+from dither.contract import AccessLevel, Clock, Cost, Layer, Measurement, Probe, Space
+from dither.devices.device import AbstractDevice
+from dither.instruments.python import PythonDevice
+from dither.tasks.task import Task, mse
 
 
 class LocalState(eqx.Module):
@@ -67,7 +66,7 @@ class LocalLosses(AbstractAlgorithm):
     """
 
     kind: Literal["local-losses"] = "local-losses"
-    sees: ClassVar[Sees] = Sees.SITES
+    access_level: ClassVar[AccessLevel] = AccessLevel.SITES
     learning_rate: Annotated[float, Field(ge=0)]
     delta: Annotated[float, Field(gt=0)] = 1e-2
     block: Annotated[int, Field(ge=1)] = 1
@@ -207,7 +206,7 @@ class LocalLosses(AbstractAlgorithm):
         gradient = jax.grad(total)(readouts)
         return [A - self.readout_rate * g for A, g in zip(readouts, gradient)]
 
-    def rebaselined(self, state: LocalState) -> LocalState:
+    def on_drift(self, state: LocalState) -> LocalState:
         after: LocalState = nodes.from_clean_pass(state)
         return after
 

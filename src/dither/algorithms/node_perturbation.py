@@ -17,11 +17,10 @@ from dither.algorithms.calibration import Calibration, LearningRate, check_plain
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.outliers import Size, clipped, unless
 from dither.algorithms.weight_mgd import warn_of_float, warn_of_periods
-from dither.devices.device import AbstractDevice, Clock, Measurement, Probe, Sees
-from dither.devices.python import PythonDevice
-from dither.devices.space import Space
+from dither.contract import AccessLevel, Clock, Layer, Measurement, Probe, Space
+from dither.devices.device import AbstractDevice
+from dither.instruments.python import PythonDevice
 from dither.laws.estimate import growth
-from dither.networks import Layer
 from dither.tasks.task import Task
 
 
@@ -75,7 +74,7 @@ class NodePerturbation(AbstractAlgorithm):
     """
 
     kind: Literal["node-perturbation"] = "node-perturbation"
-    sees: ClassVar[Sees] = Sees.SITES
+    access_level: ClassVar[AccessLevel] = AccessLevel.SITES
     learning_rate: LearningRate
     delta: Annotated[float, Field(gt=0)] = 1e-2
     layers: Literal["all", "each"] = "all"
@@ -137,10 +136,10 @@ class NodePerturbation(AbstractAlgorithm):
         for number, group in enumerate(self._groups()):
             size = jnp.where(now == number, side * self._amplitude(group), 0.0)
             p |= {layer.name: size * p[layer.name] for layer in group}
-        theta, draw = state.theta, tick // self.tau_x
+        theta, batch_index = state.theta, tick // self.tau_x
         if isinstance(state.calibration, Calibration):
             trial, side = part > self._every(), part - self._every() - 1
-            draw = draw + trial
+            batch_index = batch_index + trial
             step = calibration.ahead(state.calibration, side) * self._normalised(
                 state.gradient / self.tau_theta, state.space
             )
@@ -150,7 +149,7 @@ class NodePerturbation(AbstractAlgorithm):
             clock=state.clock,
             parameters=state.space.snap(theta),
             updated=(tick % self.tau_theta == 0) & (tick > 0) & (part == 0),
-            draw=draw,
+            batch_index=batch_index,
             sites=nodes.at_sites(p),
         )
         return probe, eqx.tree_at(lambda s: s.clock, state, self._after(state.clock))
@@ -177,7 +176,7 @@ class NodePerturbation(AbstractAlgorithm):
             first = jnp.where(stale, 0, 1).astype(jnp.int32)
         return Clock(tick=tick, part=jnp.where(over, first, clock.part + 1).astype(jnp.int32))
 
-    def again(self, clock: Clock) -> Clock:
+    def retry(self, clock: Clock) -> Clock:
         part = clock.part
         if self.pairs == "central":
             return Clock(tick=clock.tick, part=part - part % 2)

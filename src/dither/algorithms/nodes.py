@@ -11,11 +11,9 @@ from jaxtyping import Array, Float, Key
 
 from dither._errors import RequestError
 from dither.codes.signs import random_signs
-from dither.devices.device import AbstractDevice, Clock, Probe
-from dither.devices.python import PythonDevice
-from dither.devices.space import Space
-from dither.networks import Layer
-from dither.networks.network import keep
+from dither.contract import Clock, Layer, Probe, Space, keep
+from dither.devices.device import AbstractDevice
+from dither.instruments.python import PythonDevice
 
 
 def layers_of(device: AbstractDevice | PythonDevice, kind: str) -> tuple[Layer, ...]:
@@ -108,7 +106,7 @@ def ask_clean_then_noisy(
         clock=state.clock,
         parameters=state.space.snap(state.theta),
         updated=(tick > 0) & (part == 0),
-        draw=tick,
+        batch_index=tick,
         sites=at_sites({layer: part * delta * each for layer, each in s.items()}),
     )
     return probe, eqx.tree_at(lambda s: s.clock, state, Clock(tick=tick + part, part=1 - part))

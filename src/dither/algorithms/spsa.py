@@ -16,8 +16,7 @@ from dither.algorithms.weight_mgd import (
     warn_of_float,
 )
 from dither.codes import AnyCode, Rademacher
-from dither.devices.device import Clock, Measurement, Probe
-from dither.devices.space import Space
+from dither.contract import Clock, Measurement, Probe, Space
 
 
 class SPSAState(eqx.Module):
@@ -84,7 +83,7 @@ class SPSA(AbstractAlgorithm):
             clock=state.clock,
             parameters=space.snap(space.snap(state.theta) + (1 - 2 * part) * p),
             updated=(tick > 0) & (part == 0),
-            draw=tick,
+            batch_index=tick,
         )
         after = Clock(tick=tick + part, part=1 - part)
         return probe, eqx.tree_at(lambda s: s.clock, state, after)
@@ -110,15 +109,15 @@ class SPSA(AbstractAlgorithm):
     def parameters(self, state: SPSAState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)
 
-    def independent(self, space: Space, clock: Clock) -> int:
+    def lookahead(self, space: Space, clock: Clock) -> int:
         del space
         return 2 - int(clock.part)
 
-    def again(self, clock: Clock) -> Clock:
+    def retry(self, clock: Clock) -> Clock:
         return Clock(tick=clock.tick, part=jnp.zeros_like(clock.part))
 
-    def rebaselined(self, state: SPSAState) -> SPSAState:
-        now = self.again(state.clock)
+    def on_drift(self, state: SPSAState) -> SPSAState:
+        now = self.retry(state.clock)
         again: SPSAState = eqx.tree_at(lambda s: (s.clock, s.begun), state, (now, now.tick))
         return again
 

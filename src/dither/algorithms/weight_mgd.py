@@ -15,8 +15,7 @@ from dither.algorithms.calibration import Calibration, LearningRate, check_plain
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.outliers import Size, clipped, unless
 from dither.codes import AnyCode, Rademacher
-from dither.devices.device import Clock, Measurement, Probe
-from dither.devices.space import Space
+from dither.contract import Clock, Measurement, Probe, Space
 from dither.laws.estimate import growth
 
 
@@ -104,10 +103,10 @@ class WeightMGD(AbstractAlgorithm):
         p = space.amplitude(self.delta) * self.code(state.key, tick // self.tau_p, space.size)
         side = 1 - 2 * part if self.pairs == "central" else part
         parameters = space.snap(space.snap(state.theta) + side * p)
-        draw = tick // self.tau_x
+        batch_index = tick // self.tau_x
         if isinstance(state.calibration, Calibration):
             trial, side = part > LAST, part - LAST - 1
-            draw = draw + trial
+            batch_index = batch_index + trial
             step = calibration.ahead(state.calibration, side) * state.gradient / self.tau_theta
             there = space.snap(self._confine(space, state.theta - step))
             parameters = jnp.where(trial, there, parameters)
@@ -115,7 +114,7 @@ class WeightMGD(AbstractAlgorithm):
             clock=state.clock,
             parameters=parameters,
             updated=(tick % self.tau_theta == 0) & (tick > 0) & (part == 0),
-            draw=draw,
+            batch_index=batch_index,
         )
         return probe, eqx.tree_at(lambda s: s.clock, state, self._after(state.clock))
 
@@ -211,11 +210,11 @@ class WeightMGD(AbstractAlgorithm):
     def parameters(self, state: WeightState) -> Float[Array, " P"]:
         return state.space.snap(state.theta)
 
-    def again(self, clock: Clock) -> Clock:
+    def retry(self, clock: Clock) -> Clock:
         first = jnp.where(clock.part > LAST, LAST + 1, 0)
         return Clock(tick=clock.tick, part=first.astype(jnp.int32))
 
-    def independent(self, space: Space, clock: Clock) -> int:
+    def lookahead(self, space: Space, clock: Clock) -> int:
         del space
         tick, part = int(clock.tick), int(clock.part)
         if part > LAST:
@@ -223,7 +222,7 @@ class WeightMGD(AbstractAlgorithm):
         left = self.tau_theta - tick % self.tau_theta
         if self.pairs == "central":
             return 2 * left - part
-        later = range(tick + 1, tick + min(left, MOST_INDEPENDENT))
+        later = range(tick + 1, tick + min(left, MOST_LOOKAHEAD))
         return 2 - part + len(later) + sum(t % self.tau_x == 0 for t in later)
 
     def warnings(self, space: Space, measurements: int | None) -> list[str]:
@@ -242,7 +241,7 @@ class WeightMGD(AbstractAlgorithm):
 LAST = 1
 """The last part of a tick without a trial."""
 
-MOST_INDEPENDENT = 1024
+MOST_LOOKAHEAD = 1024
 """No loop asks for more probes at once than this."""
 
 

@@ -13,11 +13,10 @@ from dither.algorithms import nodes
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.weight_mgd import warn_of_float
-from dither.devices.device import AbstractDevice, Clock, Measurement, Probe, Sees
-from dither.devices.python import PythonDevice
-from dither.devices.space import Space
-from dither.networks import Layer
-from dither.tasks.task import Cost, Task
+from dither.contract import AccessLevel, Clock, Cost, Layer, Measurement, Probe, Space
+from dither.devices.device import AbstractDevice
+from dither.instruments.python import PythonDevice
+from dither.tasks.task import Task
 
 
 class WhitenedState(eqx.Module):
@@ -72,7 +71,7 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
     """
 
     kind: Literal["whitened-node-perturbation"] = "whitened-node-perturbation"
-    sees: ClassVar[Sees] = Sees.SITES
+    access_level: ClassVar[AccessLevel] = AccessLevel.SITES
     learning_rate: Annotated[float, Field(ge=0)]
     delta: Annotated[float, Field(gt=0)] = 1e-2
     sets: Annotated[int, Field(ge=1)] = 1
@@ -126,7 +125,7 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
             clock=state.clock,
             parameters=state.space.snap(state.theta),
             updated=(tick > 0) & (part == 0),
-            draw=tick,
+            batch_index=tick,
             sites=nodes.at_sites({layer: size * each for layer, each in s.items()}),
         )
         over = (part == self.sets).astype(jnp.int32)
@@ -207,7 +206,7 @@ class WhitenedNodePerturbation(AbstractAlgorithm):
             steps[f"{name}/bias"] = step[-1]
         return space.ravel(steps)
 
-    def rebaselined(self, state: WhitenedState) -> WhitenedState:
+    def on_drift(self, state: WhitenedState) -> WhitenedState:
         after: WhitenedState = nodes.from_clean_pass(state)
         return after
 

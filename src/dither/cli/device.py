@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from dither.devices.connection import AbstractConnection
+    from dither.instruments.connection import AbstractConnection
     from dither.tasks.task import AbstractTask
 
 device = typer.Typer(help="Work with a real device.", no_args_is_help=True)
@@ -40,7 +40,7 @@ def check(
     """Test a device inside its bounds, and recommend settings to train it with."""
     import tomlkit
 
-    from dither.devices.check import check_device, recommended
+    from dither.instruments.check import check_device, recommended
     from dither.training.checkpoint import write_atomically
     from dither.training.safety import made_safe
 
@@ -68,7 +68,7 @@ def _to_check(
     place: str, inputs: str | None
 ) -> "tuple[AbstractConnection, AbstractTask | str | None]":
     """The device at a place, and the task whose inputs to measure, where one is given."""
-    from dither.devices.remote import device_at
+    from dither.instruments.network import device_at
 
     if not place.endswith(".toml"):
         return device_at(place), inputs

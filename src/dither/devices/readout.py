@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -11,18 +11,20 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from pydantic import field_validator, model_validator
 
 from dither._errors import RequestError
-from dither.devices.device import (
+from dither.contract import (
+    AccessLevel,
     Batch,
+    Cost,
     Measurement,
-    Sees,
+    Parameter,
+    Space,
     SparseWrite,
     Status,
 )
 from dither.devices.imperfections import AbstractImperfection, Blueprint
 from dither.devices.simulation import AbstractSimulation
-from dither.devices.space import Parameter, Space
 from dither.networks import AnyReservoir, StateNoise
-from dither.tasks.task import Cost, Task
+from dither.tasks.task import Task
 
 LEVELS = {"boolean": (0.0, 1.0, 2), "ternary": (-1.0, 1.0, 3)}
 """Lowest weight, highest weight, number of weights of each kind of readout."""
@@ -71,17 +73,18 @@ class ReadoutDevice(AbstractSimulation):
 
     Arguments: `reservoir`; `weights`, `boolean` {0, 1} or `ternary` {−1, 0, 1}; `readout`;
     `noise` on the neurons' states at every measurement, summed exactly (incoherent only);
-    `imperfections` of outputs, costs and reads, applied in order; `shows`, what can be seen of it;
+    `imperfections` of outputs, costs and reads, applied in order; `access`, what can be seen of it;
     `seconds_per_write` and so on as for `SimulatedDevice`.
     Source: Bueno2018, Andreoli2020; equations recalled.
     """
 
+    renamed: ClassVar = {"shows": "access"}
     kind: Literal["readout"] = "readout"
     reservoir: AnyReservoir
     weights: Literal["boolean", "ternary"] = "boolean"
     readout: Literal["incoherent", "coherent"] = "incoherent"
     noise: StateNoise = StateNoise()
-    shows: Literal["cost", "outputs"] = "outputs"
+    access: Literal["cost", "outputs"] = "outputs"
 
     @field_validator("imperfections")
     @classmethod
@@ -108,8 +111,8 @@ class ReadoutDevice(AbstractSimulation):
         return Space((Parameter("readout", (self.reservoir.neurons,), low, high, levels),))
 
     @property
-    def sees(self) -> Sees:
-        return Sees[self.shows.upper()]
+    def access_level(self) -> AccessLevel:
+        return AccessLevel[self.access.upper()]
 
     def check_task(self, task: Task) -> None:
         one = task.inputs.ndim == task.targets.ndim == 2 and task.inputs.shape[0] == 1
@@ -155,10 +158,10 @@ class ReadoutDevice(AbstractSimulation):
         return stripped
 
     def _columns(self, fabrication: Key[Array, ""], task: Task) -> Columns:
-        specimen = self.reservoir.fabricate(fabrication)
+        instance = self.reservoir.fabricate(fabrication)
 
         def over(inputs: Float[Array, "1 L"], targets: Float[Array, "1 T"]) -> Float[Array, "N T"]:
-            fields = self.reservoir.internal_states(specimen, inputs[0])[-targets.shape[1] :]
+            fields = self.reservoir.internal_states(instance, inputs[0])[-targets.shape[1] :]
             if self.readout == "coherent":
                 return _on_grid((1 - fields).T)
             return _on_grid(self.reservoir.measured(fields).T)
@@ -202,21 +205,21 @@ class ReadoutDevice(AbstractSimulation):
         batch: Batch,
         cost: Cost,
         sites: dict[str, Array] | None,
-        see: Sees,
+        see: AccessLevel,
     ) -> tuple[Measurement, Int[Array, ""], ReadoutState]:
         del sites
         assert state.light is not None
         key = jax.random.fold_in(state.key, state.measured)
         outputs = self._detected(state, state.light, state.squares, key)
         value = jnp.mean(cost(outputs, batch.targets))
-        status, specimens = jnp.int32(Status.DONE), []
+        status, instances = jnp.int32(Status.DONE), []
         for number, (imperfection, mine) in enumerate(zip(self.imperfections, state.imperfections)):
             here = jax.random.fold_in(key, number)
             value = imperfection.cost(mine, here, value)
             status = jnp.maximum(status, imperfection.status(mine, here))
-            specimens.append(imperfection.measured(mine, here))
-        after = replace(state, measured=state.measured + 1, imperfections=tuple(specimens))
-        shown = (outputs, batch.targets) if see >= Sees.OUTPUTS else (None, None)
+            instances.append(imperfection.measured(mine, here))
+        after = replace(state, measured=state.measured + 1, imperfections=tuple(instances))
+        shown = (outputs, batch.targets) if see >= AccessLevel.OUTPUTS else (None, None)
         return Measurement(value, None, *shown), status, after
 
     def outputs(self, state: ReadoutState, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:

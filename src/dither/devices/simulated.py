@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -11,21 +11,24 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dither._errors import RequestError
-from dither.devices.device import (
+from dither.contract import (
+    AccessLevel,
     Batch,
+    Cost,
+    Layer,
     Measurement,
-    Sees,
+    Parameter,
+    Space,
     SparseWrite,
     Status,
 )
 from dither.devices.imperfections import Blueprint, Write
 from dither.devices.simulation import AbstractSimulation
-from dither.devices.space import Parameter, Space
-from dither.networks import AnyNetwork, Layer
-from dither.tasks.task import Cost, Task
+from dither.networks import AnyNetwork
+from dither.tasks.task import Task
 
 
-class Specimen(eqx.Module):
+class DeviceInstance(eqx.Module):
     """One fabricated chip: what is programmed, its noise source, what its imperfections hold."""
 
     key: Key[Array, ""]
@@ -38,14 +41,15 @@ class Specimen(eqx.Module):
 class SimulatedDevice(AbstractSimulation):
     """A network whose parameters are programmed and whose outputs are read, imperfectly.
 
-    Arguments: `network`; `imperfections`, applied in order; `shows`, what can be seen of it;
+    Arguments: `network`; `imperfections`, applied in order; `access`, what can be seen of it;
     `seconds_per_write`, `seconds_per_measurement`, `joules_per_write`, `joules_per_measurement`,
     what each costs on the hardware that it stands for.
     """
 
+    renamed: ClassVar = {"shows": "access"}
     kind: Literal["simulated"] = "simulated"
     network: AnyNetwork
-    shows: Literal["cost", "outputs", "sites", "gradients"] = "gradients"
+    access: Literal["cost", "outputs", "sites", "gradients"] = "gradients"
 
     @cached_property
     def space(self) -> Space:
@@ -59,17 +63,17 @@ class SimulatedDevice(AbstractSimulation):
         return Space(tuple(parameters))
 
     @property
-    def sees(self) -> Sees:
-        return Sees[self.shows.upper()]
+    def access_level(self) -> AccessLevel:
+        return AccessLevel[self.access.upper()]
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        return self.network.layers if self.sees >= Sees.SITES else ()
+        return self.network.layers if self.access_level >= AccessLevel.SITES else ()
 
-    def fabricate(self, key: Key[Array, ""]) -> Specimen:
+    def fabricate(self, key: Key[Array, ""]) -> DeviceInstance:
         noise, *keys = jax.random.split(key, 1 + len(self.imperfections))
         blueprint = Blueprint(self.space.size, self.network.outputs, self.network.sites())
-        return Specimen(
+        return DeviceInstance(
             key=noise,
             written=jnp.int32(0),
             measured=jnp.int32(0),
@@ -99,29 +103,29 @@ class SimulatedDevice(AbstractSimulation):
 
     def write(
         self,
-        state: Specimen,
+        state: DeviceInstance,
         parameters: Float[Array, " P"] | SparseWrite,
         updated: Bool[Array, ""],
-    ) -> Specimen:
+    ) -> DeviceInstance:
         places = None
         if isinstance(parameters, SparseWrite):
             places, parameters = parameters.places, parameters.into(state.parameters)
         write = Write(state.parameters, self.space.snap(parameters), updated, places)
         keys = self._keys(state.key, 2 * state.written)
-        specimens = tuple(
-            imperfection.written(specimen, key, write)
-            for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys)
+        instances = tuple(
+            imperfection.written(instance, key, write)
+            for imperfection, instance, key in zip(self.imperfections, state.imperfections, keys)
         )
-        return Specimen(state.key, state.written + 1, state.measured, write.after, specimens)
+        return DeviceInstance(state.key, state.written + 1, state.measured, write.after, instances)
 
     def measure(
         self,
-        state: Specimen,
+        state: DeviceInstance,
         batch: Batch,
         cost: Cost,
         sites: dict[str, Array] | None,
-        see: Sees,
-    ) -> tuple[Measurement, Int[Array, ""], Specimen]:
+        see: AccessLevel,
+    ) -> tuple[Measurement, Int[Array, ""], DeviceInstance]:
         keys = self._keys(state.key, 2 * state.measured + 1)
 
         def mean_cost(theta: Float[Array, " P"]) -> tuple[Float[Array, ""], Any]:
@@ -130,32 +134,32 @@ class SimulatedDevice(AbstractSimulation):
             return jnp.mean(costs), (costs, outputs, seen)
 
         gradient = None
-        if see is Sees.GRADIENTS:
+        if see is AccessLevel.GRADIENTS:
             back = jax.value_and_grad(mean_cost, has_aux=True)
             (mean, (costs, outputs, seen)), gradient = back(state.parameters)
         else:
             mean, (costs, outputs, seen) = mean_cost(state.parameters)
         # one cost is read for the batch, or one for each sample where they are seen
-        read = costs if see >= Sees.SITES else mean
-        status, specimens = jnp.int32(Status.DONE), []
-        for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys):
-            read = imperfection.cost(specimen, key, read)
-            status = jnp.maximum(status, imperfection.status(specimen, key))
-            specimens.append(imperfection.measured(specimen, key))
-        after = Specimen(
-            state.key, state.written, state.measured + 1, state.parameters, tuple(specimens)
+        read = costs if see >= AccessLevel.SITES else mean
+        status, instances = jnp.int32(Status.DONE), []
+        for imperfection, instance, key in zip(self.imperfections, state.imperfections, keys):
+            read = imperfection.cost(instance, key, read)
+            status = jnp.maximum(status, imperfection.status(instance, key))
+            instances.append(imperfection.measured(instance, key))
+        after = DeviceInstance(
+            state.key, state.written, state.measured + 1, state.parameters, tuple(instances)
         )
         measurement = Measurement(jnp.mean(read), gradient)
-        if see >= Sees.OUTPUTS:
+        if see >= AccessLevel.OUTPUTS:
             measurement = replace(measurement, outputs=outputs, targets=batch.targets)
-        if see >= Sees.SITES:
+        if see >= AccessLevel.SITES:
             x, z = (
                 {layer.name: seen[f"{layer.name}/{site}"] for layer in self.layers} for site in "xz"
             )
             measurement = replace(measurement, costs=read, inputs=x, preactivations=z)
         return measurement, status, after
 
-    def outputs(self, state: Specimen, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
+    def outputs(self, state: DeviceInstance, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
         # the noise of a look comes from a key of its own, so that looking changes no trajectory
         keys = self._keys(jax.random.fold_in(state.key, 2**31), state.measured)
         return self._forward(state, state.parameters, inputs, None, keys)[0]
@@ -166,7 +170,7 @@ class SimulatedDevice(AbstractSimulation):
 
     def _forward(
         self,
-        state: Specimen,
+        state: DeviceInstance,
         theta: Float[Array, " P"],
         inputs: Float[Array, "B ..."],
         sites: dict[str, Array] | None,
@@ -179,13 +183,13 @@ class SimulatedDevice(AbstractSimulation):
             if sites is not None and site in sites:
                 value = value + sites[site]
             seen[site] = value
-            for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys):
-                value = imperfection.site(specimen, key, site, value)
+            for imperfection, instance, key in zip(self.imperfections, state.imperfections, keys):
+                value = imperfection.site(instance, key, site, value)
             return value
 
-        for imperfection, specimen in zip(self.imperfections, state.imperfections):
-            theta = imperfection.parameters(specimen, theta)
+        for imperfection, instance in zip(self.imperfections, state.imperfections):
+            theta = imperfection.parameters(instance, theta)
         outputs = self.network(self.space.unravel(theta), inputs, tap)
-        for imperfection, specimen, key in zip(self.imperfections, state.imperfections, keys):
-            outputs = imperfection.outputs(specimen, key, outputs)
+        for imperfection, instance, key in zip(self.imperfections, state.imperfections, keys):
+            outputs = imperfection.outputs(instance, key, outputs)
         return outputs, seen

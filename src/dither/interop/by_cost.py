@@ -11,8 +11,7 @@ from jaxtyping import Float
 
 from dither._errors import RequestError
 from dither.algorithms.algorithm import AbstractAlgorithm, State
-from dither.devices.device import Clock, Measurement, Probe, Sees
-from dither.devices.space import Space
+from dither.contract import AccessLevel, Clock, Measurement, Probe, Space
 
 
 class ByCost:
@@ -29,7 +28,7 @@ class ByCost:
         initial: Float[np.ndarray, " P"],
         seed: int,
     ) -> None:
-        if algorithm.sees > Sees.COST or algorithm.sparse:
+        if algorithm.access_level > AccessLevel.COST or algorithm.sparse:
             raise RequestError(
                 f"The algorithm {algorithm.kind} needs more than the cost of the parameters; take "
                 "one such as weight-mgd or spsa."
@@ -51,13 +50,13 @@ class ByCost:
         self.state, updated = self._tell(self.state, probe, cost)
         return bool(updated)
 
-    def independent(self, first: Probe | None = None) -> int:
+    def lookahead(self, first: Probe | None = None) -> int:
         """How many probes can be asked before the first of them is told.
 
         From now on, or counted from one that was asked and is not told yet.
         """
         clock: Clock = jax.device_get(self.state.clock if first is None else first.clock)
-        return self.algorithm.independent(self.space, clock)
+        return self.algorithm.lookahead(self.space, clock)
 
     def parameters(self) -> Float[np.ndarray, " P"]:
         """What training has reached."""

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from dither._errors import RequestError
-from dither.adapters.extras import needs
 from dither.algorithms.algorithm import AbstractAlgorithm
-from dither.devices.device import Probe
-from dither.devices.space import Parameter, Space
+from dither.contract import Parameter, Probe, Space
+from dither.instruments.extras import needs
 from dither.interop.by_cost import ByCost
 
 needs("gest_api", "gest")
@@ -93,7 +92,7 @@ class DitherGenerator(Generator):
     def suggest(self, num_points: int | None = None) -> list[dict[str, Any]]:
         """The next points to measure: as many as asked for, or all that can be measured at once."""
         first = next(iter(self._waiting.values()), None)
-        fresh = self.trainer.independent(first) - len(self._waiting)
+        fresh = self.trainer.lookahead(first) - len(self._waiting)
         most = len(self._again) + fresh
         wanted = most if num_points is None else num_points
         if wanted > most:

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from dither._errors import RequestError, RunError
-from dither.adapters.extras import needs
 from dither.algorithms.algorithm import AbstractAlgorithm
-from dither.devices.space import Parameter, Space
+from dither.contract import Parameter, Space
+from dither.instruments.extras import needs
 from dither.interop.by_cost import ByCost
 from dither.training.checkpoint import like, plain
 

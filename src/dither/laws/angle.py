@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from dither.contract import Parameters
 from dither.laws.estimate import ticks_to_angle
 from dither.laws.layerwise import (
     layerwise_kappa,
@@ -16,7 +17,7 @@ from dither.laws.layerwise import (
     weight_variances,
 )
 from dither.laws.node import node_variance
-from dither.networks import AbstractNetwork, Parameters
+from dither.networks import AbstractNetwork
 
 Costs: TypeAlias = Callable[[Float[Array, "B K"]], Float[Array, " B"]]
 """From a batch's outputs to the cost of each example."""

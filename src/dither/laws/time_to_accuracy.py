@@ -14,7 +14,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from dither._errors import RequestError
 from dither.algorithms.algorithm import AbstractAlgorithm
-from dither.devices.device import AbstractDevice, Batch
+from dither.contract import Batch
+from dither.devices.device import AbstractDevice
 from dither.tasks.task import Task
 
 
@@ -163,9 +164,11 @@ def _estimate(
         state, chip, n, _, _ = now
         probe, asked = algorithm.ask(state)
         chip = device.write(chip, probe.parameters, jnp.bool_(False))
-        rows = task.sample(data, probe.draw)
+        rows = task.sample(data, probe.batch_index)
         batch = Batch(task.inputs[rows], task.targets[rows])
-        measurement, _, chip = device.measure(chip, batch, task.cost, probe.sites, algorithm.sees)
+        measurement, _, chip = device.measure(
+            chip, batch, task.cost, probe.sites, algorithm.access_level
+        )
         state, info = algorithm.tell(asked, probe, measurement)
         return state, chip, n + 1, info.updated, info.estimate
 

@@ -3,11 +3,12 @@
 from typing import Annotated
 
 from dither._configuration import OneOf, registry
+from dither.contract import Layer, Parameters
 from dither.networks.cnn import CNN
 from dither.networks.echo_state import EchoState, EchoStateSpecimen
 from dither.networks.jax_function import JaxFunction
 from dither.networks.mlp import MLP
-from dither.networks.network import AbstractNetwork, Layer, Parameters, Tap, glorot_uniform, no_tap
+from dither.networks.network import AbstractNetwork, Tap, glorot_uniform, no_tap
 from dither.networks.photonic_reservoir import PhotonicReservoir, PhotonicSpecimen
 from dither.networks.reservoir import (
     AbstractReservoir,

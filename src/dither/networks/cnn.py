@@ -10,16 +10,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 from pydantic import Field, model_validator
 
+from dither.contract import Layer, Parameters, keep
 from dither.networks.network import (
     ACTIVATIONS,
     AbstractNetwork,
     ActivationName,
-    Layer,
-    Parameters,
     Tap,
     dense,
     glorot_uniform,
-    keep,
     no_tap,
     through,
 )

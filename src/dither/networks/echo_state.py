@@ -75,10 +75,10 @@ class EchoState(AbstractReservoir):
         )
 
     def step(
-        self, specimen: EchoStateSpecimen, E: Float[Array, " N"], u: Float[Array, ""]
+        self, instance: EchoStateSpecimen, E: Float[Array, " N"], u: Float[Array, ""]
     ) -> Float[Array, " N"]:
-        recurrent = jnp.sum(specimen.weights * E[specimen.sources], axis=1)
-        drive = recurrent + specimen.input_weights * u + specimen.bias
+        recurrent = jnp.sum(instance.weights * E[instance.sources], axis=1)
+        drive = recurrent + instance.input_weights * u + instance.bias
         return (1 - self.leak) * E + self.leak * jnp.tanh(drive)
 
     def measured(self, E: Float[Array, "*T N"]) -> Float[Array, "*T N"]:

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Key
 from pydantic import Field, field_serializer, field_validator
 
 from dither._errors import RequestError
-from dither.networks.network import AbstractNetwork, Parameters, Tap, no_tap
+from dither.contract import Parameters
+from dither.networks.network import AbstractNetwork, Tap, no_tap
 
 Size = Annotated[int, Field(ge=1)]
 
@@ -64,7 +65,7 @@ class JaxFunction(AbstractNetwork):
     def _function(self) -> Callable[..., Any]:
         if not isinstance(self.object, str):
             return self.object
-        from dither.devices.python import find_object
+        from dither.instruments.find import find_object
 
         found: Callable[..., Any] = find_object(self.object)
         return found

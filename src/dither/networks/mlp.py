@@ -7,12 +7,11 @@ import jax
 from jaxtyping import Array, Float, Key
 from pydantic import Field
 
+from dither.contract import Layer, Parameters
 from dither.networks.network import (
     ACTIVATIONS,
     AbstractNetwork,
     ActivationName,
-    Layer,
-    Parameters,
     Tap,
     dense,
     glorot_uniform,

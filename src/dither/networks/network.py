@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import jax
@@ -10,9 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from dither._configuration import Configuration
-
-Parameters: TypeAlias = dict[str, Array]
-"""A network's parameters: arrays under names such as `dense0/weight`."""
+from dither.contract import Layer, Parameters
 
 Tap: TypeAlias = Callable[[str, Array], Array]
 """What sits at a network's sites: from (site, value) to the value that goes on."""
@@ -34,42 +31,6 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sine": jnp.sin,
     "identity": lambda z: z,
 }
-
-
-def keep(x: Array) -> Array:
-    """What it is given."""
-    return x
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer by itself, each step a pure function.
-
-    `z = forward(own, x)`, `a = activation(z)`, `x = onward(a)` for the next layer, with `own` the
-    layer's parameters under short names such as `weight`. What a change e of z means for them is
-    the vector-Jacobian product of `forward` with e.
-
-    A recurrent layer has z of shape (T, n) for T steps; its x holds, beside the input of each step,
-    its own a of the step before. So the rule holds for it too, at fixed x, if e is what a change of
-    z_t does to the cost by way of all later steps.
-
-    Attributes: `name`; `nodes`, the shape of z for one example; `forward`; `activation`; `onward`,
-    such as pooling and flattening; `features`, from x to what the weights multiply, W's leading
-    axes taken as one: `z = features(x) W + b`; x itself in a dense layer, patches in a convolution.
-    """
-
-    name: str
-    nodes: tuple[int, ...]
-    forward: Callable[[Parameters, Array], Array]
-    activation: Callable[[Array], Array] = keep
-    onward: Callable[[Array], Array] = keep
-    features: Callable[[Array], Array] = keep
-
-    def __call__(self, parameters: Parameters, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """z, for a batch of inputs, picking the layer's own of all the network's parameters."""
-        start = f"{self.name}/"
-        own = {k.removeprefix(start): v for k, v in parameters.items() if k.startswith(start)}
-        return self.forward(own, x)
 
 
 def through(

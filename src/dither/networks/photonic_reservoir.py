@@ -93,15 +93,15 @@ class PhotonicReservoir(AbstractReservoir):
         )
 
     def step(
-        self, specimen: PhotonicSpecimen, E: Float[Array, " N"], u: Float[Array, ""]
+        self, instance: PhotonicSpecimen, E: Float[Array, " N"], u: Float[Array, ""]
     ) -> Float[Array, " N"]:
         grid = E.reshape(self._side, self._side)
-        field = jnp.sum(specimen.kernel * self._neighbours(grid), axis=0).ravel()
+        field = jnp.sum(instance.kernel * self._neighbours(grid), axis=0).ravel()
         intensity = field.real**2 + field.imag**2
         phase = (
             self.beta * self.alpha * intensity
-            + self.gamma * specimen.input_weights * u
-            + specimen.offsets
+            + self.gamma * instance.input_weights * u
+            + instance.offsets
         )
         return _one_of(jnp.cos(2 * np.pi * phase), self.slm_bits, low=-1.0)
 

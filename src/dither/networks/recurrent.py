@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from dither.networks.network import Layer, Parameters, Tap
+from dither.contract import Layer, Parameters
+from dither.networks.network import Tap
 
 
 def inputs_over_time(

@@ -45,10 +45,10 @@ class AbstractReservoir(Configuration):
 
     @abstractmethod
     def fabricate(self, key: Key[Array, ""]) -> Any:
-        """What is particular to one specimen, its couplings: a pytree, drawn once."""
+        """What is particular to one instance, its couplings: a pytree, drawn once."""
 
     @abstractmethod
-    def step(self, specimen: Any, E: Float[Array, " N"], u: Float[Array, ""]) -> Float[Array, " N"]:
+    def step(self, instance: Any, E: Float[Array, " N"], u: Float[Array, ""]) -> Float[Array, " N"]:
         """The next internal state for the present one and an input."""
 
     @abstractmethod
@@ -57,41 +57,41 @@ class AbstractReservoir(Configuration):
 
     def states(
         self,
-        specimen: Any,
+        instance: Any,
         inputs: Float[Array, " T"],
         initial: Float[Array, " N"] | None = None,
     ) -> Float[Array, "T N"]:
         """The measured states x; row n is the state after input n.
 
-        Arguments: a specimen from `fabricate`; T inputs; the internal state before the first of
+        Arguments: a instance from `fabricate`; T inputs; the internal state before the first of
         them, by default 0.
         """
-        return self.measured(self.internal_states(specimen, inputs, initial))
+        return self.measured(self.internal_states(instance, inputs, initial))
 
     def internal_states(
         self,
-        specimen: Any,
+        instance: Any,
         inputs: Float[Array, " T"],
         initial: Float[Array, " N"] | None = None,
     ) -> Float[Array, "T N"]:
         """The internal states E, such as optical fields. Arguments as for `states`."""
         start = jnp.zeros(self.neurons) if initial is None else initial
         series = jnp.asarray(inputs, jnp.float32)
-        fields: Float[Array, "T N"] = _fields(self, specimen, series, start.astype(jnp.float32))
+        fields: Float[Array, "T N"] = _fields(self, instance, series, start.astype(jnp.float32))
         return fields
 
     def consistency(
-        self, specimen: Any, inputs: Float[Array, " T"], key: Key[Array, ""]
+        self, instance: Any, inputs: Float[Array, " T"], key: Key[Array, ""]
     ) -> Consistency:
         """How near two runs on the same input end, one from 0 and one from U(−1, 1).
 
-        Arguments: a specimen; T inputs, enough of them for a memory to fade; a key for the other
+        Arguments: a instance; T inputs, enough of them for a memory to fade; a key for the other
         initial state.
         """
         other = jax.random.uniform(key, (self.neurons,), jnp.float32, -1.0, 1.0)
         end = max(1, len(inputs) // 10)
-        first = self.states(specimen, inputs)[-end:]
-        second = self.states(specimen, inputs, other)[-end:]
+        first = self.states(instance, inputs)[-end:]
+        second = self.states(instance, inputs, other)[-end:]
         distance = jnp.linalg.norm(first - second) / jnp.linalg.norm(first)
         correlation = jnp.corrcoef(_fluctuation(first), _fluctuation(second))[0, 1]
         return Consistency(float(distance), float(correlation))
@@ -100,14 +100,14 @@ class AbstractReservoir(Configuration):
 @partial(jax.jit, static_argnums=0)
 def _fields(
     reservoir: AbstractReservoir,
-    specimen: Any,
+    instance: Any,
     inputs: Float[Array, " T"],
     initial: Float[Array, " N"],
 ) -> Float[Array, "T N"]:
     def advance(
         E: Float[Array, " N"], u: Float[Array, ""]
     ) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
-        E = reservoir.step(specimen, E, u)
+        E = reservoir.step(instance, E, u)
         return E, E
 
     return jax.lax.scan(advance, initial, inputs)[1]
@@ -119,13 +119,13 @@ def _fluctuation(x: Float[Array, "T N"]) -> Float[Array, " TN"]:
 
 
 def check_consistency(
-    reservoir: AbstractReservoir, specimen: Any, inputs: Float[Array, " T"], key: Key[Array, ""]
+    reservoir: AbstractReservoir, instance: Any, inputs: Float[Array, " T"], key: Key[Array, ""]
 ) -> Consistency:
     """The consistency of a reservoir, with a `ConsistencyWarning` where it has no fading memory.
 
-    Arguments: a reservoir, a specimen of it, T inputs, a key for the other initial state.
+    Arguments: a reservoir, a instance of it, T inputs, a key for the other initial state.
     """
-    found = reservoir.consistency(specimen, inputs, key)
+    found = reservoir.consistency(instance, inputs, key)
     if not found.distance < TOLERANCE:
         warnings.warn(
             f"The {reservoir.kind} reservoir has no fading memory at this operating point: from "

@@ -8,16 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 from pydantic import Field
 
-from dither.networks.network import (
-    AbstractNetwork,
-    Layer,
-    Parameters,
-    Tap,
-    dense,
-    glorot_uniform,
-    no_tap,
-    through,
-)
+from dither.contract import Layer, Parameters
+from dither.networks.network import AbstractNetwork, Tap, dense, glorot_uniform, no_tap, through
 from dither.networks.recurrent import inputs_over_time, last_step
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from dither.lab import LabObject, find_object
+from dither.instruments.chip import LabObject
+from dither.instruments.find import find_object
 from dither.remote.security import token_of
 from dither.remote.server import DeviceServer
 

@@ -13,8 +13,8 @@ from typing import Any
 import grpc
 
 from dither._errors import RequestError
-from dither.lab import LabObject
-from dither.remote.guard import Guard
+from dither.instruments.chip import LabObject
+from dither.remote.gate import Guard
 from dither.remote.messages import MOST_BYTES, MessageError, pack, unpack
 from dither.remote.record import Record
 from dither.remote.security import (

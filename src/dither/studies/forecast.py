@@ -107,7 +107,7 @@ def _speed(job: Job) -> tuple[float, float]:
     began = time.perf_counter()
     program = next(programs(runs, job.varied))
     program.loop.advance(1)
-    program.loop.look()
+    program.loop.evaluate()
     compiling = time.perf_counter() - began
     n, took = 16, 0.0
     while took < SECONDS_OF_A_PROBE / 2:

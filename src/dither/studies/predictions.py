@@ -52,9 +52,9 @@ def boolean_coordinate_descent(run: Specification) -> float:
     if not known or task.score_name != "1 - NMSE":
         return math.nan
     assert until.score is not None
-    specimen, first, law = jax.random.split(jax.random.key(run.seed), 3)
+    instance, first, law = jax.random.split(jax.random.key(run.seed), 3)
     bench = jax.jit(lambda keys: device.prepare(jax.vmap(device.fabricate)(keys), task))
-    states = bench(specimen[None])
+    states = bench(instance[None])
     assert states.columns is not None
     weights = algorithm.init(first, device.initial(first), device.space).theta
     told = statistics_of(

@@ -54,7 +54,7 @@ def _result(folder: Path) -> tuple[Result, dict[str, Any]]:
     import pandas as pd
     import pyarrow as pa
 
-    from dither.devices.space import Space
+    from dither.contract import Space
 
     try:
         told = json.loads((folder / "result.json").read_text(encoding="utf-8"))

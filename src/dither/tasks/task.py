@@ -15,8 +15,8 @@ from pydantic import Field
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
+from dither.contract import Cost
 
-Cost: TypeAlias = Callable[[Float[Array, "B K"], Num[Array, "B ..."]], Float[Array, " B"]]
 Score: TypeAlias = Callable[[Float[Array, "B K"], Num[Array, "B ..."]], Float[Array, ""]]
 
 CostName: TypeAlias = Literal["mse", "cross_entropy"]

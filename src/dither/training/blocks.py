@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dither.algorithms.algorithm import AbstractAlgorithm, State
-from dither.devices.device import Clock, Measurement, Probe, Sees
+from dither.contract import AccessLevel, Clock, Measurement, Probe
 from dither.tasks.task import Task
 from dither.training.fused import Carry
 
@@ -54,7 +54,7 @@ def ask_block(
 
     def one(clock: Clock) -> tuple[Probe, Int[Array, " B"]]:
         probe = algorithm.ask(at(clock))[0]
-        return probe, task.sample(carry.data, probe.draw)
+        return probe, task.sample(carry.data, probe.batch_index)
 
     now = carry.algorithm.clock
     _, later = jax.lax.scan(tick, now, length=k, unroll=8)
@@ -82,7 +82,7 @@ def tell_block(
     def step(k: Int[Array, ""], state: State) -> State:
         probe = jax.tree.map(lambda leaf: leaf[k], probes)
         measurement = Measurement(costs[k])
-        if algorithm.sees >= Sees.OUTPUTS:
+        if algorithm.access_level >= AccessLevel.OUTPUTS:
             measurement = Measurement(costs[k], None, outputs[k], task.targets[rows[k]])
         if x is not None:
             seen = jax.tree.map(lambda leaf: leaf[k], x)

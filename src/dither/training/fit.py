@@ -4,8 +4,9 @@ import numpy as np
 
 from dither._errors import RequestError
 from dither.algorithms.algorithm import AbstractAlgorithm
-from dither.devices.device import AbstractDevice, Sees
-from dither.devices.python import PythonDevice
+from dither.contract import AccessLevel
+from dither.devices.device import AbstractDevice
+from dither.instruments.python import PythonDevice
 from dither.tasks.task import Task
 from dither.training.until import Until
 
@@ -23,10 +24,10 @@ def check_fit(
     """
     if replicas < 1:
         raise RequestError(f"There must be at least one replica, not {replicas}.")
-    if device.sees < algorithm.sees:
+    if device.access_level < algorithm.access_level:
         raise RequestError(
-            f"The algorithm {algorithm.kind} must see {algorithm.sees.name.lower()} and the device "
-            f"shows only {device.sees.name.lower()}; take another algorithm or device."
+            f"The algorithm {algorithm.kind} must see {algorithm.access_level.name.lower()} and "
+            f"the device shows only {device.access_level.name.lower()}; take another algorithm or device."
         )
     algorithm.check_space(device.space)
     if isinstance(device, PythonDevice):
@@ -34,7 +35,7 @@ def check_fit(
             raise RequestError(
                 f"The device {device.name} is one Python object; set replicas to 1, not {replicas}."
             )
-        if device.sees is Sees.COST and until.score is not None:
+        if device.access_level is AccessLevel.COST and until.score is not None:
             raise RequestError(
                 f"The device {device.name} shows only a cost, so no score can be reached; remove "
                 "until.score."

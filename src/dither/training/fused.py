@@ -11,7 +11,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from dither.algorithms.algorithm import AbstractAlgorithm, Info, State
-from dither.devices.device import AbstractDevice, Batch, Probe, Status
+from dither.contract import Batch, Probe, Status
+from dither.devices.device import AbstractDevice
 from dither.tasks.task import Task
 from dither.training.ledger import Ledger
 from dither.training.vary import Varied, vary
@@ -54,7 +55,7 @@ def start(
     seed: Int[Array, ""],
     varied: Varied | None = None,
 ) -> Carry:
-    """A fresh specimen of the device and a fresh state of the algorithm, from a seed."""
+    """A fresh instance of the device and a fresh state of the algorithm, from a seed."""
     varied = dict(varied or {})
     algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
     initial, learning, data, fabrication = jax.random.split(jax.random.key(seed), 4)
@@ -75,18 +76,18 @@ def measure_once(
     device = vary(device, "device", carry.varied)
     probe, asked = algorithm.ask(carry.algorithm)
     first_try = carry.tally.failed_in_a_row == 0
-    specimen = device.write(carry.device, probe.parameters, probe.updated & first_try)
-    rows = task.sample(carry.data, probe.draw)
+    instance = device.write(carry.device, probe.parameters, probe.updated & first_try)
+    rows = task.sample(carry.data, probe.batch_index)
     batch = Batch(task.inputs[rows], task.targets[rows])
-    measurement, status, specimen = device.measure(
-        specimen, batch, task.cost, probe.sites, algorithm.sees
+    measurement, status, instance = device.measure(
+        instance, batch, task.cost, probe.sites, algorithm.access_level
     )
     told, info = algorithm.tell(asked, probe, measurement)
     cost, failed, timed_out = measurement.cost, jnp.int32(0), jnp.int32(0)
     if device.fails:
         done = status == Status.DONE
         before = carry.algorithm
-        before = eqx.tree_at(lambda state: state.clock, before, algorithm.again(before.clock))
+        before = eqx.tree_at(lambda state: state.clock, before, algorithm.retry(before.clock))
         told = jax.tree.map(lambda new, old: jnp.where(done, new, old), told, before)
         cost, failed = jnp.where(done, cost, 0.0), (~done).astype(jnp.int32)
         timed_out = (status == Status.TIMED_OUT).astype(jnp.int32)
@@ -97,7 +98,7 @@ def measure_once(
         cost=carry.tally.cost + cost,
         timed_out=carry.tally.timed_out + timed_out,
     )
-    return Carry(told, specimen, carry.data, tally, carry.varied), probe, info
+    return Carry(told, instance, carry.data, tally, carry.varied), probe, info
 
 
 def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
@@ -222,7 +223,7 @@ def advance(
 
 
 @eqx.filter_jit
-def look(
+def evaluate(
     algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
 ) -> tuple[Float[Array, " R"], Float[Array, " R"], Float[Array, "R P"]]:
     """Each replica's score and cost on the test set, and its parameters; not a measurement."""
@@ -230,12 +231,12 @@ def look(
     def one(carry: Carry) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, " P"]]:
         mine = vary(device, "device", carry.varied)
         theta = vary(algorithm, "algorithm", carry.varied).parameters(carry.algorithm)
-        specimen = mine.write(carry.device, theta, jnp.bool_(False))
-        outputs = mine.outputs(specimen, task.test_inputs)
+        instance = mine.write(carry.device, theta, jnp.bool_(False))
+        outputs = mine.outputs(instance, task.test_inputs)
         cost = jnp.mean(task.cost(outputs, task.test_targets))
         return task.score(outputs, task.test_targets), cost, theta
 
-    # one replica at a time: a look is rare, and a large test set times many replicas is large
+    # one replica at a time: a large test set times many replicas is large
     axes = replica_axes(carry, device)
     everyone, common = eqx.partition(
         carry, jax.tree.map(lambda a: a == 0, axes, is_leaf=lambda a: a is None)
@@ -310,11 +311,11 @@ class FusedLoop:
         fresh = eqx.tree_at(lambda t: t.failed_in_a_row, fresh, tally.failed_in_a_row)
         self.carry = eqx.tree_at(lambda c: c.tally, self.carry, fresh)
 
-    def look(
+    def evaluate(
         self,
     ) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"], Float[np.ndarray, "R P"]]:
         """Score, test cost and parameters of every replica."""
-        score, cost, theta = look(self.algorithm, self.device, self.task, self.carry)
+        score, cost, theta = evaluate(self.algorithm, self.device, self.task, self.carry)
         return np.asarray(score, float), np.asarray(cost, float), np.asarray(theta)
 
     def parameters(self) -> Float[Array, "R P"]:
@@ -329,8 +330,8 @@ class FusedLoop:
         """Not watched in a simulation."""
         return np.full(self.replicas, np.nan)
 
-    def measurements_per_look(self) -> int:
-        """In a simulation a look is not a measurement."""
+    def measurements_per_evaluation(self) -> int:
+        """In a simulation an evaluation is not a measurement."""
         return 0
 
     def seconds_per_measurement(self) -> float:

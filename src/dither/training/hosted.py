@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 
 from dither._errors import RunError
 from dither.algorithms.algorithm import AbstractAlgorithm
-from dither.devices.device import Clock, Probe, SparseWrite, Status
-from dither.devices.python import PythonDevice
+from dither.contract import Clock, Probe, SparseWrite, Status
+from dither.instruments.python import PythonDevice
 from dither.tasks.task import Task
 from dither.training.blocks import BLOCK, ROOMS, Reading, compiled, stacked
 from dither.training.drift import AGAIN, DriftWarning, Reference
@@ -88,7 +88,7 @@ class HostedLoop:
         Returns: how many measurements that took, n at the most.
         """
         clock: Clock = jax.device_get(self.carry.algorithm.clock)
-        size = min(n, BLOCK, self.algorithm.independent(self.device.space, clock))
+        size = min(n, BLOCK, self.algorithm.lookahead(self.device.space, clock))
         room = next(room for room in ROOMS if room >= size)
         probes, rows, asked = self.ask(room, self.task, self.carry, size)
         readings = self._measure(probes, np.asarray(rows)[:size])
@@ -102,7 +102,7 @@ class HostedLoop:
         failed = int(done < size)
         if failed:
             failing = jax.tree.map(lambda leaf: leaf[done], probes.clock)
-            state = eqx.tree_at(lambda s: s.clock, state, self.algorithm.again(failing))
+            state = eqx.tree_at(lambda s: s.clock, state, self.algorithm.retry(failing))
         tally = self.carry.tally
         # kept on the host: an addition by JAX takes longer than a measurement may
         tally = Tally(
@@ -219,7 +219,7 @@ class HostedLoop:
         self.ledger = Ledger.empty(1)
         self.carry = eqx.tree_at(lambda c: c.tally, self.carry, Tally.empty())
 
-    def look(
+    def evaluate(
         self,
     ) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"], Float[np.ndarray, "R P"]]:
         """Score, test cost and parameters; each batch of the test set is a measurement too."""
@@ -259,7 +259,7 @@ class HostedLoop:
     def drift(self) -> Float[np.ndarray, " R"]:
         """How far the cost of the parameters at the start has moved, NaN where it is not watched.
 
-        To be followed by `look`, which writes the parameters that training has reached.
+        To be followed by `evaluate`, which writes the parameters that training has reached.
         """
         if self.reference is None:
             return np.array([np.nan])
@@ -278,7 +278,7 @@ class HostedLoop:
                 "was remembered of old costs is measured again."
             )
             warnings.warn(self.alarms[-1], DriftWarning, stacklevel=2)
-            state = self.algorithm.rebaselined(self.carry.algorithm)
+            state = self.algorithm.on_drift(self.carry.algorithm)
             self.carry = eqx.tree_at(lambda c: c.algorithm, self.carry, state)
         return np.array([moved])
 
@@ -305,7 +305,7 @@ class HostedLoop:
             f"({self.last_failure}); mend it and go on with --resume."
         )
 
-    def measurements_per_look(self) -> int:
+    def measurements_per_evaluation(self) -> int:
         """How many measurements an evaluation takes: on the test set, and of the reference."""
         watching = 0 if self.reference is None else AGAIN
         return watching - (-len(self.tests[0]) // self.task.batch)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from dither.devices.space import Space
+from dither.contract import Space
 from dither.training.ledger import Ledger
 
 if TYPE_CHECKING:

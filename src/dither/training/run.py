@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dither._errors import RunError
-from dither.devices.space import Space
+from dither.contract import Space
 from dither.training.checkpoint import load_checkpoint, save_checkpoint
 from dither.training.folder import CHECKPOINT
 from dither.training.fused import FusedLoop
@@ -134,7 +134,7 @@ class Run:
         """The most measurements before the last evaluation, which takes some itself on a device."""
         if self.until.measurements is None:
             return None
-        return max(1, self.until.measurements - self.loop.measurements_per_look())
+        return max(1, self.until.measurements - self.loop.measurements_per_evaluation())
 
     def _limit(self, total: Ledger, failed_in_a_row: int) -> str:
         until = self.until
@@ -154,7 +154,7 @@ class Run:
 
     def _evaluate(self, on_grid: bool) -> None:
         drift = self.loop.drift()
-        score, test_cost, theta = self.loop.look()
+        score, test_cost, theta = self.loop.evaluate()
         partial, cost, _ = self.loop.account()
         total = self.ledger + partial
         row = self.history.row(total, self.wall_seconds(), drift, cost, test_cost, score)
@@ -177,7 +177,7 @@ class Run:
         if self.until.plateau is not None:
             self.reasons[running & (self.reasons == "") & self._flat()] = "plateau"
         if on_grid:
-            # what a look off the grid settles is not kept: undisturbed, there is no such look
+            # what an evaluation off the grid settles is not kept: undisturbed, there is none
             self.settled = self.reasons.copy()
         late = time.monotonic() - self.saved > self.checkpoint_seconds
         if on_grid and self.out is not None and late:

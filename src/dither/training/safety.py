@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dither.devices.python import PythonDevice
+from dither.instruments.python import PythonDevice
 
 LEAVING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals other than Ctrl-C that ask a program to end; not all systems have both."""

@@ -13,9 +13,9 @@ from pydantic import Field, ValidationError
 from dither._configuration import Configuration, explain, key_path
 from dither._errors import RequestError, nearest
 from dither.algorithms import AnyAlgorithm
-from dither.devices import AnyDevice
-from dither.devices.connection import AbstractConnection
+from dither.instruments.connection import AbstractConnection
 from dither.tasks import AnyTask
+from dither.training.kinds import AnyDevice
 from dither.training.result import Result
 from dither.training.run import Observer
 from dither.training.train import train
@@ -31,7 +31,7 @@ class Specification(Configuration):
         name: what to call it.
         about: one line for people.
         seed: of the first replica; replica r has seed + r.
-        replicas: specimens trained side by side.
+        replicas: instances trained side by side.
         score_every: training measurements between evaluations.
         task, device, algorithm: each a table with its `kind`.
         until: the stop rules.

@@ -11,10 +11,10 @@ import numpy as np
 from dither._configuration import Configuration
 from dither._errors import RequestError
 from dither.algorithms.algorithm import AbstractAlgorithm
-from dither.devices.connection import AbstractConnection
 from dither.devices.device import AbstractDevice
-from dither.devices.python import PythonDevice
-from dither.devices.remote import device_at
+from dither.instruments.connection import AbstractConnection
+from dither.instruments.network import device_at
+from dither.instruments.python import PythonDevice
 from dither.tasks.task import AbstractTask, Task
 from dither.training.checkpoint import digest
 from dither.training.figure import draw_run
@@ -67,7 +67,7 @@ def train(
         algorithm: how.
         key: the seed; replica r has seed key + r, and is the run that this seed alone would give.
         until: the stop rules; 100 000 measurements if not given.
-        replicas: how many specimens of a simulated device to train side by side.
+        replicas: how many instances of a simulated device to train side by side.
         score_every: training measurements between evaluations on the test set; a hundredth of the
             run if not given, and at least four times those that an evaluation takes on a device.
         checkpoint_seconds: the least time between checkpoints.
@@ -116,7 +116,7 @@ def train(
             loop = HostedLoop(algorithm, chip, data, key, until.failures)
         else:
             loop = FusedLoop(algorithm, chip, data, seeds)
-        every = evaluation_period(score_every, until, loop.measurements_per_look())
+        every = evaluation_period(score_every, until, loop.measurements_per_evaluation())
         asked = digest(specification)
         run = Run(loop, until, every, seeds, folder, asked, checkpoint_seconds, data.score_name)
         if resume and folder is not None and not cut_before_checkpoint(folder, specification):
@@ -155,9 +155,9 @@ def fitted(
     return algorithm.for_task(task).for_device(device)
 
 
-def evaluation_period(score_every: int | None, until: Until, of_a_look: int = 0) -> int:
-    """Training measurements between evaluations, each of which takes `of_a_look` itself."""
-    return score_every or max(1, (until.measurements or 100_000) // 100, 4 * of_a_look)
+def evaluation_period(score_every: int | None, until: Until, of_an_evaluation: int = 0) -> int:
+    """Training measurements between evaluations, each of which takes `of_an_evaluation` itself."""
+    return score_every or max(1, (until.measurements or 100_000) // 100, 4 * of_an_evaluation)
 
 
 def _as_device(device: Any) -> AbstractDevice | PythonDevice:

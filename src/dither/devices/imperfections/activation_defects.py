@@ -12,7 +12,7 @@ Defects: TypeAlias = dict[str, dict[str, Float[Array, "..."]]]
 
 
 class ActivationDefects(AbstractImperfection):
-    """Each neuron's activation scaled and shifted, once for the life of a specimen.
+    """Each neuron's activation scaled and shifted, once for the life of a instance.
 
     `f(x) = L f₀(k (x − x0)) + y0`, k, L ~ N(1, sigma), x0, y0 ~ N(0, sigma) per neuron
 
@@ -33,11 +33,11 @@ class ActivationDefects(AbstractImperfection):
             defects[neuron] = {"k": 1 + draw[0], "L": 1 + draw[1], "x0": draw[2], "y0": draw[3]}
         return defects
 
-    def site(self, specimen: Defects, key: Key[Array, ""], site: str, value: Array) -> Array:
+    def site(self, instance: Defects, key: Key[Array, ""], site: str, value: Array) -> Array:
         del key
         neuron, _, side = site.rpartition("/")
         if side == "z":
-            return specimen[neuron]["k"] * (value - specimen[neuron]["x0"])
+            return instance[neuron]["k"] * (value - instance[neuron]["x0"])
         if side == "a":
-            return specimen[neuron]["L"] * value + specimen[neuron]["y0"]
+            return instance[neuron]["L"] * value + instance[neuron]["y0"]
         return value

@@ -40,7 +40,7 @@ class ADC(AbstractImperfection):
         return self
 
     def outputs(
-        self, specimen: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]
+        self, instance: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]
     ) -> Float[Array, "B K"]:
-        del specimen, key
+        del instance, key
         return converted(outputs, self.bits, self.low, self.high)

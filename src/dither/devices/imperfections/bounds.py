@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from dither.contract import Parameter
 from dither.devices.imperfections.imperfection import AbstractImperfection
-from dither.devices.space import Parameter
 
 
 class Bounds(AbstractImperfection):

@@ -47,15 +47,15 @@ class Bursts(AbstractImperfection):
     on: Literal["outputs", "cost"] = "outputs"
 
     def outputs(
-        self, specimen: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]
+        self, instance: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]
     ) -> Float[Array, "B K"]:
-        del specimen
+        del instance
         return self._burst(key, outputs) if self.on == "outputs" else outputs
 
     def cost(
-        self, specimen: tuple[()], key: Key[Array, ""], cost: Float[Array, "*B"]
+        self, instance: tuple[()], key: Key[Array, ""], cost: Float[Array, "*B"]
     ) -> Float[Array, "*B"]:
-        del specimen
+        del instance
         return self._burst(key, cost) if self.on == "cost" else cost
 
     def _burst(self, key: Key[Array, ""], value: Float[Array, "..."]) -> Float[Array, "..."]:

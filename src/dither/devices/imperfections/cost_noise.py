@@ -21,7 +21,7 @@ class CostNoise(AbstractImperfection):
     sigma: Annotated[float, Field(ge=0)]
 
     def cost(
-        self, specimen: tuple[()], key: Key[Array, ""], cost: Float[Array, "*B"]
+        self, instance: tuple[()], key: Key[Array, ""], cost: Float[Array, "*B"]
     ) -> Float[Array, "*B"]:
-        del specimen
+        del instance
         return cost + self.sigma * jax.random.normal(key, cost.shape, cost.dtype)

@@ -23,8 +23,8 @@ class Crosstalk(AbstractImperfection):
     coupling: Annotated[float, Field(ge=-1, le=1)]
     reach: Annotated[int, Field(ge=1, le=64)] = 2
 
-    def parameters(self, specimen: tuple[()], theta: Float[Array, " P"]) -> Float[Array, " P"]:
-        del specimen
+    def parameters(self, instance: tuple[()], theta: Float[Array, " P"]) -> Float[Array, " P"]:
+        del instance
         size, reach = theta.size, self.reach
         wide = jnp.pad(theta, reach)
         leaked = jnp.zeros_like(theta)

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from dither.contract import Parameter
 from dither.devices.imperfections.imperfection import AbstractImperfection
-from dither.devices.space import Parameter
 
 
 class DAC(AbstractImperfection):

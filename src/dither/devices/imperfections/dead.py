@@ -11,7 +11,7 @@ from dither.devices.imperfections.imperfection import AbstractImperfection, Blue
 
 
 class Dead(AbstractImperfection):
-    """Some parameters are 0 whatever is written, for the life of a specimen.
+    """Some parameters are 0 whatever is written, for the life of a instance.
 
     Arguments: `share`, the probability with which a parameter is dead, 0 to 1.
     """
@@ -23,6 +23,6 @@ class Dead(AbstractImperfection):
         return jax.random.bernoulli(key, self.share, (blueprint.size,))
 
     def parameters(
-        self, specimen: Bool[Array, " P"], theta: Float[Array, " P"]
+        self, instance: Bool[Array, " P"], theta: Float[Array, " P"]
     ) -> Float[Array, " P"]:
-        return jnp.where(specimen, 0.0, theta)
+        return jnp.where(instance, 0.0, theta)

@@ -34,7 +34,7 @@ class Drift(AbstractWander):
     def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Wandering:
         return self.start(key, blueprint.size)
 
-    def parameters(self, specimen: Wandering, theta: Float[Array, " P"]) -> Float[Array, " P"]:
+    def parameters(self, instance: Wandering, theta: Float[Array, " P"]) -> Float[Array, " P"]:
         if self.of == "gains":
-            return (1 + specimen.d) * theta
-        return theta + specimen.d
+            return (1 + instance.d) * theta
+        return theta + instance.d

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 from pydantic import Field
 
-from dither.devices.device import Status
+from dither.contract import Status
 from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
@@ -24,6 +24,6 @@ class FailedReads(AbstractImperfection):
     def fails(self) -> bool:
         return self.probability > 0
 
-    def status(self, specimen: tuple[()], key: Key[Array, ""]) -> Int[Array, ""]:
-        del specimen
+    def status(self, instance: tuple[()], key: Key[Array, ""]) -> Int[Array, ""]:
+        del instance
         return jnp.where(jax.random.bernoulli(key, self.probability), Status.FAILED, Status.DONE)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 from pydantic import Field
 
-from dither.devices.device import Status
+from dither.contract import Status
 from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
@@ -32,6 +32,6 @@ class HungReads(AbstractImperfection):
     def time_out(self) -> float:
         return self.seconds_hung
 
-    def status(self, specimen: tuple[()], key: Key[Array, ""]) -> Int[Array, ""]:
-        del specimen
+    def status(self, instance: tuple[()], key: Key[Array, ""]) -> Int[Array, ""]:
+        del instance
         return jnp.where(jax.random.bernoulli(key, self.probability), Status.TIMED_OUT, Status.DONE)

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dither._configuration import Configuration
-from dither.devices.device import Status
-from dither.devices.space import Parameter
+from dither.contract import Parameter, Status
 
 
 class Blueprint(NamedTuple):
@@ -71,45 +70,45 @@ class AbstractImperfection(Configuration):
         return parameter
 
     def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Any:
-        """What is particular to one specimen: a pytree, drawn once."""
+        """What is particular to one instance: a pytree, drawn once."""
         del key, blueprint
         return ()
 
-    def written(self, specimen: Any, key: Key[Array, ""], write: Write) -> Any:
-        """The specimen after a write."""
+    def written(self, instance: Any, key: Key[Array, ""], write: Write) -> Any:
+        """The instance after a write."""
         del key, write
-        return specimen
+        return instance
 
-    def measured(self, specimen: Any, key: Key[Array, ""]) -> Any:
-        """The specimen after a measurement, which is what time is counted in."""
+    def measured(self, instance: Any, key: Key[Array, ""]) -> Any:
+        """The instance after a measurement, which is what time is counted in."""
         del key
-        return specimen
+        return instance
 
-    def parameters(self, specimen: Any, theta: Float[Array, " P"]) -> Float[Array, " P"]:
+    def parameters(self, instance: Any, theta: Float[Array, " P"]) -> Float[Array, " P"]:
         """The parameters in effect for those written."""
-        del specimen
+        del instance
         return theta
 
-    def site(self, specimen: Any, key: Key[Array, ""], site: str, value: Array) -> Array:
+    def site(self, instance: Any, key: Key[Array, ""], site: str, value: Array) -> Array:
         """The value at a site of the network; the key is the same at every site."""
-        del specimen, key, site
+        del instance, key, site
         return value
 
     def outputs(
-        self, specimen: Any, key: Key[Array, ""], outputs: Float[Array, "B K"]
+        self, instance: Any, key: Key[Array, ""], outputs: Float[Array, "B K"]
     ) -> Float[Array, "B K"]:
         """The outputs as read."""
-        del specimen, key
+        del instance, key
         return outputs
 
     def cost(
-        self, specimen: Any, key: Key[Array, ""], cost: Float[Array, "*B"]
+        self, instance: Any, key: Key[Array, ""], cost: Float[Array, "*B"]
     ) -> Float[Array, "*B"]:
         """The cost as read: one of the batch, or one for each sample."""
-        del specimen, key
+        del instance, key
         return cost
 
-    def status(self, specimen: Any, key: Key[Array, ""]) -> Int[Array, ""] | Status:
+    def status(self, instance: Any, key: Key[Array, ""]) -> Int[Array, ""] | Status:
         """How this measurement ends; of several imperfections the gravest holds."""
-        del specimen, key
+        del instance, key
         return Status.DONE

@@ -31,8 +31,8 @@ class LayerConverter(AbstractImperfection):
             raise ValueError(f"a converter needs low < high, not {self.low} and {self.high}")
         return self
 
-    def site(self, specimen: tuple[()], key: Key[Array, ""], site: str, value: Array) -> Array:
-        del specimen, key
+    def site(self, instance: tuple[()], key: Key[Array, ""], site: str, value: Array) -> Array:
+        del instance, key
         if site.endswith({"inputs": "/x", "sums": "/z"}[self.at]):
             return converted(value, self.bits, self.low, self.high)
         return value

@@ -20,8 +20,8 @@ class LayerNoise(AbstractImperfection):
     kind: Literal["layer-noise"] = "layer-noise"
     sigma: Annotated[float, Field(ge=0)]
 
-    def site(self, specimen: tuple[()], key: Key[Array, ""], site: str, value: Array) -> Array:
-        del specimen
+    def site(self, instance: tuple[()], key: Key[Array, ""], site: str, value: Array) -> Array:
+        del instance
         if site.endswith("/z"):
             here = jax.random.fold_in(key, zlib.crc32(site.encode()))
             return value + self.sigma * jax.random.normal(here, value.shape, value.dtype)

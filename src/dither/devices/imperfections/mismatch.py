@@ -11,7 +11,7 @@ from dither.devices.imperfections.imperfection import AbstractImperfection, Blue
 
 
 class Mismatch(AbstractImperfection):
-    """Every parameter scaled and shifted, once for the life of a specimen.
+    """Every parameter scaled and shifted, once for the life of a instance.
 
     `theta_i ← (1 + gain n_i) theta_i + offset m_i`, n_i, m_i ~ N(0, 1)
 
@@ -28,6 +28,6 @@ class Mismatch(AbstractImperfection):
         return jnp.stack([1 + self.gain * n, self.offset * m])
 
     def parameters(
-        self, specimen: Float[Array, "2 P"], theta: Float[Array, " P"]
+        self, instance: Float[Array, "2 P"], theta: Float[Array, " P"]
     ) -> Float[Array, " P"]:
-        return specimen[0] * theta + specimen[1]
+        return instance[0] * theta + instance[1]

@@ -20,7 +20,7 @@ class NonlinearUpdate(AbstractImperfection):
     ```
 
     Nobody reads g back: it departs from what is asked for, and only the cost tells. Perturbations
-    are changes like any others, so that each leaves a little of itself behind. A new specimen
+    are changes like any others, so that each leaves a little of itself behind. A new instance
     stands at 0, or at the bound next to it.
 
     Arguments: `nonlinearity`, 0 (linear) to 1 (it stops at the bounds); `asymmetry`, −1 to 1;
@@ -47,19 +47,19 @@ class NonlinearUpdate(AbstractImperfection):
         return jnp.full(blueprint.size, min(max(0.0, self.low), self.high))
 
     def written(
-        self, specimen: Float[Array, " P"], key: Key[Array, ""], write: Write
+        self, instance: Float[Array, " P"], key: Key[Array, ""], write: Write
     ) -> Float[Array, " P"]:
         del key
         delta = write.after - write.before
-        u = (2 * (write.before + specimen) - self.low - self.high) / (self.high - self.low)
+        u = (2 * (write.before + instance) - self.low - self.high) / (self.high - self.low)
         sign = jnp.sign(delta)
         response = (1 + sign * self.asymmetry) * (1 - sign * self.nonlinearity * u)
-        off = specimen + (response - 1) * delta
+        off = instance + (response - 1) * delta
         reached = write.after + off
         within = jnp.clip(reached, self.low, self.high)
         return jnp.where(within == reached, off, within - write.after)
 
     def parameters(
-        self, specimen: Float[Array, " P"], theta: Float[Array, " P"]
+        self, instance: Float[Array, " P"], theta: Float[Array, " P"]
     ) -> Float[Array, " P"]:
-        return theta + specimen
+        return theta + instance

@@ -34,7 +34,7 @@ class OutputDrift(AbstractWander):
         return self.start(key, blueprint.outputs)
 
     def outputs(
-        self, specimen: Wandering, key: Key[Array, ""], outputs: Float[Array, "B K"]
+        self, instance: Wandering, key: Key[Array, ""], outputs: Float[Array, "B K"]
     ) -> Float[Array, "B K"]:
         del key
-        return (1 + specimen.d) * outputs
+        return (1 + instance.d) * outputs

@@ -19,7 +19,7 @@ class OutputNoise(AbstractImperfection):
     sigma: Annotated[float, Field(ge=0)]
 
     def outputs(
-        self, specimen: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]
+        self, instance: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]
     ) -> Float[Array, "B K"]:
-        del specimen
+        del instance
         return outputs + self.sigma * jax.random.normal(key, outputs.shape, outputs.dtype)

@@ -37,27 +37,27 @@ class PinkNoise(AbstractImperfection):
         return jax.random.normal(key, (self.octaves, number))
 
     def measured(
-        self, specimen: Float[Array, "octaves N"], key: Key[Array, ""]
+        self, instance: Float[Array, "octaves N"], key: Key[Array, ""]
     ) -> Float[Array, "octaves N"]:
         a = jnp.exp(-(2.0 ** -jnp.arange(self.octaves)))[:, None]
-        fresh = jax.random.normal(key, specimen.shape, specimen.dtype)
-        return a * specimen + jnp.sqrt(1 - a**2) * fresh
+        fresh = jax.random.normal(key, instance.shape, instance.dtype)
+        return a * instance + jnp.sqrt(1 - a**2) * fresh
 
     def outputs(
         self,
-        specimen: Float[Array, "octaves N"],
+        instance: Float[Array, "octaves N"],
         key: Key[Array, ""],
         outputs: Float[Array, "B K"],
     ) -> Float[Array, "B K"]:
         del key
         if self.on != "outputs":
             return outputs
-        return outputs + self.sigma * jnp.sum(specimen, axis=0) / math.sqrt(self.octaves)
+        return outputs + self.sigma * jnp.sum(instance, axis=0) / math.sqrt(self.octaves)
 
     def cost(
-        self, specimen: Float[Array, "octaves N"], key: Key[Array, ""], cost: Float[Array, "*B"]
+        self, instance: Float[Array, "octaves N"], key: Key[Array, ""], cost: Float[Array, "*B"]
     ) -> Float[Array, "*B"]:
         del key
         if self.on != "cost":
             return cost
-        return cost + self.sigma * jnp.sum(specimen) / math.sqrt(self.octaves)
+        return cost + self.sigma * jnp.sum(instance) / math.sqrt(self.octaves)

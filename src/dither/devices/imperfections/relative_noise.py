@@ -22,8 +22,8 @@ class RelativeNoise(AbstractImperfection):
     sigma: Annotated[float, Field(ge=0)]
 
     def outputs(
-        self, specimen: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]
+        self, instance: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]
     ) -> Float[Array, "B K"]:
-        del specimen
+        del instance
         noise = jax.random.normal(key, outputs.shape, outputs.dtype)
         return outputs + self.sigma * jnp.std(outputs) * noise

@@ -13,7 +13,7 @@ Stays: TypeAlias = tuple[Bool[Array, " P"], Float[Array, " P"]]
 
 
 class Stuck(AbstractImperfection):
-    """Some parameters stay at one value whatever is written, for the life of a specimen.
+    """Some parameters stay at one value whatever is written, for the life of a instance.
 
     Arguments: `share`, the probability with which a parameter is stuck, 0 to 1; `at`, where:
     `random`, anywhere from low to high, or at the bound `low` or `high`; `low` < `high`, in units
@@ -41,6 +41,6 @@ class Stuck(AbstractImperfection):
             value = jnp.full(blueprint.size, self.low if self.at == "low" else self.high)
         return stuck, value
 
-    def parameters(self, specimen: Stays, theta: Float[Array, " P"]) -> Float[Array, " P"]:
-        stuck, value = specimen
+    def parameters(self, instance: Stays, theta: Float[Array, " P"]) -> Float[Array, " P"]:
+        stuck, value = instance
         return jnp.where(stuck, value, theta)

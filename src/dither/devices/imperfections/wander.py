@@ -55,8 +55,8 @@ class AbstractWander(AbstractImperfection):
             d = self.amount * n * jnp.sin(2 * math.pi * phase)
         return Wandering(d, n, phase, jnp.int32(0))
 
-    def measured(self, specimen: Wandering, key: Key[Array, ""]) -> Wandering:
-        d, n, phase, time = specimen.d, specimen.n, specimen.phase, specimen.time + 1
+    def measured(self, instance: Wandering, key: Key[Array, ""]) -> Wandering:
+        d, n, phase, time = instance.d, instance.n, instance.phase, instance.time + 1
         if self.form == "random-walk":
             d = d + self.amount / jnp.sqrt(self.over) * random_signs(key, d.size)
         elif self.form == "relaxation":
@@ -67,4 +67,4 @@ class AbstractWander(AbstractImperfection):
             whether, which = jax.random.split(key)
             jump = jax.random.bernoulli(whether, 1 / self.over)
             d = d + jnp.where(jump, self.amount, 0.0) * random_signs(which, d.size)
-        return Wandering(d.astype(specimen.d.dtype), n, phase, time)
+        return Wandering(d.astype(instance.d.dtype), n, phase, time)

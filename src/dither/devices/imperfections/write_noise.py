@@ -29,12 +29,12 @@ class WriteNoise(AbstractImperfection):
         return jnp.zeros(blueprint.size)
 
     def written(
-        self, specimen: Float[Array, " P"], key: Key[Array, ""], write: Write
+        self, instance: Float[Array, " P"], key: Key[Array, ""], write: Write
     ) -> Float[Array, " P"]:
-        error = self.sigma * jax.random.normal(key, specimen.shape, specimen.dtype)
-        return jnp.where(write.touched, error, specimen)
+        error = self.sigma * jax.random.normal(key, instance.shape, instance.dtype)
+        return jnp.where(write.touched, error, instance)
 
     def parameters(
-        self, specimen: Float[Array, " P"], theta: Float[Array, " P"]
+        self, instance: Float[Array, " P"], theta: Float[Array, " P"]
     ) -> Float[Array, " P"]:
-        return theta + specimen
+        return theta + instance

@@ -20,7 +20,7 @@ from dither.tasks import XOR, AbstractTask, NIST7x7, Parity, Task
 from dither.training.fused import (
     Carry,
     deal_out,
-    look,
+    evaluate,
     measure_once,
     replica_axes,
     replica_sharding,
@@ -152,7 +152,7 @@ def _advance(
 
         def until_look(carry: Carry, _: Any) -> tuple[Carry, Float[Array, " R"]]:
             carry = jax.lax.fori_loop(0, every, lambda _, now: step(rate, sigma, now), carry)
-            score, _, _ = look(cell.algorithm, cell.device, task, carry)
+            score, _, _ = evaluate(cell.algorithm, cell.device, task, carry)
             return carry, score
 
         after: tuple[Carry, Float[Array, "looks R"]] = jax.lax.scan(until_look, carry, length=LOOKS)

@@ -55,7 +55,7 @@ def update_noise(scale: Scale, observe: Observe) -> Made:
 
 
 def activation_defects(scale: Scale, observe: Observe) -> Made:
-    """Neurons' activations scaled and shifted, another specimen for every seed."""
+    """Neurons' activations scaled and shifted, another instance for every seed."""
     sigmas = scale.defects
     return sweep("activation-defects", ActivationDefects(sigma=0.0), sigmas, scale, observe)
 

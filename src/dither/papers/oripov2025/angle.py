@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from dither.contract import Layer, Parameters
 from dither.laws.angle import AngleTime, angle_time, weight_angle_time
-from dither.networks import Layer, Parameters
 from dither.papers.oripov2025.drawing import PALETTE, from_paper, laws, picture, points, row_of
 from dither.papers.oripov2025.network import (
     COMPILED_FOR_ONE_RUN,

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from dither.networks import CNN, Layer, Parameters
-from dither.networks.network import ACTIVATIONS, keep
+from dither.contract import Layer, Parameters, keep
+from dither.networks import CNN
+from dither.networks.network import ACTIVATIONS
 
 BY_SHIFTS = 16
 """The most input channels of a convolution that is summed shift by shift."""

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 from pydantic import Field
 
 from dither._configuration import Configuration
-from dither.networks import Layer, Parameters
+from dither.contract import Layer, Parameters
 from dither.networks.network import through
 from dither.papers.oripov2025.network import (
     examples_last,

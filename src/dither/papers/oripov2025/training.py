@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from dither.networks import Parameters
+from dither.contract import Parameters
 from dither.networks.network import through
 from dither.papers.oripov2025.network import examples_last, images_last, network_of
 from dither.papers.oripov2025.simulation import Scheme, State, begin, iterate

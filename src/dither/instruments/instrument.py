@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.devices.connection import AbstractConnection
-from dither.devices.python import find_object
+from dither.instruments.connection import AbstractConnection
+from dither.instruments.find import find_object
 
 
 class AbstractInstrument(ABC):

@@ -7,9 +7,10 @@ from jaxtyping import Float
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.adapters.extras import needs
-from dither.devices.connection import AbstractConnection
-from dither.devices.python import PythonDevice, find_object
+from dither.instruments.connection import AbstractConnection
+from dither.instruments.extras import needs
+from dither.instruments.find import find_object
+from dither.instruments.python import PythonDevice
 
 
 class TorchDevice:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dither._errors import RequestError, RunError
-from dither.lab.mirrors import Mirrors
+from dither.instruments.mirrors import Mirrors
 
 
 class LabObject:

@@ -3,8 +3,8 @@
 from abc import abstractmethod
 
 from dither._configuration import Configuration
-from dither.devices.guard import Guard
-from dither.devices.python import PythonDevice
+from dither.instruments.guard import Guard
+from dither.instruments.python import PythonDevice
 
 
 class AbstractConnection(Configuration):

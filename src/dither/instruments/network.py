@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.devices.connection import AbstractConnection
-from dither.devices.lab import LabDevice
-from dither.devices.python import PythonDevice
+from dither.instruments.connection import AbstractConnection
+from dither.instruments.named import LabDevice
+from dither.instruments.python import PythonDevice
 
 SCHEME = "remote://"
 

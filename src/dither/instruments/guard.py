@@ -14,8 +14,8 @@ from pydantic import Field
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
-from dither.devices.space import Space
-from dither.lab.mirrors import Mirrors
+from dither.contract import Space
+from dither.instruments.mirrors import Mirrors
 
 LONGEST_WAIT = 60.0
 """Seconds: no wait after a failure is longer."""

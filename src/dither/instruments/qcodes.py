@@ -7,16 +7,16 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from dither.adapters.extras import needs
-from dither.adapters.instrument import AbstractInstrument, AbstractInstrumentConnection
-from dither.devices.python import PythonDevice
+from dither.instruments.extras import needs
+from dither.instruments.instrument import AbstractInstrument, AbstractInstrumentConnection
+from dither.instruments.python import PythonDevice
 
 
 class QcodesDevice(AbstractInstrument):
     """QCoDeS parameters: set to write, got to read; an array got counts as several outputs.
 
     A parameter's own limits are those of its `Numbers` validator. Arguments and errors as for
-    `dither.adapters.instrument.AbstractInstrument`.
+    `dither.instruments.instrument.AbstractInstrument`.
     """
 
     def name_of(self, knob: Any) -> str:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from dither.devices.python import PythonDevice
+from dither.instruments.python import PythonDevice
 from dither.tasks.task import Task
 
 Reading: TypeAlias = Float[np.ndarray, " K"]

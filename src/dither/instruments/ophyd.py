@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from dither.adapters.extras import needs
-from dither.adapters.instrument import AbstractInstrument, AbstractInstrumentConnection
-from dither.devices.python import PythonDevice
+from dither.instruments.extras import needs
+from dither.instruments.instrument import AbstractInstrument, AbstractInstrumentConnection
+from dither.instruments.python import PythonDevice
 
 
 class OphydDevice(AbstractInstrument):
@@ -19,7 +19,7 @@ class OphydDevice(AbstractInstrument):
     A knob's own limits are its `limits`, where the lower is less than the upper. Of a readable with
     several fields those count that its hints name, or else all.
 
-    Arguments: as for `dither.adapters.instrument.AbstractInstrument`; `timeout`, seconds to wait
+    Arguments: as for `dither.instruments.instrument.AbstractInstrument`; `timeout`, seconds to wait
     for a movement or a trigger, after which the measurement has failed.
     """
 

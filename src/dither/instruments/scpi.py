@@ -12,9 +12,9 @@ from pydantic import Field, field_validator, model_validator
 
 from dither._configuration import Configuration
 from dither._errors import RequestError, RunError
-from dither.adapters.extras import needs
-from dither.devices.connection import AbstractConnection
-from dither.devices.python import PythonDevice
+from dither.instruments.connection import AbstractConnection
+from dither.instruments.extras import needs
+from dither.instruments.python import PythonDevice
 
 
 class InstrumentError(RunError):

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dither._errors import RequestError
-from dither.devices.device import Sees
-from dither.devices.guard import Guard, Guarded
-from dither.devices.space import Parameter, Space
-from dither.lab import BadReading, LabObject, find_object
-from dither.networks.network import Layer, dense
+from dither.contract import AccessLevel, Layer, Parameter, Space
+from dither.instruments.chip import BadReading, LabObject
+from dither.instruments.find import find_object
+from dither.instruments.guard import Guard, Guarded
+from dither.networks.network import dense
 
 __all__ = ["BadReading", "PythonDevice", "find_object"]
 
@@ -76,11 +76,11 @@ class PythonDevice:
             self._guarded.slew = self.guard.largest_change(self.space)
 
     @property
-    def sees(self) -> Sees:
+    def access_level(self) -> AccessLevel:
         """Sites, outputs, or only a cost."""
         if self.lab.layers:
-            return Sees.SITES
-        return Sees.COST if self._by_cost else Sees.OUTPUTS
+            return AccessLevel.SITES
+        return AccessLevel.COST if self._by_cost else AccessLevel.OUTPUTS
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dither.devices.connection import AbstractConnection
-from dither.devices.python import PythonDevice, find_object
+from dither.instruments.connection import AbstractConnection
+from dither.instruments.find import find_object
+from dither.instruments.python import PythonDevice
 
 
 class LabDevice(AbstractConnection):

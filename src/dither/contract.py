@@ -1,15 +1,156 @@
-"""What can be programmed into a device: parameters with bounds and grids."""
+"""What passes between the parts: probes, measurements, the space of parameters, the problem.
 
+Algorithms, devices and the loop know one another by these types alone.
+"""
+
+import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from dither._errors import RequestError
+
+Cost: TypeAlias = Callable[[Float[Array, "B K"], Num[Array, "B ..."]], Float[Array, " B"]]
+"""A cost of each sample, from outputs and targets."""
+
+Parameters: TypeAlias = dict[str, Array]
+"""A network's parameters: arrays under names such as `dense0/weight`."""
+
+
+class AccessLevel(enum.IntEnum):
+    """What can be seen of a device; each level includes those below it."""
+
+    COST = 0
+    """Only the cost of a batch."""
+    OUTPUTS = 1
+    """The outputs for each sample."""
+    SITES = 2
+    """Sites where a perturbation can be added to a neuron's input; these and the layers' inputs."""
+    GRADIENTS = 3
+    """Exact gradients: a simulation only."""
+
+
+class Status(enum.IntEnum):
+    """How a measurement ended. One that is not done has no value, and none is made up for it."""
+
+    DONE = 0
+    FAILED = 1
+    TIMED_OUT = 2
+    ABANDONED = 3
+
+
+class Clock(eqx.Module):
+    """The moment of a probe: `tick` counts perturbations, `part` the measurements within a tick."""
+
+    tick: Int[Array, ""]
+    part: Int[Array, ""]
+
+
+class SparseWrite(eqx.Module):
+    """A write of few parameters, such as one mirror; the others stay as they are.
+
+    Attributes: `places`, which of the P parameters, a place of P writing nothing; `values`, what
+    to write there.
+    """
+
+    places: Int[Array, " K"]
+    values: Float[Array, " K"]
+
+    def into(self, parameters: Float[Array, " P"]) -> Float[Array, " P"]:
+        """All parameters after the write."""
+        return parameters.at[self.places].set(self.values, mode="drop")
+
+
+class Probe(eqx.Module):
+    """One measurement that an algorithm asks for: what to write, what to measure.
+
+    Attributes: `clock`, its moment; `parameters`, to be programmed first, on the device's grid: all
+    of them or few; `updated`, whether the unperturbed parameters have changed since the last probe;
+    `batch_index`, the number of the batch to measure; `sites`, what to add to neurons' inputs, by
+    site.
+    """
+
+    clock: Clock
+    parameters: Float[Array, " P"] | SparseWrite
+    updated: Bool[Array, ""]
+    batch_index: Int[Array, ""]
+    sites: dict[str, Array] | None = None
+
+    @property
+    def theta(self) -> Float[Array, " P"]:
+        """All parameters, of a probe that writes them all."""
+        if isinstance(self.parameters, SparseWrite):
+            raise TypeError("a sparse probe does not say what the other parameters are")
+        return self.parameters
+
+
+class Measurement(eqx.Module):
+    """What came back for a probe: the cost of the batch, and more where the device shows it.
+
+    Attributes: `cost`, mean over the batch; `gradient`, with respect to the parameters, None
+    unless the algorithm asks to see gradients; `outputs`
+    and the `targets` that they are held against, None unless it asks to see at least them;
+    `costs` per sample and, by layer, `inputs` x and `preactivations` z with what was added to them,
+    None unless it asks to see sites.
+    """
+
+    cost: Float[Array, ""]
+    gradient: Float[Array, " P"] | None = None
+    outputs: Float[Array, "B K"] | None = None
+    targets: Num[Array, "B ..."] | None = None
+    costs: Float[Array, " B"] | None = None
+    inputs: dict[str, Array] | None = None
+    preactivations: dict[str, Array] | None = None
+
+
+class Batch(eqx.Module):
+    """The samples of one measurement."""
+
+    inputs: Float[Array, "B ..."]
+    targets: Num[Array, "B ..."]
+
+
+def keep(x: Array) -> Array:
+    """What it is given."""
+    return x
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer by itself, each step a pure function.
+
+    `z = forward(own, x)`, `a = activation(z)`, `x = onward(a)` for the next layer, with `own` the
+    layer's parameters under short names such as `weight`. What a change e of z means for them is
+    the vector-Jacobian product of `forward` with e.
+
+    A recurrent layer has z of shape (T, n) for T steps; its x holds, beside the input of each step,
+    its own a of the step before. So the rule holds for it too, at fixed x, if e is what a change of
+    z_t does to the cost by way of all later steps.
+
+    Attributes: `name`; `nodes`, the shape of z for one example; `forward`; `activation`; `onward`,
+    such as pooling and flattening; `features`, from x to what the weights multiply, W's leading
+    axes taken as one: `z = features(x) W + b`; x itself in a dense layer, patches in a convolution.
+    """
+
+    name: str
+    nodes: tuple[int, ...]
+    forward: Callable[[Parameters, Array], Array]
+    activation: Callable[[Array], Array] = keep
+    onward: Callable[[Array], Array] = keep
+    features: Callable[[Array], Array] = keep
+
+    def __call__(self, parameters: Parameters, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """z, for a batch of inputs, picking the layer's own of all the network's parameters."""
+        start = f"{self.name}/"
+        own = {k.removeprefix(start): v for k, v in parameters.items() if k.startswith(start)}
+        return self.forward(own, x)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from dither._configuration import Configuration
 from dither._errors import RequestError, nearest
-from dither.devices import trials
-from dither.devices.connection import AbstractConnection
-from dither.devices.device import Sees
-from dither.devices.python import PythonDevice
-from dither.devices.trials import Bench
+from dither.contract import AccessLevel
+from dither.instruments import trials
+from dither.instruments.connection import AbstractConnection
+from dither.instruments.python import PythonDevice
+from dither.instruments.trials import Bench
 from dither.tasks import TASKS, AnyTask, Task
 from dither.tasks.task import AbstractTask
 
@@ -174,8 +174,8 @@ def check_device(device: PythonDevice, task: str | Task, repeats: int = 20) -> R
         high=float(np.max(space.high)),
         step=float(np.max(space.step)),
         levels=max(parameter.levels for parameter in space.parameters),
-        shows=device.sees.name.lower(),
-        outputs=bench.shape[1] if device.sees is Sees.OUTPUTS else None,
+        shows=device.access_level.name.lower(),
+        outputs=bench.shape[1] if device.access_level is AccessLevel.OUTPUTS else None,
         noise=noise.still,
         repeatability=noise.written,
         cost_noise=cost_noise,

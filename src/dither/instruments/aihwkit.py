@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Float
 
 from dither._errors import RequestError
-from dither.adapters.extras import needs
-from dither.devices.connection import AbstractConnection
-from dither.devices.python import PythonDevice, find_object
+from dither.instruments.connection import AbstractConnection
+from dither.instruments.extras import needs
+from dither.instruments.find import find_object
+from dither.instruments.python import PythonDevice
 
 
 class AihwkitDevice:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
-from dither.lab import LabObject
+from dither.instruments.chip import LabObject
 from dither.remote.record import Record
 
 Reply: TypeAlias = dict[str, Any]
