@@ -12,6 +12,7 @@ from dither.algorithms.coordinate_descent import CoordinateDescent
 from dither.algorithms.decorrelated import DecorrelatedNodePerturbation
 from dither.algorithms.finite_differences import FiniteDifferences
 from dither.algorithms.forward_gradient import ForwardGradient
+from dither.algorithms.gradient import AbstractDescentRule, AbstractGradientRule, GradientState
 from dither.algorithms.layerwise_mgd import LayerwiseMGD
 from dither.algorithms.local_losses import LocalLosses
 from dither.algorithms.node_perturbation import NodePerturbation
@@ -45,6 +46,8 @@ __all__ = [
     "ALGORITHMS",
     "SPSA",
     "AbstractAlgorithm",
+    "AbstractDescentRule",
+    "AbstractGradientRule",
     "ActivityDifference",
     "AnalogMGD",
     "AnyAlgorithm",
@@ -54,6 +57,7 @@ __all__ = [
     "DecorrelatedNodePerturbation",
     "FiniteDifferences",
     "ForwardGradient",
+    "GradientState",
     "Info",
     "LayerwiseMGD",
     "LocalLosses",
