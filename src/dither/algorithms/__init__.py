@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from dither._configuration import OneOf, registry
+from dither._configuration import Registry
 from dither.algorithms.activity_difference import ActivityDifference
 from dither.algorithms.algorithm import AbstractAlgorithm, Info, State
 from dither.algorithms.analog_mgd import AnalogMGD
@@ -21,25 +21,10 @@ from dither.algorithms.spsa import SPSA
 from dither.algorithms.weight_mgd import WeightMGD
 from dither.algorithms.whitened import WhitenedNodePerturbation
 
-ALGORITHMS = registry(
-    WeightMGD,
-    LayerwiseMGD,
-    AnalogMGD,
-    SPSA,
-    FiniteDifferences,
-    NodePerturbation,
-    ActivityDifference,
-    DecorrelatedNodePerturbation,
-    WhitenedNodePerturbation,
-    LocalLosses,
-    ForwardGradient,
-    Backpropagation,
-    CoordinateDescent,
-    BooleanLeastSquares,
-)
+ALGORITHMS = Registry("algorithm", AbstractAlgorithm, globals().values())
 """The algorithms that a specification can ask for, by their kind."""
 
-AnyAlgorithm = Annotated[AbstractAlgorithm, OneOf("algorithm", ALGORITHMS)]
+AnyAlgorithm = Annotated[AbstractAlgorithm, ALGORITHMS]
 """An algorithm: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = [
