@@ -2,15 +2,15 @@
 
 from typing import Annotated
 
-from dither._configuration import OneOf, registry
+from dither._configuration import Registry
 from dither.algorithms.updates.descent import Descent
 from dither.algorithms.updates.extrapolated import Extrapolated
 from dither.algorithms.updates.update import AbstractUpdate, Descend
 
-UPDATES = registry(Descent, Extrapolated)
+UPDATES = Registry("update", AbstractUpdate, globals().values())
 """The updates that a specification can ask for, by their kind."""
 
-AnyUpdate = Annotated[AbstractUpdate, OneOf("update", UPDATES)]
+AnyUpdate = Annotated[AbstractUpdate, UPDATES]
 """An update: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = ["UPDATES", "AbstractUpdate", "AnyUpdate", "Descend", "Descent", "Extrapolated"]

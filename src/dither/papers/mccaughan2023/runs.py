@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from dither.algorithms import AbstractAlgorithm, AnalogMGD, WeightMGD
 from dither.codes import CODES
-from dither.contract import Problem
+from dither.contract import Problem as Bound
 from dither.devices import SimulatedDevice
 from dither.devices.imperfections import AbstractImperfection, Bounds, CostNoise
 from dither.networks import MLP
@@ -123,7 +123,7 @@ class Cell(NamedTuple):
 
 
 @eqx.filter_jit
-def _start(cell: Cell, problem: Problem, trials: Trials) -> Carry:
+def _start(cell: Cell, problem: Bound, trials: Trials) -> Carry:
     def one(rate: Float[Array, ""], sigma: Float[Array, ""], seed: Int[Array, ""]) -> Carry:
         return start(*cell.of(rate, sigma), problem, seed)
 
