@@ -12,7 +12,8 @@ from dither.algorithms.coordinate_descent import CoordinateDescent
 from dither.algorithms.decorrelated import DecorrelatedNodePerturbation
 from dither.algorithms.finite_differences import FiniteDifferences
 from dither.algorithms.forward_gradient import ForwardGradient
-from dither.algorithms.gradient import AbstractDescentRule, AbstractGradientRule, GradientState
+from dither.algorithms.gradient import AbstractDescentRule, AbstractGradientRule
+from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.algorithms.layerwise_mgd import LayerwiseMGD
 from dither.algorithms.local_losses import LocalLosses
 from dither.algorithms.node_perturbation import NodePerturbation
@@ -36,6 +37,7 @@ __all__ = [
     "ActivityDifference",
     "AnalogMGD",
     "AnyAlgorithm",
+    "At",
     "Backpropagation",
     "BooleanLeastSquares",
     "CoordinateDescent",
@@ -50,6 +52,7 @@ __all__ = [
     "Optimizer",
     "Schedule",
     "State",
+    "Told",
     "WeightMGD",
     "WhitenedNodePerturbation",
 ]

@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, Key
 from pydantic import Field
 
 from dither.algorithms import nodes, traps
-from dither.algorithms.gradient import AbstractDescentRule, At, GradientState, Told
+from dither.algorithms.gradient import AbstractDescentRule
+from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.contract import AccessLevel, Problem
 
 

@@ -4,7 +4,8 @@ from typing import ClassVar, Literal
 
 from jaxtyping import Array, Float
 
-from dither.algorithms.gradient import AbstractDescentRule, At, GradientState, Told
+from dither.algorithms.gradient import AbstractDescentRule
+from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.contract import AccessLevel, Problem
 
 

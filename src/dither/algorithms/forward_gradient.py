@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dither.algorithms import traps
-from dither.algorithms.gradient import AbstractDescentRule, At, GradientState, Told
+from dither.algorithms.gradient import AbstractDescentRule
+from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.codes import AnyCode, Rademacher
 from dither.contract import AccessLevel, Problem
 from dither.laws.estimate import growth

@@ -2,71 +2,24 @@
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 from pydantic import Field, model_validator
 
 from dither.algorithms import calibration, traps
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.calibration import Calibration, LearningRate
+from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.outliers import Size, clipped, unless
 from dither.algorithms.timetable import Timetable
 from dither.algorithms.updates import AnyUpdate, Descent
 from dither.contract import Clock, Measurement, Probe, Problem
-
-
-class GradientState(eqx.Module):
-    """Where a gradient rule stands.
-
-    Attributes: `theta`, the parameters; `gradient`, G, the sum of the estimates since the last
-    update; `reference`, the costs that the next ones are compared with; `optimizer`, Optax's state;
-    `calibration`, of the rate `auto`, and `size`, of the outliers, () without; `memory`, what the
-    rule itself remembers; `update`, what its update remembers; `problem`.
-    """
-
-    clock: Clock
-    key: Key[Array, ""]
-    theta: Float[Array, " P"]
-    gradient: Float[Array, " P"]
-    reference: Float[Array, "..."]
-    optimizer: Any
-    calibration: Calibration | tuple[()]
-    size: Size | tuple[()]
-    memory: Any
-    update: Any
-    problem: Problem = eqx.field(static=True)
-
-
-class At(NamedTuple):
-    """Where a perturbation is made: θ as the device can be set to, the turn, the side.
-
-    The side is +1, −1 for the other one of a pair, 0 for the reference.
-    """
-
-    theta: Float[Array, " P"]
-    turn: Int[Array, ""]
-    side: Int[Array, ""]
-
-
-class Told(NamedTuple):
-    """What a probe has brought.
-
-    Attributes: `theta`, as in `At`; the `probe`; its `measurement`; `change`, of the costs,
-    `C(θ + p) − C(θ)` or `(C(θ ± p) − C(θ ∓ p)) / 2`; `refers`, whether the probe is the reference,
-    of which `change` says nothing.
-    """
-
-    theta: Float[Array, " P"]
-    probe: Probe
-    measurement: Measurement
-    change: Float[Array, "..."]
-    refers: Bool[Array, ""]
 
 
 class AbstractGradientRule(AbstractAlgorithm):

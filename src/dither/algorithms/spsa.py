@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, Int, Key
 from pydantic import Field
 
 from dither.algorithms import traps
-from dither.algorithms.gradient import AbstractGradientRule, At, GradientState, Told
+from dither.algorithms.gradient import AbstractGradientRule
+from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.codes import AnyCode, Rademacher
 from dither.contract import Problem
 

@@ -6,7 +6,8 @@ from jaxtyping import Array, Float
 from pydantic import Field
 
 from dither.algorithms import traps
-from dither.algorithms.gradient import AbstractDescentRule, At, GradientState, Told
+from dither.algorithms.gradient import AbstractDescentRule
+from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.codes import AnyCode, Rademacher
 from dither.contract import Problem
 from dither.laws.estimate import growth
