@@ -27,8 +27,9 @@ import numpy as np
 
 from dither import MLP, SimulatedDevice
 from dither.algorithms import AbstractAlgorithm, LayerwiseMGD, NodePerturbation, WeightMGD
-from dither.laws import Scatter, follow_flow, measurements_per_update, time_to_accuracy
 from dither.tasks import XOR, Digits, FashionMNIST, NIST7x7, Parity, Task
+from dither.training.fit import problem_of
+from dither.training.flow import Scatter, follow_flow, measurements_per_update, time_to_accuracy
 from dither.training.fused import Carry, measure_once, start
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -121,13 +122,13 @@ class Training:
     """Replicas that differ in learning rate and seed, compiled once for a cell."""
 
     def __init__(self, algorithm: AbstractAlgorithm, device: SimulatedDevice, task: Task) -> None:
-        algorithm = algorithm.for_task(task).for_device(device)
+        problem = problem_of(device, task)
 
         def at(rate: jax.Array) -> AbstractAlgorithm:
             return algorithm.model_copy(update={"learning_rate": rate})
 
         def begin(rates: jax.Array, seeds: jax.Array) -> Carry:
-            return jax.vmap(lambda rate, seed: start(at(rate), device, seed))(rates, seeds)
+            return jax.vmap(lambda rate, seed: start(at(rate), device, problem, seed))(rates, seeds)
 
         def advance(setting: tuple[jax.Array, jax.Array], carry: Carry) -> Carry:
             rates, n = setting
