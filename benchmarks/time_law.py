@@ -344,10 +344,10 @@ def table(rows: list[dict[str, Any]]) -> str:
         "which had been trained before this equation was chosen. Fresh cells:\n\n"
         f"{_lines(fresh)}\nWithin a factor of 2: {sum(map(within, fresh))} of {len(fresh)}. Of all "
         f"{len(rows)} cells {sum(within(row, 1.2) for row in rows)} are within a factor of 1.2. "
-        f"One probe takes at most half of the training's measurements in {len(short)}, more samples "
-        f"than the training in {len(longer)}, and steps of the rule's own length or less in "
-        f"{len(own)}. At least about half of its measurements are the guide's, each of 512 samples "
-        "where training reads 1 or 4 (nist7x7), 64 (digits) or 100 (fashion-mnist). On XOR and "
+        f"One probe takes at most half of the training's measurements in {len(short)}, more "
+        f"samples than the training in {len(longer)}, and steps of the rule's own length or less "
+        f"in {len(own)}. At least about half of its measurements are the guide's, each of 512 "
+        "samples where training reads 1 or 4 (nist7x7), 64 (digits) or 100 (fashion-mnist). On XOR and "
         "parity the gradients of the examples cancel, so the guide must average.\n"
     )
 
