@@ -347,8 +347,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"One probe takes at most half of the training's measurements in {len(short)}, more "
         f"samples than the training in {len(longer)}, and steps of the rule's own length or less "
         f"in {len(own)}. At least about half of its measurements are the guide's, each of 512 "
-        "samples where training reads 1 or 4 (nist7x7), 64 (digits) or 100 (fashion-mnist). On XOR and "
-        "parity the gradients of the examples cancel, so the guide must average.\n"
+        "samples where training reads 1 or 4 (nist7x7), 64 (digits) or 100 (fashion-mnist). On XOR "
+        "and parity the gradients of the examples cancel, so the guide must average.\n"
     )
 
 
