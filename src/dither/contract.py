@@ -372,7 +372,8 @@ class Problem:
 
     Arguments: `space`, what can be programmed; `layers`, whose neurons can be perturbed, () if
     none; `batch`, B, the samples in a measurement; `outputs`, K, of each sample; `cost`, of each
-    sample; `shows_z`, whether what goes into the neurons can be read.
+    sample; `shows_z`, whether what goes into the neurons can be read; `least`, the lowest value
+    that the cost can take, None where that is not known.
     """
 
     space: Space
@@ -381,3 +382,4 @@ class Problem:
     outputs: int = 1
     cost: Cost = no_cost
     shows_z: bool = True
+    least: float | None = None

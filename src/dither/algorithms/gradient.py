@@ -262,14 +262,20 @@ class AbstractGradientRule(AbstractAlgorithm):
         tick, part = state.clock.tick, state.clock.part
         assert isinstance(now, Calibration)
         cost = measurement.cost if self.exact else jnp.mean(state.reference)
+        short = None
+        if state.problem.least is None:
+            reach = jnp.broadcast_to(self.reach(state.problem), estimate.shape)
+            short = jnp.linalg.norm(reach)
+        else:
+            cost = cost - state.problem.least
         direction, spread = self.precondition(state, estimate), self.spread(state.problem)
         complete = times.closes(tick) & (part == times.last_perturbed)
         after: Calibration = jax.lax.switch(
             complete + 2 * times.on_trial(part),
             [
                 lambda: now,
-                lambda: calibration.proposed(now, direction, cost, spread),
-                lambda: calibration.tried(now, times.trial(part), measurement.cost),
+                lambda: calibration.proposed(now, direction, cost, spread, short),
+                lambda: calibration.tried(now, times.trial(part), measurement.cost, short is None),
             ],
         )
         return after
