@@ -11,9 +11,8 @@ from typer.testing import CliRunner
 import dither
 from dither import PythonDevice, RequestError
 from dither.cli import app
-from dither.devices import check, trials
+from dither.instruments import LabDevice, check, trials
 from dither.instruments.check import check_device, recommended
-from dither.instruments.named import LabDevice
 
 P, INPUTS = 30, 12
 X, TARGETS = np.zeros((INPUTS, 3)), np.random.default_rng(1).normal(size=(INPUTS, 2))

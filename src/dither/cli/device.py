@@ -46,7 +46,7 @@ def check(
 
     connection, task = _to_check(place, inputs)
     chip = connection.connect()
-    task = task or chip.lab.task
+    task = task or chip.task
     with made_safe(chip):
         report = check_device(chip, task if isinstance(task, str) else task.load(), repeats)
     table = recommended(report, connection, task)

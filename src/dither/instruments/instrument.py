@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.instruments.connection import AbstractConnection
-from dither.instruments.find import find_object
+from dither._find import find_object
+from dither.instruments.connection import AbstractObjectConnection
 
 
 class AbstractInstrument(ABC):
@@ -106,7 +106,7 @@ class AbstractInstrument(ABC):
             self.turn(self.knobs, np.full(len(self.knobs), float(self.rest)))
 
 
-class AbstractInstrumentConnection(AbstractConnection):
+class AbstractInstrumentConnection(AbstractObjectConnection):
     """Knobs and readouts, by their dotted names inside an object.
 
     Arguments: `object`, `path/to/file.py:name` or `package.module:name`, such as a station or an
@@ -114,11 +114,9 @@ class AbstractInstrumentConnection(AbstractConnection):
     rest as for `AbstractInstrument`.
     """
 
-    object: str
     parameters: Annotated[tuple[str, ...], Field(min_length=1)]
     outputs: Annotated[tuple[str, ...], Field(min_length=1)]
     inputs: tuple[str, ...] = ()
-    bounds: tuple[float, float] | None = None
     settle: Annotated[float, Field(ge=0)] = 0.0
     initial: tuple[float, ...] | None = None
     safe: float | None = None

@@ -7,6 +7,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dither._errors import RequestError
+from dither.instruments.protocols import (
+    HasSafeState,
+    PlaysSeries,
+    SaysError,
+    attribute_of,
+    method_of,
+)
 
 
 class Mirrors:
@@ -23,39 +30,36 @@ class Mirrors:
     bounds = (0.0, 1.0)
     bits = 1
 
-    def __init__(self, target: Any) -> None:
-        self.target = target
-        self.__name__ = getattr(target, "__name__", type(target).__name__)
-        self.parameters = getattr(target, "parameters", None)
+    def __init__(self, target: Any, name: str) -> None:
+        self.target, self.name = target, name
+        self.parameters = attribute_of(target, "parameters")
         if not isinstance(self.parameters, int | np.integer):
             raise RequestError(
-                f"The device {self.__name__} has flip(i) but does not say how many mirrors; give "
+                f"The device {name} has flip(i) but does not say how many mirrors; give "
                 "it an attribute `parameters`, an integer."
             )
+        self._held = np.zeros(int(self.parameters))
         self.initial = self._present()
-        self.fed = True
-        if hasattr(target, "output"):
-            self.fed = len(inspect.signature(target.output).parameters) > 0
-            self.measure = self._output
-        elif hasattr(target, "error"):
-            self.cost, self.task = self._error, "own-error"
+        self._output, self._error = method_of(target, PlaysSeries), method_of(target, SaysError)
+        self.fed = self._output is None or len(inspect.signature(self._output).parameters) > 0
+        if self._output is not None:
+            self.measure = self._measure
+        elif self._error is not None:
+            self.cost, self.task = self._cost, "own-error"
         else:
             raise RequestError(
-                f"The device {self.__name__} has flip(i) but neither error() nor output(); add "
-                "one of them."
+                f"The device {name} has flip(i) but neither error() nor output(); add one of them."
             )
-        if hasattr(target, "safe"):
-            self.safe = target.safe
+        self.safe = method_of(target, HasSafeState)
 
     def _present(self) -> Float[np.ndarray, " N"]:
-        weights = getattr(self.target, "weights", None)
+        weights = attribute_of(self.target, "weights")
         if weights is None:
-            self._held = getattr(self, "_held", np.zeros(int(self.parameters or 0)))
             return self._held.copy()
         present = np.array(weights, float).reshape(-1)
         if present.size != self.parameters or not np.all((present == 0) | (present == 1)):
             raise RequestError(
-                f"The device {self.__name__} has weights of size {present.size} for "
+                f"The device {self.name} has weights of size {present.size} for "
                 f"{self.parameters} mirrors, or others than 0 and 1; give 0 or 1 for each mirror."
             )
         return present
@@ -72,10 +76,11 @@ class Mirrors:
                 self.target.flip(int(place))
                 self._held[place] = value
 
-    def _output(self, inputs: Float[np.ndarray, "1 L"]) -> Float[np.ndarray, "1 T"]:
-        reading = self.target.output(inputs[0]) if self.fed else self.target.output()
+    def _measure(self, inputs: Float[np.ndarray, "1 L"]) -> Float[np.ndarray, "1 T"]:
+        assert self._output is not None
+        reading = self._output(inputs[0]) if self.fed else self._output()
         return np.asarray(reading, float).reshape(1, -1)
 
-    def _error(self, inputs: np.ndarray, targets: np.ndarray) -> float:
+    def _cost(self, inputs: np.ndarray, targets: np.ndarray) -> float:
         del inputs, targets
         return float(self.target.error())

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.instruments.connection import AbstractConnection
-from dither.instruments.named import LabDevice
+from dither.instruments.connection import AbstractConnection, LabDevice
 from dither.instruments.python import PythonDevice
 
 SCHEME = "remote://"
@@ -38,14 +37,7 @@ class RemoteDevice(AbstractConnection):
             raise RequestError(
                 "A remote device needs gRPC and msgpack; install dither[remote]."
             ) from None
-        target = RemoteObject(
-            self.address,
-            token_file=self.token_file,
-            ca=self.ca,
-            certificate=self.certificate,
-            key=self.key,
-            patience=self.patience,
-        )
+        target = RemoteObject(**self.model_dump(exclude={"kind", "guard"}))
         return PythonDevice(target, guard=self.guard)
 
 
