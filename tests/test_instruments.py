@@ -13,7 +13,7 @@ import pytest
 import dither
 from dither import PythonDevice, RequestError, RunError
 from dither.instruments import protocols
-from dither.instruments.handle import ABILITIES, handle_of
+from dither.instruments.protocols import ABILITIES, abilities_of
 from numpy_device import NumpyDevice
 
 X = np.zeros((2, 3))
@@ -42,13 +42,13 @@ class Everything(NumpyDevice):
 
 
 def test_each_ability_is_found_by_its_method_alone():
-    assert handle_of(Everything()).abilities == set(ABILITIES)
+    assert abilities_of(Everything()) == set(ABILITIES)
     for ability in ABILITIES:
         lacking = Everything()
         (name,) = [name for name in vars(ability) if not name.startswith("_")]
         setattr(lacking, name, None)
         if ability is not protocols.Writable:
-            assert handle_of(lacking).abilities == set(ABILITIES) - {ability}
+            assert abilities_of(lacking) == set(ABILITIES) - {ability}
 
 
 def test_what_is_written_is_not_taken_for_mirrors():
@@ -73,7 +73,7 @@ class Forwards:
 
 def test_a_proxy_that_passes_on_what_there_is_can_do_the_same():
     near, far = Everything(), NumpyDevice()
-    assert handle_of(Forwards(near)).abilities == handle_of(near).abilities
+    assert abilities_of(Forwards(near)) == abilities_of(near)
     device = PythonDevice(Forwards(far))
     assert device.extent.size == far.parameters
     device.write(np.ones(14))

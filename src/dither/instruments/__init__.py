@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from dither.instruments.aihwkit import AihwkitConnection, AihwkitDevice
     from dither.instruments.connection import AbstractConnection, LabDevice
     from dither.instruments.guard import Guard
-    from dither.instruments.mirrors import Mirrors
     from dither.instruments.network import RemoteDevice
     from dither.instruments.ophyd import OphydConnection, OphydDevice
     from dither.instruments.python import PythonDevice
@@ -25,13 +24,14 @@ if TYPE_CHECKING:
         ScpiDevice,
     )
     from dither.instruments.torch import TorchConnection, TorchDevice
+    from dither.instruments.written import Mirrors
 
 _HOMES = {
     "_find": ("find_object",),
     "instruments.aihwkit": ("AihwkitConnection", "AihwkitDevice"),
     "instruments.connection": ("AbstractConnection", "LabDevice"),
     "instruments.guard": ("Guard",),
-    "instruments.mirrors": ("Mirrors",),
+    "instruments.written": ("Mirrors",),
     "instruments.network": ("RemoteDevice",),
     "instruments.ophyd": ("OphydConnection", "OphydDevice"),
     "instruments.python": ("PythonDevice",),

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dither._errors import RunError
-from dither.instruments.handle import Handle
 from dither.instruments.protocols import (
     HasSafeState,
     MeasuresBlocks,
@@ -27,14 +26,15 @@ LONGEST_WAIT = 60.0
 class Calls:
     """Calls a lab's object and knows what it holds; it is given copies only.
 
-    Arguments: its handle; `timeout`, s, `backoff`, s, `reconnect_after`, `settle`, s, as of
-    `Guard`; `slew`, the largest change of a parameter in one write.
+    Arguments: the object; its abilities, as of `protocols`; `timeout`, s, `backoff`, s,
+    `reconnect_after`, `settle`, s, as of `Guard`; `slew`, the largest change in one write.
     Attributes: `extra_writes`, how many were made beyond those asked for: steps, and reconnecting.
     """
 
     def __init__(
         self,
-        handle: Handle,
+        target: Any,
+        abilities: frozenset[type],
         *,
         timeout: float | None = None,
         backoff: float = 0.0,
@@ -42,24 +42,22 @@ class Calls:
         settle: float = 0.0,
         slew: float = math.inf,
     ) -> None:
-        self.handle, self.timeout, self.backoff = handle, timeout, backoff
+        self.target, self.abilities = target, abilities
+        self.timeout, self.backoff = timeout, backoff
         self.reconnect_after, self.settle, self.slew = reconnect_after, settle, slew
         self.extra_writes = 0
         self._held: Float[np.ndarray, " P"] | None = None
         self._thread = None if timeout is None else _CallingThread()
 
-    def _can(self, ability: type) -> bool:
-        return ability in self.handle.abilities
-
     @property
     def in_blocks(self) -> bool:
         """Whether one call programs and measures several settings, and the guard leaves it so."""
         gentle = self.timeout is not None or self.slew < math.inf or self.settle > 0
-        return self._can(MeasuresBlocks) and not gentle
+        return MeasuresBlocks in self.abilities and not gentle
 
     def make(self, name: str, *arguments: Any) -> Any:
         """Call a method. Errors: `TimeoutError` where it, or the one before it, is late."""
-        function = getattr(self.handle.target, name)
+        function = getattr(self.target, name)
         if self._thread is None or self.timeout is None:
             return function(*arguments)
         return self._thread.call(self.timeout, name, function, *arguments)
@@ -68,7 +66,7 @@ class Calls:
         self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None = None
     ) -> None:
         """Program all parameters, or those at some places, in steps within the slew limit."""
-        if places is not None and not self._can(WritableAtPlaces):
+        if places is not None and WritableAtPlaces not in self.abilities:
             values, places = self._whole(values, places), None
         end = np.array(values, float)
         begin = end if self._held is None else self._held if places is None else self._held[places]
@@ -110,7 +108,7 @@ class Calls:
     def recover(self, failures: int) -> None:
         """After so many failures in a row, ≥ 1: wait, and reconnect where it is time to."""
         time.sleep(min(self.backoff * 2.0 ** min(failures - 1, 60), LONGEST_WAIT))
-        if failures % self.reconnect_after == 0 and self._can(Reconnectable):
+        if failures % self.reconnect_after == 0 and Reconnectable in self.abilities:
             self._reconnect()
             if self._held is not None:
                 self.make("write", self._held.copy())
@@ -124,11 +122,11 @@ class Calls:
 
     def safe(self) -> None:
         """The object's safe state, if it has one, also past a call that hangs."""
-        if not self._can(HasSafeState):
+        if HasSafeState not in self.abilities:
             return
         if self._thread is not None and self._thread.hangs(self.timeout):
             try:
-                if self._can(Reconnectable):
+                if Reconnectable in self.abilities:
                     self._reconnect()
             finally:
                 self._thread = self._thread.left()

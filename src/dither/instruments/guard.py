@@ -1,14 +1,13 @@
 """How a specification says that a device's calls are guarded."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
 from dither.instruments.calls import Calls
-from dither.instruments.handle import Handle
 
 
 class Guard(Configuration):
@@ -38,10 +37,11 @@ class Guard(Configuration):
     slew: Annotated[float, Field(gt=0)] | None = None
     drift: Annotated[float, Field(gt=0)] | None = None
 
-    def around(self, handle: Handle, step: float) -> Calls:
-        """The calls of an object under this guard, whose DAC step is `step`, 0 for continuous."""
+    def around(self, target: Any, abilities: frozenset[type], step: float) -> Calls:
+        """The calls of an object under this guard. `step`: its DAC step, 0 for continuous."""
         return Calls(
-            handle,
+            target,
+            abilities,
             timeout=self.timeout,
             backoff=self.backoff,
             reconnect_after=self.reconnect_after,

@@ -4,6 +4,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Annotated, Any
 
 import numpy as np
@@ -124,20 +125,15 @@ class AbstractInstrumentConnection(AbstractObjectConnection):
     def found(self) -> tuple[list[Any], list[Any], list[Any]]:
         """The knobs to train, the readouts, the knobs of the inputs."""
         home = find_object(self.object)
-        parameters, outputs, inputs = (
-            [self._inside(home, name) for name in names]
-            for names in (self.parameters, self.outputs, self.inputs)
-        )
+        names = (self.parameters, self.outputs, self.inputs)
+        parameters, outputs, inputs = ([self._inside(home, n) for n in some] for some in names)
         return parameters, outputs, inputs
 
     def _inside(self, home: Any, name: str) -> Any:
-        for part in name.split("."):
-            if not hasattr(home, part):
-                raise RequestError(
-                    f"In {self.object} there is no '{name}': no '{part}' in {type(home).__name__}."
-                )
-            home = getattr(home, part)
-        return home
+        try:
+            return attrgetter(name)(home)
+        except AttributeError as error:
+            raise RequestError(f"In {self.object} there is no '{name}': {error}.") from None
 
     def rest(self) -> dict[str, Any]:
         """The settings other than the names."""

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from dither._errors import RequestError
 from dither.instruments.connection import AbstractConnection, LabDevice
+from dither.instruments.extras import needs
 from dither.instruments.python import PythonDevice
 
 SCHEME = "remote://"
@@ -31,12 +31,10 @@ class RemoteDevice(AbstractConnection):
 
     def connect(self) -> PythonDevice:
         """The device, connected. Errors: as of `dither.remote.client.RemoteObject`."""
-        try:
-            from dither.remote.client import RemoteObject
-        except ImportError:
-            raise RequestError(
-                "A remote device needs gRPC and msgpack; install dither[remote]."
-            ) from None
+        needs("grpc", "remote")
+        needs("msgpack", "remote")
+        from dither.remote.client import RemoteObject
+
         target = RemoteObject(**self.model_dump(exclude={"kind", "guard"}))
         return PythonDevice(target, guard=self.guard)
 

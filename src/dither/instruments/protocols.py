@@ -1,7 +1,7 @@
 """What a lab's object can do: a protocol for each ability, and which of them an object has."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -75,23 +75,21 @@ class Flippable(Protocol):
     def flip(self, i: int, /) -> Any: ...
 
 
-class PlaysSeries(Protocol):
-    """A bench that returns the T readings of a series: the one it is handed, or its own."""
-
-    def output(self, *inputs: Float[np.ndarray, " L"]) -> Any: ...
-
-
-class SaysError(Protocol):
-    """A bench that drives itself and says how wrong it is, one number."""
-
-    def error(self) -> Any: ...
+ABILITIES = (
+    Writable, WritableAtPlaces, MeasuresOutputs, MeasuresCost, MeasuresBlocks, MeasuresSites,
+    HasSafeState, Reconnectable,
+)  # fmt: skip
 
 
-def method_of(target: Any, protocol: type) -> Callable[..., Any] | None:
-    """An object's method of a protocol, None where it lacks it."""
+def abilities_of(target: Any) -> frozenset[type]:
+    """The protocols that an object follows, Flippable apart: a record to be made once."""
+    return frozenset(ability for ability in ABILITIES if follows(target, ability))
+
+
+def follows(target: Any, protocol: type) -> bool:
+    """Whether an object has the method of a protocol."""
     (name,) = (name for name in vars(protocol) if not name.startswith("_"))
-    found = attribute_of(target, name)
-    return found if callable(found) else None
+    return callable(attribute_of(target, name))
 
 
 def attribute_of(target: Any, name: str, default: Any = None) -> Any:

@@ -10,9 +10,16 @@ from jaxtyping import Float, Int
 from dither._errors import RequestError
 from dither.instruments.calls import Calls
 from dither.instruments.extent import extent_of
-from dither.instruments.handle import handle_of
-from dither.instruments.protocols import MeasuresOutputs, MeasuresSites, attribute_of
+from dither.instruments.protocols import (
+    MeasuresCost,
+    MeasuresOutputs,
+    MeasuresSites,
+    Writable,
+    abilities_of,
+    attribute_of,
+)
 from dither.instruments.readings import BadReading, as_cost, as_layer_inputs, as_outputs
+from dither.instruments.written import as_written
 
 if TYPE_CHECKING:
     from dither.contract import AccessLevel, Layer, Space
@@ -61,13 +68,13 @@ class PythonDevice:
         bits: int | None = None,
         guard: "Guard | None" = None,
     ) -> None:
-        handle = handle_of(target)
+        self.name = str(attribute_of(target, "__name__", type(target).__name__))
+        self.target = target = as_written(target, self.name)
 
         def said(attribute: str, default: Any = None) -> Any:
-            return attribute_of(handle.target, attribute, default)
+            return attribute_of(target, attribute, default)
 
-        self.target, self.name, self.abilities = handle.target, handle.name, handle.abilities
-        self.guard = guard
+        self.abilities, self.guard = abilities_of(target), guard
         self.by_cost = MeasuresOutputs not in self.abilities
         self.fed, self.task = bool(said("fed", True)), str(said("task", "nist7x7"))
         self.own_initial = said("initial")
@@ -76,11 +83,24 @@ class PythonDevice:
         bits = bits or said("bits")
         levels = int(2**bits if bits else said("levels", 0))
         self.extent = extent_of(self.name, shapes, limits, levels)
-        handle.check()
+        self._check_abilities()
         self._weights = self._weights_of(tuple(said("layers", ())))
-        self._calls = Calls(handle)
+        self._calls = Calls(target, self.abilities)
         if guard is not None:
-            self._calls = guard.around(handle, float(np.max(self.space.step)))
+            step = float(np.max(self.space.step))
+            self._calls = guard.around(target, self.abilities, step)
+
+    def _check_abilities(self) -> None:
+        if Writable not in self.abilities:
+            raise RequestError(
+                f"The device {self.name} has no write(theta) and is not a function "
+                "f(theta, inputs); give it one of the two."
+            )
+        if self.by_cost and MeasuresCost not in self.abilities:
+            raise RequestError(
+                f"The device {self.name} has write but neither measure(inputs) nor "
+                "cost(inputs, targets); add one of them."
+            )
 
     def _weights_of(self, layers: tuple[str, ...]) -> dict[str, tuple[int, int]]:
         """The shape (p, q) of the weights of each layer whose neurons can be perturbed."""

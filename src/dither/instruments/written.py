@@ -1,4 +1,4 @@
-"""A bench whose mirrors are flipped one at a time, as a device that is written."""
+"""Objects that are not written by `write`: benches whose mirrors are flipped, functions."""
 
 import inspect
 from typing import Any
@@ -8,12 +8,45 @@ from jaxtyping import Float, Int
 
 from dither._errors import RequestError
 from dither.instruments.protocols import (
-    HasSafeState,
-    PlaysSeries,
-    SaysError,
+    Flippable,
+    Writable,
+    answers_to_all,
     attribute_of,
-    method_of,
+    follows,
 )
+
+
+def as_written(target: Any, name: str) -> Any:
+    """An object as one that is written: itself, or a bench of mirrors or a function made one.
+
+    Errors: `RequestError` for one that answers to every name, so that it cannot be told.
+    """
+    if follows(target, Writable):
+        return target
+    if follows(target, Flippable):
+        return Mirrors(target, name)
+    if answers_to_all(target):
+        raise RequestError(
+            f"The device {name} answers to every name, as mocks and some proxies do, so that what "
+            "it can do cannot be told; wrap it in a class with write and measure."
+        )
+    return _Function(target) if callable(target) else target
+
+
+class _Function:
+    """A function f(theta, inputs), which is told its parameters when it is measured."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
+
+    def write(self, theta: Float[np.ndarray, " P"]) -> None:
+        self._theta = theta
+
+    def measure(self, inputs: Float[np.ndarray, "B ..."]) -> Any:
+        return self._function(self._theta.copy(), inputs)
 
 
 class Mirrors:
@@ -40,7 +73,7 @@ class Mirrors:
             )
         self._held = np.zeros(int(self.parameters))
         self.initial = self._present()
-        self._output, self._error = method_of(target, PlaysSeries), method_of(target, SaysError)
+        self._output, self._error = attribute_of(target, "output"), attribute_of(target, "error")
         self.fed = self._output is None or len(inspect.signature(self._output).parameters) > 0
         if self._output is not None:
             self.measure = self._measure
@@ -50,7 +83,7 @@ class Mirrors:
             raise RequestError(
                 f"The device {name} has flip(i) but neither error() nor output(); add one of them."
             )
-        self.safe = method_of(target, HasSafeState)
+        self.safe = attribute_of(target, "safe")
 
     def _present(self) -> Float[np.ndarray, " N"]:
         weights = attribute_of(self.target, "weights")
