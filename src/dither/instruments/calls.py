@@ -68,9 +68,7 @@ class Calls:
         """Program all parameters, or those at some places, in steps within the slew limit."""
         if places is not None and WritableAtPlaces not in self.abilities:
             values, places = self._whole(values, places), None
-        end = np.array(values, float)
-        begin = end if self._held is None else self._held if places is None else self._held[places]
-        steps = list(ramp(begin, end, self.slew))
+        steps = self._steps(np.array(values, float), places)
         for step in steps:
             if places is None:
                 self.make("write", step.copy())
@@ -81,6 +79,14 @@ class Calls:
                     self._held[places] = step
             self._settle()
         self.extra_writes += len(steps) - 1
+
+    def _steps(
+        self, end: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None
+    ) -> list[Float[np.ndarray, " K"]]:
+        if self._held is None or self.slew == math.inf:
+            return [end]
+        begin = self._held if places is None else self._held[places]
+        return list(ramp(begin, end, self.slew))
 
     def _whole(
         self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"]
@@ -140,10 +146,9 @@ def ramp(
     begin: Float[np.ndarray, " K"], end: Float[np.ndarray, " K"], slew: float
 ) -> Iterator[Float[np.ndarray, " K"]]:
     """The settings on the way from `begin` to `end`, which comes last; each within `slew`."""
-    if slew < math.inf:
-        far = np.abs(end - begin).max(initial=0.0)
-        for k in range(1, math.ceil(far / slew - 1e-9)):
-            yield begin + np.clip(end - begin, -k * slew, k * slew)
+    far = np.abs(end - begin).max(initial=0.0)
+    for k in range(1, math.ceil(far / slew - 1e-9)):
+        yield begin + np.clip(end - begin, -k * slew, k * slew)
     yield end
 
 

@@ -13,7 +13,7 @@ from dither.contract import AccessLevel
 from dither.instruments import trials
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.python import PythonDevice
-from dither.instruments.trials import DeviceUnderTest
+from dither.instruments.under_test import DeviceUnderTest
 from dither.tasks import TASKS, AnyTask, Task
 from dither.tasks.task import AbstractTask
 
