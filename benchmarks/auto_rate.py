@@ -25,6 +25,7 @@ import numpy as np
 from dither import MLP, SimulatedDevice
 from dither.algorithms import AbstractAlgorithm, NodePerturbation, WeightMGD
 from dither.tasks import XOR, AbstractTask, Digits, FashionMNIST, NIST7x7, Parity
+from dither.training.fit import problem_of
 from dither.training.fused import Carry, measure_once, start
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "auto_rate.json"
@@ -90,7 +91,7 @@ class Race:
         self.task = setting.task.load()
         self.device = SimulatedDevice(network=setting.network)
         known = METHODS[method]("auto" if auto else 1.0)
-        self.algorithm = known.for_task(self.task).for_device(self.device)
+        self.algorithm = known
         self.begin, self.advance, self.look = self._compiled()
 
     def at(self, rate: jax.Array) -> AbstractAlgorithm:
@@ -103,10 +104,11 @@ class Race:
 
     def _compiled(self) -> tuple[Callable[..., Any], ...]:
         task, device = self.task, self.device
+        problem = problem_of(device, task)
 
         @eqx.filter_jit
         def begin(rates: jax.Array, seeds: jax.Array) -> Carry:
-            return jax.vmap(lambda r, s: start(self.at(r), device, s))(rates, seeds)
+            return jax.vmap(lambda r, s: start(self.at(r), device, problem, s))(rates, seeds)
 
         @eqx.filter_jit(donate="all-except-first")
         def advance(rates: jax.Array, carry: Carry) -> Carry:

@@ -17,6 +17,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from dither import MLP, SimulatedDevice
 from dither.tasks import Task
+from dither.training.fit import problem_of
 from dither.training.fused import Carry, measure_once, start
 from size_study import METHODS, NETWORKS, TARGET, Network, Row, keep, load, read, same
 
@@ -84,7 +85,6 @@ class Local:
     def met(self, method: str) -> Callable[[jax.Array, jax.Array], jax.Array]:
         """GᵀHG along an algorithm's own estimates G at some weights, the mean over draws."""
         algorithm = METHODS[method].model_copy(update={"learning_rate": 0.0})
-        algorithm = algorithm.for_task(self.task).for_device(self.device)
         device, task = self.device, self.task
 
         def estimate(carry: Carry, _: None) -> tuple[Carry, jax.Array]:
@@ -96,8 +96,8 @@ class Local:
             return carry, estimates[-1]
 
         def bent(theta: jax.Array, seed: jax.Array) -> jax.Array:
-            carry = start(algorithm, device, seed)
-            learning = algorithm.init(jax.random.key(seed), theta, device.space)
+            carry = start(algorithm, device, problem_of(device, self.task), seed)
+            learning = algorithm.init(jax.random.key(seed), theta, problem_of(device, self.task))
             carry = eqx.tree_at(lambda c: c.algorithm, carry, learning)
             carry, _ = jax.lax.scan(lambda c, _: (estimate(c, None)[0], None), carry, None, DRAWS)
 

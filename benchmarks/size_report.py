@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from dither.laws import time_to_accuracy
 from dither.studies.fits import Fit, fit, in_words, median_with_interval
 from dither.training.figure import STYLE, save_figure
+from dither.training.flow import time_to_accuracy
 from size_laws import FORETOLD
 from size_study import DOCS, METHODS, NETWORKS, TARGET, Network, Row, read, same
 

@@ -10,7 +10,7 @@ import annotated_types as at
 import griffe
 from pydantic.fields import FieldInfo
 
-from dither._configuration import Configuration, OneOf
+from dither._configuration import Configuration, Registry
 from dither._errors import RequestError
 
 LABEL = re.compile(r"(Arguments|Attributes|Returns|Errors|Source)\b([^:`]{0,20}):(.*)")
@@ -102,7 +102,7 @@ def kind_of(field: FieldInfo) -> str:
 
 def _say(kind: Any, marks: list[Any]) -> str:
     inner = get_args(kind)
-    choice = next((mark for mark in marks if isinstance(mark, OneOf)), None)
+    choice = next((mark for mark in marks if isinstance(mark, Registry)), None)
     if choice is not None:
         cls = inner[0] if inner else kind
         return f"[{choice.what}][{cls.__module__}.{cls.__qualname__}]"

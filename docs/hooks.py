@@ -22,6 +22,7 @@ from dither._configuration import Configuration
 
 ROOT = Path(__file__).parents[1]
 NOT_DOCUMENTED_HERE = {"dither.cli"}
+CONTRACT, KINDS_OF_DEVICES = "dither.contract", "dither.training.kinds"
 
 Place = tuple[str, griffe.Object]
 """The name that an object is documented under, and the object."""
@@ -30,14 +31,25 @@ _anchors: set[str] = set()
 
 
 def packages() -> list[str]:
-    """dither and its public subpackages, the deeper ones last."""
+    """dither, its contract and its public subpackages, the deeper ones last."""
     found = [
         info.name
         for info in pkgutil.walk_packages(dither.__path__, "dither.")
         if info.ispkg and "._" not in info.name and info.name not in NOT_DOCUMENTED_HERE
     ]
     exporting = [name for name in found if hasattr(import_module(name), "__all__")]
-    return ["dither", *sorted(exporting, key=lambda name: name.count("."))]
+    return ["dither", *sorted([CONTRACT, *exporting], key=lambda name: name.count("."))]
+
+
+def names_of(package: str) -> list[str]:
+    """The names that a package exports, or the public classes that the contract defines."""
+    module = import_module(package)
+    defined = [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == package and not name.startswith("_")
+    ]
+    return list(getattr(module, "__all__", defined))
 
 
 def exported() -> dict[str, list[Place]]:
@@ -45,7 +57,7 @@ def exported() -> dict[str, list[Place]]:
     tree = griffe.load("dither", search_paths=[ROOT / "src"])
     homes: dict[str, tuple[str, Place]] = {}
     for package in packages():
-        for name in import_module(package).__all__:
+        for name in names_of(package):
             thing = tree[f"{package}.{name}".removeprefix("dither.")]
             path = f"{package}.{name}"
             thing = thing.final_target if thing.is_alias else thing
@@ -120,8 +132,9 @@ def _page(package: str) -> str:
 
 
 def _kinds(module: ModuleType) -> dict[type[Configuration], str]:
-    """The classes of a package's registries with the names that TOML files know them by."""
-    tables = [value for name, value in vars(module).items() if name.isupper()]
+    """The classes of the registries with the names that TOML files know them by."""
+    places = (module, import_module(KINDS_OF_DEVICES))
+    tables = [value for place in places for name, value in vars(place).items() if name.isupper()]
     return {
         cls: kind
         for table in tables

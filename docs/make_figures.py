@@ -21,6 +21,7 @@ import dither
 from dither.cli.train import use_all_cores
 from dither.training import TrapWarning, preset_names
 from dither.training.figure import BLUE, GREY, ORANGE, STYLE, run_figure, save_figure
+from dither.training.fit import problem_of
 from dither.training.progress import ProgressBar
 
 HERE = Path(__file__).parent
@@ -228,7 +229,7 @@ def cosine() -> None:
 
         def average(key, n, algorithm=algorithm):
             carry = Carry(
-                algorithm.init(key, theta, device.space),
+                algorithm.init(key, theta, problem_of(device, few)),
                 device.fabricate(key), key, Tally.empty(),
             )  # fmt: skip
             return jax.lax.fori_loop(

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.codes import AnyCode, Rademacher
-from dither.contract import Clock, Measurement, Probe, Space
+from dither.contract import Clock, Measurement, Probe, Problem
 
 
 class RandomSearchState(eqx.Module):
@@ -19,7 +19,7 @@ class RandomSearchState(eqx.Module):
     key: Key[Array, ""]
     theta: Float[Array, " P"]
     reference: Float[Array, ""]
-    space: Space = eqx.field(static=True)
+    problem: Problem = eqx.field(static=True)
 
 
 class RandomSearch(AbstractAlgorithm):
@@ -33,19 +33,19 @@ class RandomSearch(AbstractAlgorithm):
     code: AnyCode = Rademacher()
 
     def init(
-        self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
+        self, key: Key[Array, ""], parameters: Float[Array, " P"], problem: Problem
     ) -> RandomSearchState:
         start = Clock(tick=jnp.int32(0), part=jnp.int32(0))
-        return RandomSearchState(start, key, parameters, jnp.zeros(()), space)
+        return RandomSearchState(start, key, parameters, jnp.zeros(()), problem)
 
     def ask(self, state: RandomSearchState) -> tuple[Probe, RandomSearchState]:
-        tick, part, space = state.clock.tick, state.clock.part, state.space
+        tick, part, space = state.clock.tick, state.clock.part, state.problem.space
         step = space.amplitude(self.delta) * self.code(state.key, tick, space.size)
         probe = Probe(
             clock=state.clock,
             parameters=space.snap(space.snap(state.theta) + part * step),
             updated=(tick > 0) & (part == 0),
-            draw=tick,
+            batch_index=tick,
         )
         after = Clock(tick=tick + part, part=1 - part)
         return probe, eqx.tree_at(lambda s: s.clock, state, after)
@@ -57,8 +57,8 @@ class RandomSearch(AbstractAlgorithm):
         better = ~first & (measurement.cost < state.reference)
         reference = jnp.where(first, measurement.cost, state.reference)
         theta = jnp.where(better, probe.parameters, state.theta)
-        after = RandomSearchState(state.clock, state.key, theta, reference, state.space)
+        after = RandomSearchState(state.clock, state.key, theta, reference, state.problem)
         return after, Info(updated=better, estimate=jnp.zeros_like(theta))
 
     def parameters(self, state: RandomSearchState) -> Float[Array, " P"]:
-        return state.space.snap(state.theta)
+        return state.problem.space.snap(state.theta)

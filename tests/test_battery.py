@@ -38,6 +38,7 @@ from dither.codes import CODES, Rademacher, Sequential, Sinusoidal, Walsh
 from dither.contract import AccessLevel
 from dither.devices import DAC, CostNoise, FailedReads
 from dither.tasks import Parity
+from dither.training.fit import problem_of
 from dither.training.fused import Carry, Tally, measure_once
 from dither.training.hosted import HostedLoop
 from exact_nodes import dense_noise, dense_spread, inputs_and_errors
@@ -200,11 +201,11 @@ def theta_and_gradient(task):
 def collect(algorithm, device, task, theta, keys, n):
     """n measurements for each key from one theta: probes, estimates, whether updated, failures."""
 
-    algorithm = algorithm.for_task(task).for_device(device)
+    problem = problem_of(device, task)
 
     def run(key):
         learning, making, data = jax.random.split(key, 3)
-        state, instance = algorithm.init(learning, theta, device.space), device.fabricate(making)
+        state, instance = algorithm.init(learning, theta, problem), device.fabricate(making)
         if algorithm.sparse:
             instance = device.write(instance, algorithm.parameters(state), jnp.bool_(False))
         carry = Carry(state, instance, data, Tally.empty())
@@ -477,7 +478,7 @@ def test_the_ledger_is_the_devices_own_count(kind, share):
 def hosted_until(kind, tick, device):
     """A rule's state when its clock first shows a tick, around a Python device."""
     chip, task = dither.PythonDevice(trainable(kind, device)), SMALL_BATCH.load()
-    loop = HostedLoop(moving(kind).for_task(task).for_device(chip), chip, task, 3, 100)
+    loop = HostedLoop(moving(kind), chip, task, 3, 100)
     while int(loop.carry.algorithm.clock.tick) < tick:
         loop.advance(1)
     return loop

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 import dither
 from dither import MLP, SimulatedDevice, Until
-from dither.algorithms import FiniteDifferences, NodePerturbation, WeightMGD
+from dither.algorithms import SPSA, NodePerturbation, WeightMGD
 from dither.algorithms.calibration import (
     CLIP,
     EVERY,
@@ -23,6 +23,7 @@ from dither.algorithms.calibration import (
 )
 from dither.contract import Clock
 from dither.tasks import XOR, Digits, NIST7x7, Parity, make_task
+from dither.training.fit import problem_of
 from dither.training.fused import advance, start_all
 from numpy_device import NumpyDevice
 
@@ -98,7 +99,6 @@ def linear(seed=0):
 
 
 def run(algorithm, device, task, measurements, replicas):
-    algorithm = algorithm.for_task(task).for_device(device)
     carry = start_all(algorithm, device, task, jnp.arange(replicas))
     return advance((algorithm, device, task, jnp.int32(measurements)), carry).algorithm
 
@@ -222,10 +222,9 @@ def test_first_ticks_move_nothing_and_are_counted():
 @pytest.mark.parametrize("kind", [WeightMGD, NodePerturbation])
 def test_a_trial_that_fails_is_begun_again(kind, pairs):
     auto = kind(learning_rate="auto", pairs=pairs)
-    if kind is NodePerturbation:
-        auto = auto.for_device(DEVICE)
+    problem = problem_of(DEVICE, XOR().load())
     for part in (2, 3):  # after a pair, or a baseline and what is held against it
-        again = auto.retry(Clock(tick=jnp.int32(0), part=jnp.int32(part)))
+        again = auto.retry(problem, Clock(tick=jnp.int32(0), part=jnp.int32(part)))
         assert (int(again.tick), int(again.part)) == (0, 2)
 
 
@@ -287,5 +286,5 @@ def test_auto_is_refused_where_it_has_no_meaning():
         NodePerturbation(learning_rate="auto", optimizer="adam")
     with pytest.raises(ValidationError, match="valid number"):
         WeightMGD(learning_rate="fast")
-    with pytest.raises(ValidationError, match="valid number"):
-        FiniteDifferences(learning_rate="auto")
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        SPSA(a=1.0, learning_rate="auto")

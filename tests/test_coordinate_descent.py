@@ -19,7 +19,7 @@ from scipy.stats import binom, chi2
 from dither import RequestError
 from dither.algorithms import BooleanLeastSquares, CoordinateDescent
 from dither.algorithms.boolean_search import solve
-from dither.contract import Measurement, Parameter, Space
+from dither.contract import Measurement, Outputs, Parameter, Problem, Space
 from dither.devices import DAC, ReadoutDevice, SimulatedDevice
 from dither.networks import MLP, PhotonicReservoir
 from dither.tasks import MackeyGlass, SeriesTask, nmse, nmse_cost
@@ -59,7 +59,7 @@ def drive(algorithm, world, space, theta, keys, n):
 
     def run(key):
         learning, noise = jax.random.split(key)
-        state = algorithm.init(learning, theta, space)
+        state = algorithm.init(learning, theta, Problem(space))
 
         def step(carry, tick):
             state, held = carry
@@ -378,7 +378,7 @@ def test_the_share_of_mirrors_that_start_on(weights):
     space, runs, N = mirrors(400, weights), 20, 400
     for on in (0.0, 0.05, 0.5, 1.0):
         algorithm = CoordinateDescent(on=on)
-        start = jax.vmap(lambda key: algorithm.init(key, jnp.ones(N), space).theta)  # noqa: B023
+        start = jax.vmap(lambda key: algorithm.init(key, jnp.ones(N), Problem(space)).theta)  # noqa: B023
         theta = np.asarray(start(jax.random.split(jax.random.key(1), runs)))
         assert set(np.unique(theta)) <= {0.0, 1.0}
         error = math.sqrt(on * (1 - on) / (runs * N))
@@ -386,7 +386,7 @@ def test_the_share_of_mirrors_that_start_on(weights):
         if 0 < on < 1:
             assert len({row.tobytes() for row in theta}) == runs
     own = np.random.default_rng(0).choice([0.0, 1.0], N)
-    state = CoordinateDescent().init(jax.random.key(0), jnp.asarray(own, float), space)
+    state = CoordinateDescent().init(jax.random.key(0), jnp.asarray(own, float), Problem(space))
     assert np.array_equal(state.theta, own)
 
 
@@ -404,14 +404,12 @@ def test_what_it_can_train():
     chip = SimulatedDevice(network=MLP(widths=(2, 2, 1)))
     for algorithm in (CoordinateDescent(), BooleanLeastSquares()):
         with pytest.raises(RequestError, match="take"):
-            algorithm.check_space(chip.space)
+            algorithm.check(Problem(chip.space))
         for weights in ("boolean", "ternary"):
-            algorithm.check_space(mirrors(4, weights))
-    CoordinateDescent().check_space(
-        SimulatedDevice(
-            network=MLP(widths=(2, 2, 1)), imperfections=(DAC(bits=1, low=-1.0, high=1.0),)
-        ).space
-    )
+            algorithm.check(Problem(mirrors(4, weights)))
+    one_bit = (DAC(bits=1, low=-1.0, high=1.0),)
+    chip = SimulatedDevice(network=MLP(widths=(2, 2, 1)), imperfections=one_bit)
+    CoordinateDescent().check(Problem(chip.space))
 
 
 # ------------------------------------------------------------------------------ on a real readout
@@ -460,7 +458,6 @@ def follow(algorithm, device, task, carry, ticks):
 
 def followed(algorithm, world, n, runs=1):
     """Runs of n measurements, side by side."""
-    algorithm = algorithm.for_task(world.task)
     carry = start_all(algorithm, world.device, world.task, jnp.arange(runs))
     held, cost, kept = follow(algorithm, world.device, world.task, carry, jnp.arange(n))
     columns = np.asarray(carry.device.columns.train, float)
@@ -566,20 +563,21 @@ def test_least_squares_by_groups_in_a_linear_world_and_in_one_that_is_not():
     N, M, samples, runs = 15, 16, 30, 40
     rng = np.random.default_rng(0)
     X, t = rng.normal(size=(N, samples)), rng.normal(size=samples)
-    algorithm = BooleanLeastSquares(sweeps=50, samples=samples)
+    algorithm = BooleanLeastSquares(sweeps=50)
     columns, target = jnp.asarray(X), jnp.asarray(t)[None]
+    problem = Problem(mirrors(N), outputs=samples)
 
     @jax.jit
     @partial(jax.vmap, in_axes=(0, 0, None))
     def run(key, start, power):
-        state = algorithm.init(key, start, mirrors(N))
+        state = algorithm.init(key, start, problem)
 
         def step(state, _):
             probe, asked = algorithm.ask(state)
             y = (probe.theta @ columns)[None]
             y = jnp.where(power == 2, y**2, y)
             cost = nmse_cost(y, target)[0]
-            told, _ = algorithm.tell(asked, probe, Measurement(cost, None, y, target))
+            told, _ = algorithm.tell(asked, probe, Measurement(cost, Outputs(y, target)))
             return told, (probe.theta, cost, algorithm.parameters(told))
 
         return jax.lax.scan(step, state, length=M + 20)[1]

@@ -10,6 +10,7 @@ import pytest
 
 from dither import MLP, SimulatedDevice, WeightMGD
 from dither.codes import Rademacher, Walsh
+from dither.contract import Problem
 from dither.tasks import make_task
 from dither.training.fused import Carry, Tally, measure_once
 
@@ -30,7 +31,7 @@ def averages(algorithm, task, theta, keys, n):
     """The last estimate of n measurements for each key."""
 
     def run(key):
-        state = algorithm.init(key, theta, DEVICE.space)
+        state = algorithm.init(key, theta, Problem(DEVICE.space))
         carry = Carry(state, DEVICE.fabricate(key), key, Tally.empty())
 
         def step(_, now):

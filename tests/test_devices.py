@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import dither
 from dither import MLP, PythonDevice, RequestError, SimulatedDevice, Until, WeightMGD
-from dither._find import find_object
+from dither._places import find_object
 from dither.algorithms import ActivityDifference, NodePerturbation, WhitenedNodePerturbation
 from dither.contract import AccessLevel, Batch, Parameter, Space, Status
 from dither.devices import (

@@ -10,7 +10,7 @@ import pytest
 import dither
 from dither import PythonDevice, Until, WeightMGD
 from dither.algorithms import SPSA, CoordinateDescent
-from dither.contract import Measurement
+from dither.contract import Measurement, Problem
 from dither.instruments.guard import Guard
 from dither.tasks import Parity
 from dither.training.drift import AGAIN, DriftWarning, Reference
@@ -92,7 +92,7 @@ def test_coordinate_descent_measures_its_error_again():
 
 def test_a_rebaselined_state_asks_for_the_kept_weights_first():
     rule, space = CoordinateDescent(), PythonDevice(Boolean()).space
-    state = rule.init(jax.random.key(0), jnp.ones(6), space)
+    state = rule.init(jax.random.key(0), jnp.ones(6), Problem(space))
     for _ in range(3):
         probe, asked = rule.ask(state)
         state, _ = rule.tell(asked, probe, Measurement(jnp.asarray(1.0)))
@@ -108,7 +108,9 @@ def test_a_rebaselined_state_asks_for_the_kept_weights_first():
 def test_after_an_alarm_spsa_steps_as_at_its_start():
     """By hand: a run of the gain sequences, an alarm, and the same sequences again."""
     rule = SPSA(a=0.4, c=0.2, A=3.0)
-    state = rule.init(jax.random.key(0), jnp.zeros(7), PythonDevice(NumpyDevice((2, 1, 2))).space)
+    state = rule.init(
+        jax.random.key(0), jnp.zeros(7), Problem(PythonDevice(NumpyDevice((2, 1, 2))).space)
+    )
     for alarm in (True, False):
         theta = np.asarray(state.theta, float)
         for k in range(4):

@@ -168,7 +168,7 @@ def life(device):
         measurement, status, instance = device.measure(
             instance, BATCH, mse, None, AccessLevel.OUTPUTS
         )
-        found += [measurement.cost, measurement.outputs, status]
+        found += [measurement.cost, measurement.outputs.y, status]
     return [np.asarray(x) for x in [*found, device.outputs(instance, INPUTS)]]
 
 
@@ -229,10 +229,10 @@ def test_where_costs_are_seen_per_sample_each_is_a_read():
     seen = [
         one.measure(started(one), BATCH, mse, None, AccessLevel.SITES)[0] for one in (clean, *noisy)
     ]
-    off = [np.asarray(one.costs - seen[0].costs) for one in seen[1:]]
+    off = [np.asarray(one.sites.costs - seen[0].sites.costs) for one in seen[1:]]
     assert np.ptp(off[0]) > 1e-3
     assert np.ptp(off[1]) < 1e-6 < np.abs(off[1]).max()
-    assert all(np.allclose(one.cost, one.costs.mean(), atol=1e-6) for one in seen)
+    assert all(np.allclose(one.cost, one.sites.costs.mean(), atol=1e-6) for one in seen)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def gradient_and_outputs(imperfect, theta):
     instance = started(imperfect, theta=theta)
     measurement, _, _ = imperfect.measure(instance, BATCH, mse, None, AccessLevel.GRADIENTS)
     held = instance.imperfections[0] if instance.imperfections else None
-    return held, np.asarray(measurement.gradient), measurement.outputs
+    return held, np.asarray(measurement.gradient), measurement.outputs.y
 
 
 def acts_as(theta, free, gradient, outputs):
@@ -452,8 +452,8 @@ def test_where_pink_noise_and_bursts_go(on):
     for noise in (PinkNoise(sigma=0.3, on=on), Bursts(probability=1.0, sigma=0.3, on=on)):
         noisy = device(noise)
         measurement, _, _ = noisy.measure(started(noisy), BATCH, mse, None, AccessLevel.OUTPUTS)
-        seen = np.abs(measurement.outputs - clean_outputs()).max()
-        cost = np.mean((measurement.outputs - np.eye(2)[[0, 1, 1, 0, 1]]) ** 2)
+        seen = np.abs(measurement.outputs.y - clean_outputs()).max()
+        cost = np.mean((measurement.outputs.y - np.eye(2)[[0, 1, 1, 0, 1]]) ** 2)
         assert (seen > 1e-2) == (on == "outputs")
         assert (abs(measurement.cost - cost) > 1e-4) == (on == "cost")
         assert abs(measurement.cost - clean) > 1e-5

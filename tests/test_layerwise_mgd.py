@@ -8,7 +8,7 @@ import pytest
 from dither import MLP, SimulatedDevice
 from dither.algorithms import LayerwiseMGD
 from dither.algorithms.layerwise_mgd import EVEN
-from dither.contract import Measurement
+from dither.contract import Measurement, Problem
 from dither.tasks import Parity
 from dither.training.fused import Carry, Tally, measure_once
 
@@ -27,12 +27,12 @@ def cost(theta):
 
 def run_by_hand(algorithm, measurements):
     """Every probe's parameters, the cost there, and the algorithm's theta after it."""
-    state = algorithm.init(jax.random.key(1), jnp.asarray(THETA, float), DEVICE.space)
+    state = algorithm.init(jax.random.key(1), jnp.asarray(THETA, float), Problem(DEVICE.space))
     measure, ask, tell = jax.jit(cost), jax.jit(algorithm.ask), jax.jit(algorithm.tell)
     for _ in range(measurements):
         probe, state = ask(state)
         C = measure(probe.theta)
-        state, info = tell(state, probe, Measurement(C, None))
+        state, info = tell(state, probe, Measurement(C))
         yield np.asarray(probe.theta), float(C), np.asarray(state.theta), bool(info.updated)
 
 
@@ -90,7 +90,7 @@ def test_the_optimal_split_is_learned_and_has_the_least_variance():
         )
 
         def run(key, algorithm=algorithm):
-            state = algorithm.init(key, jnp.asarray(THETA, float), DEVICE.space)
+            state = algorithm.init(key, jnp.asarray(THETA, float), Problem(DEVICE.space))
             carry = Carry(state, DEVICE.fabricate(key), key, Tally.empty())
 
             def step(carry, _):
@@ -98,7 +98,7 @@ def test_the_optimal_split_is_learned_and_has_the_least_variance():
                 return carry, jnp.where(info.updated, jnp.sum(info.estimate**2), 0.0)
 
             carry, squared = jax.lax.scan(step, carry, length=periods * (3 * tau + 1))
-            return squared, carry.algorithm.share
+            return squared, carry.algorithm.memory.share
 
         squared, share = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), runs))
         late = np.asarray(squared)[:, (periods // 2) * (3 * tau + 1) :].sum(axis=1)

@@ -14,6 +14,7 @@ from dither.algorithms import LocalLosses
 from dither.contract import AccessLevel, Batch
 from dither.networks.network import through
 from dither.tasks import Parity
+from dither.training.fit import problem_of
 from test_node_perturbation import Opaque, random_task, start
 
 
@@ -52,8 +53,7 @@ def test_estimates_every_blocks_own_gradient(network):
     algorithm = LocalLosses(
         learning_rate=0.0, delta=1e-4, block=block, groups=groups, readout_rate=0.1
     )
-    algorithm = algorithm.for_task(task).for_device(device)
-    state = algorithm.init(jax.random.key(0), theta, device.space)
+    state = algorithm.init(jax.random.key(0), theta, problem_of(device, task))
     batch = Batch(task.inputs, task.targets)
     instance = device.fabricate(jax.random.key(0))
 
@@ -64,7 +64,7 @@ def test_estimates_every_blocks_own_gradient(network):
             written = device.write(instance, probe.parameters, probe.updated)
             measured, *_ = device.measure(written, batch, task.cost, probe.sites, AccessLevel.SITES)
             now, info = algorithm.tell(now, probe, measured)
-        return info.estimate, now.readouts
+        return info.estimate, now.memory
 
     runs = 4000
     G, learned = jax.jit(jax.vmap(estimate))(jax.random.split(jax.random.key(1), runs))
@@ -74,13 +74,13 @@ def test_estimates_every_blocks_own_gradient(network):
         parameters = device.space.unravel(theta)
         return local_cost(network, parameters, readouts, task, block, groups)
 
-    g, by_readout = jax.grad(exact, argnums=(0, 1))(theta, state.readouts)
+    g, by_readout = jax.grad(exact, argnums=(0, 1))(theta, state.memory)
     error = G.std(axis=0) / math.sqrt(runs)
     size = np.linalg.norm(g)
     # 5 standard errors, and terms of order delta, under 1e-3 of |g|
     assert np.all(np.abs(G.mean(axis=0) - g) < 5 * error + 1e-3 * size)
     assert np.linalg.norm(error) < 0.3 * size
-    for before, after, gradient in zip(state.readouts, learned, by_readout):
+    for before, after, gradient in zip(state.memory, learned, by_readout):
         assert np.allclose(after[0], before - 0.1 * gradient, rtol=0, atol=1e-3)
         assert np.abs(0.1 * gradient).max() > 3e-3
 

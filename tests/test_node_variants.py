@@ -136,7 +136,7 @@ def test_without_decorrelation_it_is_node_perturbation():
 def test_inputs_become_uncorrelated():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(500, 6)) @ rng.normal(size=(6, 6))
-    algorithm = DecorrelatedNodePerturbation(learning_rate=0.0, decorrelation=0.3, samples=500)
+    algorithm = DecorrelatedNodePerturbation(learning_rate=0.0, decorrelation=0.3)
     step = jax.jit(lambda R: algorithm._decorrelate(R, jnp.asarray(x, jnp.float32)))
 
     def correlation(R):

@@ -13,6 +13,7 @@ from dither import SimulatedDevice, Until, WeightMGD
 from dither.algorithms import NodePerturbation
 from dither.networks import RNN, StateSpace
 from dither.tasks import DelayedRecall
+from dither.training.fit import problem_of
 from dither.training.fused import Carry, Tally, measure_once
 
 T, FEATURES, B = 4, 2, 5
@@ -156,12 +157,11 @@ ALGORITHMS = {
 def test_both_perturbations_are_unbiased(name, kind):
     device, task, theta, g = setting(name)
     algorithm, n = ALGORITHMS[kind]
-    algorithm = algorithm.for_task(task).for_device(device)
 
     @eqx.filter_jit
     def estimate(key):
         learning, making, data = jax.random.split(key, 3)
-        state = algorithm.init(learning, theta, device.space)
+        state = algorithm.init(learning, theta, problem_of(device, task))
         carry = Carry(state, device.fabricate(making), data, Tally.empty())
         for _ in range(n or 1 + len(device.layers)):
             carry, _, info = measure_once(algorithm, device, task, carry)

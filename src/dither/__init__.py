@@ -93,6 +93,6 @@ def __getattr__(name: str) -> Any:
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"dither.{home}"), name)
-        if name == home:
-            return import_module(f"dither.{home}")
+        if name == home.partition(".")[0]:
+            return import_module(f"dither.{name}")
     raise AttributeError(f"module 'dither' has no attribute '{name}'")

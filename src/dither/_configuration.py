@@ -1,19 +1,24 @@
 """Frozen, validated configurations, and the choice among registered kinds of them."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar, SupportsIndex, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, field_serializer
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
-from dither._errors import nearest
+from dither._errors import RequestError, nearest
+from dither._places import find, module_of, place_of
 
 
 class Configuration(BaseModel):
     """A frozen record of settings, checked when it is made.
 
     Every task, network, device, imperfection, code and algorithm is one. Concrete classes carry a
-    `kind`, the name under which a TOML file or the shell asks for them.
+    `kind`, the name under which a TOML file or the shell asks for them; the class's own name if
+    they give none.
     """
 
     model_config = ConfigDict(
@@ -23,117 +28,115 @@ class Configuration(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {}
     """Settings that had another name before, old to new."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        kind = cls.model_fields.get("kind")
+        if kind is not None and kind.is_required() and not cls.__name__.startswith("Abstract"):
+            kind.default = cls.__name__
+            cls.model_rebuild(force=True)
 
-C = TypeVar("C", bound=Configuration)
+    @field_serializer("kind", check_fields=False)
+    def _found_again(self, kind: str) -> str:
+        """The kind; of a class from outside this package, the place where it is defined."""
+        cls = type(self)
+        return kind if cls.__module__.startswith("dither.") else place_of(cls) or kind
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        # where this is unpickled, there may be no such file
+        module = sys.modules[type(self).__module__]
+        if not hasattr(module, "__source__"):
+            return super().__reduce_ex__(protocol)
+        place = (str(module.__file__), module.__source__, type(self).__qualname__)
+        return _unpickled, place, self.__getstate__()
 
 
-def registry(*classes: type[C]) -> dict[str, type[C]]:
-    """The classes under their `kind`."""
-    return {cls.model_fields["kind"].default: cls for cls in classes}
+def _unpickled(file: str, source: str, name: str) -> Any:
+    cls = getattr(module_of(Path(file), source), name)
+    return cls.__new__(cls)
 
 
-class OneOf:
-    """Marks a field that takes any kind of a registry: an instance, a table with `kind`, a name."""
+class UnknownKind(RequestError):
+    """A kind that is none. `said` completes a sentence that begins with the key path."""
 
-    def __init__(self, what: str, kinds: Mapping[str, type[Configuration]]) -> None:
-        self.what = what
-        self.kinds = kinds
+    def __init__(self, what: str, kind: str, why: str) -> None:
+        super().__init__(f"There is no {what} '{kind}'; {why}")
+        self.said = f"has no kind '{kind}'; {why}"
+
+
+class Registry(dict[str, type[Configuration]]):
+    """The classes that a field may choose among, by their kind: `Annotated[Family, REGISTRY]`.
+
+    Any other class of the family is asked for by `FILE.py:NAME`, by `package.module:NAME`, or by
+    the name that an installed package gives it (entry points, as of the group `dither.tasks`). The
+    field takes an instance, a table with `kind`, or the kind alone.
+
+    Arguments: `what` the classes are, in one word; the `family` that they inherit from; `among`,
+    objects of which the concrete classes of the family are registered; `shorthand`, what makes a
+    table of another value.
+    """
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        what: str,
+        family: Any,
+        among: Iterable[Any],
+        shorthand: Callable[[Any], Any] = lambda value: value,
+    ) -> None:
+        self.what, self.family, self.shorthand = what, family, shorthand
+        super().__init__(
+            (cls.model_fields["kind"].default, cls) for cls in among if _concrete(cls, family)
+        )
+
+    def __missing__(self, kind: str) -> type[Configuration]:
+        offered = {one.name: one for one in entry_points(group=f"dither.{self.what.rstrip('s')}s")}
+        if kind not in offered and ":" not in kind:
+            raise UnknownKind(self.what, kind, nearest(kind, [*self, *offered]))
+        try:
+            cls = find(offered[kind].value if kind in offered else kind, self.what)
+        except RequestError as error:
+            raise UnknownKind(self.what, kind, _lowered(str(error))) from error
+        if not _concrete(cls, self.family):
+            family = " or ".join(one.__name__ for one in get_args(self.family) or (self.family,))
+            raise UnknownKind(self.what, kind, f"it is no class that inherits from {family}.")
+        return cast("type[Configuration]", cls)
+
+    def table(self, value: Any) -> Any:
+        """What a field is given, as a table with its kind, if it can be one."""
+        value = self.shorthand(value)
+        return {"kind": value} if isinstance(value, str) else value
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        tables = core_schema.tagged_union_schema(
-            {kind: handler.generate_schema(cls) for kind, cls in self.kinds.items()},
-            discriminator="kind",
-        )
-
-        def choose(value: Any, validate: Callable[[Any], Any]) -> Any:
-            if isinstance(value, source):
-                return value
-            return validate({"kind": value} if isinstance(value, str) else value)
-
-        return core_schema.no_info_wrap_validator_function(
-            choose,
-            tables,
+        del source, handler
+        return core_schema.no_info_plain_validator_function(
+            self._made,
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda value: value.model_dump(mode="json", exclude_none=True)
             ),
         )
 
-
-def explain(error: ValidationError, where: str, model: type[BaseModel]) -> str:
-    """One sentence for the first thing that a validation found wrong.
-
-    Arguments: the error, what was being read (a file, a class), and the model it was read for.
-    Returns: where (key path), what is wrong, and the nearest names where a name is unknown.
-    """
-    first = error.errors()[0]
-    path = ".".join(str(part) for part in _keys(first["loc"], model))
-    place = f"{where}: {path}" if path else where
-    if first["type"] == "extra_forbidden":
-        *above, key = _keys(first["loc"], model)
-        owning = _model_at(first["loc"][:-1], model)
-        owner = f"{where}: {'.'.join(map(str, above))}" if above else where
-        if new := getattr(owning, "renamed", {}).get(str(key)):
-            return f"{owner} has no setting '{key}' any more; it is called '{new}' now."
-        return f"{owner} has no setting '{key}'; {nearest(str(key), owning.model_fields)}"
-    if first["type"] == "union_tag_invalid":
-        context = first["ctx"]
-        kinds = [kind.strip().strip("'") for kind in context["expected_tags"].split(",")]
-        return f"{place} has no kind '{context['tag']}'; {nearest(context['tag'], kinds)}"
-    if first["type"] == "union_tag_not_found":
-        return f"{place} needs a kind."
-    if first["type"] == "missing":
-        return f"{place} is missing."
-    message = first["msg"].removeprefix("Value error, ")
-    given = first["input"]
-    shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
-    return f"{place}: {message[0].lower()}{message[1:]}{shown}."
+    def _made(self, value: Any) -> Any:
+        if isinstance(value, self.family):
+            return value
+        table = self.table(value)
+        if not isinstance(table, Mapping):
+            raise PydanticKnownError("model_attributes_type")
+        if "kind" not in table:
+            raise PydanticCustomError("kind", "needs a kind.")
+        try:
+            cls = self[str(table["kind"])]
+        except UnknownKind as error:
+            raise PydanticCustomError("kind", "{said}", {"said": error.said}) from None
+        return cls.model_validate({key: inner for key, inner in table.items() if key != "kind"})
 
 
-def key_path(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """The keys that lead to the first thing that a validation found wrong."""
-    return [str(part) for part in _keys(error.errors()[0]["loc"], model)]
+def _concrete(cls: Any, family: Any) -> bool:
+    inherits = isinstance(cls, type) and issubclass(cls, family)
+    return inherits and not cls.__name__.startswith("Abstract")
 
 
-def _choice(model: type[BaseModel], part: int | str) -> OneOf | None:
-    field = model.model_fields.get(str(part))
-    return next((m for m in field.metadata if isinstance(m, OneOf)), None) if field else None
-
-
-def _walk(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[tuple[int | str, Any]]:
-    """Each part of an error's place with the model that it stands in; kinds' tags are dropped."""
-    found: list[tuple[int | str, Any]] = []
-    choice: OneOf | None = None
-    for part in loc:
-        if choice is not None and part in choice.kinds:
-            model, choice = choice.kinds[str(part)], None
-            continue
-        found.append((part, model))
-        if isinstance(part, str):
-            field = model.model_fields.get(part)
-            choice = _choice(model, part)
-            if field is not None and choice is None:
-                choice = _inner_choice(field.annotation)
-                if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-                    model = field.annotation
-    found.append(("", model))
-    return found
-
-
-def _inner_choice(annotation: Any) -> OneOf | None:
-    """The choice inside a container's annotation, as in `tuple[AnyImperfection, ...]`."""
-    for inner in getattr(annotation, "__args__", ()):
-        for mark in getattr(inner, "__metadata__", ()):
-            if isinstance(mark, OneOf):
-                return mark
-    return None
-
-
-def _keys(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[int | str]:
-    return [part for part, _ in _walk(loc, model)[:-1]]
-
-
-def _model_at(loc: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseModel]:
-    found: type[BaseModel] = _walk(loc, model)[-1][1]
-    return found
+def _lowered(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]

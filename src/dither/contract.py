@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
@@ -90,24 +91,94 @@ class Probe(eqx.Module):
             raise TypeError("a sparse probe does not say what the other parameters are")
         return self.parameters
 
+    @property
+    def sparse(self) -> SparseWrite:
+        """The few parameters, of a probe that writes some."""
+        if not isinstance(self.parameters, SparseWrite):
+            raise TypeError("this probe writes all parameters")
+        return self.parameters
+
+    @property
+    def added(self) -> dict[str, Array]:
+        """What is added at the sites, of a probe that perturbs neurons."""
+        if self.sites is None:
+            raise TypeError("this probe adds nothing at the sites")
+        return self.sites
+
+
+class Sites(eqx.Module):
+    """What is read at the sites: `costs` per sample and, by layer, `inputs` x and z.
+
+    `preactivations` z come with what was added to them, and are None where no reading shows them.
+    """
+
+    costs: Float[Array, " B"]
+    inputs: dict[str, Array]
+    preactivations: dict[str, Array] | None = None
+
+    @property
+    def z(self) -> dict[str, Array]:
+        """The preactivations by layer. Errors: `TypeError` where the device does not show them."""
+        if self.preactivations is None:
+            raise TypeError("this device does not show what goes into its neurons")
+        return self.preactivations
+
+
+def wanted_outputs(
+    outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]
+) -> Float[Array, "B K"]:
+    """Targets as outputs: class labels become one-hot rows (one output: 0 or 1), values stay."""
+    if jnp.issubdtype(targets.dtype, jnp.floating):
+        return targets.reshape(outputs.shape)
+    if outputs.shape[-1] == 1:
+        return targets.reshape(-1, 1).astype(outputs.dtype)
+    return jax.nn.one_hot(targets, outputs.shape[-1], dtype=outputs.dtype)
+
+
+class Outputs(eqx.Module):
+    """The outputs `y` of a batch and the `targets` that they are held against."""
+
+    y: Float[Array, "B K"]
+    targets: Num[Array, "B ..."]
+
+    @property
+    def wanted(self) -> Float[Array, "B K"]:
+        """The targets as outputs."""
+        return wanted_outputs(self.y, self.targets)
+
 
 class Measurement(eqx.Module):
-    """What came back for a probe: the cost of the batch, and more where the device shows it.
+    """What came back for a probe: the cost of the batch, and what the access level adds to it.
 
-    Attributes: `cost`, mean over the batch; `gradient`, with respect to the parameters, None
-    unless the algorithm asks to see gradients; `outputs`
-    and the `targets` that they are held against, None unless it asks to see at least them;
-    `costs` per sample and, by layer, `inputs` x and `preactivations` z with what was added to them,
-    None unless it asks to see sites.
+    Attributes: `cost`, mean over the batch. `outputs`, `sites` and `gradient` are there from the
+    access level of the same name on; to read one below it is a `TypeError`.
     """
 
     cost: Float[Array, ""]
-    gradient: Float[Array, " P"] | None = None
-    outputs: Float[Array, "B K"] | None = None
-    targets: Num[Array, "B ..."] | None = None
-    costs: Float[Array, " B"] | None = None
-    inputs: dict[str, Array] | None = None
-    preactivations: dict[str, Array] | None = None
+    _outputs: Outputs | None = None
+    _sites: Sites | None = None
+    _gradient: Float[Array, " P"] | None = None
+
+    @property
+    def outputs(self) -> Outputs:
+        """The outputs and their targets."""
+        if self._outputs is None:
+            raise TypeError("this measurement shows a cost and no outputs")
+        return self._outputs
+
+    @property
+    def sites(self) -> Sites:
+        """The costs per sample, and what is read at the layers."""
+        if self._sites is None:
+            raise TypeError("this measurement shows no sites")
+        return self._sites
+
+    @property
+    def gradient(self) -> Float[Array, " P"]:
+        """The exact gradient of the cost with respect to the parameters."""
+        if self._gradient is None:
+            raise TypeError("this measurement shows no gradient")
+        return self._gradient
 
 
 class Batch(eqx.Module):
@@ -287,3 +358,26 @@ class Space:
             arrays[parameter.name] = theta[start:stop].reshape(parameter.shape)
             start = stop
         return arrays
+
+
+def no_cost(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, " B"]:
+    """The cost of a problem that names none. Errors: `TypeError`, always."""
+    del outputs, targets
+    raise TypeError("this problem names no cost of outputs and targets")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an algorithm is told of the run that it is bound to.
+
+    Arguments: `space`, what can be programmed; `layers`, whose neurons can be perturbed, () if
+    none; `batch`, B, the samples in a measurement; `outputs`, K, of each sample; `cost`, of each
+    sample; `shows_z`, whether what goes into the neurons can be read.
+    """
+
+    space: Space
+    layers: tuple[Layer, ...] = ()
+    batch: int = 1
+    outputs: int = 1
+    cost: Cost = no_cost
+    shows_z: bool = True

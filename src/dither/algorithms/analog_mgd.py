@@ -7,15 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 from pydantic import Field
 
+from dither.algorithms import traps
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
-from dither.algorithms.weight_mgd import (
-    warn_of_bounds,
-    warn_of_code,
-    warn_of_dac_step,
-    warn_of_float,
-)
 from dither.codes import AnyCode, Sinusoidal
-from dither.contract import Clock, Measurement, Probe, Space
+from dither.contract import Clock, Measurement, Probe, Problem
 
 
 class AnalogState(eqx.Module):
@@ -27,7 +22,7 @@ class AnalogState(eqx.Module):
     gradient: Float[Array, " P"]
     high_passed: Float[Array, ""]
     previous: Float[Array, ""]
-    space: Space = eqx.field(static=True)
+    problem: Problem = eqx.field(static=True)
 
 
 class AnalogMGD(AbstractAlgorithm):
@@ -64,8 +59,9 @@ class AnalogMGD(AbstractAlgorithm):
     code: AnyCode = Sinusoidal()
 
     def init(
-        self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
+        self, key: Key[Array, ""], parameters: Float[Array, " P"], problem: Problem
     ) -> AnalogState:
+        space = problem.space
         theta = space.confine(parameters, self.code.peak() * space.amplitude(self.delta))
         zero = jnp.zeros((), theta.dtype)
         return AnalogState(
@@ -75,11 +71,11 @@ class AnalogMGD(AbstractAlgorithm):
             gradient=jnp.zeros_like(theta),
             high_passed=zero,
             previous=zero,
-            space=space,
+            problem=problem,
         )
 
     def ask(self, state: AnalogState) -> tuple[Probe, AnalogState]:
-        tick, space = state.clock.tick, state.space
+        tick, space = state.clock.tick, state.problem.space
         p = space.amplitude(self.delta) * self.code(state.key, tick // self.tau_p, space.size)
         probe = Probe(
             clock=state.clock,
@@ -92,7 +88,7 @@ class AnalogMGD(AbstractAlgorithm):
     def tell(
         self, state: AnalogState, probe: Probe, measurement: Measurement
     ) -> tuple[AnalogState, Info]:
-        cost, space = measurement.cost, state.space
+        cost, space = measurement.cost, state.problem.space
         new_batch = probe.clock.tick % self.tau_x == 0
         previous = jnp.where(new_batch, cost, state.previous)
         a = self.tau_hp / (self.tau_hp + 1)
@@ -102,13 +98,15 @@ class AnalogMGD(AbstractAlgorithm):
         gradient = (product + self.tau_theta * state.gradient) / (self.tau_theta + 1)
         reach = self.code.peak() * space.amplitude(self.delta)
         theta = space.confine(state.theta - self.learning_rate * gradient, reach)
-        after = AnalogState(state.clock, state.key, theta, gradient, high_passed, cost, space)
+        after = AnalogState(
+            state.clock, state.key, theta, gradient, high_passed, cost, state.problem
+        )
         return after, Info(updated=jnp.bool_(True), estimate=gradient / a)
 
     def parameters(self, state: AnalogState) -> Float[Array, " P"]:
-        return state.space.snap(state.theta)
+        return state.problem.space.snap(state.theta)
 
-    def warnings(self, space: Space, measurements: int | None) -> list[str]:
+    def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
         slow = []
         if self.tau_x <= self.tau_hp:
             slow = [
@@ -118,8 +116,6 @@ class AnalogMGD(AbstractAlgorithm):
             ]
         return [
             *slow,
-            *warn_of_dac_step(space, self.delta),
-            *warn_of_bounds(space, self.delta * self.code.peak()),
-            *warn_of_float(self.delta),
-            *warn_of_code(self.code, self.tau_p, space, measurements),
+            *traps.of_weights(problem.space, self.delta, self.delta * self.code.peak()),
+            *traps.of_code(self.code, self.tau_p, problem.space, measurements),
         ]

@@ -13,8 +13,7 @@ from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.boolean_search import SWEEPS, solve
 from dither.algorithms.coordinate_descent import CoordinateDescent, CoordinateDescentState
 from dither.algorithms.readout_columns import flip_columns, group, group_columns, group_count
-from dither.contract import AccessLevel, Clock, Measurement, Probe, Space, SparseWrite
-from dither.tasks.task import Task, wanted_outputs
+from dither.contract import AccessLevel, Clock, Measurement, Probe, Problem, Space
 
 
 class BooleanLeastSquaresState(eqx.Module):
@@ -31,7 +30,7 @@ class BooleanLeastSquaresState(eqx.Module):
     first: Float[Array, ""]
     found: Float[Array, " N"]
     descent: CoordinateDescentState
-    space: Space = eqx.field(static=True)
+    problem: Problem = eqx.field(static=True)
 
 
 class BooleanLeastSquares(AbstractAlgorithm):
@@ -48,7 +47,7 @@ class BooleanLeastSquares(AbstractAlgorithm):
     goes on from there, for as long as the run lasts.
 
     Arguments: `learn`, `groups` or `flips`; `sweeps` of the annealing, ≥ 1; `then`, the coordinate
-    descent; `samples`, the outputs in a measurement, found from the task.
+    descent.
     Source: derived here, checked by the tests.
     """
 
@@ -57,13 +56,9 @@ class BooleanLeastSquares(AbstractAlgorithm):
     learn: Literal["groups", "flips"] = "groups"
     sweeps: Annotated[int, Field(ge=1)] = SWEEPS
     then: CoordinateDescent = CoordinateDescent()
-    samples: Annotated[int, Field(ge=0)] = 0
 
-    def for_task(self, task: Task) -> "BooleanLeastSquares":
-        return self.model_copy(update={"samples": task.batch * task.outputs[-1]})
-
-    def check_space(self, space: Space) -> None:
-        for parameter in space.parameters:
+    def check(self, problem: Problem) -> None:
+        for parameter in problem.space.parameters:
             if (parameter.low, parameter.high, parameter.levels) not in ((0, 1, 2), (-1, 1, 3)):
                 raise RequestError(
                     f"The algorithm {self.kind} needs weights in {{0, 1}} or {{−1, 0, 1}}, and "
@@ -75,29 +70,31 @@ class BooleanLeastSquares(AbstractAlgorithm):
         return group_count(space.size) if self.learn == "groups" else space.size + 1
 
     def init(
-        self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
+        self, key: Key[Array, ""], parameters: Float[Array, " P"], problem: Problem
     ) -> BooleanLeastSquaresState:
+        space = problem.space
         theta = space.snap(parameters)
         return BooleanLeastSquaresState(
             clock=Clock(tick=jnp.int32(0), part=jnp.int32(0)),
             key=key,
             start=theta,
-            traces=jnp.zeros((self.patterns(space), self.samples), theta.dtype),
+            traces=jnp.zeros((self.patterns(space), problem.batch * problem.outputs), theta.dtype),
             first=jnp.zeros((), theta.dtype),
             found=theta,
-            descent=self.then.init(jax.random.fold_in(key, 1), theta, space),
-            space=space,
+            descent=self.then.init(jax.random.fold_in(key, 1), theta, problem),
+            problem=problem,
         )
 
     def ask(self, state: BooleanLeastSquaresState) -> tuple[Probe, BooleanLeastSquaresState]:
-        tick, M = state.clock.tick, self.patterns(state.space)
-        moved = group(tick, state.space.size)
+        tick, M = state.clock.tick, self.patterns(state.problem.space)
+        moved = group(tick, state.problem.space.size)
         if self.learn == "flips":
-            moved = jnp.arange(state.space.size) == tick - 1
-        pattern = jnp.where(moved, state.start + _steps(state.start, state.space), state.start)
+            moved = jnp.arange(state.problem.space.size) == tick - 1
+        pattern = jnp.where(
+            moved, state.start + _steps(state.start, state.problem.space), state.start
+        )
         probe, _ = self.then.ask(self._descent(state))
-        assert isinstance(probe.parameters, SparseWrite)
-        going_on = probe.parameters.into(state.descent.theta)
+        going_on = probe.sparse.into(state.descent.theta)
         theta = jnp.select([tick < M, tick == M], [pattern, state.found], going_on)
         probe = Probe(
             clock=state.clock,
@@ -111,18 +108,16 @@ class BooleanLeastSquares(AbstractAlgorithm):
     def tell(
         self, state: BooleanLeastSquaresState, probe: Probe, measurement: Measurement
     ) -> tuple[BooleanLeastSquaresState, Info]:
-        assert measurement.outputs is not None
-        assert measurement.targets is not None
-        tick, M = probe.clock.tick, self.patterns(state.space)
-        traces = state.traces.at[tick].set(measurement.outputs.ravel(), mode="drop")
-        target = wanted_outputs(measurement.outputs, measurement.targets).ravel()
+        tick, M = probe.clock.tick, self.patterns(state.problem.space)
+        traces = state.traces.at[tick].set(measurement.outputs.y.ravel(), mode="drop")
+        target = measurement.outputs.wanted.ravel()
         first = jnp.where(tick == 0, measurement.cost, state.first)
 
         def search(index: Int[Array, ""], weights: Float[Array, " N"]) -> Float[Array, " N"]:
-            levels = state.space.parameters[0].levels
+            levels = state.problem.space.parameters[0].levels
             # tied to the index, which is 0: what is the same in every round XLA would do beforehand
             seen = jnp.where(index == 0, traces, 0)
-            columns = self._columns(seen, _steps(state.start, state.space))
+            columns = self._columns(seen, _steps(state.start, state.problem.space))
             return solve(state.key, columns, target, weights, self.sweeps, levels)
 
         # a loop of none or one, since under vmap a condition would search at every tick
@@ -143,7 +138,7 @@ class BooleanLeastSquares(AbstractAlgorithm):
             first=first,
             found=found,
             descent=descent,
-            space=state.space,
+            problem=state.problem,
         )
         return after, Info((tick == M) | ((tick > M) & info.updated))
 
@@ -159,7 +154,7 @@ class BooleanLeastSquares(AbstractAlgorithm):
 
     def _descent(self, state: BooleanLeastSquaresState) -> CoordinateDescentState:
         """The descent's state, its clock beginning after the verification."""
-        tick = jnp.maximum(state.clock.tick - self.patterns(state.space) - 1, 0)
+        tick = jnp.maximum(state.clock.tick - self.patterns(state.problem.space) - 1, 0)
         descent: CoordinateDescentState = eqx.tree_at(lambda d: d.clock.tick, state.descent, tick)
         return descent
 

@@ -9,8 +9,6 @@ from jaxtyping import Array, Bool, Float, Int
 from pydantic import Field, GetPydanticSchema
 from pydantic_core import core_schema
 
-from dither.algorithms.optimizer import Optimizer
-
 
 def _schema(source: Any, handler: Any) -> core_schema.CoreSchema:
     del source
@@ -23,15 +21,6 @@ def _schema(source: Any, handler: Any) -> core_schema.CoreSchema:
 
 LearningRate: TypeAlias = Annotated[float | Literal["auto"], GetPydanticSchema(_schema)]
 """A learning rate eta ≥ 0, or `auto`."""
-
-
-def check_plain(learning_rate: float | str, optimizer: Optimizer) -> None:
-    """Check that `auto` goes with plain descent. Errors: `ValueError`, for pydantic to report."""
-    if learning_rate == "auto" and (optimizer.name != "sgd" or optimizer.settings):
-        raise ValueError(
-            "learning_rate auto is for plain descent; give a number, or the optimizer sgd without "
-            "settings"
-        )
 
 
 START = 8

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from dither._errors import RequestError
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.algorithms.selection import AnySelection, Cyclic, Memory
-from dither.contract import Clock, Measurement, Probe, Space, SparseWrite
+from dither.contract import Clock, Measurement, Probe, Problem, Space, SparseWrite
 
 
 class Falls(eqx.Module):
@@ -56,7 +56,7 @@ class CoordinateDescentState(eqx.Module):
     falls: Falls
     tests: Int[Array, ""]
     memory: Memory
-    space: Space = eqx.field(static=True)
+    problem: Problem = eqx.field(static=True)
 
 
 class CoordinateDescent(AbstractAlgorithm):
@@ -105,8 +105,8 @@ class CoordinateDescent(AbstractAlgorithm):
             raise ValueError("flips above 1 and a temperature need a cooling, in sweeps")
         return self
 
-    def check_space(self, space: Space) -> None:
-        for parameter in space.parameters:
+    def check(self, problem: Problem) -> None:
+        for parameter in problem.space.parameters:
             if not parameter.levels:
                 raise RequestError(
                     f"The algorithm {self.kind} needs Boolean or ternary parameters, and "
@@ -115,8 +115,9 @@ class CoordinateDescent(AbstractAlgorithm):
                 )
 
     def init(
-        self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
+        self, key: Key[Array, ""], parameters: Float[Array, " P"], problem: Problem
     ) -> CoordinateDescentState:
+        space = problem.space
         if self.on is not None:
             lit = jax.random.bernoulli(jax.random.fold_in(key, 2**31), self.on, (space.size,))
             parameters = jnp.where(lit, space.high, 0.0).astype(parameters.dtype)
@@ -134,11 +135,11 @@ class CoordinateDescent(AbstractAlgorithm):
             falls=_no_falls(zero),
             tests=jnp.int32(0),
             memory=self.selection.init(space.size),
-            space=space,
+            problem=problem,
         )
 
     def ask(self, state: CoordinateDescentState) -> tuple[Probe, CoordinateDescentState]:
-        tick, undo, space = state.clock.tick, state.undo, state.space
+        tick, undo, space = state.clock.tick, state.undo, state.problem.space
         move = self._move(state)
         here = jnp.where(self._refers(tick), space.size, move.places)
         again = jnp.any(undo.places[:, None] == here, axis=1)
@@ -157,12 +158,9 @@ class CoordinateDescent(AbstractAlgorithm):
     def tell(
         self, state: CoordinateDescentState, probe: Probe, measurement: Measurement
     ) -> tuple[CoordinateDescentState, Info]:
-        assert isinstance(probe.parameters, SparseWrite)
-        tick, cost, N = probe.clock.tick, measurement.cost, state.space.size
+        tick, cost, N = probe.clock.tick, measurement.cost, state.problem.space.size
         refers = self._refers(tick)
-        places, values = (
-            a[self.flips :] for a in (probe.parameters.places, probe.parameters.values)
-        )
+        places, values = (a[self.flips :] for a in (probe.sparse.places, probe.sparse.values))
 
         falls = state.falls.and_one(state.error - cost)
         decided = ~refers & self._decided(falls)
@@ -187,15 +185,15 @@ class CoordinateDescent(AbstractAlgorithm):
             ),
             tests=state.tests + decided,
             memory=self._learn(state, decided, places[0], falls.mean, kept),
-            space=state.space,
+            problem=state.problem,
         )
         return after, Info(kept)
 
     def on_drift(self, state: CoordinateDescentState) -> CoordinateDescentState:
         # as at the start: the weights kept are measured first, and falls so far forgotten
         fresh = (Clock(tick=jnp.int32(0), part=jnp.int32(0)), _no_falls(state.error))
-        again: CoordinateDescentState = eqx.tree_at(lambda s: (s.clock, s.falls), state, fresh)
-        return again
+        afresh: CoordinateDescentState = eqx.tree_at(lambda s: (s.clock, s.falls), state, fresh)
+        return afresh
 
     def parameters(self, state: CoordinateDescentState) -> Float[Array, " P"]:
         return state.theta
@@ -238,14 +236,14 @@ class CoordinateDescent(AbstractAlgorithm):
         """How much of temperature and extra flips is left, from 1 down to 0."""
         if self.cooling == 0:
             return jnp.zeros((), state.theta.dtype)
-        end = self.cooling * state.space.size
+        end = self.cooling * state.problem.space.size
         # compiled, a quotient of equal numbers is not always 1
         left = jnp.where(state.tests < end, 1 - state.tests / end, 0.0)
         return left.astype(state.theta.dtype)
 
     def _move(self, state: CoordinateDescentState) -> SparseWrite:
         """The move under test: which mirrors, and their new settings."""
-        key, space, size = self._key(state), state.space, state.space.size
+        key, space, size = self._key(state), state.problem.space, state.problem.space.size
         places = self.selection.choose(state.memory, key)[None].astype(jnp.int32)
         if self.flips > 1:
             shape = (self.flips - 1,)

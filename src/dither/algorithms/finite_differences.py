@@ -2,63 +2,58 @@
 
 from typing import Annotated, Literal
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 from pydantic import Field
 
-from dither.algorithms.algorithm import AbstractAlgorithm, Info
-from dither.algorithms.optimizer import AnyOptimizer, Optimizer
-from dither.algorithms.weight_mgd import WeightMGD, WeightState
+from dither.algorithms import traps
+from dither.algorithms.gradient import AbstractDescentRule
+from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.codes import Sequential
-from dither.contract import Clock, Measurement, Probe, Space
+from dither.contract import Problem
 
 
-class FiniteDifferences(AbstractAlgorithm):
+class FiniteDifferences(AbstractDescentRule):
     """Weight MGD with the sequential code and tau_theta = tau_x = P.
 
     `G_i = (C(θ + δ e_i) − C(θ)) / δ`, all i on the same batch, then an update: P + 1 measurements,
     or 2 P with central pairs.
 
-    Arguments: `learning_rate`, `delta`, `pairs`, `optimizer` as for `WeightMGD`."""
+    Arguments: `delta`, δ > 0; `pairs`, `baseline` (one-sided) or `central`; `tau_x`, `tau_theta`,
+    passes over all P parameters between new batches, updates; the others as for
+    `AbstractDescentRule`.
+    """
 
     kind: Literal["finite-differences"] = "finite-differences"
-    learning_rate: Annotated[float, Field(ge=0)]
     delta: Annotated[float, Field(gt=0)] = 1e-3
     pairs: Literal["baseline", "central"] = "baseline"
-    optimizer: AnyOptimizer = Optimizer()
 
-    def _mgd(self, space: Space) -> WeightMGD:
-        return WeightMGD(
-            learning_rate=self.learning_rate,
-            delta=self.delta,
-            pairs=self.pairs,
-            tau_x=space.size,
-            tau_theta=space.size,
-            code=Sequential(),
-            optimizer=self.optimizer,
-        )
+    @property
+    def central(self) -> bool:
+        return self.pairs == "central"
 
-    def init(
-        self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
-    ) -> WeightState:
-        return self._mgd(space).init(key, parameters, space)
+    def periods(self, problem: Problem) -> tuple[int, int]:
+        P = problem.space.size
+        return P * self.tau_x, P * self.tau_theta
 
-    def ask(self, state: WeightState) -> tuple[Probe, WeightState]:
-        return self._mgd(state.space).ask(state)
+    def reach(self, problem: Problem) -> Float[Array, "..."]:
+        return problem.space.amplitude(self.delta)
 
-    def tell(
-        self, state: WeightState, probe: Probe, measurement: Measurement
-    ) -> tuple[WeightState, Info]:
-        return self._mgd(state.space).tell(state, probe, measurement)
+    def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], None]:
+        space = state.problem.space
+        p = space.amplitude(self.delta) * Sequential()(state.key, state.clock.tick, space.size)
+        return space.snap(at.theta + at.side * p), None
 
-    def parameters(self, state: WeightState) -> Float[Array, " P"]:
-        return state.space.snap(state.theta)
+    def estimate(self, state: GradientState, told: Told) -> Float[Array, " P"]:
+        space = state.problem.space
+        scale = Sequential().power(space.size) * space.amplitude(self.delta) ** 2
+        return told.change * (told.probe.theta - told.theta) / scale
 
-    def retry(self, clock: Clock) -> Clock:
-        return Clock(tick=clock.tick, part=jnp.zeros_like(clock.part))
+    def spread(self, problem: Problem) -> float:
+        del problem
+        return 1.0
 
-    def lookahead(self, space: Space, clock: Clock) -> int:
-        return self._mgd(space).lookahead(space, clock)
-
-    def warnings(self, space: Space, measurements: int | None) -> list[str]:
-        return self._mgd(space).warnings(space, measurements)
+    def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
+        return [
+            *traps.of_weights(problem.space, self.delta, self.delta),
+            *super().warnings(problem, measurements),
+        ]

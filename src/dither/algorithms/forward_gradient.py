@@ -1,33 +1,19 @@
-"""Forward gradient: exact directional derivatives along random directions."""
+"""Forward gradients: exact derivatives along random directions, which only a simulation shows."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Float, Key
-from pydantic import Field
+from jaxtyping import Array, Float
 
-from dither.algorithms.algorithm import AbstractAlgorithm, Info
-from dither.algorithms.optimizer import AnyOptimizer, Optimizer
-from dither.algorithms.weight_mgd import warn_of_code, warn_of_periods
+from dither.algorithms import traps
+from dither.algorithms.gradient import AbstractDescentRule
+from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.codes import AnyCode, Rademacher
-from dither.contract import AccessLevel, Clock, Measurement, Probe, Space
+from dither.contract import AccessLevel, Problem
+from dither.laws.estimate import growth
 
 
-class ForwardState(eqx.Module):
-    """Where the forward gradient stands: parameters theta, summed estimates G."""
-
-    clock: Clock
-    key: Key[Array, ""]
-    theta: Float[Array, " P"]
-    gradient: Float[Array, " P"]
-    optimizer: Any
-    space: Space = eqx.field(static=True)
-
-
-class ForwardGradient(AbstractAlgorithm):
+class ForwardGradient(AbstractDescentRule):
     """Take the cost's derivative along a random direction p, and go along it.
 
     ```
@@ -39,11 +25,7 @@ class ForwardGradient(AbstractAlgorithm):
     simulation shows it, and each counts as one measurement. On a device the same thing is a
     difference of costs, `weight-mgd` with `pairs = "central"`: its limit of small delta is this.
 
-    Arguments:
-        learning_rate: eta ≥ 0.
-        tau_x, tau_theta: ticks between new batches, updates; ≥ 1.
-        code: the directions, of amplitude 1.
-        optimizer: any Optax optimiser.
+    Arguments: `code`, the directions, of amplitude 1; the others as for `AbstractDescentRule`.
     Errors: refused for a device that does not show gradients.
 
     Source: Ren2022.
@@ -51,69 +33,22 @@ class ForwardGradient(AbstractAlgorithm):
 
     kind: Literal["forward-gradient"] = "forward-gradient"
     access_level: ClassVar[AccessLevel] = AccessLevel.GRADIENTS
-    learning_rate: Annotated[float, Field(ge=0)]
-    tau_x: Annotated[int, Field(ge=1)] = 1
-    tau_theta: Annotated[int, Field(ge=1)] = 1
+    exact: ClassVar[bool] = True
     code: AnyCode = Rademacher()
-    optimizer: AnyOptimizer = Optimizer()
 
-    def init(
-        self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space
-    ) -> ForwardState:
-        theta = space.confine(parameters, jnp.zeros(()))
-        return ForwardState(
-            clock=Clock(tick=jnp.int32(0), part=jnp.int32(0)),
-            key=key,
-            theta=theta,
-            gradient=jnp.zeros_like(theta),
-            optimizer=self.optimizer.build(self.learning_rate).init(theta),
-            space=space,
-        )
+    def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], None]:
+        del state
+        return at.theta, None
 
-    def ask(self, state: ForwardState) -> tuple[Probe, ForwardState]:
-        tick = state.clock.tick
-        probe = Probe(
-            clock=state.clock,
-            parameters=state.space.snap(state.theta),
-            updated=(tick % self.tau_theta == 0) & (tick > 0),
-            batch_index=tick // self.tau_x,
-        )
-        return probe, eqx.tree_at(lambda s: s.clock.tick, state, tick + 1)
+    def estimate(self, state: GradientState, told: Told) -> Float[Array, " P"]:
+        p = self.code(state.key, state.clock.tick, told.theta.size)
+        return jnp.dot(told.measurement.gradient, p) * p / self.code.power(told.theta.size)
 
-    def tell(
-        self, state: ForwardState, probe: Probe, measurement: Measurement
-    ) -> tuple[ForwardState, Info]:
-        tick, space = probe.clock.tick, state.space
-        assert measurement.gradient is not None
-        p = self.code(state.key, tick, space.size)
-        derivative = jnp.dot(measurement.gradient, p)
-        gradient = state.gradient + derivative * p / self.code.power(space.size)
+    def spread(self, problem: Problem) -> float:
+        return growth(self.code.kappa(problem.space.size), float(self.tau_theta))
 
-        estimate = gradient / self.tau_theta
-        due = (tick + 1) % self.tau_theta == 0
-        theta, gradient, optimizer = jax.lax.cond(
-            due,
-            lambda: self._update(state, estimate),
-            lambda: (state.theta, gradient, state.optimizer),
-        )
-        after = ForwardState(state.clock, state.key, theta, gradient, optimizer, space)
-        return after, Info(updated=due, estimate=estimate)
-
-    def _update(
-        self, state: ForwardState, estimate: Float[Array, " P"]
-    ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any]:
-        updates, optimizer = self.optimizer.build(self.learning_rate).update(
-            estimate, state.optimizer, state.theta
-        )
-        theta = state.space.confine(optax.apply_updates(state.theta, updates), jnp.zeros(()))
-        return theta, jnp.zeros_like(theta), optimizer
-
-    def parameters(self, state: ForwardState) -> Float[Array, " P"]:
-        return state.space.snap(state.theta)
-
-    def warnings(self, space: Space, measurements: int | None) -> list[str]:
-        periods = {"tau_x": self.tau_x, "tau_theta": self.tau_theta}
+    def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
         return [
-            *warn_of_periods(periods, measurements),
-            *warn_of_code(self.code, 1, space, measurements),
+            *super().warnings(problem, measurements),
+            *traps.of_code(self.code, 1, problem.space, measurements),
         ]

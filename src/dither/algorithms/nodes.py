@@ -2,34 +2,29 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from dither._errors import RequestError
 from dither.codes.signs import random_signs
-from dither.contract import Clock, Layer, Probe, Space, keep
-from dither.devices.device import AbstractDevice
-from dither.instruments.python import PythonDevice
+from dither.contract import Layer, Probe, Problem, Space, keep
 
 
-def layers_of(device: AbstractDevice | PythonDevice, kind: str) -> tuple[Layer, ...]:
-    """The layers of a device, of which there must be some. Errors: `RequestError`."""
-    if not device.layers:
+def check_layers(problem: Problem, kind: str) -> None:
+    """Check that a device names layers. Errors: `RequestError`."""
+    if not problem.layers:
         raise RequestError(
             f"The algorithm {kind} perturbs the neurons of layers and the device names no layers; "
             "take another network or weight-mgd."
         )
-    return device.layers
 
 
-def linear_layers_of(device: AbstractDevice | PythonDevice, kind: str) -> tuple[Layer, ...]:
-    """The layers of a device, all of them `z = features(x) W + b`. Errors: `RequestError`."""
-    layers, shapes = layers_of(device, kind), {p.name: p.shape for p in device.space.parameters}
-    for layer in layers:
+def check_linear(problem: Problem, kind: str) -> None:
+    """Check that all layers are `z = features(x) W + b`. Errors: `RequestError`."""
+    check_layers(problem, kind)
+    shapes = {p.name: p.shape for p in problem.space.parameters}
+    for layer in problem.layers:
         own = {name for name in shapes if name.rpartition("/")[0] == layer.name}
         linear = own == {f"{layer.name}/weight", f"{layer.name}/bias"}
         if not linear or (len(shapes[f"{layer.name}/weight"]) != 2 and layer.features is keep):
@@ -37,7 +32,15 @@ def linear_layers_of(device: AbstractDevice | PythonDevice, kind: str) -> tuple[
                 f"The algorithm {kind} needs layers z = features(x) W + b and '{layer.name}' is "
                 "none; take node-perturbation."
             )
-    return layers
+
+
+def check_shows_z(problem: Problem, what: str) -> None:
+    """Check that what goes into a device's neurons can be read. Errors: `RequestError`."""
+    if not problem.shows_z:
+        raise RequestError(
+            f"{what} reads what goes into the neurons, which a Python object has no way to show; "
+            "take node-perturbation, or known_output = false."
+        )
 
 
 def features_of(layers: Sequence[Layer], space: Space) -> dict[str, int]:
@@ -51,21 +54,6 @@ def rows(layer: Layer, x: Float[Array, "B ..."]) -> Float[Array, "n p"]:
     features = layer.features(x)
     found: Float[Array, "n p"] = features.reshape(-1, features.shape[-1])
     return found
-
-
-def check_shows_z(device: AbstractDevice | PythonDevice, what: str) -> None:
-    """Check that what goes into a device's neurons can be read. Errors: `RequestError`."""
-    if isinstance(device, PythonDevice):
-        raise RequestError(
-            f"{what} reads what goes into the neurons, which a Python object has no way to show; "
-            "take node-perturbation, or known_output = false."
-        )
-
-
-def from_clean_pass(state: Any) -> Any:
-    """A state whose batch under way is begun again: its clean costs are stale after a drift."""
-    first = Clock(tick=state.clock.tick, part=jnp.zeros_like(state.clock.part))
-    return eqx.tree_at(lambda s: s.clock, state, first)
 
 
 def count(layers: Sequence[Layer]) -> int:
@@ -92,24 +80,23 @@ def at_sites(perturbations: Mapping[str, Array]) -> dict[str, Array]:
     return {f"{layer}/z": p for layer, p in perturbations.items()}
 
 
-def ask_clean_then_noisy(
-    state: Any, delta: float, layers: Sequence[Layer], samples: int
-) -> tuple[Probe, Any]:
-    """A clean pass of each batch, then one with `δ s` added to every z, s every example's own.
+def perturbed(
+    key: Key[Array, ""],
+    layers: Sequence[Layer],
+    amplitude: Float[Array, ""],
+    samples: int | None = None,
+) -> dict[str, Array]:
+    """`amplitude · s` at every z, by site; s for each sample, or shared by the batch."""
+    return at_sites({name: amplitude * s for name, s in signs(key, layers, samples).items()})
 
-    Arguments: a state with `clock`, `key`, `theta` and `space`; δ; the layers; the batch size.
-    Returns: the next probe, and the state whose clock has moved on.
-    """
-    tick, part = state.clock.tick, state.clock.part
-    s = signs(jax.random.fold_in(state.key, tick), layers, samples)
-    probe = Probe(
-        clock=state.clock,
-        parameters=state.space.snap(state.theta),
-        updated=(tick > 0) & (part == 0),
-        batch_index=tick,
-        sites=at_sites({layer: part * delta * each for layer, each in s.items()}),
-    )
-    return probe, eqx.tree_at(lambda s: s.clock, state, Clock(tick=tick + part, part=1 - part))
+
+def errors(
+    layers: Sequence[Layer], change: Float[Array, " B"], probe: Probe
+) -> dict[str, Float[Array, "B ..."]]:
+    """`e_b = change_b p` for every layer, with p what the probe has added to its z."""
+    return {
+        layer.name: per_node(change, layer) * probe.added[f"{layer.name}/z"] for layer in layers
+    }
 
 
 def per_node(value: Float[Array, " B"], layer: Layer) -> Float[Array, "B ..."]:

@@ -1,37 +1,20 @@
 """Simultaneous perturbation stochastic approximation."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 from pydantic import Field
 
-from dither.algorithms.algorithm import AbstractAlgorithm, Info
-from dither.algorithms.outliers import Size, clipped, unless
-from dither.algorithms.weight_mgd import (
-    warn_of_bounds,
-    warn_of_code,
-    warn_of_dac_step,
-    warn_of_float,
-)
+from dither.algorithms import traps
+from dither.algorithms.gradient import AbstractGradientRule
+from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.codes import AnyCode, Rademacher
-from dither.contract import Clock, Measurement, Probe, Space
+from dither.contract import Problem
 
 
-class SPSAState(eqx.Module):
-    """Where SPSA stands: parameters theta, the cost of the plus side, the tick of k = 0."""
-
-    clock: Clock
-    key: Key[Array, ""]
-    theta: Float[Array, " P"]
-    plus: Float[Array, ""]
-    begun: Int[Array, ""]
-    size: Size | tuple[()]
-    space: Space = eqx.field(static=True)
-
-
-class SPSA(AbstractAlgorithm):
+class SPSA(AbstractGradientRule):
     """A central pair along random signs, then a step, with gains that fall as the run goes on.
 
     ```
@@ -43,10 +26,9 @@ class SPSA(AbstractAlgorithm):
         a, A, alpha: gain sequence of the steps; a ≥ 0, A ≥ 0, alpha in [0, 1].
         c, gamma: gain sequence of the perturbations; c > 0, gamma in [0, 1].
         code: the perturbation code, random signs by default.
-        outliers: cost differences beyond so many times their running mean size are clipped to it;
-            > 0; None to take them as they are.
+    The others as for `AbstractGradientRule`. There is no rate `auto`: the gains are its own.
 
-    Two measurements a step, a new batch each. Where a drift alarm is given, both sequences begin
+    Two measurements a tick; k counts ticks. Where a drift alarm is given, both sequences begin
     again: their falling is a memory of the device that was. Source: Spall 1992 and 1998; beginning
     again is our own.
     """
@@ -58,75 +40,56 @@ class SPSA(AbstractAlgorithm):
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.602
     gamma: Annotated[float, Field(ge=0, le=1)] = 0.101
     code: AnyCode = Rademacher()
-    outliers: Annotated[float, Field(gt=0)] | None = None
 
-    def init(self, key: Key[Array, ""], parameters: Float[Array, " P"], space: Space) -> SPSAState:
-        theta = space.confine(parameters, self.code.peak() * space.amplitude(self.c))
-        return SPSAState(
-            clock=Clock(tick=jnp.int32(0), part=jnp.int32(0)),
-            key=key,
-            theta=theta,
-            plus=jnp.zeros((), theta.dtype),
-            begun=jnp.int32(0),
-            size=() if self.outliers is None else Size.empty(),
-            space=space,
-        )
+    @property
+    def rate(self) -> float:
+        return 1.0
 
-    def _amplitude(self, k: Int[Array, ""], space: Space) -> Float[Array, "..."]:
-        return space.amplitude(self.c / (k + 1.0) ** self.gamma)
+    @property
+    def central(self) -> bool:
+        return True
 
-    def ask(self, state: SPSAState) -> tuple[Probe, SPSAState]:
-        tick, part = state.clock.tick, state.clock.part
-        space = state.space
-        p = self._amplitude(tick - state.begun, space) * self.code(state.key, tick, space.size)
-        probe = Probe(
-            clock=state.clock,
-            parameters=space.snap(space.snap(state.theta) + (1 - 2 * part) * p),
-            updated=(tick > 0) & (part == 0),
-            batch_index=tick,
-        )
-        after = Clock(tick=tick + part, part=1 - part)
-        return probe, eqx.tree_at(lambda s: s.clock, state, after)
+    def reach(self, problem: Problem) -> Float[Array, "..."]:
+        return self.code.peak() * problem.space.amplitude(self.c)
 
-    def tell(
-        self, state: SPSAState, probe: Probe, measurement: Measurement
-    ) -> tuple[SPSAState, Info]:
-        k, space = probe.clock.tick - state.begun, state.space
-        last = probe.clock.part == 1
-        plus = jnp.where(last, state.plus, measurement.cost)
-        p = space.snap(state.theta) - probe.theta
-        scale = self.code.power(space.size) * self._amplitude(k, space) ** 2
-        change, size = clipped(state.size, (plus - measurement.cost) / 2, self.outliers)
-        size = unless(~last, size, state.size)
-        estimate = change * p / scale
-        gain = self.a / (self.A + k + 1.0) ** self.alpha
-        reach = self.code.peak() * space.amplitude(self.c)
-        stepped = space.confine(state.theta - gain * estimate, reach)
-        theta = jnp.where(last, stepped, state.theta)
-        told = SPSAState(state.clock, state.key, theta, plus, state.begun, size, space)
-        return told, Info(last, estimate)
+    def remember(
+        self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem
+    ) -> Int[Array, ""]:
+        """The tick of k = 0."""
+        del key, theta, problem
+        return jnp.asarray(0, jnp.int32)
 
-    def parameters(self, state: SPSAState) -> Float[Array, " P"]:
-        return state.space.snap(state.theta)
+    def _k(self, state: GradientState) -> Int[Array, ""]:
+        k: Int[Array, ""] = state.clock.tick - state.memory
+        return k
 
-    def lookahead(self, space: Space, clock: Clock) -> int:
-        del space
-        return 2 - int(clock.part)
+    def _amplitude(self, state: GradientState) -> Float[Array, "..."]:
+        k = self._k(state)
+        return state.problem.space.amplitude(self.c / (k + 1.0) ** self.gamma)
 
-    def retry(self, clock: Clock) -> Clock:
-        return Clock(tick=clock.tick, part=jnp.zeros_like(clock.part))
+    def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], None]:
+        space = state.problem.space
+        p = self._amplitude(state) * self.code(state.key, state.clock.tick, space.size)
+        return space.snap(at.theta + at.side * p), None
 
-    def on_drift(self, state: SPSAState) -> SPSAState:
-        now = self.retry(state.clock)
-        again: SPSAState = eqx.tree_at(lambda s: (s.clock, s.begun), state, (now, now.tick))
-        return again
+    def estimate(self, state: GradientState, told: Told) -> Float[Array, " P"]:
+        scale = self.code.power(told.theta.size) * self._amplitude(state) ** 2
+        return told.change * (told.probe.theta - told.theta) / scale
 
-    def warnings(self, space: Space, measurements: int | None) -> list[str]:
+    def precondition(
+        self, state: GradientState, estimate: Float[Array, " P"]
+    ) -> Float[Array, " P"]:
+        return self.a / (self.A + self._k(state) + 1.0) ** self.alpha * estimate
+
+    def on_drift(self, state: GradientState) -> GradientState:
+        again = super().on_drift(state)
+        return replace(again, memory=again.clock.tick)
+
+    def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
         ticks = (measurements or 0) / 2
         smallest = self.c / (ticks + 1) ** self.gamma
         return [
-            *warn_of_dac_step(space, smallest),
-            *warn_of_bounds(space, self.c * self.code.peak()),
-            *warn_of_float(smallest),
-            *warn_of_code(self.code, 1, space, measurements),
+            *traps.of_weights(problem.space, smallest, self.c * self.code.peak()),
+            *super().warnings(problem, measurements),
+            *traps.of_code(self.code, 1, problem.space, measurements),
         ]

@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from dither._configuration import OneOf, registry
+from dither._configuration import Registry
 from dither.codes.code import AbstractCode
 from dither.codes.rademacher import Rademacher
 from dither.codes.sequential import Sequential
 from dither.codes.sinusoidal import Sinusoidal
 from dither.codes.walsh import Walsh
 
-CODES = registry(Sequential, Rademacher, Walsh, Sinusoidal)
+CODES = Registry("code", AbstractCode, globals().values())
 """The codes that a specification can ask for, by their kind."""
 
-AnyCode = Annotated[AbstractCode, OneOf("code", CODES)]
+AnyCode = Annotated[AbstractCode, CODES]
 """A code: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = ["CODES", "AbstractCode", "AnyCode", "Rademacher", "Sequential", "Sinusoidal", "Walsh"]

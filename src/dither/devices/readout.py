@@ -16,6 +16,7 @@ from dither.contract import (
     Batch,
     Cost,
     Measurement,
+    Outputs,
     Parameter,
     Space,
     SparseWrite,
@@ -219,8 +220,8 @@ class ReadoutDevice(AbstractSimulation):
             status = jnp.maximum(status, imperfection.status(mine, here))
             instances.append(imperfection.measured(mine, here))
         after = replace(state, measured=state.measured + 1, imperfections=tuple(instances))
-        shown = (outputs, batch.targets) if see >= AccessLevel.OUTPUTS else (None, None)
-        return Measurement(value, None, *shown), status, after
+        shown = Outputs(outputs, batch.targets) if see >= AccessLevel.OUTPUTS else None
+        return Measurement(value, shown), status, after
 
     def outputs(self, state: ReadoutState, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
         """The outputs over the test part, whatever the inputs; in a simulation no measurement."""

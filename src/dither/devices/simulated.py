@@ -1,7 +1,6 @@
 """A simulated device: a network plus imperfections."""
 
 import math
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +16,9 @@ from dither.contract import (
     Cost,
     Layer,
     Measurement,
+    Outputs,
     Parameter,
+    Sites,
     Space,
     SparseWrite,
     Status,
@@ -149,15 +150,15 @@ class SimulatedDevice(AbstractSimulation):
         after = DeviceInstance(
             state.key, state.written, state.measured + 1, state.parameters, tuple(instances)
         )
-        measurement = Measurement(jnp.mean(read), gradient)
+        shown, at_sites = None, None
         if see >= AccessLevel.OUTPUTS:
-            measurement = replace(measurement, outputs=outputs, targets=batch.targets)
+            shown = Outputs(outputs, batch.targets)
         if see >= AccessLevel.SITES:
             x, z = (
                 {layer.name: seen[f"{layer.name}/{site}"] for layer in self.layers} for site in "xz"
             )
-            measurement = replace(measurement, costs=read, inputs=x, preactivations=z)
-        return measurement, status, after
+            at_sites = Sites(read, x, z)
+        return Measurement(jnp.mean(read), shown, at_sites, gradient), status, after
 
     def outputs(self, state: DeviceInstance, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
         # the noise of a look comes from a key of its own, so that looking changes no trajectory

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dither._find import find_object
+    from dither._places import find_object
     from dither.instruments.aihwkit import AihwkitConnection, AihwkitDevice
     from dither.instruments.connection import AbstractConnection, LabDevice
     from dither.instruments.guard import Guard
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dither.instruments.written import Mirrors
 
 _HOMES = {
-    "_find": ("find_object",),
+    "_places": ("find_object",),
     "instruments.aihwkit": ("AihwkitConnection", "AihwkitDevice"),
     "instruments.connection": ("AbstractConnection", "LabDevice"),
     "instruments.guard": ("Guard",),

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dither._errors import RequestError
-from dither._find import find_object
+from dither._places import find_object
 from dither.instruments.connection import AbstractObjectConnection
 from dither.instruments.extent import split
 from dither.instruments.extras import needs

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dither._configuration import Configuration
-from dither._find import find_object
+from dither._places import find_object
 from dither.instruments.guard import Guard
 from dither.instruments.python import PythonDevice
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither._find import find_object
+from dither._places import find_object
 from dither.instruments.connection import AbstractObjectConnection
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from dither._places import absolute
 from dither.instruments.connection import AbstractConnection, LabDevice
 from dither.instruments.extras import needs
 from dither.instruments.python import PythonDevice
@@ -52,4 +53,4 @@ def device_at(place: str) -> LabDevice | RemoteDevice:
     """The device at `remote://HOST:PORT`, `FILE.py:NAME` or `MODULE:NAME`."""
     if place.startswith(SCHEME):
         return RemoteDevice(address=place.removeprefix(SCHEME))
-    return LabDevice(object=place)
+    return LabDevice(object=absolute(place))

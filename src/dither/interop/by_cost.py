@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from dither._errors import RequestError
 from dither.algorithms.algorithm import AbstractAlgorithm, State
-from dither.contract import AccessLevel, Clock, Measurement, Probe, Space
+from dither.contract import AccessLevel, Clock, Measurement, Probe, Problem, Space
 
 
 class ByCost:
@@ -33,11 +33,11 @@ class ByCost:
                 f"The algorithm {algorithm.kind} needs more than the cost of the parameters; take "
                 "one such as weight-mgd or spsa."
             )
-        algorithm.check_space(space)
-        self.algorithm, self.space = algorithm, space
+        self.algorithm, self.problem = algorithm, Problem(space)
+        algorithm.check(self.problem)
         self._ask, self._tell = compiled(algorithm)
         theta = jnp.asarray(initial, jnp.result_type(float))
-        self.state: State = algorithm.init(jax.random.key(seed), theta, space)
+        self.state: State = algorithm.init(jax.random.key(seed), theta, self.problem)
 
     def ask(self) -> Probe:
         """The next probe; the state's clock moves on."""
@@ -56,7 +56,7 @@ class ByCost:
         From now on, or counted from one that was asked and is not told yet.
         """
         clock: Clock = jax.device_get(self.state.clock if first is None else first.clock)
-        return self.algorithm.lookahead(self.space, clock)
+        return self.algorithm.lookahead(self.problem, clock)
 
     def parameters(self) -> Float[np.ndarray, " P"]:
         """What training has reached."""

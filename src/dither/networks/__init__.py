@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from dither._configuration import OneOf, registry
+from dither._configuration import Registry
 from dither.contract import Layer, Parameters
 from dither.networks.cnn import CNN
 from dither.networks.echo_state import EchoState, EchoStateSpecimen
@@ -20,16 +20,16 @@ from dither.networks.rnn import RNN
 from dither.networks.state_noise import StateNoise
 from dither.networks.state_space import StateSpace
 
-NETWORKS = registry(MLP, CNN, RNN, StateSpace, JaxFunction)
+NETWORKS = Registry("network", AbstractNetwork, globals().values())
 """The networks that a specification can ask for, by their kind."""
 
-AnyNetwork = Annotated[AbstractNetwork, OneOf("network", NETWORKS)]
+AnyNetwork = Annotated[AbstractNetwork, NETWORKS]
 """A network: an instance, a table with its `kind`, or the kind alone."""
 
-RESERVOIRS = registry(PhotonicReservoir, EchoState)
+RESERVOIRS = Registry("reservoir", AbstractReservoir, globals().values())
 """The reservoirs, by their kind."""
 
-AnyReservoir = Annotated[AbstractReservoir, OneOf("reservoir", RESERVOIRS)]
+AnyReservoir = Annotated[AbstractReservoir, RESERVOIRS]
 """A reservoir: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = [

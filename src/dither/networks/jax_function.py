@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 from pydantic import Field, field_serializer, field_validator
 
 from dither._errors import RequestError
-from dither._find import find_object
+from dither._places import find_object
 from dither.contract import Parameters
 from dither.networks.network import AbstractNetwork, Tap, no_tap
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dither._find import find_object
+from dither._places import find_object
 from dither.instruments.protocols import HasSafeState
 from dither.instruments.python import PythonDevice
 from dither.remote.security import token_of

@@ -8,6 +8,7 @@ import numpy as np
 from dither.algorithms import CoordinateDescent
 from dither.devices.readout import ReadoutDevice
 from dither.networks import StateNoise
+from dither.training.fit import problem_of
 from dither.training.specification import Specification
 from dither.training.train import evaluation_period
 
@@ -56,7 +57,7 @@ def boolean_coordinate_descent(run: Specification) -> float:
     bench = jax.jit(lambda keys: device.prepare(jax.vmap(device.fabricate)(keys), task))
     states = bench(instance[None])
     assert states.columns is not None
-    weights = algorithm.init(first, device.initial(first), device.space).theta
+    weights = algorithm.init(first, device.initial(first), problem_of(device, task)).theta
     told = statistics_of(
         states.columns.train[0], task.targets[0], weights, traces="correlated", error="nmse"
     )

@@ -12,8 +12,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from dither._configuration import Configuration, explain
+from dither._configuration import Configuration
 from dither._errors import RequestError, nearest
+from dither._explain import explain
+from dither._places import IN_A_FILE, absolute
 from dither.studies.search import Search
 from dither.training.specification import (
     Specification,
@@ -71,6 +73,11 @@ class Study(Configuration):
     search: Search | None = None
     fits: tuple[FitOf, ...] = ()
     law: str | None = None
+
+    @field_validator("base", "set", "axes", mode="before")
+    @classmethod
+    def _from_any_folder(cls, table: Any) -> Any:
+        return absolute(table)
 
     @field_validator("law")
     @classmethod
@@ -212,7 +219,7 @@ class Cell(Configuration):
             specification = Specification.model_validate(table)
         except ValidationError as error:
             place = f"The runs at {_where(labels)}"
-            raise RequestError(explain(error, place, Specification)) from None
+            raise RequestError(explain(error, place, Specification, table)) from None
         return Cell(labels=dict(labels), settings=dict(settings), specification=specification)
 
     def at(self, path: str, value: Any) -> "Cell":
@@ -232,11 +239,13 @@ def _settings(name: str, axis: Any, index: int) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Plain:
-    """A value as one cell of a table: itself, its kind, or JSON."""
+    """A value as one cell of a table: itself, its kind, or JSON; of a place no folder."""
+    if isinstance(value, str) and IN_A_FILE.fullmatch(value):
+        return Path(value).name
     if isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, dict) and len(value) == 1 and "kind" in value:
-        return str(value["kind"])
+        return plain(str(value["kind"]))
     return json.dumps(value)
 
 
@@ -256,6 +265,7 @@ def read_study(file: str | Path) -> Study:
         raise RequestError(f"The file {path} cannot be read: {error}.") from None
     except tomllib.TOMLDecodeError as error:
         raise RequestError(f"{path} is not TOML: {error}.") from None
+    table = absolute(table, path.parent)
     table.setdefault("name", path.stem)
     base = table.get("base")
     if isinstance(base, str) and base.endswith(".toml"):
@@ -263,4 +273,4 @@ def read_study(file: str | Path) -> Study:
     try:
         return Study.model_validate(table)
     except ValidationError as error:
-        raise RequestError(explain(error, str(path), Study)) from None
+        raise RequestError(explain(error, str(path), Study, table)) from None

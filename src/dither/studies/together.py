@@ -13,13 +13,14 @@ from dither.devices.device import AbstractDevice
 from dither.studies.plan import Planned
 from dither.tasks.task import Task
 from dither.training.checkpoint import digest
+from dither.training.fit import check_fit, problem_of
 from dither.training.folder import CHECKPOINT, SPECIFICATION
 from dither.training.fused import FusedLoop, measure_once, start
 from dither.training.live import Live
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.specification import Specification
-from dither.training.train import evaluation_period, fitted
+from dither.training.train import evaluation_period
 from dither.training.vary import Varied
 
 CHECKPOINT_SECONDS = 10.0
@@ -86,21 +87,23 @@ def programs(runs: Sequence[Planned], varied: Sequence[str]) -> Iterator[Program
     first = runs[0].cell.specification
     task = first.task.load()
     parts = [list(runs)]
-    if varied and not can_vary(*_fitted(first, task), task, varied):
+    if varied and not can_vary(first.algorithm, _checked(first, task), task, varied):
         parts, varied = _by_settings(runs, varied), ()
     for part in parts:
         one = part[0].cell.specification
-        algorithm, device = _fitted(one, task)
+        algorithm, device = one.algorithm, _checked(one, task)
         seeds = [run.seed for run in part]
         loop = FusedLoop(algorithm, device, task, seeds, _settings(part, varied))
         every = evaluation_period(one.score_every, one.until)
         yield Program(part, loop, every, task.score_name)
 
 
-def _fitted(specification: Specification, task: Task) -> tuple[AbstractAlgorithm, AbstractDevice]:
+def _checked(specification: Specification, task: Task) -> AbstractDevice:
+    """The device of a run, once task and algorithm fit it. Errors: `RequestError`."""
     device = specification.device
     assert isinstance(device, AbstractDevice)
-    return fitted(device, task, specification.algorithm, specification.until), device
+    check_fit(device, task, specification.algorithm, specification.until)
+    return device
 
 
 def can_vary(
@@ -109,7 +112,7 @@ def can_vary(
     """Whether an algorithm can be compiled for settings that are not known beforehand."""
 
     def one(settings: Varied) -> Any:
-        carry = start(algorithm, device, jnp.int32(0), settings)
+        carry = start(algorithm, device, problem_of(device, task), jnp.int32(0), settings)
         return measure_once(algorithm, device, task, carry)[0]
 
     number = jax.ShapeDtypeStruct((), jnp.result_type(float))

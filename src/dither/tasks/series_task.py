@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dither._configuration import OneOf, registry
+from dither._configuration import Registry
 from dither.tasks.channel import ChannelEqualisation
 from dither.tasks.header import HeaderRecognition
 from dither.tasks.mackey_glass import MackeyGlass
@@ -61,10 +61,14 @@ class RightSymbols:
         return jnp.mean(levels[guess] == targets)
 
 
-SERIES = registry(MackeyGlass, NARMA10, ChannelEqualisation, HeaderRecognition, SeriesFile)
+SERIES = Registry(
+    "series",
+    AbstractSeries,
+    (MackeyGlass, NARMA10, ChannelEqualisation, HeaderRecognition, SeriesFile),
+)
 """The series that a reservoir can learn, by their kind."""
 
-AnySeries = Annotated[AbstractSeries, OneOf("series", SERIES)]
+AnySeries = Annotated[AbstractSeries, SERIES]
 """A series: an instance, a table with its `kind`, or the kind alone."""
 
 

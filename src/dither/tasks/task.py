@@ -15,7 +15,7 @@ from pydantic import Field
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
-from dither.contract import Cost
+from dither.contract import Cost, wanted_outputs
 
 Score: TypeAlias = Callable[[Float[Array, "B K"], Num[Array, "B ..."]], Float[Array, ""]]
 
@@ -23,17 +23,6 @@ CostName: TypeAlias = Literal["mse", "cross_entropy"]
 
 BatchSize: TypeAlias = Annotated[int, Field(ge=1)] | Literal["all"]
 """The samples in one measurement: a number, or the whole training set."""
-
-
-def wanted_outputs(
-    outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]
-) -> Float[Array, "B K"]:
-    """Targets as outputs: class labels become one-hot rows (one output: 0 or 1), values stay."""
-    if jnp.issubdtype(targets.dtype, jnp.floating):
-        return targets.reshape(outputs.shape)
-    if outputs.shape[-1] == 1:
-        return targets.reshape(-1, 1).astype(outputs.dtype)
-    return jax.nn.one_hot(targets, outputs.shape[-1], dtype=outputs.dtype)
 
 
 def mse(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, " B"]:

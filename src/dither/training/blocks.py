@@ -1,7 +1,6 @@
 """Blocks of probes for a Python device: asked for together, and told together."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache, partial
 from typing import TypeAlias
 
@@ -12,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dither.algorithms.algorithm import AbstractAlgorithm, State
-from dither.contract import AccessLevel, Clock, Measurement, Probe
+from dither.contract import AccessLevel, Clock, Measurement, Outputs, Probe, Sites
 from dither.tasks.task import Task
 from dither.training.fused import Carry
 
@@ -81,12 +80,12 @@ def tell_block(
 
     def step(k: Int[Array, ""], state: State) -> State:
         probe = jax.tree.map(lambda leaf: leaf[k], probes)
-        measurement = Measurement(costs[k])
+        shown, sites = None, None
         if algorithm.access_level >= AccessLevel.OUTPUTS:
-            measurement = Measurement(costs[k], None, outputs[k], task.targets[rows[k]])
+            shown = Outputs(outputs[k], task.targets[rows[k]])
         if x is not None:
-            seen = jax.tree.map(lambda leaf: leaf[k], x)
-            measurement = replace(measurement, costs=each[k], inputs=seen)
+            sites = Sites(each[k], jax.tree.map(lambda leaf: leaf[k], x))
+        measurement = Measurement(costs[k], shown, sites)
         return algorithm.tell(state, probe, measurement)[0]
 
     return jax.lax.fori_loop(0, n, step, state), costs

@@ -4,11 +4,23 @@ import numpy as np
 
 from dither._errors import RequestError
 from dither.algorithms.algorithm import AbstractAlgorithm
-from dither.contract import AccessLevel
+from dither.contract import AccessLevel, Problem
 from dither.devices.device import AbstractDevice
 from dither.instruments.python import PythonDevice
 from dither.tasks.task import Task
 from dither.training.until import Until
+
+
+def problem_of(device: AbstractDevice | PythonDevice, task: Task) -> Problem:
+    """What an algorithm is told of a run on a device and a task."""
+    return Problem(
+        space=device.space,
+        layers=device.layers,
+        batch=task.batch,
+        outputs=task.outputs[-1],
+        cost=task.cost,
+        shows_z=isinstance(device, AbstractDevice),
+    )
 
 
 def check_fit(
@@ -27,9 +39,10 @@ def check_fit(
     if device.access_level < algorithm.access_level:
         raise RequestError(
             f"The algorithm {algorithm.kind} must see {algorithm.access_level.name.lower()} and "
-            f"the device shows only {device.access_level.name.lower()}; take another algorithm or device."
+            f"the device shows only {device.access_level.name.lower()}; take another algorithm or "
+            "device."
         )
-    algorithm.check_space(device.space)
+    algorithm.check(problem_of(device, task))
     if isinstance(device, PythonDevice):
         if replicas != 1:
             raise RequestError(

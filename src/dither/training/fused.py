@@ -1,6 +1,7 @@
 """The loop around a traceable device: compiled whole, replicas side by side."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -11,9 +12,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from dither.algorithms.algorithm import AbstractAlgorithm, Info, State
-from dither.contract import Batch, Probe, Status
+from dither.contract import Batch, Probe, Problem, Status
 from dither.devices.device import AbstractDevice
 from dither.tasks.task import Task
+from dither.training.fit import problem_of
 from dither.training.ledger import Ledger
 from dither.training.vary import Varied, vary
 
@@ -52,15 +54,18 @@ class Carry(eqx.Module):
 def start(
     algorithm: AbstractAlgorithm,
     device: AbstractDevice,
+    problem: Problem,
     seed: Int[Array, ""],
     varied: Varied | None = None,
 ) -> Carry:
     """A fresh instance of the device and a fresh state of the algorithm, from a seed."""
     varied = dict(varied or {})
     algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
+    if varied:
+        problem = replace(problem, space=device.space)
     initial, learning, data, fabrication = jax.random.split(jax.random.key(seed), 4)
     return Carry(
-        algorithm=algorithm.init(learning, device.initial(initial), device.space),
+        algorithm=algorithm.init(learning, device.initial(initial), problem),
         device=device.fabricate(fabrication),
         data=data,
         tally=Tally.empty(),
@@ -87,7 +92,8 @@ def measure_once(
     if device.fails:
         done = status == Status.DONE
         before = carry.algorithm
-        before = eqx.tree_at(lambda state: state.clock, before, algorithm.retry(before.clock))
+        retried = algorithm.retry(problem_of(device, task), before.clock)
+        before = eqx.tree_at(lambda state: state.clock, before, retried)
         told = jax.tree.map(lambda new, old: jnp.where(done, new, old), told, before)
         cost, failed = jnp.where(done, cost, 0.0), (~done).astype(jnp.int32)
         timed_out = (status == Status.TIMED_OUT).astype(jnp.int32)
@@ -117,10 +123,14 @@ def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
 
 @eqx.filter_jit
 def _start_all(
-    algorithm: AbstractAlgorithm, device: AbstractDevice, seeds: Int[Array, " R"], varied: Varied
+    algorithm: AbstractAlgorithm,
+    device: AbstractDevice,
+    problem: Problem,
+    seeds: Int[Array, " R"],
+    varied: Varied,
 ) -> Carry:
     def one(seed: Int[Array, ""], varied: Varied) -> Carry:
-        return start(algorithm, device, seed, varied)
+        return start(algorithm, device, problem, seed, varied)
 
     carry: Carry = jax.vmap(one)(seeds, dict(varied))
     if not device.fails:
@@ -155,7 +165,8 @@ def start_all(
     `varied` has one value for each replica. Where probes are sparse, the devices hold the initial
     parameters; the first probe, which changes nothing, is the write that put them there.
     """
-    carry = _start_all(algorithm, device, seeds, dict(varied or {}))
+    problem = problem_of(device, task)
+    carry = _start_all(algorithm, device, problem, seeds, dict(varied or {}))
     carry = eqx.tree_at(lambda c: c.device, carry, device.prepare(carry.device, task))
     return _program_all(algorithm, device, carry) if algorithm.sparse else carry
 

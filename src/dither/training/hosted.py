@@ -18,6 +18,7 @@ from dither.instruments.python import PythonDevice
 from dither.tasks.task import Task
 from dither.training.blocks import BLOCK, ROOMS, Reading, compiled, stacked
 from dither.training.drift import AGAIN, DriftWarning, Reference
+from dither.training.fit import problem_of
 from dither.training.fused import Carry, Tally
 from dither.training.ledger import Ledger
 
@@ -49,8 +50,9 @@ class HostedLoop:
         self.scores = not device.by_cost
         _, learning, data, _ = jax.random.split(jax.random.key(seed), 4)
         theta = jnp.asarray(device.initial(seed), jnp.result_type(float))
+        self.problem = problem_of(device, task)
         self.carry = Carry(
-            algorithm=jax.jit(algorithm.init, static_argnums=2)(learning, theta, device.space),
+            algorithm=jax.jit(algorithm.init, static_argnums=2)(learning, theta, self.problem),
             device=None,
             data=data,
             tally=Tally.empty(),
@@ -88,7 +90,7 @@ class HostedLoop:
         Returns: how many measurements that took, n at the most.
         """
         clock: Clock = jax.device_get(self.carry.algorithm.clock)
-        size = min(n, BLOCK, self.algorithm.lookahead(self.device.space, clock))
+        size = min(n, BLOCK, self.algorithm.lookahead(self.problem, clock))
         room = next(room for room in ROOMS if room >= size)
         probes, rows, asked = self.ask(room, self.task, self.carry, size)
         readings = self._measure(probes, np.asarray(rows)[:size])
@@ -102,7 +104,9 @@ class HostedLoop:
         failed = int(done < size)
         if failed:
             failing = jax.tree.map(lambda leaf: leaf[done], probes.clock)
-            state = eqx.tree_at(lambda s: s.clock, state, self.algorithm.retry(failing))
+            state = eqx.tree_at(
+                lambda s: s.clock, state, self.algorithm.retry(self.problem, failing)
+            )
         tally = self.carry.tally
         # kept on the host: an addition by JAX takes longer than a measurement may
         tally = Tally(

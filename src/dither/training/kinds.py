@@ -2,9 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator
-
-from dither._configuration import Configuration, OneOf, registry
+from dither._configuration import Registry
 from dither.devices.device import AbstractDevice
 from dither.devices.readout import ReadoutDevice
 from dither.devices.simulated import SimulatedDevice
@@ -16,22 +14,23 @@ from dither.instruments.qcodes import QcodesConnection
 from dither.instruments.scpi import ScpiConnection
 from dither.instruments.torch import TorchConnection
 
-DEVICES: dict[str, type[Configuration]] = registry(
-    SimulatedDevice,
-    ReadoutDevice,
-    LabDevice,
-    RemoteDevice,
-    TorchConnection,
-    ScpiConnection,
-    QcodesConnection,
-    OphydConnection,
-    AihwkitConnection,
+DEVICES = Registry(
+    "device",
+    AbstractDevice | AbstractConnection,
+    (
+        SimulatedDevice,
+        ReadoutDevice,
+        LabDevice,
+        RemoteDevice,
+        TorchConnection,
+        ScpiConnection,
+        QcodesConnection,
+        OphydConnection,
+        AihwkitConnection,
+    ),
+    shorthand=by_address,
 )
 """The devices that a specification can ask for, by their kind."""
 
-AnyDevice = Annotated[
-    AbstractDevice | AbstractConnection,
-    OneOf("device", DEVICES),
-    BeforeValidator(by_address),
-]
+AnyDevice = Annotated[AbstractDevice | AbstractConnection, DEVICES]
 """A device: an instance, a table with its `kind`, the kind alone, or `remote://HOST:PORT`."""

@@ -10,8 +10,10 @@ from typing import Annotated, Any, TypeVar
 import tomlkit
 from pydantic import Field, ValidationError
 
-from dither._configuration import Configuration, explain, key_path
+from dither._configuration import Configuration
 from dither._errors import RequestError, nearest
+from dither._explain import explain, key_path
+from dither._places import absolute
 from dither.algorithms import AnyAlgorithm
 from dither.instruments.connection import AbstractConnection
 from dither.tasks import AnyTask
@@ -105,7 +107,7 @@ def read_table(what: str) -> tuple[dict[str, Any], dict[str, int], str]:
     except tomllib.TOMLDecodeError as error:
         raise RequestError(f"{where} is not TOML: {error}.") from None
     table.setdefault("name", Path(where).stem)
-    return table, _lines(text), where
+    return absolute(table, path.parent), _lines(text), where
 
 
 def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
@@ -161,11 +163,11 @@ def _validated(
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        keys = key_path(error, model)
+        keys = key_path(error)
         changed = any(keys[: len(path)] == path for path in changes)
         line = None if changed else _line_of(keys, lines)
         place = where if line is None else f"{where}, line {line}"
-        raise RequestError(explain(error, place, model)) from None
+        raise RequestError(explain(error, place, model, table)) from None
 
 
 def _change(table: dict[str, Any], change: str) -> None:
@@ -176,7 +178,7 @@ def _change(table: dict[str, Any], change: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    change_setting(table, path, value)
+    change_setting(table, path, absolute(value))
 
 
 def change_setting(table: dict[str, Any], path: str, value: Any) -> None:

@@ -18,7 +18,7 @@ from dither.instruments.python import PythonDevice
 from dither.tasks.task import AbstractTask, Task
 from dither.training.checkpoint import digest
 from dither.training.figure import draw_run
-from dither.training.fit import check_fit
+from dither.training.fit import check_fit, problem_of
 from dither.training.folder import (
     cut_before_checkpoint,
     open_folder,
@@ -106,8 +106,8 @@ def train(
     data = task.load() if isinstance(task, AbstractTask) else task
     chip = _as_device(device)
     with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
-        algorithm = fitted(chip, data, algorithm, until, replicas)
-        traps = tuple(algorithm.warnings(chip.space, until.measurements))
+        check_fit(chip, data, algorithm, until, replicas)
+        traps = tuple(algorithm.warnings(problem_of(chip, data), until.measurements))
         for trap in traps:
             warnings.warn(trap, TrapWarning, stacklevel=2)
         seeds = [key + r for r in range(replicas)]
@@ -138,21 +138,6 @@ def train(
     if tracker is not None:
         tracker.end(run.rows(), reason)
     return result
-
-
-def fitted(
-    device: AbstractDevice | PythonDevice,
-    task: Task,
-    algorithm: AbstractAlgorithm,
-    until: Until,
-    replicas: int = 1,
-) -> AbstractAlgorithm:
-    """The algorithm with what it must know of task and device, once the three fit together.
-
-    Errors: as of `check_fit`.
-    """
-    check_fit(device, task, algorithm, until, replicas)
-    return algorithm.for_task(task).for_device(device)
 
 
 def evaluation_period(score_every: int | None, until: Until, of_an_evaluation: int = 0) -> int:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from dither._configuration import OneOf, registry
+from dither._configuration import Registry
 from dither.algorithms.selection.amplitude_weighted import AmplitudeWeighted
 from dither.algorithms.selection.cyclic import Cyclic
 from dither.algorithms.selection.greedy import Greedy
@@ -10,10 +10,10 @@ from dither.algorithms.selection.priority import Priority
 from dither.algorithms.selection.selection import AbstractSelection, Memory
 from dither.algorithms.selection.uniform import Uniform
 
-SELECTIONS = registry(Uniform, Greedy, Cyclic, AmplitudeWeighted, Priority)
+SELECTIONS = Registry("selection", AbstractSelection, globals().values())
 """The selection rules that a specification can ask for, by their kind."""
 
-AnySelection = Annotated[AbstractSelection, OneOf("selection", SELECTIONS)]
+AnySelection = Annotated[AbstractSelection, SELECTIONS]
 """A selection rule: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from dither._configuration import OneOf, registry
+from dither._configuration import Registry
 from dither.devices.imperfections.activation_defects import ActivationDefects
 from dither.devices.imperfections.adc import ADC
 from dither.devices.imperfections.bounds import Bounds
@@ -29,34 +29,10 @@ from dither.devices.imperfections.update_noise import UpdateNoise
 from dither.devices.imperfections.wander import AbstractWander
 from dither.devices.imperfections.write_noise import WriteNoise
 
-IMPERFECTIONS = registry(
-    CostNoise,
-    OutputNoise,
-    RelativeNoise,
-    PinkNoise,
-    Bursts,
-    LayerNoise,
-    WriteNoise,
-    UpdateNoise,
-    NonlinearUpdate,
-    Bounds,
-    DAC,
-    ADC,
-    LayerConverter,
-    Mismatch,
-    ActivationDefects,
-    Crosstalk,
-    Drift,
-    OutputDrift,
-    Dead,
-    Stuck,
-    FailedReads,
-    HungReads,
-    Latency,
-)
+IMPERFECTIONS = Registry("imperfection", AbstractImperfection, globals().values())
 """The imperfections that a specification can ask for, by their kind."""
 
-AnyImperfection = Annotated[AbstractImperfection, OneOf("imperfection", IMPERFECTIONS)]
+AnyImperfection = Annotated[AbstractImperfection, IMPERFECTIONS]
 """An imperfection: an instance, a table with its `kind`, or the kind alone."""
 
 __all__ = [

@@ -74,7 +74,6 @@ def descent_curves(
     given.
     """
     task = mackey_glass() if task is None else task
-    algorithm = algorithm.for_task(task)
     loop = FusedLoop(algorithm, device, task, list(range(seeds)))
     neurons = device.space.size
     every = max(1, neurons // RECORDS)

@@ -13,10 +13,12 @@ from jaxtyping import Array, Float, Int
 
 from dither.algorithms import AbstractAlgorithm, AnalogMGD, WeightMGD
 from dither.codes import CODES
+from dither.contract import Problem as Bound
 from dither.devices import SimulatedDevice
 from dither.devices.imperfections import AbstractImperfection, Bounds, CostNoise
 from dither.networks import MLP
 from dither.tasks import XOR, AbstractTask, NIST7x7, Parity, Task
+from dither.training.fit import problem_of
 from dither.training.fused import (
     Carry,
     deal_out,
@@ -121,9 +123,9 @@ class Cell(NamedTuple):
 
 
 @eqx.filter_jit
-def _start(cell: Cell, trials: Trials) -> Carry:
+def _start(cell: Cell, problem: Bound, trials: Trials) -> Carry:
     def one(rate: Float[Array, ""], sigma: Float[Array, ""], seed: Int[Array, ""]) -> Carry:
-        return start(*cell.of(rate, sigma), seed)
+        return start(*cell.of(rate, sigma), problem, seed)
 
     carry = jax.vmap(one)(*trials)
     clock = jax.tree.map(lambda leaf: leaf[0], carry.algorithm.clock)  # common to all of them
@@ -187,8 +189,7 @@ def scores(
     Arguments: `most` measurements of one training; `every`, those between evaluations; `done`,
     whether the scores so far are enough to end early; what to call with the share done.
     """
-    cell = Cell(cell.algorithm.for_task(task), cell.device, cell.varied)
-    carry = deal_out(cell.device, _start(cell, trials))
+    carry = deal_out(cell.device, _start(cell, problem_of(cell.device, task), trials))
     found = np.zeros((0, trials.seed.size))
     while len(found) * every < most:
         carry, more = _advance(cell, task, jnp.int32(every), trials, carry)

@@ -17,6 +17,7 @@ from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import Batch
 from dither.devices.device import AbstractDevice
 from dither.tasks.task import Task
+from dither.training.fit import problem_of
 
 
 class Flow(NamedTuple):
@@ -85,13 +86,11 @@ def follow_flow(
     the tests; the equation with scatter is the stochastic modified equation of Li, Tai and E.
     """
     _check_rate(learning_rate)
-    guide = guide.for_task(task).for_device(device)
     rate, goal = jnp.asarray(learning_rate), jnp.asarray(target)
     noise = None
     if scatter is not None:
         _check_rate(scatter.learning_rate)
-        rule = scatter.algorithm.for_task(scatter.task).for_device(device)
-        noise = rule, jnp.asarray(scatter.learning_rate), scatter.task
+        noise = scatter.algorithm, jnp.asarray(scatter.learning_rate), scatter.task
     n, used, own, arrived = _follow(
         guide, device, task, key, theta, goal, rate, jnp.int32(steps), noise
     )
@@ -104,7 +103,6 @@ def measurements_per_update(
     algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task
 ) -> int:
     """M, the measurements that an algorithm makes for its first update."""
-    algorithm = algorithm.for_task(task).for_device(device)
     key = jax.random.key(0)
     _, used, _ = _estimate(algorithm, device, task, key, device.fabricate(key), device.initial(key))
     return int(used)
@@ -172,7 +170,7 @@ def _estimate(
         state, info = algorithm.tell(asked, probe, measurement)
         return state, chip, n + 1, info.updated, info.estimate
 
-    start = algorithm.init(learning, theta, device.space)
+    start = algorithm.init(learning, theta, problem_of(device, task))
     first = (start, chip, jnp.int32(0), jnp.bool_(False), jnp.zeros_like(theta))
     _, chip, n, _, G = jax.lax.while_loop(lambda now: ~now[3], measure, first)
     return G, n, chip

@@ -1,0 +1,72 @@
+"""What a validation found wrong, in one sentence."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from dither._configuration import Registry, UnknownKind
+from dither._errors import nearest
+
+
+def explain(error: ValidationError, where: str, model: type[BaseModel], table: Any) -> str:
+    """One sentence for the first thing that a validation found wrong.
+
+    Arguments: the error, what was being read (a file, a class), the model it was read for, and what
+    was read.
+    Returns: where (key path), what is wrong, and the nearest names where a name is unknown.
+    """
+    first = error.errors()[0]
+    *above, key = keys = key_path(error) or [""]
+    if first["type"] == "extra_forbidden":
+        owner = f"{where}: {'.'.join(above)}" if above else where
+        owning = _owner(first["loc"][:-1], model, table)
+        if new := getattr(owning, "renamed", {}).get(key):
+            return f"{owner} has no setting '{key}' any more; it is called '{new}' now."
+        return f"{owner} has no setting '{key}'; {nearest(key, owning.model_fields)}"
+    path = ".".join(keys)
+    place = f"{where}: {path}" if path else where
+    if first["type"] == "kind":
+        return f"{place} {first['msg']}"
+    if first["type"] == "missing":
+        return f"{place} is missing."
+    message = first["msg"].removeprefix("Value error, ")
+    given = first["input"]
+    shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
+    return f"{place}: {message[0].lower()}{message[1:]}{shown}."
+
+
+def key_path(error: ValidationError) -> list[str]:
+    """The keys that lead to the first thing that a validation found wrong."""
+    return [str(part) for part in error.errors()[0]["loc"]]
+
+
+def _owner(loc: Sequence[int | str], model: type[BaseModel], table: Any) -> type[BaseModel]:
+    """The class whose settings stand at a place in a table that is read for a model."""
+    choice: Registry | type[BaseModel] = model
+    for part in loc:
+        table = table[part]
+        if isinstance(part, str):
+            choice = next(_choices(model.model_fields[part]), model)
+        if isinstance(choice, Registry):
+            table = choice.table(table)
+            if isinstance(table, Mapping):
+                with suppress(KeyError, UnknownKind):
+                    model = choice[table["kind"]]
+        else:
+            model = choice
+    return model
+
+
+def _choices(field: Any) -> Iterator[Registry | type[BaseModel]]:
+    """What tables a field takes, as in `tuple[AnyImperfection, ...]` or `Search | None`."""
+    if isinstance(field, FieldInfo):
+        yield from (mark for mark in field.metadata if isinstance(mark, Registry))
+        field = field.annotation
+    yield from (mark for mark in getattr(field, "__metadata__", ()) if isinstance(mark, Registry))
+    if isinstance(field, type) and issubclass(field, BaseModel):
+        yield field
+    for inner in get_args(field):
+        yield from _choices(inner)

@@ -1,0 +1,97 @@
+"""Python objects by the place where they are defined: `FILE.py:NAME` or `package.module:NAME`."""
+
+import hashlib
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dither._errors import RequestError, nearest
+
+IN_A_FILE = re.compile(r"(.+\.py):(\w+)")
+
+
+def find(place: str, what: str, fresh: bool = False) -> Any:
+    """The object at a place.
+
+    Arguments: the place; `what` it is, for the errors; `fresh`, whether a file is run again that
+    has not changed since it was last run.
+    Errors: `RequestError` for a missing file, a module that fails to import, an unknown name.
+    """
+    where, _, name = place.rpartition(":")
+    if not where or not name:
+        raise RequestError(f"The {what} '{place}' is not of the form FILE.py:NAME or MODULE:NAME.")
+    try:
+        if where.endswith(".py"):
+            file = Path(where).resolve()
+            module = module_of(file, file.read_text(encoding="utf-8"), fresh)
+        else:
+            module = importlib.import_module(where)
+    except FileNotFoundError as error:
+        if error.filename != str(Path(where).resolve()):
+            raise RequestError(f"The {what}'s file {where} fails to run: {error}.") from error
+        raise RequestError(f"The {what}'s file {where} does not exist.") from None
+    except RequestError:
+        raise
+    except Exception as error:
+        raise RequestError(
+            f"The {what}'s module {where} fails to import: {type(error).__name__}: {error}."
+        ) from error
+    if not hasattr(module, name):
+        names = [n for n in vars(module) if not n.startswith("_")]
+        raise RequestError(f"The module {where} has no '{name}'; {nearest(name, names)}")
+    return getattr(module, name)
+
+
+def find_object(place: str) -> Any:
+    """The lab's object at a place; a class is called. Errors: as of `find`."""
+    found = find(place, "device", fresh=True)
+    return found() if inspect.isclass(found) else found
+
+
+def module_of(file: Path, source: str, fresh: bool = False) -> ModuleType:
+    """The module that a file's text makes; the same one as long as the text is the same."""
+    digest = hashlib.sha256(f"{file}\n{source}".encode()).hexdigest()
+    name = f"{file.stem}_{digest[:12]}"
+    if name in sys.modules and not fresh:
+        return sys.modules[name]
+    module = ModuleType(name)
+    module.__dict__.update(__file__=str(file), __source__=source)
+    sys.modules[name] = module
+    try:
+        exec(compile(source, str(file), "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def place_of(cls: type) -> str | None:
+    """Where a class can be found again from any folder; None where it cannot."""
+    module = sys.modules.get(cls.__module__)
+    if module is None or "." in cls.__qualname__:
+        return None
+    if module.__package__ and module.__name__ != "__main__":
+        return f"{module.__name__}:{cls.__qualname__}"
+    file = getattr(module, "__file__", None)
+    return None if file is None else f"{Path(file).resolve()}:{cls.__qualname__}"
+
+
+def absolute(table: Any, folder: Path | None = None) -> Any:
+    """A table in which each `FILE.py:NAME` is found from any folder.
+
+    Arguments: a specification's table, or a part of it; the folder to look in before the current.
+    """
+    if isinstance(table, Mapping):
+        return {key: absolute(inner, folder) for key, inner in table.items()}
+    if isinstance(table, list | tuple):
+        return [absolute(inner, folder) for inner in table]
+    if isinstance(table, str) and (place := IN_A_FILE.fullmatch(table)):
+        for above in (folder or Path(), Path()):
+            if (file := above / place[1]).is_file():
+                return f"{file.resolve()}:{place[2]}"
+    return table

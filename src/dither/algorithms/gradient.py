@@ -1,0 +1,331 @@
+"""The driver of every rule that averages estimates of a gradient."""
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Key
+from pydantic import Field, model_validator
+
+from dither.algorithms import calibration, traps
+from dither.algorithms.algorithm import AbstractAlgorithm, Info
+from dither.algorithms.calibration import Calibration, LearningRate
+from dither.algorithms.gradient_state import At, GradientState, Told
+from dither.algorithms.optimizer import AnyOptimizer, Optimizer
+from dither.algorithms.outliers import Size, clipped, unless
+from dither.algorithms.timetable import Timetable
+from dither.algorithms.updates import AnyUpdate, Descent
+from dither.contract import Clock, Measurement, Probe, Problem
+
+
+class AbstractGradientRule(AbstractAlgorithm):
+    """Perturb, measure, correlate, average over tau_theta ticks, update.
+
+    ```
+    every perturbed measurement:   G ← G + estimate(ΔC, perturbation)
+    every tau_theta ticks:         θ ← θ − eta M(G / tau_theta)  (or an Optax update),   G ← 0
+    ```
+
+    The driver owns the clock, the pairs, retries, lookahead, outliers, the rate `auto`, drift and
+    bounds. A rule is its *estimator*: `perturb`, what is perturbed, and `estimate`, how a change of
+    the cost is correlated with it; where it needs to, `learn`, what it remembers of measurements,
+    and `precondition`, M. What is done with the estimate, and where the next measurement is made,
+    is its `update`.
+
+    Arguments:
+        tau_x, tau_theta: ticks between new batches, updates; ≥ 1. A tick perturbs everything once.
+        optimizer: any Optax optimiser.
+        update: `descent`, or one that measures elsewhere than at θ.
+        outliers: changes of the cost beyond so many times their running mean size are clipped to
+            it; > 0, such as 5; None to take them as they are.
+    """
+
+    exact: ClassVar[bool] = False
+    """Whether a measurement shows the gradient, so that nothing is perturbed."""
+    per_example_costs: ClassVar[bool] = False
+    """Whether the changes of every example's cost are correlated, or those of the batch's."""
+
+    tau_x: Annotated[int, Field(ge=1)] = 1
+    tau_theta: Annotated[int, Field(ge=1)] = 1
+    optimizer: AnyOptimizer = Optimizer()
+    update: AnyUpdate = Descent()
+    outliers: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> "AbstractGradientRule":
+        if isinstance(self.rate, str) and (self.optimizer.name != "sgd" or self.optimizer.settings):
+            raise ValueError(
+                "learning_rate auto is for plain descent; give a number, or the optimizer sgd "
+                "without settings"
+            )
+        if self.exact and self.outliers is not None:
+            raise ValueError("outliers clips changes of the cost, and this rule measures none")
+        return self
+
+    @property
+    @abstractmethod
+    def rate(self) -> LearningRate:
+        """eta ≥ 0, or `auto`."""
+
+    @property
+    def central(self) -> bool:
+        """Whether the two sides of a perturbation are compared, rather than one with θ."""
+        return False
+
+    def turns(self, problem: Problem) -> int:
+        """How many perturbations follow one another within a tick."""
+        del problem
+        return 1
+
+    def periods(self, problem: Problem) -> tuple[int, int]:
+        """tau_x and tau_theta in ticks."""
+        del problem
+        return self.tau_x, self.tau_theta
+
+    def reach(self, problem: Problem) -> Float[Array, "..."]:
+        """How far parameters are perturbed, so that θ keeps that distance from the bounds."""
+        del problem
+        return jnp.zeros(())
+
+    def remember(self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem) -> Any:
+        """What the rule remembers at the start."""
+        del key, theta, problem
+        return ()
+
+    @abstractmethod
+    def perturb(
+        self, state: GradientState, at: At
+    ) -> tuple[Float[Array, " P"], dict[str, Array] | None]:
+        """What to program, and what to add at the sites; `state.clock` is the moment."""
+
+    @abstractmethod
+    def estimate(self, state: GradientState, told: Told) -> Float[Array, " P"]:
+        """What a change of the cost says of the gradient: unbiased, once all turns are summed."""
+
+    def costs(self, state: GradientState, measurement: Measurement) -> Float[Array, "..."]:
+        """The costs whose changes are correlated: the batch's, or each example's."""
+        del state
+        return measurement.sites.costs if self.per_example_costs else measurement.cost
+
+    def costs_shape(self, problem: Problem) -> tuple[int, ...]:
+        """The shape of `costs`."""
+        return (problem.batch,) if self.per_example_costs else ()
+
+    def learn(self, state: GradientState, told: Told) -> Any:
+        """What the rule remembers after a measurement that is no trial."""
+        del told
+        return state.memory
+
+    def precondition(
+        self, state: GradientState, estimate: Float[Array, " P"]
+    ) -> Float[Array, " P"]:
+        """M: the direction to go in, from the averaged estimate."""
+        del state
+        return estimate
+
+    def renewed(self, state: GradientState, updated: Bool[Array, ""]) -> Any:
+        """What the rule remembers from one update to the next."""
+        del updated
+        return state.memory
+
+    def spread(self, problem: Problem) -> float | None:
+        """`√(E|G|² / |g|²)` of the averaged estimate for the rate `auto`; None if not known."""
+        del problem
+        return None
+
+    def times(self, problem: Problem) -> Timetable:
+        """The order of the measurements."""
+        tau_x, tau_theta = self.periods(problem)
+        turns, tries = self.turns(problem), isinstance(self.rate, str)
+        return Timetable(turns, self.central, self.exact, tau_x, tau_theta, tries)
+
+    def init(
+        self, key: Key[Array, ""], parameters: Float[Array, " P"], problem: Problem
+    ) -> GradientState:
+        theta = problem.space.confine(parameters, self.reach(problem))
+        return GradientState(
+            clock=Clock(tick=jnp.int32(0), part=jnp.int32(0)),
+            key=key,
+            theta=theta,
+            gradient=jnp.zeros_like(theta),
+            reference=jnp.zeros(() if self.exact else self.costs_shape(problem), theta.dtype),
+            optimizer=self._optax().init(theta),
+            calibration=Calibration.empty() if isinstance(self.rate, str) else (),
+            size=() if self.outliers is None else Size.empty(),
+            memory=self.remember(key, theta, problem),
+            update=self.update.init(theta),
+            problem=problem,
+        )
+
+    def _optax(self) -> optax.GradientTransformation:
+        return self.optimizer.build(1.0 if isinstance(self.rate, str) else self.rate)
+
+    def _point(self, state: GradientState) -> Float[Array, " P"]:
+        """θ as it is measured, on the device's grid."""
+        space, point = state.problem.space, self.update.point(state.update, state.theta)
+        if point is not state.theta:
+            point = space.confine(point, self.reach(state.problem))
+        return space.snap(point)
+
+    def ask(self, state: GradientState) -> tuple[Probe, GradientState]:
+        (tick, part), problem = (state.clock.tick, state.clock.part), state.problem
+        times, space = self.times(problem), problem.space
+        parameters, sites = self.perturb(state, At(self._point(state), *times.perturbed(part)))
+        batch_index = tick // times.tau_x
+        if isinstance(state.calibration, Calibration):
+            trial = times.on_trial(part)
+            batch_index = batch_index + trial
+            ahead = calibration.ahead(state.calibration, times.trial(part))
+            step = ahead * self.precondition(state, state.gradient / times.tau_theta)
+            there = space.snap(space.confine(state.theta - step, self.reach(problem)))
+            parameters = jnp.where(trial, there, parameters)
+            if sites is not None:
+                sites = {site: jnp.where(trial, 0.0, added) for site, added in sites.items()}
+        probe = Probe(
+            clock=state.clock,
+            parameters=parameters,
+            updated=(tick % times.tau_theta == 0) & (tick > 0) & (part == 0),
+            batch_index=batch_index,
+            sites=sites,
+        )
+        return probe, eqx.tree_at(lambda s: s.clock, state, times.after(state.clock))
+
+    def tell(
+        self, state: GradientState, probe: Probe, measurement: Measurement
+    ) -> tuple[GradientState, Info]:
+        asked, times = state.clock, self.times(state.problem)
+        state = replace(state, clock=probe.clock)
+        tick, part = probe.clock.tick, probe.clock.part
+        refers, trial = times.refers(part), times.on_trial(part)
+        costs = self.costs(state, measurement)
+        change = (costs - state.reference) / (2 if self.central else 1)
+        change, size = clipped(state.size, change, self.outliers)
+        told = Told(self._point(state), probe, measurement, change, refers)
+        gradient, memory = self._averaged(state, told, trial if times.tries else None)
+        state = replace(
+            state,
+            gradient=gradient,
+            reference=jnp.where(refers, costs, state.reference),
+            size=unless(refers | trial, size, state.size),
+            memory=memory,
+        )
+
+        estimate = gradient / times.tau_theta
+        if isinstance(state.calibration, Calibration):
+            state = replace(state, calibration=self._calibrated(state, measurement, estimate))
+        due = times.closes(tick) & (part == times.last(tick))
+        theta, gradient, optimizer, update = jax.lax.cond(
+            due,
+            lambda: self._updated(state, estimate),
+            lambda: (state.theta, gradient, state.optimizer, state.update),
+        )
+        after = replace(
+            state,
+            clock=asked,
+            theta=theta,
+            gradient=gradient,
+            optimizer=optimizer,
+            memory=self.renewed(state, due),
+            update=update,
+        )
+        return after, Info(updated=due, estimate=estimate)
+
+    def _averaged(
+        self, state: GradientState, told: Told, trial: Bool[Array, ""] | None
+    ) -> tuple[Float[Array, " P"], Any]:
+        """The sum of the estimates and what the rule remembers, neither touched by a trial."""
+
+        def averaged() -> tuple[Float[Array, " P"], Any]:
+            gradient = jax.lax.cond(
+                told.refers,
+                lambda: state.gradient,
+                lambda: state.gradient + self.estimate(state, told),
+            )
+            return gradient, self.learn(state, told)
+
+        if trial is None:
+            return averaged()
+        now: tuple[Float[Array, " P"], Any] = jax.lax.cond(
+            trial, lambda: (state.gradient, state.memory), averaged
+        )
+        return now
+
+    def _calibrated(
+        self, state: GradientState, measurement: Measurement, estimate: Float[Array, " P"]
+    ) -> Calibration:
+        """The calibration after a measurement: an estimate's last, or one of a trial."""
+        now, times = state.calibration, self.times(state.problem)
+        tick, part = state.clock.tick, state.clock.part
+        assert isinstance(now, Calibration)
+        cost = measurement.cost if self.exact else jnp.mean(state.reference)
+        direction, spread = self.precondition(state, estimate), self.spread(state.problem)
+        complete = times.closes(tick) & (part == times.last_perturbed)
+        after: Calibration = jax.lax.switch(
+            complete + 2 * times.on_trial(part),
+            [
+                lambda: now,
+                lambda: calibration.proposed(now, direction, cost, spread),
+                lambda: calibration.tried(now, times.trial(part), measurement.cost),
+            ],
+        )
+        return after
+
+    def _updated(
+        self, state: GradientState, estimate: Float[Array, " P"]
+    ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any, Any]:
+        """θ after an update by the averaged estimate, nothing summed, Optax's and its own state."""
+        problem = state.problem
+
+        def descend(
+            theta: Float[Array, " P"], direction: Float[Array, " P"], optimizer: Any
+        ) -> tuple[Float[Array, " P"], Any]:
+            updates, optimizer = self._optax().update(direction, optimizer, theta)
+            if isinstance(state.calibration, Calibration):
+                updates = state.calibration.step() * updates
+            moved = optax.apply_updates(theta, updates)
+            return problem.space.confine(moved, self.reach(problem)), optimizer
+
+        direction = self.precondition(state, estimate)
+        theta, optimizer, update = self.update.step(
+            state.update, state.theta, direction, state.optimizer, descend
+        )
+        return theta, jnp.zeros_like(theta), optimizer, update
+
+    def parameters(self, state: GradientState) -> Float[Array, " P"]:
+        return state.problem.space.snap(state.theta)
+
+    def lookahead(self, problem: Problem, clock: Clock) -> int:
+        return self.times(problem).lookahead(clock)
+
+    def retry(self, problem: Problem, clock: Clock) -> Clock:
+        return self.times(problem).retry(clock)
+
+    def on_drift(self, state: GradientState) -> GradientState:
+        """The state whose pair under way is begun again; of several turns, the whole estimate."""
+        clock, times = state.clock, self.times(state.problem)
+        if self.turns(state.problem) == 1 or self.central:
+            return replace(state, clock=times.retry(clock))
+        begun = Clock(tick=clock.tick - clock.tick % times.tau_theta, part=clock.part * 0)
+        return replace(state, clock=begun, gradient=jnp.zeros_like(state.gradient))
+
+    def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
+        tau_x, tau_theta = self.periods(problem)
+        return traps.of_periods({"tau_x": tau_x, "tau_theta": tau_theta}, measurements)
+
+
+class AbstractDescentRule(AbstractGradientRule):
+    """A gradient rule with a learning rate.
+
+    Arguments: `learning_rate`, eta ≥ 0, or `auto` for plain descent
+    (`dither.algorithms.calibration`).
+    """
+
+    learning_rate: LearningRate
+
+    @property
+    def rate(self) -> LearningRate:
+        return self.learning_rate

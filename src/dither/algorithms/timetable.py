@@ -1,0 +1,107 @@
+"""When a gradient rule measures what: the order of the measurements, tick by tick."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+from dither.algorithms import calibration
+from dither.contract import Clock
+
+MOST_TICKS = 1024
+"""No loop looks further ahead than this."""
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """The parts of every tick: a reference, the perturbed measurements, a trial of the update.
+
+    ```
+    one-sided:  0: C(θ), if batch or θ have changed;  1 … turns: C(θ + p_k)
+    central:    0, 1: C(θ + p_1), C(θ − p_1);  2, 3: C(θ + p_2), …
+    exact:      0: C(θ) with its gradient
+    trial:      two more parts, at the end of the ticks whose update is tried first
+    ```
+
+    Arguments: `turns`, how many perturbations follow one another within a tick, ≥ 1; `central`,
+    pairs rather than a reference; `exact`, one measurement a tick and no pair; `tau_x`,
+    `tau_theta`, ticks between new batches and updates, ≥ 1; `tries`, whether updates are tried.
+    """
+
+    turns: int
+    central: bool
+    exact: bool
+    tau_x: int
+    tau_theta: int
+    tries: bool
+
+    @property
+    def last_perturbed(self) -> int:
+        """The last part of a tick without a trial."""
+        if self.exact:
+            return 0
+        return 2 * self.turns - 1 if self.central else self.turns
+
+    def perturbed(self, part: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        """The turn that a part belongs to, and which way: +1, −1, or 0 for the reference."""
+        if self.central:
+            return part // 2, 1 - 2 * (part % 2)
+        return jnp.maximum(part - 1, 0), jnp.minimum(part, 1)
+
+    def refers(self, part: Int[Array, ""]) -> Bool[Array, ""]:
+        """Whether a part is the one that its successors are compared with."""
+        if self.exact:
+            return jnp.asarray(False)
+        first: Bool[Array, ""] = (part % 2 == 0) if self.central else (part == 0)
+        return first & ~self.on_trial(part)
+
+    def on_trial(self, part: Int[Array, ""]) -> Bool[Array, ""]:
+        """Whether a part measures a step that is tried."""
+        trial: Bool[Array, ""] = part > self.last_perturbed
+        return trial
+
+    def trial(self, part: Int[Array, ""]) -> Int[Array, ""]:
+        """The number of a trial's measurement, 0 or 1."""
+        return part - self.last_perturbed - 1
+
+    def last(self, tick: Int[Array, ""]) -> Int[Array, ""]:
+        """The last part of a tick, that of a trial included."""
+        if not self.tries:
+            return jnp.asarray(self.last_perturbed, jnp.int32)
+        due = calibration.on_trial(tick, self.tau_theta).astype(jnp.int32)
+        last: Int[Array, ""] = self.last_perturbed + calibration.TRIAL * due
+        return last
+
+    def closes(self, tick: Int[Array, ""]) -> Bool[Array, ""]:
+        """Whether a tick is the last before an update."""
+        full: Bool[Array, ""] = (tick + 1) % self.tau_theta == 0
+        return full
+
+    def after(self, clock: Clock) -> Clock:
+        """The moment after a moment."""
+        over = clock.part == self.last(clock.tick)
+        tick = clock.tick + over.astype(jnp.int32)
+        first = jnp.zeros((), jnp.int32)
+        if not (self.exact or self.central):
+            stale = (tick % self.tau_x == 0) | (tick % self.tau_theta == 0)
+            first = jnp.where(stale, 0, 1).astype(jnp.int32)
+        return Clock(tick=tick, part=jnp.where(over, first, clock.part + 1).astype(jnp.int32))
+
+    def retry(self, clock: Clock) -> Clock:
+        """Where a measurement that failed begins again: with its pair, or with the trial."""
+        part = clock.part
+        # a reference that has served a turn is not measured again for the next
+        pair = part - part % 2 if self.central else jnp.where(part == 1, 0, part)
+        again = jnp.where(self.on_trial(part), self.last_perturbed + 1, pair)
+        return Clock(tick=clock.tick, part=again.astype(jnp.int32))
+
+    def lookahead(self, clock: Clock) -> int:
+        """The measurements from a moment on up to the next update or trial."""
+        tick, part, last = int(clock.tick), int(clock.part), self.last_perturbed
+        if part > last:
+            return last + calibration.TRIAL + 1 - part
+        left = min(self.tau_theta - tick % self.tau_theta, MOST_TICKS)
+        if self.exact or self.central:
+            return (last + 1) * left - part
+        references = sum(t % self.tau_x == 0 for t in range(tick + 1, tick + left))
+        return self.turns * left + 1 - part + references

@@ -1,0 +1,69 @@
+"""Settings that are likely mistakes, each told with what to change."""
+
+from collections.abc import Mapping
+
+from dither.codes import AnyCode
+from dither.contract import Space
+
+
+def of_weights(space: Space, least: float, most: float) -> list[str]:
+    """Traps of a perturbation of the parameters.
+
+    Arguments: the space; the least amplitude and the most that a perturbation reaches, in a run.
+    """
+    return [*of_dac_step(space, least), *of_bounds(space, most), *of_float(least)]
+
+
+def of_dac_step(space: Space, delta: float) -> list[str]:
+    """A perturbation below one DAC step, which cannot be written as asked."""
+    step = max((parameter.step for parameter in space.parameters), default=0.0)
+    if delta >= step:
+        return []
+    return [
+        f"delta = {delta:g} is under one DAC step of {step:.3g}: whole steps are written instead, "
+        f"one at the least; set delta to {step:.3g} or more."
+    ]
+
+
+def of_bounds(space: Space, reach: float) -> list[str]:
+    """A perturbation that leaves no room between the bounds."""
+    room = min(parameter.high - parameter.low for parameter in space.parameters)
+    if 4 * reach <= room:
+        return []
+    return [
+        f"Perturbations reach {reach:.3g} either way in a range of {room:.3g}: little of it is "
+        "left to train in; set a smaller delta."
+    ]
+
+
+def of_float(delta: float) -> list[str]:
+    """A perturbation that drowns in single precision."""
+    if delta >= 1e-5:
+        return []
+    return [
+        f"delta = {delta:g} moves a cost by less than single precision resolves; set delta to "
+        "1e-4 or more, or run with JAX_ENABLE_X64=1."
+    ]
+
+
+def of_periods(periods: Mapping[str, int], measurements: int | None) -> list[str]:
+    """Periods that the run does not last for."""
+    return [
+        f"{name} = {ticks} is longer than the run of {measurements} measurements: "
+        + ("no update happens" if name == "tau_theta" else "only one is used")
+        + f"; set {name} well below it."
+        for name, ticks in periods.items()
+        if measurements is not None and ticks > 1 and ticks > measurements
+    ]
+
+
+def of_code(code: AnyCode, tau_p: int, space: Space, measurements: int | None) -> list[str]:
+    """A code that the run does not see the end of."""
+    cycle = code.cycle(space.size)
+    if cycle is None or measurements is None or cycle * tau_p <= measurements:
+        return []
+    return [
+        f"One cycle of the {code.kind} code for {space.size} parameters takes {cycle * tau_p} "
+        f"perturbations, more than the run of {measurements} measurements; use the rademacher "
+        "code or a longer run."
+    ]

@@ -1,0 +1,16 @@
+"""Updates: what a gradient rule does with its estimate, one file each."""
+
+from typing import Annotated
+
+from dither._configuration import Registry
+from dither.algorithms.updates.descent import Descent
+from dither.algorithms.updates.extrapolated import Extrapolated
+from dither.algorithms.updates.update import AbstractUpdate, Descend
+
+UPDATES = Registry("update", AbstractUpdate, globals().values())
+"""The updates that a specification can ask for, by their kind."""
+
+AnyUpdate = Annotated[AbstractUpdate, UPDATES]
+"""An update: an instance, a table with its `kind`, or the kind alone."""
+
+__all__ = ["UPDATES", "AbstractUpdate", "AnyUpdate", "Descend", "Descent", "Extrapolated"]
