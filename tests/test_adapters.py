@@ -360,7 +360,7 @@ def test_a_late_answer_is_not_taken_for_the_next():
 def test_what_the_instrument_refuses_fails_with_its_words():
     with small_bench() as (bench, device):
         device.write(START)
-        instrument = device.target.target
+        instrument = device.target
         instrument._held[3] = 7.0  # past dither's own bounds, to the instrument
         with pytest.raises(InstrumentError, match="-222"):
             instrument.write(instrument._held)

@@ -11,9 +11,8 @@ from typer.testing import CliRunner
 import dither
 from dither import PythonDevice, RequestError
 from dither.cli import app
-from dither.devices import check, trials
+from dither.instruments import LabDevice, check, under_test
 from dither.instruments.check import check_device, recommended
-from dither.instruments.named import LabDevice
 
 P, INPUTS = 30, 12
 X, TARGETS = np.zeros((INPUTS, 3)), np.random.default_rng(1).normal(size=(INPUTS, 2))
@@ -73,7 +72,7 @@ class Planted:
 def report(monkeypatch):
     def of(chip, repeats=20, task=TASK):
         clock = types.SimpleNamespace(perf_counter=lambda: chip.now, sleep=chip.wait)
-        monkeypatch.setattr(trials, "time", clock)
+        monkeypatch.setattr(under_test, "time", clock)
         found = check_device(PythonDevice(chip), task, repeats)
         low, high = chip.bounds
         assert np.all(np.array(chip.received) >= low)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import dither
 from dither import MLP, PythonDevice, RequestError, SimulatedDevice, Until, WeightMGD
+from dither._places import find_object
 from dither.algorithms import ActivityDifference, NodePerturbation, WhitenedNodePerturbation
 from dither.contract import AccessLevel, Batch, Parameter, Space, Status
 from dither.devices import (
@@ -26,7 +27,6 @@ from dither.devices import (
     RelativeNoise,
     UpdateNoise,
 )
-from dither.instruments.find import find_object
 from dither.instruments.guard import Guard
 from dither.tasks import Parity, mse
 from numpy_device import NumpyDevice

@@ -18,14 +18,13 @@ import pytest
 
 import dither
 from dither import RequestError, RunError, Until
-from dither.instruments.chip import LabObject
 from dither.instruments.network import RemoteDevice
 from dither.instruments.python import PythonDevice
 from dither.remote.certificates import make_certificates
 from dither.remote.client import RemoteObject, look
 from dither.remote.messages import MessageError, pack, unpack
 from dither.remote.security import TOKEN_VARIABLE, same_token, token_of
-from dither.remote.serve import _aside, chip_at
+from dither.remote.serve import _aside, served_device
 from dither.remote.server import DeviceServer
 from dither.tasks import XOR
 from numpy_device import FlakyDevice, NumpyDevice
@@ -58,7 +57,7 @@ def serve(tmp_path, token):
 
     def start(device, **settings):
         settings = {"token_file": token, "record": tmp_path / "record", **settings}
-        server = DeviceServer(LabObject(device), **settings)
+        server = DeviceServer(PythonDevice(device), **settings)
         servers.append(server)
         server.start()
         return server
@@ -535,12 +534,12 @@ def test_a_certificate_and_a_token(serve, papers, token):
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.1", "no-such-host.invalid"])
 def test_beyond_loopback_only_with_tls(token, host):
     with pytest.raises(RequestError, match=r"beyond the loopback address, without TLS"):
-        DeviceServer(LabObject(Bounded()), f"{host}:0", token_file=token)
+        DeviceServer(PythonDevice(Bounded()), f"{host}:0", token_file=token)
 
 
 def test_what_a_server_is_refused(tmp_path, token, papers, serve, monkeypatch):
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
-    chip, ours = LabObject(Bounded()), papers / "ours"
+    chip, ours = PythonDevice(Bounded()), papers / "ours"
     pem, key = ours / "server.pem", ours / "server.key"
     for settings, why in [
         ({}, "token-file or --client-ca"),
@@ -686,8 +685,8 @@ def test_a_device_in_a_file_is_served_as_the_file_says(token, tmp_path):
     """Its bounds, levels and guard, not those of the object."""
     (tmp_path / "lab.py").write_text(LAB)
     (tmp_path / "bench.toml").write_text(BENCH.format(lab=tmp_path / "lab.py"))
-    chip = chip_at(str(tmp_path / "bench.toml"))
-    assert (chip.low, chip.high, chip.levels) == (-1.0, 1.0, 16)
+    chip = served_device(str(tmp_path / "bench.toml"))
+    assert (chip.extent.low, chip.extent.high, chip.extent.levels) == (-1.0, 1.0, 16)
     server = DeviceServer(chip, token_file=token)
     server.start()
     try:
@@ -696,7 +695,7 @@ def test_a_device_in_a_file_is_served_as_the_file_says(token, tmp_path):
             remote.write(np.full(9, 1.2))
         remote.write(np.zeros(9))
         remote.write(np.full(9, 0.9))
-        assert chip.target.extra_writes == 6  # of 2/15, a step of the DAC
+        assert chip.extra_writes() == 6  # of 2/15, a step of the DAC
         remote.safe()
         remote.close()
     finally:

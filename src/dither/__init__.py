@@ -45,7 +45,7 @@ _HOMES = {
         "WeightMGD",
     ),
     "devices": ("AbstractDevice", "ReadoutDevice", "SimulatedDevice"),
-    "instruments.python": ("PythonDevice",),
+    "instruments": ("PythonDevice",),
     "studies": ("Study", "load_study", "read_study", "run_study"),
     "networks": ("CNN", "MLP", "AbstractNetwork"),
     "tasks": ("AbstractTask", "Task", "make_task"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import inspect
 import re
 import sys
 from collections.abc import Mapping
@@ -44,6 +45,12 @@ def find(place: str, what: str, fresh: bool = False) -> Any:
         names = [n for n in vars(module) if not n.startswith("_")]
         raise RequestError(f"The module {where} has no '{name}'; {nearest(name, names)}")
     return getattr(module, name)
+
+
+def find_object(place: str) -> Any:
+    """The lab's object at a place; a class is called. Errors: as of `find`."""
+    found = find(place, "device", fresh=True)
+    return found() if inspect.isclass(found) else found
 
 
 def module_of(file: Path, source: str, fresh: bool = False) -> ModuleType:

@@ -46,7 +46,7 @@ def check(
 
     connection, task = _to_check(place, inputs)
     chip = connection.connect()
-    task = task or chip.lab.task
+    task = task or chip.task
     with made_safe(chip):
         report = check_device(chip, task if isinstance(task, str) else task.load(), repeats)
     table = recommended(report, connection, task)
@@ -106,7 +106,7 @@ def serve(
     rate: Annotated[float, typer.Option(min=1, help="Most requests per second.")] = 20_000.0,
 ) -> None:
     """Put a device on the network, for `remote://HOST:PORT`, one trainer at a time."""
-    _needs_remote()
+    _needs_remote("grpc", "msgpack")
     from dither.remote.serve import serve as serve_device
 
     serve_device(
@@ -125,7 +125,7 @@ def look(
     key: Annotated[Path | None, typer.Option(help="Of one's certificate, PEM.")] = None,
 ) -> None:
     """Say who trains a device on the network and what was done to it, as one JSON object."""
-    _needs_remote()
+    _needs_remote("grpc", "msgpack")
     from dither.remote.client import look as look_at
 
     seen = look_at(address, token_file=token_file, ca=ca, certificate=certificate, key=key)
@@ -138,6 +138,7 @@ def certificates(
     out: Annotated[Path, typer.Option(help="The folder to write them to.")] = Path("certificates"),
 ) -> None:
     """Make an authority, a server's and a client's certificate for TLS on both sides."""
+    _needs_remote("cryptography")
     from dither.remote.certificates import make_certificates
 
     make_certificates(hosts, out)
@@ -145,12 +146,8 @@ def certificates(
     typer.echo(f"trainer: {out / 'client.pem'}, {out / 'client.key'}, {out / 'ca.pem'}")
 
 
-def _needs_remote() -> None:
-    from importlib.util import find_spec
+def _needs_remote(*packages: str) -> None:
+    from dither.instruments.extras import needs
 
-    from dither._errors import RequestError
-
-    if not find_spec("grpc") or not find_spec("msgpack"):
-        raise RequestError(
-            "A device on the network needs gRPC and msgpack; install dither[remote]."
-        )
+    for package in packages:
+        needs(package, "remote")

@@ -1,7 +1,56 @@
-"""A lab's object, as Python and NumPy alone see it: nothing here needs JAX."""
+"""Real devices: what a lab's object can do, how it is guarded, checked and named.
 
-from dither.instruments.chip import BadReading, LabObject
-from dither.instruments.find import find_object
-from dither.instruments.mirrors import Mirrors
+The names below are imported on first use: what serves a device needs no JAX.
+"""
 
-__all__ = ["BadReading", "LabObject", "Mirrors", "find_object"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dither._places import find_object
+    from dither.instruments.aihwkit import AihwkitConnection, AihwkitDevice
+    from dither.instruments.connection import AbstractConnection, LabDevice
+    from dither.instruments.guard import Guard
+    from dither.instruments.network import RemoteDevice
+    from dither.instruments.ophyd import OphydConnection, OphydDevice
+    from dither.instruments.python import PythonDevice
+    from dither.instruments.qcodes import QcodesConnection, QcodesDevice
+    from dither.instruments.readings import BadReading
+    from dither.instruments.scpi import (
+        Channels,
+        InstrumentError,
+        Readings,
+        ScpiConnection,
+        ScpiDevice,
+    )
+    from dither.instruments.torch import TorchConnection, TorchDevice
+    from dither.instruments.written import Mirrors
+
+_HOMES = {
+    "_places": ("find_object",),
+    "instruments.aihwkit": ("AihwkitConnection", "AihwkitDevice"),
+    "instruments.connection": ("AbstractConnection", "LabDevice"),
+    "instruments.guard": ("Guard",),
+    "instruments.written": ("Mirrors",),
+    "instruments.network": ("RemoteDevice",),
+    "instruments.ophyd": ("OphydConnection", "OphydDevice"),
+    "instruments.python": ("PythonDevice",),
+    "instruments.qcodes": ("QcodesConnection", "QcodesDevice"),
+    "instruments.readings": ("BadReading",),
+    "instruments.scpi": ("Channels", "InstrumentError", "Readings", "ScpiConnection", "ScpiDevice"),
+    "instruments.torch": ("TorchConnection", "TorchDevice"),
+}
+
+__all__ = [
+    "AbstractConnection", "AihwkitConnection", "AihwkitDevice", "BadReading", "Channels", "Guard",
+    "InstrumentError", "LabDevice", "Mirrors", "OphydConnection", "OphydDevice", "PythonDevice",
+    "QcodesConnection", "QcodesDevice", "Readings", "RemoteDevice", "ScpiConnection", "ScpiDevice",
+    "TorchConnection", "TorchDevice", "find_object",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"dither.{home}"), name)
+    raise AttributeError(f"module 'dither.instruments' has no attribute '{name}'")

@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Float
 
 from dither._errors import RequestError
-from dither.instruments.connection import AbstractConnection
+from dither._places import find_object
+from dither.instruments.connection import AbstractObjectConnection
+from dither.instruments.extent import split
 from dither.instruments.extras import needs
-from dither.instruments.find import find_object
 from dither.instruments.python import PythonDevice
 
 
@@ -56,11 +57,10 @@ class AihwkitDevice:
 
     def write(self, theta: Float[np.ndarray, " P"]) -> None:
         """Program all tiles."""
-        values, start = {}, 0
-        for name, shape in self.parameters.items():
-            stop = start + int(np.prod(shape))
-            part = np.asarray(theta[start:stop], np.float32).reshape(shape)
-            values[name], start = self._torch.from_numpy(part), stop
+        values = {
+            name: self._torch.from_numpy(part.astype(np.float32))
+            for name, part in split(theta, self.parameters).items()
+        }
         for name, layer in self._layers.items():
             layer.set_weights(
                 values[f"{name}.weight"], values.get(f"{name}.bias"), realistic=self.realistic
@@ -74,16 +74,10 @@ class AihwkitDevice:
         return outputs
 
 
-class AihwkitConnection(AbstractConnection):
-    """A module with analog layers, by the place where it is defined.
-
-    Arguments: `object`, `path/to/file.py:name` or `package.module:name` (a class is called);
-    `bounds` of all weights; `realistic`, whether writes pass through the tile's programming model.
-    """
+class AihwkitConnection(AbstractObjectConnection):
+    """A module with analog layers; `realistic`, whether writes pass through the tiles' model."""
 
     kind: Literal["aihwkit"] = "aihwkit"
-    object: str
-    bounds: tuple[float, float] | None = None
     realistic: bool = False
 
     def connect(self) -> PythonDevice:

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import jax.numpy as jnp
 import numpy as np
 from pydantic import ValidationError
 
@@ -14,7 +13,7 @@ from dither.contract import AccessLevel
 from dither.instruments import trials
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.python import PythonDevice
-from dither.instruments.trials import Bench
+from dither.instruments.under_test import DeviceUnderTest
 from dither.tasks import TASKS, Task
 from dither.tasks.task import AbstractTask
 
@@ -139,48 +138,42 @@ def check_device(device: PythonDevice, task: str | Task, repeats: int = 20) -> R
     self-test: a wrong shape, NaN, an exception; or where half of the readings at the start fail.
     """
     data = load_task(task) if isinstance(task, str) else task
-    rng = np.random.default_rng(0)
-    space = device.space
-    discrete = any(parameter.levels in (2, 3) for parameter in space.parameters)
-    initial = space.snap(device.initial(0))
-    if not discrete:
-        initial = space.snap(space.confine(initial, jnp.asarray(trials.reach(device))))
-    bench = Bench(device, data, np.asarray(initial, float), not discrete)
-    device.self_test(bench.inputs, bench.targets)
-    noise = trials.repeat(bench, repeats)
-    if 2 * len(bench.visits) < bench.readings:
+    rng, space = np.random.default_rng(0), device.space
+    dut = DeviceUnderTest(device, data)
+    device.self_test(dut.inputs, dut.targets)
+    noise = trials.repeat(dut, repeats)
+    if 2 * len(dut.visits) < dut.readings:
         raise RequestError(
-            f"The device {device.name} failed {bench.failed} of {bench.readings} readings."
+            f"The device {device.name} failed {dut.failed} of {dut.readings} readings."
         )
     places = np.sort(
         rng.choice(space.size, min(READINGS_A_PARAMETER * repeats, space.size), replace=False)
     )
-    settling = trials.settle(bench, noise.still, repeats, rng)
+    settling = trials.settle(dut, noise.still, repeats, rng)
     if settling:
-        bench.wait = SETTLED * settling
-        bench.visits.clear()
-        bench.returns.clear()
-        noise = trials.repeat(bench, repeats)
-    delta = trials.small(device)
-    responses = trials.scan(bench, places, delta, noise.written)
-    cost_noise = trials.cost_noise(bench)
-    steps = None if discrete else trials.ladder(bench, max(repeats // 2, 2), cost_noise, rng)
-    bench.visit(max(repeats // 4, 1))
-    drift = trials.drift(bench)
+        dut.wait = SETTLED * settling
+        dut.visits.clear()
+        dut.returns.clear()
+        noise = trials.repeat(dut, repeats)
+    responses = trials.scan(dut, places, noise.written)
+    cost_noise = trials.cost_noise(dut)
+    steps = None if dut.discrete else trials.ladder(dut, max(repeats // 2, 2), cost_noise, rng)
+    dut.visit(max(repeats // 4, 1))
+    drift = trials.drift(dut)
     return Report(
         name=device.name,
         parameters=space.size,
         low=float(np.min(space.low)),
         high=float(np.max(space.high)),
-        step=float(np.max(space.step)),
+        step=dut.step,
         levels=max(parameter.levels for parameter in space.parameters),
         shows=device.access_level.name.lower(),
-        outputs=bench.shape[1] if device.access_level is AccessLevel.OUTPUTS else None,
+        outputs=dut.shape[1] if device.access_level is AccessLevel.OUTPUTS else None,
         noise=noise.still,
         repeatability=noise.written,
         cost_noise=cost_noise,
         outliers=noise.outliers,
-        delta=delta,
+        delta=dut.small,
         tried=[int(place) for place in places],
         responses=[float(size) for size in responses],
         settling=settling,
@@ -188,11 +181,11 @@ def check_device(device: PythonDevice, task: str | Task, repeats: int = 20) -> R
         seconds=drift.seconds,
         smallest_useful=None if steps is None else steps.smallest_useful(),
         largest_linear=None if steps is None else steps.largest_linear(),
-        seconds_per_write=float(np.median(bench.write_seconds)),
-        seconds_per_measurement=float(np.median(bench.read_seconds)),
-        slowest_call=max(*bench.write_seconds, *bench.read_seconds),
-        failed=bench.failed,
-        readings=bench.readings,
+        seconds_per_write=float(np.median(dut.write_seconds)),
+        seconds_per_measurement=float(np.median(dut.read_seconds)),
+        slowest_call=max(*dut.write_seconds, *dut.read_seconds),
+        failed=dut.failed,
+        readings=dut.readings,
     )
 
 

@@ -1,8 +1,12 @@
-"""What a specification says of a real device."""
+"""What a specification says of a real device, and a Python object named in one."""
 
 from abc import abstractmethod
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from dither._configuration import Configuration
+from dither._places import find_object
 from dither.instruments.guard import Guard
 from dither.instruments.python import PythonDevice
 
@@ -19,3 +23,25 @@ class AbstractConnection(Configuration):
     @abstractmethod
     def connect(self) -> PythonDevice:
         """The device. Errors: `RequestError` for what it lacks or what is not installed."""
+
+
+class AbstractObjectConnection(AbstractConnection):
+    """A device that is a Python object, or is made from one.
+
+    Arguments: `object`, `path/to/file.py:name` or `package.module:name` (a class is called);
+    `bounds` of all its parameters.
+    """
+
+    object: str
+    bounds: tuple[float, float] | None = None
+
+
+class LabDevice(AbstractObjectConnection):
+    """A lab's object; `bounds` and `bits` override what it says of itself."""
+
+    kind: Literal["lab"] = "lab"
+    bits: Annotated[int, Field(ge=1, le=24)] | None = None
+
+    def connect(self) -> PythonDevice:
+        target = find_object(self.object)
+        return PythonDevice(target, bounds=self.bounds, bits=self.bits, guard=self.guard)

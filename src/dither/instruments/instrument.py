@@ -4,6 +4,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from jaxtyping import Float, Int
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.instruments.connection import AbstractConnection
-from dither.instruments.find import find_object
+from dither._places import find_object
+from dither.instruments.connection import AbstractObjectConnection
 
 
 class AbstractInstrument(ABC):
@@ -106,7 +107,7 @@ class AbstractInstrument(ABC):
             self.turn(self.knobs, np.full(len(self.knobs), float(self.rest)))
 
 
-class AbstractInstrumentConnection(AbstractConnection):
+class AbstractInstrumentConnection(AbstractObjectConnection):
     """Knobs and readouts, by their dotted names inside an object.
 
     Arguments: `object`, `path/to/file.py:name` or `package.module:name`, such as a station or an
@@ -114,11 +115,9 @@ class AbstractInstrumentConnection(AbstractConnection):
     rest as for `AbstractInstrument`.
     """
 
-    object: str
     parameters: Annotated[tuple[str, ...], Field(min_length=1)]
     outputs: Annotated[tuple[str, ...], Field(min_length=1)]
     inputs: tuple[str, ...] = ()
-    bounds: tuple[float, float] | None = None
     settle: Annotated[float, Field(ge=0)] = 0.0
     initial: tuple[float, ...] | None = None
     safe: float | None = None
@@ -126,20 +125,15 @@ class AbstractInstrumentConnection(AbstractConnection):
     def found(self) -> tuple[list[Any], list[Any], list[Any]]:
         """The knobs to train, the readouts, the knobs of the inputs."""
         home = find_object(self.object)
-        parameters, outputs, inputs = (
-            [self._inside(home, name) for name in names]
-            for names in (self.parameters, self.outputs, self.inputs)
-        )
+        names = (self.parameters, self.outputs, self.inputs)
+        parameters, outputs, inputs = ([self._inside(home, n) for n in some] for some in names)
         return parameters, outputs, inputs
 
     def _inside(self, home: Any, name: str) -> Any:
-        for part in name.split("."):
-            if not hasattr(home, part):
-                raise RequestError(
-                    f"In {self.object} there is no '{name}': no '{part}' in {type(home).__name__}."
-                )
-            home = getattr(home, part)
-        return home
+        try:
+            return attrgetter(name)(home)
+        except AttributeError as error:
+            raise RequestError(f"In {self.object} there is no '{name}': {error}.") from None
 
     def rest(self) -> dict[str, Any]:
         """The settings other than the names."""

@@ -5,10 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from dither._errors import RequestError
 from dither._places import absolute
-from dither.instruments.connection import AbstractConnection
-from dither.instruments.named import LabDevice
+from dither.instruments.connection import AbstractConnection, LabDevice
+from dither.instruments.extras import needs
 from dither.instruments.python import PythonDevice
 
 SCHEME = "remote://"
@@ -33,20 +32,11 @@ class RemoteDevice(AbstractConnection):
 
     def connect(self) -> PythonDevice:
         """The device, connected. Errors: as of `dither.remote.client.RemoteObject`."""
-        try:
-            from dither.remote.client import RemoteObject
-        except ImportError:
-            raise RequestError(
-                "A remote device needs gRPC and msgpack; install dither[remote]."
-            ) from None
-        target = RemoteObject(
-            self.address,
-            token_file=self.token_file,
-            ca=self.ca,
-            certificate=self.certificate,
-            key=self.key,
-            patience=self.patience,
-        )
+        needs("grpc", "remote")
+        needs("msgpack", "remote")
+        from dither.remote.client import RemoteObject
+
+        target = RemoteObject(**self.model_dump(exclude={"kind", "guard"}))
         return PythonDevice(target, guard=self.guard)
 
 

@@ -1,31 +1,40 @@
-"""A real device: any Python object or callable of NumPy arrays."""
+"""A real device: any Python object or callable of NumPy arrays; served, it needs no JAX."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from dither._errors import RequestError
-from dither.contract import AccessLevel, Layer, Parameter, Space
-from dither.instruments.chip import BadReading, LabObject
-from dither.instruments.find import find_object
-from dither.instruments.guard import Guard, Guarded
-from dither.networks.network import dense
+from dither.instruments.calls import Calls
+from dither.instruments.extent import extent_of
+from dither.instruments.protocols import (
+    MeasuresCost,
+    MeasuresOutputs,
+    MeasuresSites,
+    Writable,
+    abilities_of,
+    attribute_of,
+)
+from dither.instruments.readings import BadReading, as_cost, as_layer_inputs, as_outputs
+from dither.instruments.written import as_written
 
-__all__ = ["BadReading", "PythonDevice", "find_object"]
+if TYPE_CHECKING:
+    from dither.contract import AccessLevel, Layer, Space
+    from dither.instruments.guard import Guard
 
 
 class PythonDevice:
     """Wraps a lab's object, so that training can write to it and measure it.
 
-    The object has `parameters`, how many numbers can be programmed (an integer, or a table of
-    names and shapes); `write(theta)`, which programs them; and either `measure(inputs)`, which
-    returns the outputs of a batch, one row a sample, or `cost(inputs, targets)`, which returns the
-    mean cost of a batch as one number. A callable `f(theta, inputs)` that returns the outputs, with
-    an attribute `parameters`, is as good.
-
-    An object with `flip(i)` instead of `write` is one of Boolean mirrors: see `Mirrors`.
+    What it can do is found out once, as `dither.instruments.protocols` has it. It has `parameters`,
+    how many numbers can be programmed (an integer, or a table of names and shapes);
+    `write(theta)`, which programs them; and either `measure(inputs)`, which returns the outputs of
+    a batch, one row a sample, or `cost(inputs, targets)`, which returns the mean cost of a batch as
+    one number. A callable `f(theta, inputs)` that returns the outputs, with an attribute
+    `parameters`, is as good, and so is an object with `flip(i)` instead of `write`: see `Mirrors`.
 
     It may also have `bounds`, a pair (low, high) or a table of such by name; `bits`, of the DACs
     between the bounds, or `levels`, the number of settings from low to high, such as 3 for ternary;
@@ -57,50 +66,107 @@ class PythonDevice:
         parameters: int | Mapping[str, tuple[int, ...]] | None = None,
         bounds: tuple[float, float] | Mapping[str, tuple[float, float]] | None = None,
         bits: int | None = None,
-        guard: Guard | None = None,
+        guard: "Guard | None" = None,
     ) -> None:
-        self.guard = guard or Guard()
-        self._guarded = None
-        if self.guard != Guard() or hasattr(target, "reconnect"):
-            target = self._guarded = Guarded(target, self.guard)
-        self.lab = LabObject(target, parameters=parameters, bounds=bounds, bits=bits)
-        self.target, self.name, self.fed = self.lab.target, self.lab.name, self.lab.fed
-        self.space = Space(
-            tuple(
-                Parameter(name, shape, *self.lab.limits[name], self.lab.levels)
-                for name, shape in self.lab.shapes.items()
+        self.name = str(attribute_of(target, "__name__", type(target).__name__))
+        self.target = target = as_written(target, self.name)
+
+        def said(attribute: str, default: Any = None) -> Any:
+            return attribute_of(target, attribute, default)
+
+        self.abilities, self.guard = abilities_of(target), guard
+        self.by_cost = MeasuresOutputs not in self.abilities
+        self.fed, self.task = bool(said("fed", True)), str(said("task", "nist7x7"))
+        self.own_initial = said("initial")
+        shapes = said("parameters") if parameters is None else parameters
+        limits = said("bounds") if bounds is None else bounds
+        bits = bits or said("bits")
+        levels = int(2**bits if bits else said("levels", 0))
+        self.extent = extent_of(self.name, shapes, limits, levels)
+        self._check_abilities()
+        self._weights = self._weights_of(tuple(said("layers", ())))
+        self._calls = Calls(target, self.abilities)
+        if guard is not None:
+            step = float(np.max(self.space.step))
+            self._calls = guard.around(target, self.abilities, step)
+
+    def _check_abilities(self) -> None:
+        if Writable not in self.abilities:
+            raise RequestError(
+                f"The device {self.name} has no write(theta) and is not a function "
+                "f(theta, inputs); give it one of the two."
             )
-        )
-        self._by_cost = self.lab.by_cost
-        if self._guarded is not None:
-            self._guarded.slew = self.guard.largest_change(self.space)
+        if self.by_cost and MeasuresCost not in self.abilities:
+            raise RequestError(
+                f"The device {self.name} has write but neither measure(inputs) nor "
+                "cost(inputs, targets); add one of them."
+            )
 
-    @property
-    def access_level(self) -> AccessLevel:
+    def _weights_of(self, layers: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+        """The shape (p, q) of the weights of each layer whose neurons can be perturbed."""
+        if layers and (self.by_cost or MeasuresSites not in self.abilities):
+            raise RequestError(
+                f"The device {self.name} has layers but not both measure(inputs) and "
+                "measure_sites(inputs, added); add them."
+            )
+        found = {}
+        for name in layers:
+            weight = self.extent.shapes.get(f"{name}/weight", ())
+            if len(weight) != 2 or self.extent.shapes.get(f"{name}/bias") != weight[1:]:
+                raise RequestError(
+                    f"The device {self.name} has a layer {name} but not its parameters "
+                    f"'{name}/weight' of shape (p, q) and '{name}/bias' of shape (q,); name them "
+                    "in `parameters`."
+                )
+            found[name] = weight
+        return found
+
+    @cached_property
+    def space(self) -> "Space":
+        """Its parameters."""
+        from dither.contract import Parameter, Space
+
+        shapes, limits, levels = self.extent.shapes, self.extent.limits, self.extent.levels
+        return Space(tuple(Parameter(name, shapes[name], *limits[name], levels) for name in shapes))
+
+    @cached_property
+    def access_level(self) -> "AccessLevel":
         """Sites, outputs, or only a cost."""
-        if self.lab.layers:
-            return AccessLevel.SITES
-        return AccessLevel.COST if self._by_cost else AccessLevel.OUTPUTS
+        from dither.contract import AccessLevel
 
-    @property
-    def layers(self) -> tuple[Layer, ...]:
+        if self._weights:
+            return AccessLevel.SITES
+        return AccessLevel.COST if self.by_cost else AccessLevel.OUTPUTS
+
+    @cached_property
+    def layers(self) -> "tuple[Layer, ...]":
         """The dense layers whose neurons can be perturbed and whose inputs are read; () if none."""
-        return tuple(Layer(name, (q,), dense) for name, q in self.lab.layers.items())
+        from dither.contract import Layer
+        from dither.networks.network import dense
+
+        return tuple(Layer(name, (q,), dense) for name, (_, q) in self._weights.items())
 
     def initial(self, seed: int) -> Float[np.ndarray, " P"]:
         """Parameters to start from: the object's own, else uniform.
 
         Uniform over the middle half of the bounds, or over (−1, 1) where there are none.
+        Errors: `RequestError` where its own are not P finite ones.
         """
-        values = self.lab.initial(seed)
-        if values is not None:
-            return values
-        low, high = np.asarray(self.space.low), np.asarray(self.space.high)
-        bounded = np.isfinite(high - low)
-        low, high = np.where(bounded, low, -2.0), np.where(bounded, high, 2.0)
-        middle, half = 0.5 * (low + high), 0.25 * (high - low)
-        rng = np.random.default_rng(seed)
-        return np.asarray(middle + half * rng.uniform(-1, 1, self.space.size))
+        start = self.own_initial(seed) if callable(self.own_initial) else self.own_initial
+        if start is None:
+            low, high = np.asarray(self.extent.low), np.asarray(self.extent.high)
+            bounded = np.isfinite(high - low)
+            low, high = np.where(bounded, low, -2.0), np.where(bounded, high, 2.0)
+            middle, half = 0.5 * (low + high), 0.25 * (high - low)
+            uniform = np.random.default_rng(seed).uniform(-1, 1, self.extent.size)
+            return np.asarray(middle + half * uniform)
+        values = np.asarray(start, float).reshape(-1)
+        if values.size != self.extent.size or not np.all(np.isfinite(values)):
+            raise RequestError(
+                f"The device {self.name} gives {values.size} initial parameters and has "
+                f"{self.extent.size}; give as many, all finite."
+            )
+        return values
 
     def write(self, theta: Float[np.ndarray, " P"]) -> None:
         """Program the parameters, kept inside the bounds."""
@@ -109,7 +175,7 @@ class PythonDevice:
     def writable(self, theta: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
         """Settings as doubles inside the bounds, some of which single precision rounds outwards."""
         inside: Float[np.ndarray, "*K P"] = np.clip(
-            np.asarray(theta, float), self.lab.low, self.lab.high
+            np.asarray(theta, float), self.extent.low, self.extent.high
         )
         return inside
 
@@ -117,27 +183,26 @@ class PythonDevice:
         self, values: Float[np.ndarray, "R K"], places: Int[np.ndarray, "R K"]
     ) -> Float[np.ndarray, "R K"]:
         """The same for settings of some parameters, P being the place of none."""
-        low, high = (np.broadcast_to(b, self.space.size) for b in (self.lab.low, self.lab.high))
-        known = np.minimum(places, self.space.size - 1)
-        inside: Float[np.ndarray, "R K"] = np.clip(
-            np.asarray(values, float), low[known], high[known]
-        )
+        low, high = self.extent.bounds_at(np.minimum(places, self.extent.size - 1))
+        inside: Float[np.ndarray, "R K"] = np.clip(np.asarray(values, float), low, high)
         return inside
 
     def program(
         self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None = None
     ) -> None:
         """Program what `writable` has returned: all parameters, or those at some places."""
-        self.lab.program(values, places)
+        self._calls.program(values, places)
 
     def measure(
-        self, inputs: Float[np.ndarray, "B ..."], targets: np.ndarray
+        self, inputs: Float[np.ndarray, "B ..."], targets: np.ndarray | None
     ) -> Float[np.ndarray, "..."]:
         """The outputs of a batch, B rows, or its cost, one number.
 
         Errors: `BadReading` where what came back is not that.
         """
-        return self.lab.measure(inputs, targets)
+        if self.by_cost:
+            return as_cost(self._calls.make("cost", inputs, targets))
+        return as_outputs(self._calls.make("measure", inputs), len(inputs))
 
     def measure_sites(
         self, inputs: Float[np.ndarray, "B ..."], added: Mapping[str, Float[np.ndarray, "..."]]
@@ -146,40 +211,50 @@ class PythonDevice:
 
         Errors: `BadReading` where what came back is not that.
         """
-        return self.lab.measure_sites(inputs, added)
+        outputs, seen = self._calls.make("measure_sites", inputs, dict(added))
+        widths = {name: p for name, (p, _) in self._weights.items()}
+        read = as_layer_inputs(seen, len(inputs), widths)
+        return as_outputs(outputs, len(inputs)), read
 
     @property
     def in_blocks(self) -> bool:
         """Whether one call programs and measures several settings."""
-        return self.lab.in_blocks
+        return self._calls.in_blocks
 
     def measure_block(
         self,
         settings: Float[np.ndarray, "K P"],
         inputs: Float[np.ndarray, "K B ..."],
-        targets: np.ndarray,
+        targets: np.ndarray | None,
     ) -> Iterator[Float[np.ndarray, "..."]]:
         """Program what `writable` has returned, K settings, and measure each on its own batch.
 
         Yields: their readings; an exception ends it at the first that fails.
         """
-        return self.lab.measure_block(settings, inputs, targets)
+        if not self.in_blocks:
+            for k, theta in enumerate(settings):
+                self.program(theta)
+                yield self.measure(inputs[k], None if targets is None else targets[k])
+            return
+        done = 0
+        for reading in self._calls.measure_block(settings, inputs, targets):
+            yield as_cost(reading) if self.by_cost else as_outputs(reading, inputs.shape[1])
+            done += 1
+        if done != len(settings):
+            raise BadReading(f"returned {done} readings for {len(settings)} settings")
 
     def recover(self, failures: int) -> None:
         """After so many failures in a row: wait and reconnect, as the guard says."""
-        if self._guarded is not None:
-            self._guarded.recover(failures)
+        self._calls.recover(failures)
 
     def extra_writes(self) -> int:
         """Writes since the last call of this, beyond those asked for: steps, and reconnecting."""
-        if self._guarded is None:
-            return 0
-        extra, self._guarded.extra_writes = self._guarded.extra_writes, 0
+        extra, self._calls.extra_writes = self._calls.extra_writes, 0
         return extra
 
     def safe(self) -> None:
         """Bring the device into its safe state, if it has one."""
-        self.lab.safe()
+        self._calls.safe()
 
     def self_test(
         self, inputs: Float[np.ndarray, "B ..."], targets: np.ndarray, outputs: tuple[int, ...] = ()
@@ -193,13 +268,14 @@ class PythonDevice:
             self.write(np.asarray(self.space.snap(self.initial(0))))
             reading = self.measure(inputs, targets)
         except BadReading as error:
-            raise RequestError(f"The device {self.name} fails its self-test: it {error}.") from None
+            raise self._fails(f"it {error}") from None
         except Exception as error:
-            raise RequestError(
-                f"The device {self.name} fails its self-test: {type(error).__name__}: {error}."
-            ) from error
-        if not self._by_cost and outputs and reading.shape[1] not in outputs:
-            raise RequestError(
-                f"The device {self.name} fails its self-test: it returned {reading.shape[1]} "
-                f"outputs a sample where the task has {' or '.join(map(str, outputs))}."
+            raise self._fails(f"{type(error).__name__}: {error}") from error
+        if not self.by_cost and outputs and reading.shape[1] not in outputs:
+            raise self._fails(
+                f"it returned {reading.shape[1]} outputs a sample where the task has "
+                f"{' or '.join(map(str, outputs))}"
             )
+
+    def _fails(self, why: str) -> RequestError:
+        return RequestError(f"The device {self.name} fails its self-test: {why}.")

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from dither._configuration import Configuration
 from dither._errors import RequestError, RunError
 from dither.instruments.connection import AbstractConnection
+from dither.instruments.extent import split
 from dither.instruments.extras import needs
 from dither.instruments.python import PythonDevice
 
@@ -81,14 +82,15 @@ class Channels(Configuration):
         return self
 
     def commands(self, values: Float[np.ndarray, " K"]) -> list[str]:
-        """The commands that set all channels."""
+        """The command that sets each channel; one that sets them all stands there for each."""
         if "values" in fields_of(self.write, ("channel", "value", "values")):
-            return [self.write.format(values=Values(values.tolist()), channel=self.first)]
-        return [self.command(place, value) for place, value in enumerate(values.tolist())]
-
-    def command(self, place: int, value: float) -> str:
-        """The command that sets one channel."""
-        return self.write.format(channel=self.first + place, value=value)
+            return self.count * [
+                self.write.format(values=Values(values.tolist()), channel=self.first)
+            ]
+        return [
+            self.write.format(channel=channel, value=value)
+            for channel, value in enumerate(values.tolist(), self.first)
+        ]
 
 
 class Readings(Configuration):
@@ -172,28 +174,28 @@ class ScpiDevice:
             name: group.bounds for name, group in connection.channels.items()
         }
         self.initial = connection.initial
-        self._homes = [
-            (group, place) for group in connection.channels.values() for place in range(group.count)
-        ]
         self._held: Float[np.ndarray, " P"] | None = None
         self._session: Any = None
         self._known = False
 
     def write(self, theta: Float[np.ndarray, " P"]) -> None:
         """Set all channels."""
-        with self._talking():
-            self._held = np.array(theta)
-            found = self._obey(self._all(self._held))
-        _complain(found)
-        time.sleep(self.connection.settle)
+        self._set(np.array(theta))
 
     def write_at(self, places: Int[np.ndarray, " K"], values: Float[np.ndarray, " K"]) -> None:
         """Set some channels; those that can only be set together are set together."""
         if self._held is None:
             raise InstrumentError("some channels were to be set before all of them")
+        theta = self._held.copy()
+        theta[places] = values
+        self._set(theta, places)
+
+    def _set(
+        self, theta: Float[np.ndarray, " P"], places: Int[np.ndarray, " K"] | None = None
+    ) -> None:
         with self._talking():
-            self._held[places] = values
-            found = self._obey(self._some(self._held, places))
+            self._held = theta
+            found = self._obey(self._commands(theta, places))
         _complain(found)
         time.sleep(self.connection.settle)
 
@@ -269,7 +271,7 @@ class ScpiDevice:
         self._known = True
 
     def _restore(self) -> None:
-        held = [] if self._held is None else self._all(self._held)
+        held = [] if self._held is None else self._commands(self._held)
         self._exchange([*self.connection.setup, *held])
 
     def _close(self) -> None:
@@ -302,24 +304,19 @@ class ScpiDevice:
             commands = []
         return found
 
-    def _all(self, theta: Float[np.ndarray, " P"]) -> list[str]:
-        groups = self.connection.channels.values()
-        ends = np.cumsum([group.count for group in groups])[:-1]
-        return [
+    def _commands(
+        self, theta: Float[np.ndarray, " P"], places: Int[np.ndarray, " K"] | None = None
+    ) -> list[str]:
+        """What sets all channels, or those at some places and what is set with them."""
+        each = [
             command
-            for group, values in zip(groups, np.split(theta, ends))
+            for group, values in zip(
+                self.connection.channels.values(), split(theta, self.parameters).values()
+            )
             for command in group.commands(values)
         ]
-
-    def _some(self, theta: Float[np.ndarray, " P"], places: Int[np.ndarray, " K"]) -> list[str]:
-        commands: dict[str, None] = {}
-        for place in places.tolist():
-            group, within = self._homes[place]
-            start = place - within
-            together = group.commands(theta[start : start + group.count])
-            chosen = together[0] if len(together) < group.count else together[within]
-            commands[chosen] = None
-        return list(commands)
+        chosen = each if places is None else [each[place] for place in places]
+        return list(dict.fromkeys(chosen))
 
     def _read(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " K"]:
         readings = self.connection.readings

@@ -7,9 +7,10 @@ from jaxtyping import Float
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.instruments.connection import AbstractConnection
+from dither._places import find_object
+from dither.instruments.connection import AbstractObjectConnection
+from dither.instruments.extent import split
 from dither.instruments.extras import needs
-from dither.instruments.find import find_object
 from dither.instruments.python import PythonDevice
 
 
@@ -41,12 +42,9 @@ class TorchDevice:
 
     def write(self, theta: Float[np.ndarray, " P"]) -> None:
         """Set all parameters."""
-        start = 0
         with self._torch.no_grad():
-            for array in self._own.values():
-                values = self._torch.as_tensor(theta[start : start + array.numel()])
-                array.copy_(values.view_as(array))
-                start += array.numel()
+            for name, values in split(theta, self.parameters).items():
+                self._own[name].copy_(self._torch.as_tensor(values))
 
     def measure(self, inputs: Float[np.ndarray, "B ..."]) -> Float[np.ndarray, "B ..."]:
         """The module's outputs for a batch."""
@@ -57,20 +55,13 @@ class TorchDevice:
         return outputs
 
 
-class TorchConnection(AbstractConnection):
-    """A PyTorch module, by the place where it is defined.
-
-    Arguments: `object`, `path/to/file.py:name` or `package.module:name` (a class is called);
-    `bounds` and `bits` of its parameters.
-    """
+class TorchConnection(AbstractObjectConnection):
+    """A PyTorch module; `bounds` and `bits` are those of its parameters."""
 
     kind: Literal["torch"] = "torch"
-    object: str
-    bounds: tuple[float, float] | None = None
     bits: Annotated[int, Field(ge=1, le=24)] | None = None
 
     def connect(self) -> PythonDevice:
         needs("torch", "torch")
-        module = find_object(self.object)
-        target = TorchDevice(module, bounds=self.bounds, bits=self.bits)
+        target = TorchDevice(find_object(self.object), bounds=self.bounds, bits=self.bits)
         return PythonDevice(target, guard=self.guard)

@@ -1,23 +1,15 @@
 """What a device check does to a device: repeated readings, steps, small and large perturbations."""
 
-import time
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from dither.instruments.python import PythonDevice
-from dither.tasks.task import Task
-
-Reading: TypeAlias = Float[np.ndarray, " K"]
+from dither.instruments.under_test import DeviceUnderTest, Reading
 
 RUNGS = 10
 """Amplitudes a factor of two apart that are tried."""
-
-STEP_READINGS = 24
-"""Readings after a step."""
 
 UNLIKELY = 9.0
 """What is called significant happens by chance about once in e⁹ = 8000 times."""
@@ -35,88 +27,7 @@ def surely(terms: int) -> float:
     return terms + 2 * float(np.sqrt(terms * UNLIKELY)) + 2 * UNLIKELY
 
 
-class Bench:
-    """A device under test: every call timed, failed ones counted, the start visited again.
-
-    Arguments: the device; a task, whose first inputs are measured; parameters to start from;
-    whether there is room to go either way from there, or only one way.
-    Attributes: `visits` to the start, pairs of time and reading; `returns`, the first readings of
-    those, right after a write; `wait`, s, after each write.
-    """
-
-    def __init__(
-        self, device: PythonDevice, task: Task, start: Float[np.ndarray, " P"], both_ways: bool
-    ) -> None:
-        self.device, self.task, self.start, self.both_ways = device, task, start, both_ways
-        rows = slice(0, min(task.batch, 100))
-        self.inputs, self.targets = np.asarray(task.inputs[rows]), np.asarray(task.targets[rows])
-        self.write_seconds: list[float] = []
-        self.read_seconds: list[float] = []
-        self.visits: list[tuple[float, Reading]] = []
-        self.returns: list[Reading] = []
-        self.shape: tuple[int, ...] = ()
-        self.readings = self.failed = 0
-        self.wait = 0.0
-
-    def write(self, theta: Float[np.ndarray, " P"]) -> bool:
-        """Write; whether that went well."""
-        begin = time.perf_counter()
-        try:
-            self.device.write(theta)
-        except Exception:
-            self.readings += 1
-            self.failed += 1
-            return False
-        self.write_seconds.append(time.perf_counter() - begin)
-        if self.wait:
-            time.sleep(self.wait)
-        return True
-
-    def read(self) -> Reading | None:
-        """A reading as one row, None where it failed."""
-        self.readings += 1
-        begin = time.perf_counter()
-        try:
-            reading = self.device.measure(self.inputs, self.targets)
-        except Exception:
-            self.failed += 1
-            return None
-        self.read_seconds.append(time.perf_counter() - begin)
-        self.shape = reading.shape
-        return reading.ravel()
-
-    def at(self, theta: Float[np.ndarray, " P"]) -> Reading | None:
-        """Write and read."""
-        return self.read() if self.write(theta) else None
-
-    def pair(self, offset: Float[np.ndarray, " P"]) -> tuple[Reading, Reading] | None:
-        """The readings beside the start and on its other side, or at it, one after the other."""
-        if not self.both_ways:
-            middle = 0.5 * (np.asarray(self.device.space.low) + np.asarray(self.device.space.high))
-            offset = np.where(self.start > middle, -offset, offset)
-        plus = self.at(self.start + offset)
-        minus = self.at(self.start - offset if self.both_ways else self.start)
-        return None if plus is None or minus is None else (plus, minus)
-
-    def visit(self, times: int = 1) -> None:
-        """Go to the start and read it."""
-        if not self.write(self.start):
-            return
-        for number in range(times):
-            reading = self.read()
-            if reading is not None:
-                self.visits.append((time.perf_counter(), reading))
-                self.returns += [] if number else [reading]
-
-    def cost(self, reading: Reading) -> float:
-        """The cost that a reading stands for."""
-        if self.shape == ():
-            return float(reading[0])
-        outputs = jnp.asarray(reading.reshape(self.shape), jnp.result_type(float))
-        return float(jnp.mean(self.task.cost(outputs, jnp.asarray(self.targets))))
-
-
-class Noise(NamedTuple):
+class ReadingNoise(NamedTuple):
     """Of repeated readings: of an output while nothing is written, and with writes between them;
     whether some costs lie far out, which are left out."""
 
@@ -125,38 +36,38 @@ class Noise(NamedTuple):
     outliers: bool
 
 
-def repeat(bench: Bench, repeats: int) -> Noise:
+def repeat(dut: DeviceUnderTest, repeats: int) -> ReadingNoise:
     """Read the start again and again, then go away and come back each time."""
-    bench.visit(repeats)
-    still, far = without_outliers(bench, [reading for _, reading in bench.visits])
+    dut.visit(repeats)
+    still, far = without_outliers(dut, [reading for _, reading in dut.visits])
     back = []
     for sign in np.resize([1.0, -1.0], repeats):
-        away = np.asarray(bench.device.space.snap(bench.start + sign * small(bench.device)))
-        bench.write(away)
-        bench.visit()
-        back.append(bench.visits[-1][1] if bench.visits else None)
-    returned, further = without_outliers(bench, [r for r in back if r is not None])
+        away = np.asarray(dut.device.space.snap(dut.start + sign * dut.small))
+        dut.write(away)
+        dut.visit()
+        back.append(dut.visits[-1][1] if dut.visits else None)
+    returned, further = without_outliers(dut, [r for r in back if r is not None])
     # neighbours' differences, so that a drift is not taken for noise
     steady = float(np.sqrt(np.mean(np.diff(still, axis=0) ** 2) / 2)) if len(still) > 1 else 0.0
-    return Noise(steady, spread(returned), far or further)
+    return ReadingNoise(steady, spread(returned), far or further)
 
 
-def cost_noise(bench: Bench) -> float:
+def cost_noise(dut: DeviceUnderTest) -> float:
     """The standard deviation of the cost, from every return to the start so far.
 
     From neighbours, so that a drift is not taken for noise. Of the 20 returns of `repeat` alone it
     would be so uncertain that the ladder took noise for bending.
     """
-    returned, _ = without_outliers(bench, bench.returns)
-    costs = np.array([bench.cost(reading) for reading in returned])
+    returned, _ = without_outliers(dut, dut.returns)
+    costs = np.array([dut.cost(reading) for reading in returned])
     return float(np.sqrt(np.mean(np.diff(costs) ** 2) / 2)) if len(costs) > 1 else 0.0
 
 
-def without_outliers(bench: Bench, readings: list[Reading]) -> tuple[list[Reading], bool]:
+def without_outliers(dut: DeviceUnderTest, readings: list[Reading]) -> tuple[list[Reading], bool]:
     """The readings whose costs are not far out, and whether others were."""
     if not readings:
         return [], False
-    far = far_out(np.array([bench.cost(reading) for reading in readings]))
+    far = far_out(np.array([dut.cost(reading) for reading in readings]))
     return [r for r, left_out in zip(readings, far) if not left_out], bool(far.any())
 
 
@@ -174,34 +85,19 @@ def far_out(costs: Float[np.ndarray, "N *A"]) -> Bool[np.ndarray, "N *A"]:
     return np.asarray((off > 10 * typical) & (typical > 0))
 
 
-def small(device: PythonDevice) -> float:
-    """A twentieth of the range, in whole steps; 0.1 where there are no bounds."""
-    return float(np.max(device.space.amplitude(0.05 * width(device) if bounded(device) else 0.1)))
-
-
-def width(device: PythonDevice) -> float:
-    """From bound to bound, infinite where there are none."""
-    return float(np.min(np.asarray(device.space.high) - np.asarray(device.space.low)))
-
-
-def bounded(device: PythonDevice) -> bool:
-    """Whether there are bounds."""
-    return bool(np.isfinite(width(device)))
-
-
-def scan(bench: Bench, places: np.ndarray, delta: float, noise: float) -> Float[np.ndarray, " N"]:
+def scan(dut: DeviceUnderTest, places: np.ndarray, noise: float) -> Float[np.ndarray, " N"]:
     """How far each parameter moves an output, root mean square, per unit of the parameter.
 
-    Each is moved by delta either way; the start is visited every five. 0 for one that moves nothing
-    beyond the noise, NaN where a reading failed.
+    Each is moved by `small` either way; the start is visited every five. 0 for one that moves
+    nothing beyond the noise, NaN where a reading failed.
     """
     responses = np.full(len(places), np.nan)
     for number, place in enumerate(places):
-        offset = np.zeros(bench.start.size)
-        offset[place] = delta
+        offset = np.zeros(dut.start.size)
+        offset[place] = dut.small
         if number % 5 == 0:
-            bench.visit()
-        pair = bench.pair(offset)
+            dut.visit()
+        pair = dut.pair(offset)
         if pair is None:
             continue
         change = pair[0] - pair[1]
@@ -209,11 +105,11 @@ def scan(bench: Bench, places: np.ndarray, delta: float, noise: float) -> Float[
         by_noise = 2 * noise**2
         clear = moved > by_noise * surely(change.size) + 1e-18 * (pair[0] @ pair[0])
         power = max(moved / change.size - by_noise, 0.0) if clear else 0.0
-        responses[number] = np.sqrt(power) / (delta * (2 if bench.both_ways else 1))
+        responses[number] = np.sqrt(power) / (dut.small * (1 if dut.discrete else 2))
     return responses
 
 
-def settle(bench: Bench, noise: float, repeats: int, rng: np.random.Generator) -> float:
+def settle(dut: DeviceUnderTest, noise: float, repeats: int, rng: np.random.Generator) -> float:
     """The time constant with which readings follow a step of all parameters, 0 if none is seen.
 
     ```
@@ -224,18 +120,10 @@ def settle(bench: Bench, noise: float, repeats: int, rng: np.random.Generator) -
     checked by the tests.
     """
     runs = []
-    offset = small(bench.device) * rng.choice([-1.0, 1.0], bench.start.size)
+    offset = dut.small * rng.choice([-1.0, 1.0], dut.start.size)
     for sign in np.resize([1.0, -1.0], max(4, repeats // 4)):
-        theta = np.asarray(bench.device.space.snap(bench.start + sign * offset))
-        if not bench.write(theta):
-            continue
-        begin, times, readings = time.perf_counter(), [], []
-        for _ in range(STEP_READINGS):
-            before = time.perf_counter()
-            reading = bench.read()
-            if reading is not None:
-                times.append(0.5 * (before + time.perf_counter()) - begin)
-                readings.append(reading)
+        theta = np.asarray(dut.device.space.snap(dut.start + sign * offset))
+        times, readings = dut.follow(theta)
         if len(times) > 3:
             runs.append((np.array(times), np.array(readings)))
     if not runs:
@@ -323,35 +211,28 @@ TENTH = 0.1
 """The share of a cost difference that may be due to bending."""
 
 
-def ladder(bench: Bench, directions: int, cost_noise: float, rng: np.random.Generator) -> Ladder:
+def ladder(
+    dut: DeviceUnderTest, directions: int, cost_noise: float, rng: np.random.Generator
+) -> Ladder:
     """Perturb along random signs at amplitudes a factor of two apart."""
-    step = float(np.max(bench.device.space.step))
-    top = reach(bench.device)
-    if step:
-        amplitudes = step * 2.0 ** np.arange(1 + max(0, int(np.log2(top / step))))
+    if dut.step:
+        amplitudes = dut.step * 2.0 ** np.arange(1 + int(np.log2(dut.reach / dut.step)))
     else:
-        amplitudes = top * 2.0 ** np.arange(1 - RUNGS, 1)
+        amplitudes = dut.reach * 2.0 ** np.arange(1 - RUNGS, 1)
     rows = []
     for _ in range(directions):
-        p = rng.choice([-1.0, 1.0], bench.start.size)
-        bench.visit()
-        pairs = [bench.pair(a * p) for a in amplitudes]
+        p = rng.choice([-1.0, 1.0], dut.start.size)
+        dut.visit()
+        pairs = [dut.pair(a * p) for a in amplitudes]
         if all(pair is not None for pair in pairs):
-            rows.append([0.5 * (bench.cost(p[0]) - bench.cost(p[1])) for p in pairs if p])
+            rows.append([0.5 * (dut.cost(p[0]) - dut.cost(p[1])) for p in pairs if p])
     changes = np.array(rows).reshape(-1, len(amplitudes))
     if len(rows):
         changes = np.where(far_out(changes), np.nan, changes)
     return Ladder(amplitudes, changes, cost_noise / np.sqrt(2))
 
 
-def reach(device: PythonDevice) -> float:
-    """The largest amplitude that is tried: a quarter of the range, in whole steps."""
-    step = float(np.max(device.space.step))
-    far = 0.25 * width(device) if bounded(device) else 1.0
-    return max(step, float(np.floor(far / step + 1e-6)) * step) if step else far
-
-
-class Drift(NamedTuple):
+class DriftRate(NamedTuple):
     """How fast an output drifts, root mean square, in units a second, 0 if it is not clear that it
     does; and over how many seconds that was seen."""
 
@@ -359,13 +240,13 @@ class Drift(NamedTuple):
     seconds: float
 
 
-def drift(bench: Bench) -> Drift:
+def drift(dut: DeviceUnderTest) -> DriftRate:
     """A straight line through all readings of the start, for every output."""
-    times = np.array([at for at, _ in bench.visits])
-    readings = np.array([reading for _, reading in bench.visits])
+    times = np.array([at for at, _ in dut.visits])
+    readings = np.array([reading for _, reading in dut.visits])
     seconds = float(np.ptp(times))
     if len(times) < 4 or seconds == 0:
-        return Drift(0.0, seconds)
+        return DriftRate(0.0, seconds)
     t = times - times.mean()
     slopes = t @ readings / (t @ t)
     left = readings - readings.mean(axis=0) - np.outer(t, slopes)
@@ -374,4 +255,4 @@ def drift(bench: Bench) -> Drift:
     floor = 1e-14 * float(np.mean(readings**2)) / seconds**2
     clear = squares > variance * surely(slopes.size) + floor * slopes.size
     rate = np.sqrt(max(squares / slopes.size - variance, 0.0)) if clear else 0.0
-    return Drift(float(rate), seconds)
+    return DriftRate(float(rate), seconds)

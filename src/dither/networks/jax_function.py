@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Key
 from pydantic import Field, field_serializer, field_validator
 
 from dither._errors import RequestError
+from dither._places import find_object
 from dither.contract import Parameters
 from dither.networks.network import AbstractNetwork, Tap, no_tap
 
@@ -65,8 +66,6 @@ class JaxFunction(AbstractNetwork):
     def _function(self) -> Callable[..., Any]:
         if not isinstance(self.object, str):
             return self.object
-        from dither.instruments.find import find_object
-
         found: Callable[..., Any] = find_object(self.object)
         return found
 

@@ -4,9 +4,17 @@ import datetime
 import ipaddress
 import os
 from pathlib import Path
-from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from dither._errors import RequestError
+
+USES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
+AUTHORITY = "dither lab"
 
 
 def make_certificates(hosts: list[str], folder: Path, days: int = 825) -> None:
@@ -15,80 +23,52 @@ def make_certificates(hosts: list[str], folder: Path, days: int = 825) -> None:
     The authority's own key is used once and not kept, so that nobody can add to it.
 
     Arguments: the names or addresses under which trainers reach the server; a folder without
-    them; how long they are good. Errors: `RequestError` where the folder holds some already, or
-    the package `cryptography` is missing.
+    them; how long they are good. Errors: `RequestError` where the folder holds some already.
     """
-    try:
-        from cryptography import x509
-        from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-    except ImportError:
-        raise RequestError(
-            "Making certificates needs the package cryptography; install dither[remote]."
-        ) from None
     names = ("ca.pem", "server.pem", "server.key", "client.pem", "client.key")
     if not hosts or any((folder / name).exists() for name in names):
         raise RequestError(
             f"Give the server's names, and a folder without certificates in place of {folder}."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    now = datetime.datetime.now(datetime.UTC)
-
-    def named(name: str) -> x509.Name:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-    def draft(subject: str, key: Any) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(named(subject))
-            .issuer_name(named("dither lab"))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=days))
-            .add_extension(x509.BasicConstraints(subject == "dither lab", None), critical=True)
-        )
-
     authority = ec.generate_private_key(ec.SECP256R1())
-    from cryptography.hazmat.primitives import hashes
-
-    signed = draft("dither lab", authority).sign(authority, hashes.SHA256())
-    _write(folder / "ca.pem", _pem(signed))
-    for name, use in (
-        ("server", ExtendedKeyUsageOID.SERVER_AUTH),
-        ("client", ExtendedKeyUsageOID.CLIENT_AUTH),
-    ):
+    signed = _draft(AUTHORITY, authority, days).sign(authority, SHA256())
+    _write(folder / "ca.pem", signed.public_bytes(Encoding.PEM))
+    for name, use in USES.items():
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = draft(hosts[0] if name == "server" else "trainer", key).add_extension(
-            x509.ExtendedKeyUsage([use]), critical=False
-        )
+        builder = _draft(hosts[0] if name == "server" else "trainer", key, days)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([use]), critical=False)
         if name == "server":
-            builder = builder.add_extension(
-                x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False
-            )
-        _write(folder / f"{name}.pem", _pem(builder.sign(authority, hashes.SHA256())))
-        _write(folder / f"{name}.key", _key(key))
+            places = x509.SubjectAlternativeName([_place(host) for host in hosts])
+            builder = builder.add_extension(places, critical=False)
+        own = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        _write(folder / f"{name}.pem", builder.sign(authority, SHA256()).public_bytes(Encoding.PEM))
+        _write(folder / f"{name}.key", own)
 
 
-def _alternative(host: str) -> Any:
-    from cryptography import x509
+def _draft(subject: str, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_named(subject))
+        .issuer_name(_named(AUTHORITY))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.BasicConstraints(subject == AUTHORITY, None), critical=True)
+    )
 
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _place(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
-
-
-def _pem(certificate: Any) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return bytes(certificate.public_bytes(Encoding.PEM))
-
-
-def _key(key: Any) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    return bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def _write(file: Path, content: bytes) -> None:

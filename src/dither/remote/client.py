@@ -49,14 +49,11 @@ class RemoteObject:
         self,
         address: str,
         *,
-        token_file: Path | None = None,
-        ca: Path | None = None,
-        certificate: Path | None = None,
-        key: Path | None = None,
         patience: float = 30.0,
         name: str | None = None,
+        **papers: Path | None,
     ) -> None:
-        self.channel, self.address, self.metadata = _open(address, token_file, ca, certificate, key)
+        self.channel, self.address, self.metadata = _open(address, **papers)
         trainer = name or f"{getpass.getuser()}@{socket.gethostname()}"
         self.metadata.append(("trainer", trainer.encode("ascii", "replace").decode()))
         self.patience = patience
@@ -185,24 +182,15 @@ class RemoteObject:
                 return about
 
 
-def look(
-    address: str,
-    *,
-    token_file: Path | None = None,
-    ca: Path | None = None,
-    certificate: Path | None = None,
-    key: Path | None = None,
-    timeout: float = 10.0,
-) -> dict[str, Any]:
+def look(address: str, *, timeout: float = 10.0, **papers: Path | None) -> dict[str, Any]:
     """What a device's server says of itself and of who trains on it, without taking the lease.
 
     Arguments and errors: as of `RemoteObject`; `timeout`, s.
     """
-    channel, place, metadata = _open(address, token_file, ca, certificate, key)
+    channel, place, metadata = _open(address, **papers)
     with channel:
-        replies = channel.stream_stream("/dither.Device/Look")(
-            iter(()), metadata=metadata, timeout=timeout
-        )
+        call = channel.stream_stream("/dither.Device/Look")
+        replies = call(iter(()), metadata=metadata, timeout=timeout)
         try:
             return unpack(next(replies))
         except (grpc.RpcError, StopIteration) as error:
@@ -213,24 +201,20 @@ def look(
 
 def _open(
     address: str,
-    token_file: Path | None,
-    ca: Path | None,
-    certificate: Path | None,
-    key: Path | None,
+    token_file: Path | None = None,
+    ca: Path | None = None,
+    certificate: Path | None = None,
+    key: Path | None = None,
 ) -> tuple[grpc.Channel, str, list[tuple[str, str]]]:
     """A channel, its address, and the metadata of every call."""
     host, port = parse_address(address)
-    near, token = loopback(host), read_token(token_file)
+    near, token, place = loopback(host), read_token(token_file), joined(host, port)
     metadata = [] if token is None else [("authorization", f"Bearer {token}")]
     if near is not None and ca is None and certificate is None and key is None:
         # what does not leave this machine needs no TLS
-        return grpc.insecure_channel(joined(near, port), OPTIONS), joined(host, port), metadata
+        return grpc.insecure_channel(joined(near, port), OPTIONS), place, metadata
     credentials = channel_credentials(ca, certificate, key)
-    return (
-        grpc.secure_channel(joined(host, port), credentials, OPTIONS),
-        joined(host, port),
-        metadata,
-    )
+    return grpc.secure_channel(place, credentials, OPTIONS), place, metadata
 
 
 def _hopeless(error: BaseException, address: str) -> RequestError | None:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
-from dither.instruments.chip import LabObject
+from dither.instruments.python import PythonDevice
 from dither.remote.record import Record
 
 Reply: TypeAlias = dict[str, Any]
@@ -20,18 +20,19 @@ class Refusal(Exception):
     """A request that is not carried out."""
 
 
-class Guard:
-    """Calls a lab's object, whose calls are all made in its one `thread`.
+class Gate:
+    """Lets a trainer's requests through to a device, whose calls are all made in one `thread`.
 
     Every write must have the right shape and type, be finite and lie within the bounds; else
     nothing is written. A write with its measurement that takes longer than `timeout` seconds is
     overdue.
 
-    Arguments: the object; the record of what is done; `timeout`, s.
+    Arguments: the device; the record of what is done; `timeout`, s.
     """
 
-    def __init__(self, chip: LabObject, record: Record, timeout: float) -> None:
-        self.chip, self.record, self.timeout = chip, record, timeout
+    def __init__(self, device: PythonDevice, record: Record, timeout: float) -> None:
+        self.device, self.record, self.timeout = device, record, timeout
+        self.size = device.extent.size
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="device")
         self.written = self.stopped = False
         self.since: float | None = None
@@ -39,15 +40,15 @@ class Guard:
 
     def description(self) -> Reply:
         """What a trainer must know of the device."""
-        chip = self.chip
+        device, extent = self.device, self.device.extent
         return {
-            "name": chip.name,
-            "shapes": {name: list(shape) for name, shape in chip.shapes.items()},
-            "bounds": {name: list(pair) for name, pair in chip.limits.items()},
-            "levels": chip.levels,
-            "by_cost": chip.by_cost,
-            "fed": chip.fed,
-            "initial": getattr(chip.target, "initial", None) is not None,
+            "name": device.name,
+            "shapes": {name: list(shape) for name, shape in extent.shapes.items()},
+            "bounds": {name: list(pair) for name, pair in extent.limits.items()},
+            "levels": extent.levels,
+            "by_cost": device.by_cost,
+            "fed": device.fed,
+            "initial": device.own_initial is not None,
         }
 
     def answer(self, request: Mapping[str, Any]) -> Reply:
@@ -92,72 +93,55 @@ class Guard:
     def _checked(self, request: Mapping[str, Any]) -> Callable[[], Reply]:
         match request:
             case {"do": "measure", "settings": settings, "inputs": inputs, "targets": targets}:
-                theta = self._settings(settings, 2)
-                x, y = self._batch(inputs, targets, len(theta))
-                if x.ndim < 2:
-                    raise Refusal("the inputs of a block are not one batch for each setting")
-                return lambda: self._measure(theta, x, y)
+                self._check_write(settings, 2)
+                self._check_batch(inputs, targets, len(settings))
+                return lambda: self._measure(settings, inputs, targets)
             case {"do": "write", "theta": theta}:
-                checked = self._settings(theta, 1)
-                return lambda: self._write(checked)
+                self._check_write(theta, 1)
+                return lambda: self._write(theta)
             case {"do": "write_at", "places": places, "values": values}:
-                where, what = self._some(places, values)
+                self._check_write_at(places, values)
                 self._must_be_written()
-                return lambda: self._write_at(where, what)
+                return lambda: self._write(values, places.astype(np.int64))
             case {"do": "read", "inputs": inputs, "targets": targets}:
-                x, y = self._batch(inputs, targets, None)
+                self._check_batch(inputs, targets)
                 self._must_be_written()
-                return lambda: self._read(x, y)
+                return lambda: self._read(inputs, targets)
             case {"do": "initial", "seed": int(seed)}:
-                return lambda: {"values": self.chip.initial(seed)}
+                return lambda: {"values": self.device.initial(seed)}
             case {"do": "safe"}:
                 return lambda: self._safe("asked by the trainer")
         raise Refusal("the request is none that a device takes")
 
-    def _settings(self, theta: Any, axes: int) -> Float[np.ndarray, "*K P"]:
-        size = self.chip.size
+    def _check_write(self, theta: Any, axes: int) -> None:
         if not isinstance(theta, np.ndarray) or theta.dtype != np.float64:
             raise Refusal("the write is no array of doubles")
-        if theta.ndim != axes or theta.shape[-1] != size or not len(theta):
-            raise Refusal(f"the write has the shape {theta.shape} where {size} numbers are due")
-        self._inside(theta, self.chip.low, self.chip.high)
-        return theta
+        if theta.ndim != axes or theta.shape[-1] != self.size or not len(theta):
+            raise Refusal(
+                f"the write has the shape {theta.shape} where {self.size} numbers are due"
+            )
+        _check_inside(theta, self.device.extent.low, self.device.extent.high)
 
-    def _some(self, places: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _check_write_at(self, places: Any, values: Any) -> None:
         if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.ndim != 1:
             raise Refusal("the write is no row of doubles")
         if not isinstance(places, np.ndarray) or places.dtype.kind not in "iu":
             raise Refusal("the places of the write are no integers")
         if places.shape != values.shape or not places.size:
             raise Refusal(f"the write has {values.size} values for {places.size} places")
-        if places.min() < 0 or places.max() >= self.chip.size:
-            raise Refusal(f"a place of the write is none of the {self.chip.size} parameters")
-        every = self.chip.size
-        low, high = (np.broadcast_to(b, every)[places] for b in (self.chip.low, self.chip.high))
-        self._inside(values, low, high)
-        return places.astype(np.int64), values
+        if places.min() < 0 or places.max() >= self.size:
+            raise Refusal(f"a place of the write is none of the {self.size} parameters")
+        _check_inside(values, *self.device.extent.bounds_at(places))
 
-    def _inside(self, values: Float[np.ndarray, "..."], low: Any, high: Any) -> None:
-        least, most = float(values.min()), float(values.max())
-        if not math.isfinite(least + most):
-            raise Refusal("the write holds NaN or infinity")
-        if (values < low).any() or (values > high).any():
-            raise Refusal(
-                f"the write, from {least:g} to {most:g}, leaves the bounds "
-                f"{np.min(low):g} and {np.max(high):g}"
-            )
-
-    def _batch(
-        self, inputs: Any, targets: Any, blocks: int | None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        for array in (inputs, targets):
-            if array is targets and targets is None and not self.chip.by_cost:
-                continue
+    def _check_batch(self, inputs: Any, targets: Any, blocks: int | None = None) -> None:
+        needed = [inputs] if targets is None and not self.device.by_cost else [inputs, targets]
+        for array in needed:
             if not isinstance(array, np.ndarray) or array.ndim < 1 or not array.size:
                 raise Refusal("the batch is no array")
             if blocks is not None and len(array) != blocks:
                 raise Refusal(f"there are {len(array)} batches for {blocks} settings")
-        return inputs, targets
+        if blocks is not None and inputs.ndim < 2:
+            raise Refusal("the inputs of a block are not one batch for each setting")
 
     def _must_be_written(self) -> None:
         if not self.written:
@@ -171,7 +155,7 @@ class Guard:
         failed: str | None = None
         self.written = True
         try:
-            for reading in self.chip.measure_block(settings, inputs, targets):
+            for reading in self.device.measure_block(settings, inputs, targets):
                 if readings and reading.shape != readings[0].shape:
                     failed = f"the outputs' shape changed to {reading.shape}"
                     break
@@ -182,29 +166,29 @@ class Guard:
         except Exception as error:
             failed = _sentence(error)
         tried = min(len(readings) + (failed is not None), len(settings))
-        self.record.wrote(settings if self.chip.in_blocks else settings[:tried])
+        self.record.wrote(settings if self.device.in_blocks else settings[:tried])
         self.record.measurements += tried
         self.record.failed += failed is not None
         return {"readings": np.array(readings) if readings else None, "failed": failed}
 
-    def _write(self, theta: Float[np.ndarray, " P"]) -> Reply:
+    def _write(
+        self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None = None
+    ) -> Reply:
         self.written = True
-        self.record.wrote(theta[None])
-        self.chip.program(theta)
-        return {}
-
-    def _write_at(self, places: Int[np.ndarray, " K"], values: Float[np.ndarray, " K"]) -> Reply:
-        self.record.wrote_at(places, values)
-        self.chip.program(values, places)
+        if places is None:
+            self.record.wrote(values[None])
+        else:
+            self.record.wrote_at(places, values)
+        self.device.program(values, places)
         return {}
 
     def _read(self, inputs: np.ndarray, targets: np.ndarray | None) -> Reply:
         self.record.measurements += 1
-        return {"reading": self.chip.measure(inputs, targets)}
+        return {"reading": self.device.measure(inputs, targets)}
 
     def _safe(self, reason: str) -> Reply:
         try:
-            self.chip.safe()
+            self.device.safe()
         except Exception as error:
             self.record.note("unsafe", reason=reason, error=_sentence(error))
             raise
@@ -212,6 +196,17 @@ class Guard:
         self.record.safe_states += 1
         self.record.note("safe", reason=reason)
         return {}
+
+
+def _check_inside(values: Float[np.ndarray, "..."], low: Any, high: Any) -> None:
+    least, most = float(values.min()), float(values.max())
+    if not math.isfinite(least + most):
+        raise Refusal("the write holds NaN or infinity")
+    if (values < low).any() or (values > high).any():
+        raise Refusal(
+            f"the write, from {least:g} to {most:g}, leaves the bounds {np.min(low):g} and "
+            f"{np.max(high):g}"
+        )
 
 
 def _sentence(error: Exception) -> str:

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from dither.instruments.chip import LabObject
-from dither.instruments.find import find_object
+from dither._places import find_object
+from dither.instruments.protocols import HasSafeState
+from dither.instruments.python import PythonDevice
 from dither.remote.security import token_of
 from dither.remote.server import DeviceServer
 
@@ -22,14 +24,9 @@ def serve(
     listen: str,
     *,
     token_file: Path | None = None,
-    certificate: Path | None = None,
-    key: Path | None = None,
     client_ca: Path | None = None,
-    record: Path | None = None,
-    timeout: float = 60.0,
-    lease: float = 10.0,
-    rate: float = 20_000.0,
     say: Callable[[str], None] = print,
+    **settings: Any,
 ) -> None:
     """Serve the object named by `place` until Ctrl-C or SIGTERM, then bring it into its safe state.
 
@@ -44,11 +41,10 @@ def serve(
         token_file = Path("dither-token")
     if token_file is not None:
         token_of(token_file)
-    chip = chip_at(place)
+    device = served_device(place)
     server = DeviceServer(
-        chip, listen, token_file=token_file, certificate=certificate, key=key,
-        client_ca=client_ca, record=record, timeout=timeout, lease=lease, rate=rate, say=say,
-    )  # fmt: skip
+        device, listen, token_file=token_file, client_ca=client_ca, say=say, **settings
+    )
     stop = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stop.set())
@@ -56,15 +52,17 @@ def serve(
     }
     try:
         server.start()
-        say(f"{chip.name}, {chip.size} parameters, is served at remote://{server.address}")
+        size = device.extent.size
+        say(f"{device.name}, {size} parameters, is served at remote://{server.address}")
         if token_file is not None:
             say(f"token: {token_file.resolve()}; trainers need a copy, or its text as DITHER_TOKEN")
-        if not hasattr(getattr(chip.target, "target", chip.target), "safe"):
+        if HasSafeState not in device.abilities:
             say("it has no safe(): when a trainer is lost, it keeps its last setting")
         _watch(server, stop, say)
     finally:
         safe = server.stop()
-        say("stopped; the device is in its safe state" if safe else f"{chip.name} is NOT made safe")
+        end = "the device is in its safe state" if safe else f"{device.name} is NOT made safe"
+        say(f"stopped; {end}")
         time.sleep(0.1)  # for the last line to be seen
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -73,13 +71,13 @@ def serve(
         os._exit(1)
 
 
-def chip_at(place: str) -> LabObject:
+def served_device(place: str) -> PythonDevice:
     """The object at FILE.py:NAME, or the device of a TOML file, as it says; that needs JAX."""
     if not place.endswith(".toml"):
-        return LabObject(find_object(place))
+        return PythonDevice(find_object(place))
     from dither.training.specification import read_bench
 
-    return read_bench(place).real_device().connect().lab
+    return read_bench(place).real_device().connect()
 
 
 def _aside(say: Callable[[str], None]) -> Callable[[str], None]:

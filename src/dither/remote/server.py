@@ -1,4 +1,4 @@
-"""The serving side: gRPC around a guarded device, for one trainer at a time."""
+"""The serving side: gRPC around a gated device, for one trainer at a time."""
 
 import queue
 import threading
@@ -13,8 +13,8 @@ from typing import Any
 import grpc
 
 from dither._errors import RequestError
-from dither.instruments.chip import LabObject
-from dither.remote.gate import Guard
+from dither.instruments.python import PythonDevice
+from dither.remote.gate import Gate
 from dither.remote.messages import MOST_BYTES, MessageError, pack, unpack
 from dither.remote.record import Record
 from dither.remote.security import (
@@ -32,7 +32,7 @@ PEERS = 1024
 
 
 @dataclass
-class Lease:
+class Holder:
     """Who trains the device, since when, whether it is about to leave, when it was lost."""
 
     name: str
@@ -57,14 +57,14 @@ class Pace:
 
 
 class DeviceServer:
-    """Serves a lab's object to one trainer at a time, who holds the lease while connected.
+    """Serves a device to one trainer at a time, who holds the lease while connected.
 
     When the connection ends, by word or by loss, the device is brought into its safe state; a
     trainer that was lost has `lease` seconds to return before another may take its place. A
     connection is lost when it breaks, nothing has come through it for `lease` seconds, or the
     device has been overdue; then the device is made safe as soon as it comes back.
 
-    Arguments: the object; `listen`, HOST:PORT, port 0 for a free one; `token_file`, the secret that
+    Arguments: the device; `listen`, HOST:PORT, port 0 for a free one; `token_file`, the secret that
     every call must carry; `certificate` and `key`, of this server; `client_ca`, the authority of
     trainers' certificates; `record`, the file of the server's own record; `timeout`, s, of one
     write and measurement; `lease`, s; `rate`, the most requests per second that a trainer is
@@ -75,7 +75,7 @@ class DeviceServer:
 
     def __init__(
         self,
-        chip: LabObject,
+        device: PythonDevice,
         listen: str = "127.0.0.1:0",
         *,
         token_file: Path | None = None,
@@ -102,11 +102,11 @@ class DeviceServer:
                 "The device is not served to everybody; give --token-file or --client-ca."
             )
         self.seconds, self.rate, self.say = lease, rate, say
-        self.record = Record(chip.size, record)
-        self.guard = Guard(chip, self.record, timeout)
+        self.record = Record(device.extent.size, record)
+        self.gate = Gate(device, self.record, timeout)
         self.lock = threading.Lock()
-        self.lease: Lease | None = None
-        self.lost: Lease | None = None
+        self.holder: Holder | None = None
+        self.lost: Holder | None = None
         self.paces: OrderedDict[str, Pace] = OrderedDict()
         self.rpc = grpc.server(
             ThreadPoolExecutor(16, thread_name_prefix="calls"),
@@ -136,31 +136,31 @@ class DeviceServer:
 
     def start(self) -> None:
         """Begin to answer."""
-        self.record.note("start", device=self.guard.chip.name, address=self.address)
+        self.record.note("start", device=self.gate.device.name, address=self.address)
         self.rpc.start()
 
     def stop(self, patience: float = 10.0) -> bool:
         """Stop answering; returns whether the device came to its safe state within `patience` s."""
         self.rpc.stop(0.2).wait()
         try:
-            self.guard.make_safe("the server stops").result(patience)
+            self.gate.make_safe("the server stops").result(patience)
         except Exception:
             return False
         finally:
-            self.guard.thread.shutdown(wait=False)
+            self.gate.thread.shutdown(wait=False)
             self.record.close()
         return True
 
     def status(self) -> dict[str, Any]:
         """What anybody with the token may look at."""
         with self.lock:
-            lease = self.lease
+            holder = self.holder
         return {
-            **self.guard.description(),
+            **self.gate.description(),
             **self.record.counts(),
-            "safe": not self.guard.written,
-            "holder": None if lease is None else lease.name,
-            "since": None if lease is None else lease.since,
+            "safe": not self.gate.written,
+            "holder": None if holder is None else holder.name,
+            "since": None if holder is None else holder.since,
         }
 
     def _look(self, requests: Any, context: Any) -> Iterator[bytes]:
@@ -172,21 +172,21 @@ class DeviceServer:
 
     def _train(self, requests: Any, context: Any) -> Iterator[bytes]:
         self._admit(context)
-        lease = self._take(context)
-        if not context.add_callback(lambda: self._end(lease)):
-            self._end(lease)
+        holder = self._take(context)
+        if not context.add_callback(lambda: self._end(holder)):
+            self._end(holder)
             return
         replies: queue.SimpleQueue[bytes | str | None] = queue.SimpleQueue()
-        replies.put(pack(self.guard.description()))
-        self.guard.thread.submit(self._work, requests, replies, lease)
+        replies.put(pack(self.gate.description()))
+        self.gate.thread.submit(self._work, requests, replies, holder)
         while True:
             try:
-                reply = replies.get(timeout=min(1.0, self.guard.timeout / 4))
+                reply = replies.get(timeout=min(1.0, self.gate.timeout / 4))
             except queue.Empty:
-                if self.guard.overdue():
+                if self.gate.overdue():
                     context.abort(
                         grpc.StatusCode.DEADLINE_EXCEEDED,
-                        f"the device has not answered for {self.guard.timeout:g} s",
+                        f"the device has not answered for {self.gate.timeout:g} s",
                     )
                 continue
             if reply is None:
@@ -197,7 +197,7 @@ class DeviceServer:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, reply)
 
     def _work(
-        self, requests: Any, replies: "queue.SimpleQueue[bytes | str | None]", lease: Lease
+        self, requests: Any, replies: "queue.SimpleQueue[bytes | str | None]", holder: Holder
     ) -> None:
         """Answer a trainer's requests, in the device's thread, until there are no more."""
         pace = Pace(self.rate)
@@ -207,8 +207,8 @@ class DeviceServer:
                 if late > 0:
                     time.sleep(late)
                 request = unpack(data)
-                replies.put(pack(self.guard.answer(request)))
-                lease.leaving = request.get("do") == "safe"
+                replies.put(pack(self.gate.answer(request)))
+                holder.leaving = request.get("do") == "safe"
         except MessageError as error:
             replies.put(str(error))
         except grpc.RpcError:
@@ -233,16 +233,16 @@ class DeviceServer:
                 self.paces.popitem(last=False)
         return pace
 
-    def _take(self, context: Any) -> Lease:
+    def _take(self, context: Any) -> Holder:
         name = str(dict(context.invocation_metadata()).get("trainer", "unnamed"))[:80]
-        mine = Lease(name, time.time())
+        mine = Holder(name, time.time())
         with self.lock:
-            holder = self.lease
+            holder = self.holder
             if holder is None and self.lost is not None and self.lost.name != name:
                 waits = time.monotonic() < self.lost.lost_at + self.seconds
                 holder = self.lost if waits else None
             if holder is None:
-                self.lease, self.lost = mine, None
+                self.holder, self.lost = mine, None
         if holder is not None:
             clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
             context.abort(
@@ -253,19 +253,19 @@ class DeviceServer:
         self.say(f"{name} trains the device")
         return mine
 
-    def _end(self, lease: Lease) -> None:
+    def _end(self, holder: Holder) -> None:
         """The connection is over: the safe state first, then the lease is free."""
-        why = "has left" if lease.leaving else "was lost"
+        why = "has left" if holder.leaving else "was lost"
 
         def free(_: Any) -> None:
             with self.lock:
-                self.lease = None
-                lease.lost_at = time.monotonic()
-                self.lost = None if lease.leaving else lease
-            self.say(f"{lease.name} {why}; {'safe state' if not self.guard.written else 'UNSAFE'}")
+                self.holder = None
+                holder.lost_at = time.monotonic()
+                self.lost = None if holder.leaving else holder
+            self.say(f"{holder.name} {why}; {'safe state' if not self.gate.written else 'UNSAFE'}")
 
-        self.record.note("left" if lease.leaving else "lost", name=lease.name)
-        self.guard.make_safe(f"{lease.name} {why}").add_done_callback(free)
+        self.record.note("left" if holder.leaving else "lost", name=holder.name)
+        self.gate.make_safe(f"{holder.name} {why}").add_done_callback(free)
 
 
 def _options(lease: float) -> list[tuple[str, int]]:

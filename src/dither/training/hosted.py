@@ -47,7 +47,7 @@ class HostedLoop:
         self.algorithm, self.device, self.task, self.failures = algorithm, device, task, failures
         self.ask, self.tell = compiled(algorithm)
         self.replicas = 1
-        self.scores = not device._by_cost
+        self.scores = not device.by_cost
         _, learning, data, _ = jax.random.split(jax.random.key(seed), 4)
         theta = jnp.asarray(device.initial(seed), jnp.result_type(float))
         self.problem = problem_of(device, task)
@@ -66,7 +66,7 @@ class HostedLoop:
         self.last_failure = ""
         self.programmed = False
         self.start = np.asarray(device.space.snap(theta))
-        alarm = device.guard.drift
+        alarm = None if device.guard is None else device.guard.drift
         self.reference = None if alarm is None else Reference(alarm)
         self.alarms: list[str] = []
 

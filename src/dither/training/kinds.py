@@ -7,8 +7,7 @@ from dither.devices.device import AbstractDevice
 from dither.devices.readout import ReadoutDevice
 from dither.devices.simulated import SimulatedDevice
 from dither.instruments.aihwkit import AihwkitConnection
-from dither.instruments.connection import AbstractConnection
-from dither.instruments.named import LabDevice
+from dither.instruments.connection import AbstractConnection, LabDevice
 from dither.instruments.network import RemoteDevice, by_address
 from dither.instruments.ophyd import OphydConnection
 from dither.instruments.qcodes import QcodesConnection

@@ -1,0 +1,195 @@
+"""The calls to a lab's object: in time, gentle, made again once it is reconnected."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dither._errors import RunError
+from dither.instruments.protocols import (
+    HasSafeState,
+    MeasuresBlocks,
+    Reconnectable,
+    WritableAtPlaces,
+)
+
+LONGEST_WAIT = 60.0
+"""Seconds: no wait after a failure is longer."""
+
+
+class Calls:
+    """Calls a lab's object and knows what it holds; it is given copies only.
+
+    Arguments: the object; its abilities, as of `protocols`; `timeout`, s, `backoff`, s,
+    `reconnect_after`, `settle`, s, as of `Guard`; `slew`, the largest change in one write.
+    Attributes: `extra_writes`, how many were made beyond those asked for: steps, and reconnecting.
+    """
+
+    def __init__(
+        self,
+        target: Any,
+        abilities: frozenset[type],
+        *,
+        timeout: float | None = None,
+        backoff: float = 0.0,
+        reconnect_after: int = 3,
+        settle: float = 0.0,
+        slew: float = math.inf,
+    ) -> None:
+        self.target, self.abilities = target, abilities
+        self.timeout, self.backoff = timeout, backoff
+        self.reconnect_after, self.settle, self.slew = reconnect_after, settle, slew
+        self.extra_writes = 0
+        self._held: Float[np.ndarray, " P"] | None = None
+        self._thread = None if timeout is None else _CallingThread()
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether one call programs and measures several settings, and the guard leaves it so."""
+        gentle = self.timeout is not None or self.slew < math.inf or self.settle > 0
+        return MeasuresBlocks in self.abilities and not gentle
+
+    def make(self, name: str, *arguments: Any) -> Any:
+        """Call a method. Errors: `TimeoutError` where it, or the one before it, is late."""
+        function = getattr(self.target, name)
+        if self._thread is None or self.timeout is None:
+            return function(*arguments)
+        return self._thread.call(self.timeout, name, function, *arguments)
+
+    def program(
+        self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None = None
+    ) -> None:
+        """Program all parameters, or those at some places, in steps within the slew limit."""
+        if places is not None and WritableAtPlaces not in self.abilities:
+            values, places = self._whole(values, places), None
+        steps = self._steps(np.array(values, float), places)
+        for step in steps:
+            if places is None:
+                self.make("write", step.copy())
+                self._held = step
+            else:
+                self.make("write_at", np.array(places), step.copy())
+                if self._held is not None:
+                    self._held[places] = step
+            self._settle()
+        self.extra_writes += len(steps) - 1
+
+    def _steps(
+        self, end: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None
+    ) -> list[Float[np.ndarray, " K"]]:
+        if self._held is None or self.slew == math.inf:
+            return [end]
+        begin = self._held if places is None else self._held[places]
+        return list(ramp(begin, end, self.slew))
+
+    def _whole(
+        self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"]
+    ) -> Float[np.ndarray, " P"]:
+        if self._held is None:
+            raise RunError("some parameters were to be written before all of them")
+        theta = self._held.copy()
+        theta[places] = values
+        return theta
+
+    def _settle(self) -> None:
+        if self.settle:
+            time.sleep(self.settle)
+
+    def measure_block(
+        self,
+        settings: Float[np.ndarray, "K P"],
+        inputs: Float[np.ndarray, "K B ..."],
+        targets: np.ndarray | None,
+    ) -> Iterator[Any]:
+        """The readings of K settings, programmed and measured in one call."""
+        yield from self.make("measure_block", settings.copy(), inputs, targets)
+        self._held = np.array(settings[-1])
+
+    def recover(self, failures: int) -> None:
+        """After so many failures in a row, ≥ 1: wait, and reconnect where it is time to."""
+        time.sleep(min(self.backoff * 2.0 ** min(failures - 1, 60), LONGEST_WAIT))
+        if failures % self.reconnect_after == 0 and Reconnectable in self.abilities:
+            self._reconnect()
+            if self._held is not None:
+                self.make("write", self._held.copy())
+                self.extra_writes += 1
+                self._settle()
+
+    def _reconnect(self) -> None:
+        if self._thread is not None:
+            self._thread = self._thread.left()
+        self.make("reconnect")
+
+    def safe(self) -> None:
+        """The object's safe state, if it has one, also past a call that hangs."""
+        if HasSafeState not in self.abilities:
+            return
+        if self._thread is not None and self._thread.hangs(self.timeout):
+            try:
+                if Reconnectable in self.abilities:
+                    self._reconnect()
+            finally:
+                self._thread = self._thread.left()
+                self.make("safe")
+        else:
+            self.make("safe")
+        self._held = None
+
+
+def ramp(
+    begin: Float[np.ndarray, " K"], end: Float[np.ndarray, " K"], slew: float
+) -> Iterator[Float[np.ndarray, " K"]]:
+    """The settings on the way from `begin` to `end`, which comes last; each within `slew`."""
+    far = np.abs(end - begin).max(initial=0.0)
+    for k in range(1, math.ceil(far / slew - 1e-9)):
+        yield begin + np.clip(end - begin, -k * slew, k * slew)
+    yield end
+
+
+class _CallingThread:
+    """One thread that makes a device's calls one after another, and can be left behind."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Any] = SimpleQueue()
+        self._last: futures.Future[Any] = futures.Future()
+        self._last.set_result(None)
+        self._name = ""
+        # a daemon, so that a call that never returns does not keep the program from ending
+        Thread(target=_make_calls, args=(self._calls,), daemon=True).start()
+
+    def hangs(self, timeout: float | None) -> bool:
+        """Whether the last call has not returned, waited for once more."""
+        return bool(futures.wait([self._last], timeout).not_done)
+
+    def call(self, timeout: float, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Make a call. Errors: `TimeoutError` where it, or the one before it, is late."""
+        if self.hangs(timeout):
+            raise TimeoutError(
+                f"{self._name} still hangs, and no second call is made beside it; give the device "
+                "a reconnect() that ends it"
+            )
+        self._last, self._name = futures.Future(), name
+        self._calls.put((self._last, function, arguments))
+        if self.hangs(timeout):
+            raise TimeoutError(f"{name} has not returned within {timeout:g} s")
+        return self._last.result()
+
+    def left(self) -> "_CallingThread":
+        """A new thread in place of this one, which ends when its call returns."""
+        self._calls.put(None)
+        return _CallingThread()
+
+
+def _make_calls(calls: "SimpleQueue[Any]") -> None:
+    while (call := calls.get()) is not None:
+        future, function, arguments = call
+        try:
+            future.set_result(function(*arguments))
+        except BaseException as error:
+            future.set_exception(error)

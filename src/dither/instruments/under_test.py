@@ -1,0 +1,122 @@
+"""A device under test: written and read with its failures counted and its calls timed."""
+
+import time
+from typing import TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from dither.instruments.python import PythonDevice
+from dither.tasks.task import Task
+
+Reading: TypeAlias = Float[np.ndarray, " K"]
+
+STEP_READINGS = 24
+"""Readings after a step."""
+
+
+class DeviceUnderTest:
+    """A device under test: every call timed, failed ones counted, the start visited again.
+
+    Arguments: the device; a task, whose first inputs are measured.
+    Attributes: `discrete`, whether parameters have two or three levels, so that there is room to go
+    one way only; `start`, the parameters to start from; `small`, an amplitude: a twentieth of the
+    range, in whole steps, or 0.1 where there are no bounds; `reach`, the largest that is tried: a
+    quarter of the range, or 1; `visits` to the start, pairs of time and reading; `returns`, the
+    first readings of those, right after a write; `wait`, s, after each write.
+    """
+
+    def __init__(self, device: PythonDevice, task: Task) -> None:
+        self.device, self.task, space = device, task, device.space
+        width = float(np.min(np.asarray(space.high) - np.asarray(space.low)))
+        bounded, self.step = np.isfinite(width), float(np.max(space.step))
+        self.small = float(np.max(space.amplitude(0.05 * width if bounded else 0.1)))
+        self.reach = 0.25 * width if bounded else 1.0
+        if self.step:
+            self.reach = max(1.0, np.floor(self.reach / self.step + 1e-6)) * self.step
+        self.discrete = any(parameter.levels in (2, 3) for parameter in space.parameters)
+        start = space.snap(device.initial(0))
+        if not self.discrete:
+            start = space.snap(space.confine(start, jnp.asarray(self.reach)))
+        self.start = np.asarray(start, float)
+        rows = slice(0, min(task.batch, 100))
+        self.inputs, self.targets = np.asarray(task.inputs[rows]), np.asarray(task.targets[rows])
+        self.write_seconds: list[float] = []
+        self.read_seconds: list[float] = []
+        self.visits: list[tuple[float, Reading]] = []
+        self.returns: list[Reading] = []
+        self.shape: tuple[int, ...] = ()
+        self.readings = self.failed = 0
+        self.wait = 0.0
+
+    def write(self, theta: Float[np.ndarray, " P"]) -> bool:
+        """Write; whether that went well."""
+        begin = time.perf_counter()
+        try:
+            self.device.write(theta)
+        except Exception:
+            self.readings += 1
+            self.failed += 1
+            return False
+        self.write_seconds.append(time.perf_counter() - begin)
+        if self.wait:
+            time.sleep(self.wait)
+        return True
+
+    def read(self) -> Reading | None:
+        """A reading as one row, None where it failed."""
+        self.readings += 1
+        begin = time.perf_counter()
+        try:
+            reading = self.device.measure(self.inputs, self.targets)
+        except Exception:
+            self.failed += 1
+            return None
+        self.read_seconds.append(time.perf_counter() - begin)
+        self.shape = reading.shape
+        return reading.ravel()
+
+    def at(self, theta: Float[np.ndarray, " P"]) -> Reading | None:
+        """Write and read."""
+        return self.read() if self.write(theta) else None
+
+    def follow(self, theta: Float[np.ndarray, " P"]) -> tuple[list[float], list[Reading]]:
+        """Write, and read again and again: when, s since the write, and what was read."""
+        times: list[float] = []
+        readings: list[Reading] = []
+        if self.write(theta):
+            begin = time.perf_counter()
+            for _ in range(STEP_READINGS):
+                before = time.perf_counter()
+                reading = self.read()
+                if reading is not None:
+                    times.append(0.5 * (before + time.perf_counter()) - begin)
+                    readings.append(reading)
+        return times, readings
+
+    def pair(self, offset: Float[np.ndarray, " P"]) -> tuple[Reading, Reading] | None:
+        """The readings beside the start and on its other side, or at it, one after the other."""
+        if self.discrete:
+            middle = 0.5 * (np.asarray(self.device.space.low) + np.asarray(self.device.space.high))
+            offset = np.where(self.start > middle, -offset, offset)
+        plus = self.at(self.start + offset)
+        minus = self.at(self.start if self.discrete else self.start - offset)
+        return None if plus is None or minus is None else (plus, minus)
+
+    def visit(self, times: int = 1) -> None:
+        """Go to the start and read it."""
+        if not self.write(self.start):
+            return
+        for number in range(times):
+            reading = self.read()
+            if reading is not None:
+                self.visits.append((time.perf_counter(), reading))
+                self.returns += [] if number else [reading]
+
+    def cost(self, reading: Reading) -> float:
+        """The cost that a reading stands for."""
+        if self.shape == ():
+            return float(reading[0])
+        outputs = jnp.asarray(reading.reshape(self.shape), jnp.result_type(float))
+        return float(jnp.mean(self.task.cost(outputs, jnp.asarray(self.targets))))
