@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from dither.laws import time_to_accuracy
 from dither.studies.fits import Fit, fit, in_words, median_with_interval
+from dither.training import time_to_accuracy
 from dither.training.figure import STYLE, save_figure
 from size_laws import FORETOLD
 from size_study import DOCS, METHODS, NETWORKS, TARGET, Network, Row, read, same

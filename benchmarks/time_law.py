@@ -27,8 +27,8 @@ import numpy as np
 
 from dither import MLP, SimulatedDevice
 from dither.algorithms import AbstractAlgorithm, LayerwiseMGD, NodePerturbation, WeightMGD
-from dither.laws import Scatter, follow_flow, measurements_per_update, time_to_accuracy
 from dither.tasks import XOR, Digits, FashionMNIST, NIST7x7, Parity, Task
+from dither.training import Scatter, follow_flow, measurements_per_update, time_to_accuracy
 from dither.training.fused import Carry, measure_once, start
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -23,7 +23,7 @@ from dither.studies.plan import FIRST_SEED, planned
 from dither.studies.predictions import PREDICTIONS
 from dither.studies.report import write_report
 from dither.studies.store import Curve, open_study, row_bytes, write_run
-from dither.training import Ledger, Replica, Result, Specification
+from dither.training import Ledger, Replica, Result, Specification, StopReason
 
 BUDGET = 20_000
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -109,7 +109,7 @@ def result_of(seed: int, needed: float | None, why: str | None = None) -> Result
     """A run that needs so many measurements, or is stopped at its budget."""
     reached = needed is not None and needed <= BUDGET
     end = int(needed) if reached and needed is not None else BUDGET
-    why = why or ("score" if reached else "measurements")
+    why = StopReason(why or ("score" if reached else "measurements"))
     at = np.linspace(end / 10, end, 10).astype(int)
     score = np.linspace(0.5, 1.0 if reached else 0.9, 10)
     columns = {"replica": 0, "seed": seed, "measurements": at, "wall_seconds": 1.0,

@@ -40,6 +40,7 @@ def study(
     from dither.studies.store import SPECIFICATION
     from dither.studies.together import Interrupted
     from dither.training.interrupt import ctrl_c
+    from dither.training.stop import FAILED
 
     asked = read_study(file)
     if out is None:
@@ -69,7 +70,7 @@ def study(
     page = write_report(out)
     runs = table[table["role"] == "run"]
     reached = int(runs["reached"].sum())
-    failed = runs["stop_reason"].isin(["diverged", "failures"])
+    failed = runs["stop_reason"].isin(FAILED)
     if as_json:
         told = {
             "out": str(out),

@@ -69,7 +69,7 @@ def train(
     else:
         _tell(specification, result)
     if not result.succeeded:
-        typer.echo(f"dither: {_failure(result)}", err=True)
+        typer.echo(f"dither: {result.failure or result.stop_reason.advice}", err=True)
         raise typer.Exit(1)
 
 
@@ -82,12 +82,6 @@ def use_all_cores() -> None:
 
 def _warn(message: Any, *_: Any, **__: Any) -> None:
     typer.echo(f"dither: warning: {message}", err=True)
-
-
-def _failure(result: "Result") -> str:
-    if result.stop_reason == "diverged":
-        return "The parameters diverged; set a smaller learning rate."
-    return result.failure
 
 
 def _reached(result: "Result") -> str:
@@ -105,7 +99,7 @@ def _tell(specification: "Specification", result: "Result") -> None:
         f"(stopped by: {result.stop_reason})".replace(",", " ")
     )
     if len(result.replicas) > 1:
-        reached = sum(replica.stop_reason == "score" for replica in result.replicas)
+        reached = sum(replica.reached for replica in result.replicas)
         aim = specification.until.score
         aimed = f"; {reached} reached {aim:g}" if aim is not None else ""
         typer.echo(f"{len(result.replicas)} replicas{aimed}; score is their median")

@@ -41,13 +41,6 @@ from dither.laws.layerwise import (
 from dither.laws.node import CostNoise, Estimated, dense_node_variance, node_variance
 from dither.laws.readouts import Readout, quantised_readout, ridge_readout
 from dither.laws.surrogate import PredictedCurve, Statistics, predicted_curve, statistics_of
-from dither.laws.time_to_accuracy import (
-    Flow,
-    Scatter,
-    follow_flow,
-    measurements_per_update,
-    time_to_accuracy,
-)
 
 __all__ = [
     "CRITERIA",
@@ -56,13 +49,11 @@ __all__ = [
     "Curvature",
     "Descent",
     "Estimated",
-    "Flow",
     "Interval",
     "PredictedCurve",
     "Probed",
     "Readout",
     "Run",
-    "Scatter",
     "Statistics",
     "angle_time",
     "baseline_scatter",
@@ -78,12 +69,10 @@ __all__ = [
     "dense_node_variance",
     "descend",
     "exponential_constant",
-    "follow_flow",
     "growth",
     "initial_fall",
     "layerwise_kappa",
     "measurement_kappa",
-    "measurements_per_update",
     "mirrors",
     "node_angle_time",
     "node_variance",
@@ -102,7 +91,6 @@ __all__ = [
     "statistics_of",
     "sweep_excess",
     "ticks_to_angle",
-    "time_to_accuracy",
     "uniform_excess",
     "weight_angle_time",
     "weight_variances",

@@ -18,6 +18,7 @@ from dither.studies.study import plain
 from dither.studies.together import train_together
 from dither.training.result import Replica, Result
 from dither.training.run import Observer
+from dither.training.stop import StopReason
 
 Row: TypeAlias = dict[str, Any]
 """A finished run as a line of the study's table."""
@@ -93,7 +94,9 @@ def _search(
 
 def _replica(row: Row) -> Replica:
     counts: dict[str, int | float] = {"measurements": int(row["measurements"])}
-    return Replica(row["seed"], row["stop_reason"], row["score"], row["test_cost"], counts)
+    return Replica(
+        row["seed"], StopReason(row["stop_reason"]), row["score"], row["test_cost"], counts
+    )
 
 
 def row_of(run: Planned, result: Result, place: int) -> Row:
@@ -111,8 +114,8 @@ def row_of(run: Planned, result: Result, place: int) -> Row:
         "score": end.score,
         "score_name": result.score_name,
         "test_cost": end.test_cost,
-        "stop_reason": end.stop_reason,
-        "reached": end.stop_reason == "score",
+        "stop_reason": str(end.stop_reason),
+        "reached": end.reached,
         "target": until.score,
         "budget": until.measurements,
         "parameters": result.space.size,

@@ -11,12 +11,10 @@ from jaxtyping import Bool, Float
 from dither.laws import Interval
 from dither.studies.fits import median_with_interval
 from dither.studies.study import Plain, Study
+from dither.training.stop import FAILED, StopReason
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FAILED = ("diverged", "failures")
-"""Stop reasons of runs that broke down."""
 
 
 class Outcome(NamedTuple):
@@ -40,7 +38,7 @@ class Outcome(NamedTuple):
             return values[known], np.zeros(known.sum(), bool)
         if self.column == "measurements":
             budget = np.nan_to_num(runs["budget"].to_numpy(float))
-            diverged = (runs["stop_reason"] == "diverged").to_numpy(bool)
+            diverged = (runs["stop_reason"] == StopReason.DIVERGED).to_numpy(bool)
             values = np.where(diverged, np.maximum(values, budget), values)
         return values, ~runs["reached"].to_numpy(bool)
 
@@ -85,9 +83,8 @@ class Summary(NamedTuple):
     @property
     def failed(self) -> dict[str, int]:
         """How many runs broke down, by stop reason."""
-        reasons = self.runs["stop_reason"]
-        counts = {reason: int((reasons == reason).sum()) for reason in FAILED}
-        return {reason: count for reason, count in counts.items() if count}
+        counts = self.runs["stop_reason"].value_counts()
+        return {reason: int(counts[reason]) for reason in FAILED if reason in counts}
 
     def at(self, axes: tuple[str, ...]) -> tuple[Plain, ...]:
         """Its place on some axes."""

@@ -16,6 +16,7 @@ from dither.studies.tables import Table, median_in_words, number
 from dither.training.folder import SPECIFICATION
 from dither.training.ledger import Ledger
 from dither.training.result import Replica, Result
+from dither.training.stop import StopReason
 
 
 def run_page(folder: Path) -> Page:
@@ -63,12 +64,15 @@ def _result(folder: Path) -> tuple[Result, dict[str, Any]]:
         raise RequestError(
             f"The run in {folder} cannot be read ({type(error).__name__}); run it again."
         ) from None
-    replicas = tuple(Replica(**one) for one in told["replicas"])
+    replicas = tuple(
+        Replica(**{**one, "stop_reason": StopReason(one["stop_reason"])})
+        for one in told["replicas"]
+    )
     accounts = {n: np.array([one.ledger[n] for one in replicas]) for n in replicas[0].ledger}
     result = Result(
         score=told["score"],
         score_name=told["score_name"],
-        stop_reason=told["stop_reason"],
+        stop_reason=StopReason(told["stop_reason"]),
         replicas=replicas,
         accounts=Ledger(**accounts),
         history=history,
@@ -90,7 +94,7 @@ def _facts(result: Result, target: float | None) -> list[tuple[str, str]]:
         facts.append((result.score_name, f"{number(result.score)}{of}"))
     facts.append(("stopped by", result.stop_reason))
     if target is not None and result.score is not None:
-        stopped = np.array([one.stop_reason != "score" for one in result.replicas])
+        stopped = np.array([not one.reached for one in result.replicas])
         measured = np.array([float(one.ledger["measurements"]) for one in result.replicas])
         facts.append((f"reached {target:g}", f"{int((~stopped).sum())} of {n}"))
         if n > 1:

@@ -85,9 +85,9 @@ class Search(Configuration):
 
 
 def _worth(run: Replica, target: float | None, budget: float) -> float:
-    if run.stop_reason == "score":
+    if run.reached:
         return float(run.ledger["measurements"])
-    if run.score is None or run.stop_reason in ("diverged", "failures"):
+    if run.score is None or run.stop_reason.failed:
         return DIVERGED * budget
     if target is None:
         return -run.score * budget

@@ -19,6 +19,7 @@ from dither.training.live import Live
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.specification import Specification
+from dither.training.stop import StopReason
 from dither.training.train import evaluation_period, fitted
 from dither.training.vary import Varied
 
@@ -64,7 +65,7 @@ def train_together(
         _go_on(run, folder)
         live = [] if folder is None else [Live(folder, until)]
         reason = run.go([*observers, *live], interrupted)
-        if reason == "interrupted":
+        if reason is StopReason.INTERRUPTED:
             run.save()
             raise Interrupted
         result = run.result(reason, (), loop.device.space)
@@ -156,6 +157,6 @@ def _train_on_device(run: Planned, out: Path | None, observers: Sequence[Observe
     specification = run.cell.specification.model_copy(update={"seed": run.seed})
     begun = out is not None and (out / SPECIFICATION).is_file()
     result = specification.train(out, resume=begun, observers=observers)
-    if result.stop_reason == "interrupted":
+    if result.stop_reason is StopReason.INTERRUPTED:
         raise Interrupted
     return result

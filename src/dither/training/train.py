@@ -31,6 +31,7 @@ from dither.training.hosted import HostedLoop
 from dither.training.interrupt import ctrl_c
 from dither.training.ledger import one_measurement
 from dither.training.live import Live
+from dither.training.loop import AbstractLoop
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.safety import LEAVING, made_safe
@@ -111,7 +112,7 @@ def train(
         for trap in traps:
             warnings.warn(trap, TrapWarning, stacklevel=2)
         seeds = [key + r for r in range(replicas)]
-        loop: FusedLoop | HostedLoop
+        loop: AbstractLoop
         if isinstance(chip, PythonDevice):
             loop = HostedLoop(algorithm, chip, data, key, until.failures)
         else:

@@ -18,6 +18,7 @@ from dither.studies.lease import EXPIRES_AFTER, abandoned, holder
 from dither.studies.plan import Job, Planned, plan
 from dither.studies.study import Plain, Study, read_study
 from dither.training.folder import PROGRESS
+from dither.training.stop import FAILED
 from dither.watch.view import Head, Table, Tile, count, duration, modified, number
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ READING_SHARE = 0.05
 
 MOST_LINES = 7
 MOST_JOBS = 20
-FAILED = ("diverged", "failures")
 
 
 @dataclass(frozen=True)

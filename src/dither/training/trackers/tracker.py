@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from dither.training.history import COLUMNS
 from dither.training.run import Progress
+from dither.training.stop import StopReason
 
 
 class AbstractTracker(ABC):
@@ -43,17 +44,17 @@ class AbstractTracker(ABC):
         """Send one evaluation."""
 
     @abstractmethod
-    def close(self, reason: str) -> None:
+    def close(self, reason: StopReason) -> None:
         """The run has ended for this reason."""
 
     def __call__(self, now: Progress) -> None:
         self._try(now.history.rows)
 
-    def end(self, rows: list[Float[np.ndarray, "C R"]], reason: str) -> None:
+    def end(self, rows: list[Float[np.ndarray, "C R"]], reason: StopReason) -> None:
         """Send what is left, and why the run ended."""
         self._try(rows, reason)
 
-    def _try(self, rows: list[Float[np.ndarray, "C R"]], reason: str | None = None) -> None:
+    def _try(self, rows: list[Float[np.ndarray, "C R"]], reason: StopReason | None = None) -> None:
         if self.failed:
             return
         try:
