@@ -383,7 +383,7 @@ def draw(rows: list[dict[str, Any]]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from dither.training.figure import STYLE, save_figure
+    from dither.training.drawing import STYLE, save_figure
 
     names = list(dict.fromkeys(row["task"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows))

@@ -14,7 +14,8 @@ from dither.algorithms.boolean_search import SWEEPS, solve
 from dither.algorithms.coordinate_descent import CoordinateDescent, CoordinateDescentState
 from dither.algorithms.readout_columns import flip_columns, group, group_columns, group_count
 from dither.contract import AccessLevel, Clock, Measurement, Probe, Space, SparseWrite
-from dither.tasks.task import Task, wanted_outputs
+from dither.tasks.scores import wanted_outputs
+from dither.tasks.task import Task
 
 
 class BooleanLeastSquaresState(eqx.Module):

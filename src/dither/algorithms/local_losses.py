@@ -17,7 +17,8 @@ from dither.algorithms.weight_mgd import warn_of_float
 from dither.contract import AccessLevel, Clock, Cost, Layer, Measurement, Probe, Space
 from dither.devices.device import AbstractDevice
 from dither.instruments.python import PythonDevice
-from dither.tasks.task import Task, mse
+from dither.tasks.scores import mse
+from dither.tasks.task import Task
 
 
 class LocalState(eqx.Module):

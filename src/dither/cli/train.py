@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dither._words import count
+
 if TYPE_CHECKING:
     from dither.training import Result, Specification
 
@@ -95,8 +97,8 @@ def _tell(specification: "Specification", result: "Result") -> None:
     ledger = result.ledger
     score = _reached(result)
     typer.echo(
-        f"{specification.name}: {score} after {ledger['measurements']:,} measurements "
-        f"(stopped by: {result.stop_reason})".replace(",", " ")
+        f"{specification.name}: {score} after {count(ledger['measurements'])} measurements "
+        f"(stopped by: {result.stop_reason})"
     )
     if len(result.replicas) > 1:
         reached = sum(replica.reached for replica in result.replicas)

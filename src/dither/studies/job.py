@@ -1,11 +1,8 @@
 """Doing a job of a study: its runs, after a search where there is one, and a row for each."""
 
 import json
-import os
-import socket
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +13,7 @@ from dither.studies.plan import Job, Planned, asked_of, trials
 from dither.studies.store import CURVES
 from dither.studies.study import plain
 from dither.studies.together import train_together
+from dither.training.folder import made
 from dither.training.result import Replica, Result
 from dither.training.run import Observer
 from dither.training.stop import StopReason
@@ -123,8 +121,6 @@ def row_of(run: Planned, result: Result, place: int) -> Row:
         "wall_seconds": float(history["wall_seconds"].max()) if len(history) else 0.0,
         **{f"curve_{name}": history[name].tolist() for name in CURVES},
         "specification": json.dumps(asked_of(run.cell), sort_keys=True),
-        "dither": version("dither"),
-        "jax": jax.__version__,
-        "machine": f"{socket.gethostname()}, {os.cpu_count()} cores",
+        **{name: made()[name] for name in ("dither", "jax", "machine")},
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

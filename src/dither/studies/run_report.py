@@ -2,17 +2,23 @@
 
 import json
 import time
+import tomllib
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
 from dither._errors import RequestError
+from dither._words import number
+from dither.contract import Space
 from dither.studies.fits import median_with_interval
 from dither.studies.page import Page, versions
 from dither.studies.pictures import Picture
-from dither.studies.tables import Table, median_in_words, number
+from dither.studies.tables import Table, median_in_words
+from dither.training.figure import run_figure
 from dither.training.folder import SPECIFICATION
 from dither.training.ledger import Ledger
 from dither.training.result import Replica, Result
@@ -21,8 +27,6 @@ from dither.training.stop import StopReason
 
 def run_page(folder: Path) -> Page:
     """What the report of a run shows, from its folder."""
-    import tomllib
-
     toml = (folder / SPECIFICATION).read_text(encoding="utf-8")
     asked = tomllib.loads(toml)
     common: dict[str, Any] = {
@@ -52,11 +56,6 @@ def run_page(folder: Path) -> Page:
 
 
 def _result(folder: Path) -> tuple[Result, dict[str, Any]]:
-    import pandas as pd
-    import pyarrow as pa
-
-    from dither.contract import Space
-
     try:
         told = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         history = pd.read_parquet(folder / "history.parquet")
@@ -110,8 +109,6 @@ def _facts(result: Result, target: float | None) -> list[tuple[str, str]]:
 
 
 def _pictures(result: Result, name: str, target: float | None) -> list[Picture]:
-    from dither.training.figure import run_figure
-
     if not len(result.history):
         return []
     with warnings.catch_warnings():
@@ -124,8 +121,6 @@ def _pictures(result: Result, name: str, target: float | None) -> list[Picture]:
 
 
 def _replicas(result: Result) -> Table:
-    import pandas as pd
-
     headings = ("seed", "stopped by", result.score_name or "score", "test cost", "measurements")
     rows = [
         (one.seed, one.stop_reason, one.score, one.test_cost, one.ledger["measurements"])

@@ -18,10 +18,10 @@ from dither.training.fused import FusedLoop, measure_once, start
 from dither.training.live import Live
 from dither.training.result import Result
 from dither.training.run import Observer, Run
+from dither.training.settings import Varied, setting
 from dither.training.specification import Specification
 from dither.training.stop import StopReason
 from dither.training.train import evaluation_period, fitted
-from dither.training.vary import Varied
 
 CHECKPOINT_SECONDS = 10.0
 
@@ -123,22 +123,15 @@ def can_vary(
 
 def _settings(runs: Sequence[Planned], names: Sequence[str]) -> dict[str, jax.Array]:
     return {
-        name: jnp.asarray([_setting(run.cell.specification, name) for run in runs], float)
+        name: jnp.asarray([setting(run.cell.specification, name) for run in runs], float)
         for name in names
     }
-
-
-def _setting(specification: Specification, path: str) -> float:
-    here: Any = specification
-    for key in path.split("."):
-        here = here[int(key)] if isinstance(here, tuple) else getattr(here, key)
-    return float(here)
 
 
 def _by_settings(runs: Sequence[Planned], names: Sequence[str]) -> list[list[Planned]]:
     parts: dict[tuple[float, ...], list[Planned]] = {}
     for run in runs:
-        values = tuple(_setting(run.cell.specification, name) for name in names)
+        values = tuple(setting(run.cell.specification, name) for name in names)
         parts.setdefault(values, []).append(run)
     return list(parts.values())
 

@@ -15,8 +15,8 @@ from dither.contract import Batch, Probe, Status
 from dither.devices.device import AbstractDevice
 from dither.tasks.task import Task
 from dither.training.ledger import Ledger
-from dither.training.loop import AbstractLoop, Carry, Tally
-from dither.training.vary import Varied, vary
+from dither.training.loop import AbstractLoop, Carry, Evaluation, Tally
+from dither.training.settings import Varied, vary
 
 
 def start(
@@ -275,11 +275,9 @@ class FusedLoop(AbstractLoop):
         fresh = eqx.tree_at(lambda t: t.failed_in_a_row, fresh, tally.failed_in_a_row)
         self.carry = eqx.tree_at(lambda c: c.tally, self.carry, fresh)
 
-    def evaluate(
-        self,
-    ) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"], Float[np.ndarray, "R P"]]:
+    def evaluate(self) -> Evaluation:
         score, cost, theta = evaluate(self.algorithm, self.device, self.task, self.carry)
-        return np.asarray(score, float), np.asarray(cost, float), np.asarray(theta)
+        return Evaluation(np.asarray(score, float), np.asarray(cost, float), np.asarray(theta))
 
     def parameters(self) -> Float[Array, "R P"]:
         """The parameters that every replica has come to."""

@@ -19,7 +19,7 @@ from dither.tasks.task import Task
 from dither.training.blocks import BLOCK, ROOMS, Reading, compiled, stacked
 from dither.training.drift import AGAIN, DriftWarning, Reference
 from dither.training.ledger import Ledger
-from dither.training.loop import AbstractLoop, Carry, Tally
+from dither.training.loop import AbstractLoop, Carry, Evaluation, Tally
 
 Write: TypeAlias = tuple[Float[np.ndarray, " K"], Int[np.ndarray, " K"] | None]
 """Values, and where to write them: everywhere if None."""
@@ -214,24 +214,20 @@ class HostedLoop(AbstractLoop):
         self.ledger = Ledger.empty(1)
         self.carry = eqx.tree_at(lambda c: c.tally, self.carry, Tally.empty())
 
-    def evaluate(
-        self,
-    ) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"], Float[np.ndarray, "R P"]]:
+    def evaluate(self) -> Evaluation:
         theta = np.asarray(self.algorithm.parameters(self.carry.algorithm))
         inputs, targets = self.tests
         readings = self._test_readings(theta)
         if not self.scores:
-            rows = [
-                len(inputs[begin : begin + self.task.batch])
-                for begin in range(0, len(inputs), self.task.batch)
-            ]
+            starts = range(0, len(inputs), self.task.batch)
+            rows = [len(inputs[begin : begin + self.task.batch]) for begin in starts]
             mean = float(np.dot(np.array(readings, float), rows)) / len(inputs)
-            return np.array([np.nan]), np.array([mean]), theta[None]
+            return Evaluation(np.array([np.nan]), np.array([mean]), theta[None])
         y = jnp.asarray(np.concatenate(readings), jnp.result_type(float))
         wanted = jnp.asarray(targets)
         score = self.task.score(y, wanted)
         cost = jnp.mean(self.task.cost(y, wanted))
-        return np.array([float(score)]), np.array([float(cost)]), theta[None]
+        return Evaluation(np.array([float(score)]), np.array([float(cost)]), theta[None])
 
     def _test_readings(self, theta: Float[np.ndarray, " P"]) -> list[Float[np.ndarray, "..."]]:
         """The readings of all batches of the test set, in blocks where the device takes them."""

@@ -1,7 +1,7 @@
 """The loop around a device: what it carries from measurement to measurement, and what it offers."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -43,6 +43,14 @@ class Carry(eqx.Module):
     varied: dict[str, Any] = eqx.field(default_factory=dict)
 
 
+class Evaluation(NamedTuple):
+    """What the test set shows: score, cost and parameters of every replica."""
+
+    score: Float[np.ndarray, " R"]
+    cost: Float[np.ndarray, " R"]
+    parameters: Float[np.ndarray, "R P"]
+
+
 class AbstractLoop(ABC):
     """Advances the replicas of a device and keeps their account since the last evaluation.
 
@@ -70,10 +78,8 @@ class AbstractLoop(ABC):
         """Begin a new account."""
 
     @abstractmethod
-    def evaluate(
-        self,
-    ) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"], Float[np.ndarray, "R P"]]:
-        """Score and cost on the test set, and parameters, of every replica.
+    def evaluate(self) -> Evaluation:
+        """Look at the test set; on a device this takes measurements.
 
         Errors: `RunError` where the device fails too many times in a row.
         """

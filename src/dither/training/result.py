@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
 from dither.contract import Space
 from dither.training.ledger import Ledger
 from dither.training.stop import StopReason
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Result:
     stop_reason: StopReason
     replicas: tuple[Replica, ...]
     accounts: Ledger
-    history: "pd.DataFrame"
+    history: pd.DataFrame
     parameters: Float[np.ndarray, "R P"]
     space: Space
     seed: int

@@ -14,7 +14,7 @@ from dither._errors import RunError
 from dither.contract import Space
 from dither.training.checkpoint import load_checkpoint, save_checkpoint
 from dither.training.folder import CHECKPOINT
-from dither.training.history import COLUMNS, History
+from dither.training.history import COLUMNS, History, known
 from dither.training.ledger import Ledger
 from dither.training.loop import AbstractLoop
 from dither.training.result import Replica, Result
@@ -249,20 +249,13 @@ class Run:
     def result(self, reason: StopReason, traps: tuple[str, ...], space: Space) -> Result:
         """What the run has come to."""
         history = self.history.frame(self.rows())
+        last = history.groupby("replica").last(skipna=False)
         ends = []
         for number, seed in enumerate(self.seeds):
-            mine = history[history["replica"] == number]
-            last = mine.iloc[-1] if len(mine) else None
-            accounts = self._account_of(number, last)
-            ends.append(
-                Replica(
-                    seed=seed,
-                    stop_reason=StopReason(str(self.reasons[number])),
-                    score=_number(None if last is None else last["score"]),
-                    test_cost=_number(None if last is None else last["test_cost"]),
-                    ledger=accounts,
-                )
-            )
+            row: dict[str, Any] = dict(last.loc[number]) if number in last.index else {}
+            why = StopReason(str(self.reasons[number]))
+            seen = known(row.get("score")), known(row.get("test_cost"))
+            ends.append(Replica(seed, why, *seen, self._account_of(number, why, row)))
         scores = [end.score for end in ends if end.score is not None]
         columns = {name: np.array([end.ledger[name] for end in ends]) for name in vars(self.ledger)}
         parameters = self.parameters
@@ -283,10 +276,12 @@ class Run:
             failure=self.failure,
         )
 
-    def _account_of(self, number: int, last: Any) -> dict[str, int | float]:
+    def _account_of(
+        self, number: int, why: StopReason, last: Mapping[str, Any]
+    ) -> dict[str, int | float]:
         partial, _, _ = self.loop.account()
         now = (self.ledger + partial).replica(number)
-        if last is None or not StopReason(str(self.reasons[number])).of_replica:
+        if not last or not why.of_replica:
             return now
         return {name: type(value)(last[name]) for name, value in now.items()}
 
@@ -295,7 +290,3 @@ def _ledger(arrays: Mapping[str, np.ndarray], prefix: str) -> Ledger:
     return Ledger(
         **{n.removeprefix(prefix): a.copy() for n, a in arrays.items() if n.startswith(prefix)}
     )
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
