@@ -51,6 +51,10 @@ def accuracy(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Floa
     return jnp.mean(guess == targets)
 
 
+EXPLAINED = "1 - NMSE"
+"""The name of the two scores below."""
+
+
 def explained(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, ""]:
     """Explained share of the targets' variance, `1 − NMSE = 1 − <(y − t)²> / <(t − <t>)²>`."""
     wanted = targets.reshape(outputs.shape)
@@ -157,7 +161,7 @@ COST_DISPLAY = Display("test_cost", "test cost", log=True)
 
 DISPLAYS = {
     "accuracy": Display("score", "test accuracy", limits=(0.0, 1.02)),
-    "1 - NMSE": Display("score", "test NMSE", log=True, lacking=True),
+    EXPLAINED: Display("score", "test NMSE", log=True, lacking=True),
 }
 """By a score's name, those that are not shown as they are."""
 

@@ -12,6 +12,7 @@ from dither.tasks.header import HeaderRecognition
 from dither.tasks.mackey_glass import MackeyGlass
 from dither.tasks.narma import NARMA10
 from dither.tasks.scores import (
+    EXPLAINED,
     RightSymbols,
     Score,
     explained_series,
@@ -55,7 +56,7 @@ def series_task(series: Series) -> Task:
         return jnp.asarray(values[None], dtype)
 
     score: Score = explained_series
-    name = "1 - NMSE"
+    name = EXPLAINED
     if series.score is symbol_error_rate:
         levels = np.unique(np.asarray(series.targets, dtype))
         score, name = RightSymbols(levels=tuple(map(float, levels))), "1 - SER"

@@ -17,6 +17,7 @@ from dither._errors import RequestError
 from dither.contract import Cost
 from dither.tasks.scores import (
     COSTS,
+    EXPLAINED,
     CostName,
     Display,
     Score,
@@ -144,7 +145,7 @@ def make_task(
             f"{len(inputs)} or less, or to 'all'."
         )
     if score is None:
-        score, score_name = (accuracy, "accuracy") if labelled else (explained, "1 - NMSE")
+        score, score_name = (accuracy, "accuracy") if labelled else (explained, EXPLAINED)
     dtype = jnp.result_type(float)
     kind = np.int32 if labelled else dtype
     return Task(
