@@ -44,7 +44,8 @@ def picture(width: float, height: float, **style: Any) -> Iterator["Figure"]:
 def band(axes: Any, x: Any, quartiles: Any, colour: str, **line: Any) -> None:
     """The median as a line and the middle half shaded, of rows low, middle and high."""
     low, middle, high = quartiles
-    axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0)
+    named = "middle half" if "label" in line else None
+    axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0, label=named)
     axes.plot(x, middle, color=colour, **line)
 
 
