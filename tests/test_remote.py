@@ -695,7 +695,7 @@ def test_a_device_in_a_file_is_served_as_the_file_says(token, tmp_path):
             remote.write(np.full(9, 1.2))
         remote.write(np.zeros(9))
         remote.write(np.full(9, 0.9))
-        assert chip.extra_writes() == 6  # of 2/15, a step of the DAC
+        assert chip.writes() == 7  # of 2/15, a step of the DAC
         remote.safe()
         remote.close()
     finally:

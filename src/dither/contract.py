@@ -74,6 +74,7 @@ class Probe(eqx.Module):
 
     Attributes: `clock`, its moment; `parameters`, to be programmed first, on the device's grid: all
     of them or few; `updated`, whether the unperturbed parameters have changed since the last probe;
+    `changed`, whether what is programmed differs from the last probe's, so that it is written;
     `batch_index`, the number of the batch to measure; `sites`, what to add to neurons' inputs, by
     site.
     """
@@ -83,6 +84,7 @@ class Probe(eqx.Module):
     updated: Bool[Array, ""]
     batch_index: Int[Array, ""]
     sites: dict[str, Array] | None = None
+    changed: Bool[Array, ""] | bool = True
 
     @property
     def theta(self) -> Float[Array, " P"]:

@@ -175,6 +175,9 @@ class AbstractGradientRule(AbstractAlgorithm):
         (tick, part), problem = (state.clock.tick, state.clock.part), state.problem
         times, space = self.times(problem), problem.space
         parameters, sites = self.perturb(state, At(self._point(state), *times.perturbed(part)))
+        begins = (tick % times.tau_theta == 0) & (part == 0)
+        weights_perturbed = sites is None and not self.exact
+        changed: Bool[Array, ""] | bool = weights_perturbed or begins
         batch_index = tick // times.tau_x
         if isinstance(state.calibration, Calibration):
             trial = times.on_trial(part)
@@ -183,14 +186,16 @@ class AbstractGradientRule(AbstractAlgorithm):
             step = ahead * self.precondition(state, state.gradient / times.tau_theta)
             there = space.snap(space.confine(state.theta - step, self.reach(problem)))
             parameters = jnp.where(trial, there, parameters)
+            changed = weights_perturbed or begins | trial
             if sites is not None:
                 sites = {site: jnp.where(trial, 0.0, added) for site, added in sites.items()}
         probe = Probe(
             clock=state.clock,
             parameters=parameters,
-            updated=(tick % times.tau_theta == 0) & (tick > 0) & (part == 0),
+            updated=begins & (tick > 0),
             batch_index=batch_index,
             sites=sites,
+            changed=changed,
         )
         return probe, eqx.tree_at(lambda s: s.clock, state, times.after(state.clock))
 

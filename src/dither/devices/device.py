@@ -34,8 +34,13 @@ class AbstractDevice(Configuration):
         """Whether a measurement can fail."""
 
     @property
-    def seconds(self) -> float:
-        """What one write and one measurement take on the hardware that it stands for."""
+    def write_seconds(self) -> float:
+        """What one write takes on the hardware that it stands for, in seconds."""
+        return 0.0
+
+    @property
+    def measurement_seconds(self) -> float:
+        """What one measurement takes on the hardware that it stands for, in seconds."""
         return 0.0
 
     @property
@@ -44,8 +49,13 @@ class AbstractDevice(Configuration):
         return 0.0
 
     @property
-    def joules(self) -> float:
-        """What one write and one measurement spend on the hardware that it stands for."""
+    def write_joules(self) -> float:
+        """What one write spends on the hardware that it stands for, in joules."""
+        return 0.0
+
+    @property
+    def measurement_joules(self) -> float:
+        """What one measurement spends on the hardware that it stands for, in joules."""
         return 0.0
 
     @property

@@ -27,14 +27,22 @@ class AbstractSimulation(AbstractDevice):
         return any(imperfection.fails for imperfection in self.imperfections)
 
     @property
-    def seconds(self) -> float:
+    def write_seconds(self) -> float:
+        return self.seconds_per_write
+
+    @property
+    def measurement_seconds(self) -> float:
         added = sum(imperfection.seconds for imperfection in self.imperfections)
-        return self.seconds_per_write + self.seconds_per_measurement + added
+        return self.seconds_per_measurement + added
 
     @property
     def time_out(self) -> float:
         return max((imperfection.time_out for imperfection in self.imperfections), default=0.0)
 
     @property
-    def joules(self) -> float:
-        return self.joules_per_write + self.joules_per_measurement
+    def write_joules(self) -> float:
+        return self.joules_per_write
+
+    @property
+    def measurement_joules(self) -> float:
+        return self.joules_per_measurement

@@ -27,8 +27,9 @@ class Calls:
     """Calls a lab's object and knows what it holds; it is given copies only.
 
     Arguments: the object; its abilities, as of `protocols`; `timeout`, s, `backoff`, s,
-    `reconnect_after`, `settle`, s, as of `Guard`; `slew`, the largest change in one write.
-    Attributes: `extra_writes`, how many were made beyond those asked for: steps, and reconnecting.
+    `reconnect_after`, `settle`, s, `rewrite`, as of `Guard`; `slew`, the largest change in one
+    write. A setting that the object holds is not written again, unless something has failed since.
+    Attributes: `writes`, how many were made: steps, and those after reconnecting, among them.
     """
 
     def __init__(
@@ -41,11 +42,12 @@ class Calls:
         reconnect_after: int = 3,
         settle: float = 0.0,
         slew: float = math.inf,
+        rewrite: bool = False,
     ) -> None:
         self.target, self.abilities = target, abilities
         self.timeout, self.backoff = timeout, backoff
         self.reconnect_after, self.settle, self.slew = reconnect_after, settle, slew
-        self.extra_writes = 0
+        self.rewrite, self.writes, self._sure = rewrite, 0, True
         self._held: Float[np.ndarray, " P"] | None = None
         self._thread = None if timeout is None else _CallingThread()
 
@@ -68,8 +70,11 @@ class Calls:
         """Program all parameters, or those at some places, in steps within the slew limit."""
         if places is not None and WritableAtPlaces not in self.abilities:
             values, places = self._whole(values, places), None
-        steps = self._steps(np.array(values, float), places)
-        for step in steps:
+        values = np.array(values, float)
+        if self._holds(values, places):
+            return
+        for step in self._steps(values, places):
+            self.writes += 1
             if places is None:
                 self.make("write", step.copy())
                 self._held = step
@@ -78,7 +83,13 @@ class Calls:
                 if self._held is not None:
                     self._held[places] = step
             self._settle()
-        self.extra_writes += len(steps) - 1
+        self._sure = True
+
+    def _holds(self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None) -> bool:
+        """Whether the object is known to hold what is to be written."""
+        if self.rewrite or not self._sure or self._held is None:
+            return False
+        return np.array_equal(self._held if places is None else self._held[places], values)
 
     def _steps(
         self, end: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None
@@ -108,17 +119,20 @@ class Calls:
         targets: np.ndarray | None,
     ) -> Iterator[Any]:
         """The readings of K settings, programmed and measured in one call."""
-        yield from self.make("measure_block", settings.copy(), inputs, targets)
-        self._held = np.array(settings[-1])
+        for reading in self.make("measure_block", settings.copy(), inputs, targets):
+            self.writes += 1
+            yield reading
+        self._held, self._sure = np.array(settings[-1]), True
 
     def recover(self, failures: int) -> None:
         """After so many failures in a row, ≥ 1: wait, and reconnect where it is time to."""
+        self._sure = False
         time.sleep(min(self.backoff * 2.0 ** min(failures - 1, 60), LONGEST_WAIT))
         if failures % self.reconnect_after == 0 and Reconnectable in self.abilities:
             self._reconnect()
             if self._held is not None:
                 self.make("write", self._held.copy())
-                self.extra_writes += 1
+                self.writes += 1
                 self._settle()
 
     def _reconnect(self) -> None:

@@ -25,6 +25,8 @@ class Guard(Configuration):
         slew: largest change of a parameter in one write, > 0, in its units; a larger one is written
             in steps, each of which counts as a write. Not for the first write of all, before which
             it is not known where the device stands.
+        rewrite: whether a setting that has not changed is written again, as volatile or drifting
+            settings want; after a failure it always is.
         drift: the parameters at the start are measured again, five times, with each evaluation, and
             an alarm is given where their cost has moved by more than so many standard errors, > 0,
             such as 5; not watched if not given.
@@ -35,6 +37,7 @@ class Guard(Configuration):
     reconnect_after: Annotated[int, Field(ge=1)] = 3
     settle: Annotated[float, Field(ge=0)] = 0.0
     slew: Annotated[float, Field(gt=0)] | None = None
+    rewrite: bool = False
     drift: Annotated[float, Field(gt=0)] | None = None
 
     def around(self, target: Any, abilities: frozenset[type], step: float) -> Calls:
@@ -47,6 +50,7 @@ class Guard(Configuration):
             reconnect_after=self.reconnect_after,
             settle=self.settle,
             slew=self._largest_change(step),
+            rewrite=self.rewrite,
         )
 
     def _largest_change(self, step: float) -> float:

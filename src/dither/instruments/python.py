@@ -247,10 +247,10 @@ class PythonDevice:
         """After so many failures in a row: wait and reconnect, as the guard says."""
         self._calls.recover(failures)
 
-    def extra_writes(self) -> int:
-        """Writes since the last call of this, beyond those asked for: steps, and reconnecting."""
-        extra, self._calls.extra_writes = self._calls.extra_writes, 0
-        return extra
+    def writes(self) -> int:
+        """Writes made since the last call of this."""
+        made, self._calls.writes = self._calls.writes, 0
+        return made
 
     def safe(self) -> None:
         """Bring the device into its safe state, if it has one."""

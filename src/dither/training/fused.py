@@ -51,7 +51,7 @@ def measure_once(
     device = vary(device, "device", carry.varied)
     probe, asked = algorithm.ask(carry.algorithm)
     first_try = carry.tally.failed_in_a_row == 0
-    instance = device.write(carry.device, probe.parameters, probe.updated & first_try)
+    instance, written = _written(device, carry.device, probe, first_try)
     rows = task.sample(carry.data, probe.batch_index)
     batch = Batch(task.inputs[rows], task.targets[rows])
     measurement, status, instance = device.measure(
@@ -73,8 +73,24 @@ def measure_once(
         failed_in_a_row=(carry.tally.failed_in_a_row + 1) * failed,
         cost=carry.tally.cost + cost,
         timed_out=carry.tally.timed_out + timed_out,
+        writes=carry.tally.writes + written,
     )
     return Carry(told, instance, carry.data, tally, carry.varied), probe, info
+
+
+def _written(
+    device: AbstractDevice, instance: Any, probe: Probe, first_try: Bool[Array, ""]
+) -> tuple[Any, Int[Array, ""]]:
+    """The device after a probe's write, if it takes one, and how many writes that was."""
+
+    def write() -> Any:
+        return device.write(instance, probe.parameters, probe.updated & first_try)
+
+    if probe.changed is True:
+        return write(), jnp.int32(1)
+    needed = probe.changed | ~first_try if device.fails else jnp.asarray(probe.changed)
+    after: Any = jax.lax.cond(needed, write, lambda: instance)
+    return after, needed.astype(jnp.int32)
 
 
 def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
@@ -268,11 +284,13 @@ class FusedLoop(AbstractLoop):
         device = self.device
         ledger = Ledger(
             measurements=measured,
-            writes=measured,
+            writes=(writes := tally.writes.astype(np.int64)),
             samples=measured * self.task.batch,
             failed=tally.failed.astype(np.int64),
-            device_seconds=measured * device.seconds + tally.timed_out * device.time_out,
-            joules=measured * device.joules,
+            device_seconds=writes * device.write_seconds
+            + measured * device.measurement_seconds
+            + tally.timed_out * device.time_out,
+            joules=writes * device.write_joules + measured * device.measurement_joules,
         )
         done = np.maximum(measured - ledger.failed, 1)
         return ledger, tally.cost.astype(float) / done, int(tally.failed_in_a_row.max())
@@ -305,4 +323,5 @@ class FusedLoop(AbstractLoop):
         return 0
 
     def seconds_per_measurement(self) -> float:
-        return self.device.seconds + self.device.time_out
+        device = self.device
+        return device.write_seconds + device.measurement_seconds + device.time_out

@@ -204,7 +204,7 @@ class HostedLoop(AbstractLoop):
         self.failed_in_a_row = (self.failed_in_a_row + 1) * failed
         ledger = self.ledger
         ledger.measurements[0] += 1
-        ledger.writes[0] += 1 + self.device.extra_writes()
+        ledger.writes[0] += self.device.writes()
         ledger.samples[0] += samples
         ledger.failed[0] += failed
         ledger.device_seconds[0] += seconds

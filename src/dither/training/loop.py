@@ -22,12 +22,15 @@ class Tally(eqx.Module):
     timed_out: Int[Array | np.ndarray, "*R"] = eqx.field(
         default_factory=lambda: np.zeros((), np.int32)
     )
+    writes: Int[Array | np.ndarray, "*R"] = eqx.field(
+        default_factory=lambda: np.zeros((), np.int32)
+    )
 
     @staticmethod
     def empty() -> "Tally":
         """Nothing yet."""
         zero = jnp.int32(0)
-        return Tally(zero, zero, zero, jnp.zeros(()), zero)
+        return Tally(zero, zero, zero, jnp.zeros(()), zero, zero)
 
 
 class Carry(eqx.Module):

@@ -1,0 +1,92 @@
+"""What is written: a setting that the device holds is not written again."""
+
+import numpy as np
+import pytest
+
+import dither
+from dither.algorithms import NodePerturbation, WeightMGD
+from dither.instruments import Guard, PythonDevice
+from dither.tasks import make_task
+from numpy_device import FlakyDevice, NumpyDevice
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(12, 3)), RNG.integers(0, 2, 12)
+TASK = make_task(X, Y, X, Y, batch=4)
+NODES = {"learning_rate": 0.05, "per_example": True}
+
+
+def neurons():
+    """The NumPy network with something to be added at its neurons."""
+    device = NumpyDevice((3, 4, 2))
+    device.show_sites()
+    return device
+
+
+def run(device, algorithm, n, **settings):
+    return dither.train(device, TASK, algorithm, until=dither.Until(measurements=n), **settings)
+
+
+@pytest.mark.parametrize(("pairs", "tau_theta"), [("baseline", 1), ("central", 1), ("baseline", 5)])
+def test_node_perturbation_writes_what_an_update_has_changed(pairs, tau_theta):
+    """By count: `writes ≤ updates + evaluations + 1`, on the device's own record."""
+    algorithm = NodePerturbation(pairs=pairs, tau_theta=tau_theta, **NODES)
+    device = neurons()
+    result = run(device, algorithm, 300, score_every=100)
+    parts = 2 if pairs == "central" or tau_theta == 1 else None
+    updates = 300 // parts if parts else 300 // tau_theta
+    evaluations = len(result.history) + 1
+    assert device.writes == result.ledger["writes"] <= updates + evaluations + 1
+    chip = dither.SimulatedDevice(network=dither.MLP(widths=(3, 4, 2)), access="sites")
+    fused = run(chip, algorithm, 300, score_every=100)
+    assert fused.ledger["writes"] <= updates + 1
+    assert fused.ledger["measurements"] == 300
+
+
+@pytest.mark.parametrize("pairs", ["baseline", "central"])
+def test_weight_perturbation_writes_for_every_measurement(pairs):
+    algorithm = WeightMGD(learning_rate=0.05, delta=0.01, pairs=pairs)
+    chip = dither.SimulatedDevice(network=dither.MLP(widths=(3, 4, 2)), access="outputs")
+    result = run(chip, algorithm, 200)
+    assert result.ledger["writes"] == result.ledger["measurements"] == 200
+
+
+def test_a_failure_makes_the_next_write_certain():
+    """Whatever the device held before a failure, it is programmed again after it."""
+    device = PythonDevice(neurons())
+    theta = np.zeros(device.extent.size)
+    for _ in range(3):
+        device.write(theta)
+    assert device.writes() == 1
+    device.recover(1)
+    device.write(theta)
+    device.write(theta)
+    assert device.writes() == 1
+
+
+def test_rewrite_writes_again():
+    device = PythonDevice(neurons(), guard=Guard(rewrite=True))
+    for _ in range(3):
+        device.write(np.zeros(device.extent.size))
+    assert device.writes() == 3
+
+
+def test_the_count_is_the_devices_own_with_failures():
+    device = FlakyDevice(0.2, seed=3)
+    result = run(device, WeightMGD(learning_rate=0.05, delta=0.01), 150, score_every=50)
+    assert device.writes == result.ledger["writes"]
+
+
+def test_seconds_and_joules_follow_the_writes():
+    """`writes · per write + measurements · per measurement`, by hand."""
+    chip = dither.SimulatedDevice(
+        network=dither.MLP(widths=(3, 4, 2)),
+        access="sites",
+        seconds_per_write=1.0,
+        seconds_per_measurement=0.001,
+        joules_per_write=2.0,
+        joules_per_measurement=0.5,
+    )
+    spent = run(chip, NodePerturbation(**NODES), 100).ledger
+    assert spent["writes"] < 60
+    assert spent["device_seconds"] == pytest.approx(spent["writes"] + 0.1)
+    assert spent["joules"] == pytest.approx(2 * spent["writes"] + 50)
