@@ -11,6 +11,7 @@ from dither.devices.imperfections.cost_noise import CostNoise
 from dither.devices.imperfections.crosstalk import Crosstalk
 from dither.devices.imperfections.dac import DAC
 from dither.devices.imperfections.dead import Dead
+from dither.devices.imperfections.detector_memory import DetectorMemory
 from dither.devices.imperfections.drift import Drift
 from dither.devices.imperfections.failed_reads import FailedReads
 from dither.devices.imperfections.hung_reads import HungReads
@@ -49,6 +50,7 @@ __all__ = [
     "CostNoise",
     "Crosstalk",
     "Dead",
+    "DetectorMemory",
     "Drift",
     "FailedReads",
     "HungReads",
