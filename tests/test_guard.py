@@ -16,7 +16,7 @@ from dither.algorithms import SPSA, CoordinateDescent, FiniteDifferences
 from dither.instruments import Guard, LabDevice, calls
 from dither.instruments.calls import ramp
 from dither.tasks import Parity
-from numpy_device import FlakyDevice, NumpyDevice
+from dither.testing.devices import FlakyDevice, NumpyDevice
 
 TASK = Parity(bits=3, batch=3)
 RULE = WeightMGD(learning_rate=0.1, delta=0.01, pairs="central", tau_theta=4)

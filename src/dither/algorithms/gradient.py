@@ -330,7 +330,7 @@ class AbstractDescentRule(AbstractGradientRule):
     (`dither.algorithms.calibration`).
     """
 
-    learning_rate: LearningRate
+    learning_rate: Annotated[LearningRate, Field(examples=[0.02])]
 
     @property
     def rate(self) -> LearningRate:

@@ -81,7 +81,7 @@ class MNIST(AbstractSampledTask):
 
     Looked for in `$DITHER_DATA` and the user's cache; else downloaded into the cache.
 
-    Arguments and errors: as for `FashionMNIST`.
+    Arguments and errors: as for `FashionMNIST`, `batch`, `cost` and `offline`.
     Source: LeCun, Cortes, Burges, the MNIST database.
     """
 

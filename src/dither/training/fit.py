@@ -20,7 +20,7 @@ def problem_of(device: AbstractDevice | PythonDevice, task: Task) -> Problem:
         outputs=task.outputs[-1],
         cost=task.cost,
         shows_z=isinstance(device, AbstractDevice),
-        least=None if isinstance(device, PythonDevice) and device._by_cost else 0.0,
+        least=None if isinstance(device, PythonDevice) and device.by_cost else 0.0,
     )
 
 
