@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dither.laws.descent import descend
-from dither.laws.fits import CRITERIA, Run
+from dither.laws.fits import CRITERIA, DescentRun
 from dither.laws.surrogate import predicted_curve, statistics_of
 from dither.networks import PhotonicReservoir
 from dither.tasks import MackeyGlass
@@ -52,7 +52,7 @@ def reservoir(neurons: int, seed: int) -> System:
 
 def times(tests: np.ndarray, errors: np.ndarray, last: np.ndarray) -> np.ndarray:
     """The mean over runs of each criterion and of the last error."""
-    runs = [Run(tests, e, int(k)) for e, k in zip(errors, last)]
+    runs = [DescentRun(tests, e, int(k)) for e, k in zip(errors, last)]
     return np.array(
         [np.mean([CRITERIA[name](run) for run in runs]) for name in NAMES] + [errors[:, -1].mean()]
     )

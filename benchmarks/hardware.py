@@ -22,7 +22,7 @@ from dither.algorithms import NodePerturbation
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices import Drift
 from dither.papers.paper import median
-from dither.training.figure import BLUE, GREY, ORANGE, STYLE, save_figure
+from dither.training.drawing import BLUE, GREY, ORANGE, STYLE, save_figure
 from dither.training.fused import FusedLoop
 
 DOCS = Path(__file__).parents[1] / "docs"

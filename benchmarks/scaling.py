@@ -16,10 +16,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from dither.laws.descent import descend
-from dither.laws.fits import CRITERIA, Run, power_law_fit
+from dither.laws.fits import CRITERIA, DescentRun, power_law_fit
 from dither.networks import PhotonicReservoir
 from dither.tasks import MackeyGlass
-from dither.training.figure import BLUE, GREY, ORANGE, STYLE, save_figure
+from dither.training.drawing import BLUE, GREY, ORANGE, STYLE, save_figure
 
 DOCS = Path(__file__).parents[1] / "docs"
 SEEDS = {100: 20, 1024: 20, 10_000: 10, 99_856: 5, 1_000_000: 3}
@@ -76,7 +76,7 @@ def row(neurons: int, seed: int) -> dict[str, float]:
     )  # fmt: skip
     errors = np.asarray(found.errors, float)
     seconds = time.perf_counter() - begin
-    run = Run(every * np.arange(errors.size), errors, int(found.last_accepted))
+    run = DescentRun(every * np.arange(errors.size), errors, int(found.last_accepted))
     return {
         "neurons": neurons,
         "seed": seed,

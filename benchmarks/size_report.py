@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from dither.studies.fits import Fit, fit, in_words, median_with_interval
-from dither.training.figure import STYLE, save_figure
-from dither.training.flow import time_to_accuracy
+from dither._words import estimate
+from dither.studies.fits import Fit, fit, median_with_interval
+from dither.training import time_to_accuracy
+from dither.training.drawing import STYLE, save_figure
 from size_laws import FORETOLD
 from size_study import DOCS, METHODS, NETWORKS, TARGET, Network, Row, read, same
 
@@ -175,7 +176,7 @@ def exponents(rows: list[Row], laws: list[Row]) -> str:
     lines = []
     for method in METHODS:
         fits = [exponent(of(rows, networks, method)) for networks in columns.values()]
-        words = [in_words(one.parameters["exponent"]) if one else "–" for one in fits]
+        words = [estimate(*one.parameters["exponent"]) if one else "–" for one in fits]
         lines.append([f"measurements, {method}", *words])
     for ruler in RULERS:
         slopes = [slope(within(laws, networks), ruler) for networks in columns.values()]

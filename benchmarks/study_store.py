@@ -19,7 +19,7 @@ from dither.studies.job import row_of
 from dither.studies.plan import planned
 from dither.studies.report import write_report
 from dither.studies.store import RUNS, open_study, row_bytes
-from dither.training import Ledger, Replica, Result
+from dither.training import Ledger, Replica, Result, StopReason
 
 RECORDS = 100
 BUDGET = 500_000
@@ -68,7 +68,7 @@ def _result(seed: int, end: float, reached: bool, draw: np.random.Generator) -> 
     )
     whole = np.array([int(end)])
     ledger = Ledger(whole, whole, 4 * whole, 0 * whole, np.zeros(1), np.zeros(1))
-    why = "score" if reached else "measurements"
+    why = StopReason.SCORE if reached else StopReason.MEASUREMENTS
     last = Replica(seed, why, float(score[-1]), float(1 - score[-1]), ledger.replica(0))
     return Result(
         last.score, "accuracy", why, (last,), ledger, history, np.zeros((1, 0)), Space(()), seed,

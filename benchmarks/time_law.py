@@ -28,8 +28,8 @@ import numpy as np
 from dither import MLP, SimulatedDevice
 from dither.algorithms import AbstractAlgorithm, LayerwiseMGD, NodePerturbation, WeightMGD
 from dither.tasks import XOR, Digits, FashionMNIST, NIST7x7, Parity, Task
+from dither.training import Scatter, follow_flow, measurements_per_update, time_to_accuracy
 from dither.training.fit import problem_of
-from dither.training.flow import Scatter, follow_flow, measurements_per_update, time_to_accuracy
 from dither.training.fused import Carry, measure_once, start
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -388,7 +388,7 @@ def draw(rows: list[dict[str, Any]]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from dither.training.figure import STYLE, save_figure
+    from dither.training.drawing import STYLE, save_figure
 
     names = list(dict.fromkeys(row["task"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows))

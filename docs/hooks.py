@@ -3,6 +3,7 @@
 A class that is registered, or a name that is exported, gets its documentation with no further work.
 """
 
+import ast
 import pkgutil
 import re
 import tomllib
@@ -37,19 +38,22 @@ def packages() -> list[str]:
         for info in pkgutil.walk_packages(dither.__path__, "dither.")
         if info.ispkg and "._" not in info.name and info.name not in NOT_DOCUMENTED_HERE
     ]
-    exporting = [name for name in found if hasattr(import_module(name), "__all__")]
+    exporting = [name for name in found if names_of(name)]
     return ["dither", *sorted([CONTRACT, *exporting], key=lambda name: name.count("."))]
 
 
 def names_of(package: str) -> list[str]:
-    """The names that a package exports, or the public classes that the contract defines."""
+    """What a package exports: `__all__`, or by PEP 484 what it imports as itself, and defines."""
     module = import_module(package)
-    defined = [
-        name
-        for name, value in vars(module).items()
-        if isinstance(value, type) and value.__module__ == package and not name.startswith("_")
-    ]
-    return list(getattr(module, "__all__", defined))
+    if hasattr(module, "__all__"):
+        return list(module.__all__)
+    nodes = ast.parse(Path(module.__file__ or "").read_text("utf-8")).body
+    imports = (alias for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names)
+    exported = [alias.name for alias in imports if alias.asname == alias.name]
+    defined = (target for node in nodes if isinstance(node, ast.Assign) for target in node.targets)
+    if package == CONTRACT:
+        return [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+    return exported and [*exported, *(one.id for one in defined if isinstance(one, ast.Name))]
 
 
 def exported() -> dict[str, list[Place]]:

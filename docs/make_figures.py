@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 import dither
 from dither.cli.train import use_all_cores
 from dither.training import TrapWarning, preset_names
-from dither.training.figure import BLUE, GREY, ORANGE, STYLE, run_figure, save_figure
+from dither.training.drawing import BLUE, GREY, ORANGE, STYLE, save_figure
+from dither.training.figure import run_figure
 from dither.training.fit import problem_of
 from dither.training.progress import ProgressBar
 

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from dither.training.figure import BLUE, GREY, ORANGE, STYLE, save_figure
+from dither.training.drawing import BLUE, GREY, ORANGE, STYLE, save_figure
 
 HERE = Path(__file__).parent
 AIM = 0.9

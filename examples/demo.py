@@ -15,7 +15,8 @@ import dither
 from dither.cli.train import use_all_cores
 from dither.devices import SimulatedDevice
 from dither.tasks import AbstractTask, FashionMNIST
-from dither.training.figure import run_and_examples_figure, save_figure
+from dither.training.drawing import BLUE, ORANGE, picture, save_figure
+from dither.training.figure import draw_curves
 from dither.training.folder import free_folder
 from dither.training.progress import ProgressBar
 
@@ -66,9 +67,15 @@ def main() -> None:
     names = [task.classes[k] for k in guesses(specification, result, images)]
     truths = [task.classes[int(k)] for k in task.test_targets[shown]]
     pictures = np.asarray(images).reshape(-1, *(task.image or (8, 8)))
-    figure = run_and_examples_figure(
-        result, specification.name, specification.until.score, pictures, names, truths
-    )
+    with picture(8.0, 4.3) as figure:
+        top, bottom = figure.subfigures(2, 1, height_ratios=(3.2, 1.0))
+        draw_curves(top, result, specification.name, specification.until.score)
+        for axes, image, guess, truth in zip(bottom.subplots(1, 12), pictures, names, truths):
+            axes.imshow(image, cmap="gray_r")
+            axes.set_axis_off()
+            right = guess == truth
+            text = guess if right else f"{guess}\n(not {truth})"
+            axes.set_title(text, fontsize=7, color=BLUE if right else ORANGE)
     save_figure(figure, out / "demo")
     print(
         f"test {result.score_name} {result.score:.3f} after "

@@ -19,7 +19,7 @@ from dither.algorithms import (
 )
 from dither.laws import node_angle_time, weight_angle_time
 from dither.tasks import FashionMNIST
-from dither.training.figure import STYLE, save_figure
+from dither.training.drawing import STYLE, save_figure
 
 MEASUREMENTS, EVERY, SEEDS = 10_000, 200, 3
 RATES = (3e-4, 1e-3, 3e-3)

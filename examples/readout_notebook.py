@@ -17,7 +17,7 @@ from dither.devices import ReadoutDevice
 from dither.laws import predicted_curve, quantised_readout, ridge_readout, statistics_of
 from dither.networks import PhotonicReservoir, check_consistency
 from dither.tasks import MackeyGlass, SeriesTask, nmse
-from dither.training.figure import BLUE, GREY, ORANGE, STYLE, save_figure
+from dither.training.drawing import BLUE, GREY, ORANGE, STYLE, save_figure
 
 N = 400
 SEEDS = 4

@@ -10,7 +10,7 @@ import pytest
 from dither import RequestError
 from dither.laws import (
     CRITERIA,
-    Run,
+    DescentRun,
     crossing,
     descend,
     exponential_constant,
@@ -169,7 +169,7 @@ def measured_times(X, t, w, tests, runs, names, **how):
 
 
 def mean_times(k, errors, last, names):
-    runs = [Run(k, np.asarray(e, float), int(n)) for e, n in zip(errors, last)]
+    runs = [DescentRun(k, np.asarray(e, float), int(n)) for e, n in zip(errors, last)]
     return np.array([np.mean([CRITERIA[name](run) for run in runs]) for name in names])
 
 
@@ -267,7 +267,7 @@ def test_wrong_requests_to_descend_are_refused(wrong):
 def test_criteria_of_a_known_curve():
     # f = 1 + 99 · 2^(−k): 63 % of the excess of 99 after ln e / ln 2 = 1.44 steps
     k = np.arange(31)
-    run = Run(10 * k, 1 + 99 * 0.5**k, 123)
+    run = DescentRun(10 * k, 1 + 99 * 0.5**k, 123)
     found = {name: criterion(run) for name, criterion in CRITERIA.items()}
     assert found == {
         "63 % of the excess removed": 20,

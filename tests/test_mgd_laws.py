@@ -7,8 +7,8 @@ import pytest
 
 from dither import CNN, MLP, RequestError
 from dither.laws import (
-    CostNoise,
     Curvature,
+    DifferenceNoise,
     angle_time,
     baseline_scatter,
     best_baseline_amplitude,
@@ -193,9 +193,9 @@ def errors_of(theta, layer):
 @pytest.mark.parametrize(
     ("layer", "per_example", "noise"),
     [
-        ("dense1", False, CostNoise(0.0, DELTA)),
-        ("dense0", False, CostNoise(SIGMA, DELTA, "central")),
-        ("dense0", True, CostNoise(SIGMA, DELTA, "baseline")),
+        ("dense1", False, DifferenceNoise(0.0, DELTA)),
+        ("dense0", False, DifferenceNoise(SIGMA, DELTA, "central")),
+        ("dense0", True, DifferenceNoise(SIGMA, DELTA, "baseline")),
     ],
 )
 @pytest.mark.usefixtures("x64")
@@ -296,7 +296,7 @@ def test_what_has_no_answer_is_refused():
     with pytest.raises(RequestError, match="nothing to split"):
         optimal_shares(0 * one)
     with pytest.raises(RequestError, match="above 0"):
-        dense_node_variance(jnp.ones((2, 3)), jnp.ones((2, 1)), noise=CostNoise(0.1, 0.0))
+        dense_node_variance(jnp.ones((2, 3)), jnp.ones((2, 1)), noise=DifferenceNoise(0.1, 0.0))
     with pytest.raises(RequestError, match="at least 2 probes"):
         node_variance(jax.random.key(0), jnp.ones((2, 1)), jnp.ravel, probes=1)
 

@@ -22,8 +22,8 @@ from dither.studies.learning_curves import on_one_grid
 from dither.studies.plan import FIRST_SEED, planned
 from dither.studies.predictions import PREDICTIONS
 from dither.studies.report import write_report
-from dither.studies.store import Curve, open_study, row_bytes, write_run
-from dither.training import Ledger, Replica, Result, Specification
+from dither.studies.store import open_study, row_bytes, write_run
+from dither.training import Ledger, Replica, Result, Specification, StopReason
 
 BUDGET = 20_000
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -109,7 +109,7 @@ def result_of(seed: int, needed: float | None, why: str | None = None) -> Result
     """A run that needs so many measurements, or is stopped at its budget."""
     reached = needed is not None and needed <= BUDGET
     end = int(needed) if reached and needed is not None else BUDGET
-    why = why or ("score" if reached else "measurements")
+    why = StopReason(why or ("score" if reached else "measurements"))
     at = np.linspace(end / 10, end, 10).astype(int)
     score = np.linspace(0.5, 1.0 if reached else 0.9, 10)
     columns = {"replica": 0, "seed": seed, "measurements": at, "wall_seconds": 1.0,
@@ -307,11 +307,11 @@ def test_a_footer_tells_the_same_as_the_columns(made_up: Path) -> None:
 
 
 def test_curves_keep_their_last_value() -> None:
-    short = Curve(np.array([10.0, 20.0]), np.array([1.0, 2.0]))
-    long = Curve(np.array([5.0, 15.0, 30.0]), np.array([7.0, 8.0, 9.0]))
-    at, values = on_one_grid([short, long])
-    np.testing.assert_array_equal(at, [10, 15, 20, 30])
-    np.testing.assert_array_equal(values, [[1, 1, 2, 2], [7, 8, 8, 9]])
+    short = pd.Series([1.0, 2.0], [10, 20])
+    long = pd.Series([7.0, 8.0, 9.0], [5, 15, 30])
+    table = on_one_grid([short, long])
+    np.testing.assert_array_equal(table.index, [10, 15, 20, 30])
+    np.testing.assert_array_equal(table.T, [[1, 1, 2, 2], [7, 8, 8, 9]])
 
 
 def run_folder(folder: Path, result: Result) -> None:

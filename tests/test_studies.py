@@ -17,7 +17,8 @@ import dither
 from dither import RequestError
 from dither.studies import load_study, plan, read_study, run_study, store
 from dither.studies.lease import Lease
-from dither.training.specification import change_setting, read_table
+from dither.training.settings import change_setting
+from dither.training.specification import read_table
 
 GRID = """
 name = "small"

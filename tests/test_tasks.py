@@ -24,7 +24,7 @@ from dither.tasks import (
     mse,
 )
 from dither.tasks.images import FILES, find_files, read_idx
-from dither.tasks.task import explained
+from dither.tasks.scores import explained
 from dither.testing import battery
 
 RNG = np.random.default_rng(0)

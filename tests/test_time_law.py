@@ -12,7 +12,7 @@ import dither
 from dither import MLP, RequestError, SimulatedDevice, Until
 from dither.algorithms import LayerwiseMGD, NodePerturbation, WeightMGD
 from dither.tasks import make_task
-from dither.training.flow import Scatter, follow_flow, measurements_per_update, time_to_accuracy
+from dither.training import Scatter, follow_flow, measurements_per_update, time_to_accuracy
 
 CURVATURE = 2.0
 """Of the mean squared error of one output, in every direction, where inputs are orthonormal."""

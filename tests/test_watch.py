@@ -22,6 +22,7 @@ import pytest
 
 import dither
 from dither import MLP, RequestError, SimulatedDevice, Until, WeightMGD
+from dither._words import duration
 from dither.studies import Study, run_study
 from dither.studies.lease import Lease
 from dither.studies.local import lease_file
@@ -31,7 +32,6 @@ from dither.training import live
 from dither.watch import RunWatch, StudyWatch, serve, watch_folder
 from dither.watch.run import MOST_POINTS, curve, run_view
 from dither.watch.study import study_view
-from dither.watch.view import duration
 
 DEVICE = SimulatedDevice(network=MLP(widths=(2, 2, 1), gain=2.0))
 SPECIFICATION = {"name": "one", "until": {"score": 0.9, "measurements": 5000}}

@@ -48,6 +48,8 @@ def _owner(loc: Sequence[int | str], model: type[BaseModel], table: Any) -> type
     choice: Registry | type[BaseModel] = model
     for part in loc:
         table = table[part]
+        if isinstance(part, str) and part not in model.model_fields:  # a name that the user gives
+            continue
         if isinstance(part, str):
             choice = next(_choices(model.model_fields[part]), model)
         if isinstance(choice, Registry):

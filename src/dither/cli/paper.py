@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dither._bar import AbstractBar
+from dither._words import number, rounded
 
 if TYPE_CHECKING:
     from dither.papers import Row
@@ -38,7 +39,7 @@ def paper(
     from dither._errors import RequestError
     from dither.papers import find_paper
     from dither.training.checkpoint import write_atomically
-    from dither.training.figure import save_figure
+    from dither.training.drawing import save_figure
     from dither.training.folder import free_folder, open_folder
 
     chosen = find_paper(name)
@@ -98,8 +99,4 @@ def _tell(rows: list["Row"]) -> None:
 
 
 def _number(value: float | None) -> str:
-    if value is None:
-        return "not run"
-    if value == float("inf"):
-        return "never"
-    return f"{value:.3g}"
+    return "not run" if value is None else number(rounded(value, 3))

@@ -11,6 +11,8 @@ import typer
 from dither._bar import AbstractBar
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dither.studies import Study
     from dither.studies.local import StudyProgress
 
@@ -64,12 +66,17 @@ def study(
         except Interrupted:
             typer.echo(f"dither: Interrupted; the same command goes on with {out}.", err=True)
             raise typer.Exit(1) from None
+    _tell(asked.name, table, out, observe.own, as_json)
+
+
+def _tell(name: str, table: "pd.DataFrame", out: Path, own: int, as_json: bool) -> None:
     from dither.studies.report import write_report
+    from dither.training.stop import FAILED
 
     page = write_report(out)
     runs = table[table["role"] == "run"]
     reached = int(runs["reached"].sum())
-    failed = runs["stop_reason"].isin(["diverged", "failures"])
+    failed = runs["stop_reason"].isin(FAILED)
     if as_json:
         told = {
             "out": str(out),
@@ -78,11 +85,11 @@ def study(
             "reached": reached,
             "failed": int(failed.sum()),
             "measurements": int(table["measurements"].sum()),
-            "own": observe.own,
+            "own": own,
         }
         typer.echo(json.dumps(told))
     else:
-        typer.echo(f"{asked.name}: {len(runs)} runs, {reached} reached their target")
+        typer.echo(f"{name}: {len(runs)} runs, {reached} reached their target")
         typer.echo(f"folder: {out}\nreport: {page}")
     if failed.any():
         typer.echo(f"dither: {int(failed.sum())} runs diverged or failed; see {page}.", err=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dither._words import count
+
 if TYPE_CHECKING:
     from dither.training import Result, Specification
 
@@ -69,7 +71,7 @@ def train(
     else:
         _tell(specification, result)
     if not result.succeeded:
-        typer.echo(f"dither: {_failure(result)}", err=True)
+        typer.echo(f"dither: {result.failure or result.stop_reason.advice}", err=True)
         raise typer.Exit(1)
 
 
@@ -84,12 +86,6 @@ def _warn(message: Any, *_: Any, **__: Any) -> None:
     typer.echo(f"dither: warning: {message}", err=True)
 
 
-def _failure(result: "Result") -> str:
-    if result.stop_reason == "diverged":
-        return "The parameters diverged; set a smaller learning rate."
-    return result.failure
-
-
 def _reached(result: "Result") -> str:
     if result.score is not None:
         return f"{result.score_name} {result.score:.4f}"
@@ -101,11 +97,11 @@ def _tell(specification: "Specification", result: "Result") -> None:
     ledger = result.ledger
     score = _reached(result)
     typer.echo(
-        f"{specification.name}: {score} after {ledger['measurements']:,} measurements "
-        f"(stopped by: {result.stop_reason})".replace(",", " ")
+        f"{specification.name}: {score} after {count(ledger['measurements'])} measurements "
+        f"(stopped by: {result.stop_reason})"
     )
     if len(result.replicas) > 1:
-        reached = sum(replica.stop_reason == "score" for replica in result.replicas)
+        reached = sum(replica.reached for replica in result.replicas)
         aim = specification.until.score
         aimed = f"; {reached} reached {aim:g}" if aim is not None else ""
         typer.echo(f"{len(result.replicas)} replicas{aimed}; score is their median")

@@ -1,97 +1,53 @@
 """Laws: what to expect before measuring, in closed form or from surrogates; fits to hold beside."""
 
-from dither.laws.amplitude import (
-    baseline_scatter,
-    best_baseline_amplitude,
-    best_central_amplitude,
-    central_bias,
-    central_scatter,
-    curvature_square,
-)
-from dither.laws.angle import AngleTime, angle_time, node_angle_time, weight_angle_time
-from dither.laws.coordinate_descent import initial_fall, sweep_excess, uniform_excess
-from dither.laws.descent import Descent, descend, mirrors
-from dither.laws.effective_rank import (
-    Curvature,
-    Probed,
-    best_learning_rate,
-    curvature,
-    perturbations_per_progress,
-    probe_curvature,
-    probe_largest,
-    stability_limit,
-)
-from dither.laws.estimate import cosine, growth, noise_kappa, ticks_to_angle
-from dither.laws.fits import (
-    CRITERIA,
-    Interval,
-    Run,
-    crossing,
-    exponential_constant,
-    power_law_fit,
-)
-from dither.laws.layerwise import (
-    layerwise_kappa,
-    measurement_kappa,
-    optimal_kappa,
-    optimal_shares,
-    split_kappa,
-    weight_variances,
-)
-from dither.laws.node import CostNoise, Estimated, dense_node_variance, node_variance
-from dither.laws.readouts import Readout, quantised_readout, ridge_readout
-from dither.laws.surrogate import PredictedCurve, Statistics, predicted_curve, statistics_of
-
-__all__ = [
-    "CRITERIA",
-    "AngleTime",
-    "CostNoise",
-    "Curvature",
-    "Descent",
-    "Estimated",
-    "Interval",
-    "PredictedCurve",
-    "Probed",
-    "Readout",
-    "Run",
-    "Statistics",
-    "angle_time",
-    "baseline_scatter",
-    "best_baseline_amplitude",
-    "best_central_amplitude",
-    "best_learning_rate",
-    "central_bias",
-    "central_scatter",
-    "cosine",
-    "crossing",
-    "curvature",
-    "curvature_square",
-    "dense_node_variance",
-    "descend",
-    "exponential_constant",
-    "growth",
-    "initial_fall",
-    "layerwise_kappa",
-    "measurement_kappa",
-    "mirrors",
-    "node_angle_time",
-    "node_variance",
-    "noise_kappa",
-    "optimal_kappa",
-    "optimal_shares",
-    "perturbations_per_progress",
-    "power_law_fit",
-    "predicted_curve",
-    "probe_curvature",
-    "probe_largest",
-    "quantised_readout",
-    "ridge_readout",
-    "split_kappa",
-    "stability_limit",
-    "statistics_of",
-    "sweep_excess",
-    "ticks_to_angle",
-    "uniform_excess",
-    "weight_angle_time",
-    "weight_variances",
-]
+from dither.laws.amplitude import baseline_scatter as baseline_scatter
+from dither.laws.amplitude import best_baseline_amplitude as best_baseline_amplitude
+from dither.laws.amplitude import best_central_amplitude as best_central_amplitude
+from dither.laws.amplitude import central_bias as central_bias
+from dither.laws.amplitude import central_scatter as central_scatter
+from dither.laws.amplitude import curvature_square as curvature_square
+from dither.laws.angle import AngleTime as AngleTime
+from dither.laws.angle import angle_time as angle_time
+from dither.laws.angle import node_angle_time as node_angle_time
+from dither.laws.angle import weight_angle_time as weight_angle_time
+from dither.laws.coordinate_descent import initial_fall as initial_fall
+from dither.laws.coordinate_descent import sweep_excess as sweep_excess
+from dither.laws.coordinate_descent import uniform_excess as uniform_excess
+from dither.laws.descent import Descended as Descended
+from dither.laws.descent import descend as descend
+from dither.laws.descent import mirrors as mirrors
+from dither.laws.effective_rank import Curvature as Curvature
+from dither.laws.effective_rank import Probed as Probed
+from dither.laws.effective_rank import best_learning_rate as best_learning_rate
+from dither.laws.effective_rank import curvature as curvature
+from dither.laws.effective_rank import perturbations_per_progress as perturbations_per_progress
+from dither.laws.effective_rank import probe_curvature as probe_curvature
+from dither.laws.effective_rank import probe_largest as probe_largest
+from dither.laws.effective_rank import stability_limit as stability_limit
+from dither.laws.estimate import cosine as cosine
+from dither.laws.estimate import growth as growth
+from dither.laws.estimate import noise_kappa as noise_kappa
+from dither.laws.estimate import ticks_to_angle as ticks_to_angle
+from dither.laws.fits import CRITERIA as CRITERIA
+from dither.laws.fits import DescentRun as DescentRun
+from dither.laws.fits import Interval as Interval
+from dither.laws.fits import crossing as crossing
+from dither.laws.fits import exponential_constant as exponential_constant
+from dither.laws.fits import power_law_fit as power_law_fit
+from dither.laws.layerwise import layerwise_kappa as layerwise_kappa
+from dither.laws.layerwise import measurement_kappa as measurement_kappa
+from dither.laws.layerwise import optimal_kappa as optimal_kappa
+from dither.laws.layerwise import optimal_shares as optimal_shares
+from dither.laws.layerwise import split_kappa as split_kappa
+from dither.laws.layerwise import weight_variances as weight_variances
+from dither.laws.node import DifferenceNoise as DifferenceNoise
+from dither.laws.node import Estimated as Estimated
+from dither.laws.node import dense_node_variance as dense_node_variance
+from dither.laws.node import node_variance as node_variance
+from dither.laws.readouts import Readout as Readout
+from dither.laws.readouts import quantised_readout as quantised_readout
+from dither.laws.readouts import ridge_readout as ridge_readout
+from dither.laws.surrogate import PredictedCurve as PredictedCurve
+from dither.laws.surrogate import Statistics as Statistics
+from dither.laws.surrogate import predicted_curve as predicted_curve
+from dither.laws.surrogate import statistics_of as statistics_of

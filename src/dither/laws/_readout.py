@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Shaped
 
 
-class Columns(NamedTuple):
+class ReadoutColumns(NamedTuple):
     """What is computed once: the target t; each x, its mean, a² = |x|², b = ⟨x, t⟩."""
 
     target: Float[Array, " T"]
@@ -17,7 +17,7 @@ class Columns(NamedTuple):
     overlap: Float[Array, " N"]
 
 
-class Output(NamedTuple):
+class ReadoutOutput(NamedTuple):
     """What is known of one output or of many: its error f, p = ⟨y, t⟩, q = |y|², its mean."""
 
     f: Float[Array, "..."]
@@ -26,7 +26,7 @@ class Output(NamedTuple):
     mean: Float[Array, "..."]
 
 
-class Noise(NamedTuple):
+class ReadoutNoise(NamedTuple):
     """The noise of measurements, in units of its standard deviation per sample.
 
     Two of its coordinates, along what the error looks at, and the squared length of the rest.
@@ -49,31 +49,31 @@ class SquaredError:
         return y
 
     @classmethod
-    def columns(cls, x: Float[Array, "N T"], target: Float[Array, " T"]) -> Columns:
+    def columns(cls, x: Float[Array, "N T"], target: Float[Array, " T"]) -> ReadoutColumns:
         """What is computed once."""
         mean = jnp.mean(x, axis=1, dtype=jnp.float32)
         squared = jnp.sum(x.astype(jnp.float32) ** 2, axis=1)
-        return Columns(target, x, mean, squared, times(x, target))
+        return ReadoutColumns(target, x, mean, squared, times(x, target))
 
     @staticmethod
-    def of(known: Columns, y: Float[Array, " T"]) -> Output:
+    def of(known: ReadoutColumns, y: Float[Array, " T"]) -> ReadoutOutput:
         """The error of an output."""
         residual = known.target - y
-        return Output(residual @ residual, y @ known.target, y @ y, y.mean())
+        return ReadoutOutput(residual @ residual, y @ known.target, y @ y, y.mean())
 
     @staticmethod
     def after(
-        known: Columns,
-        now: Output,
+        known: ReadoutColumns,
+        now: ReadoutOutput,
         y: Float[Array, " T"],
         x: Float[Array, "n T"],
         i: Int[Array, " n"],
         s: Float[Array, " n"],
-    ) -> tuple[Float[Array, " n"], Output]:
+    ) -> tuple[Float[Array, " n"], ReadoutOutput]:
         """The fall of the error by each of n flips, and what is known of the output after it."""
         overlap, squared = at(known.overlap, i), at(known.squared, i)
         fall = 2 * s * (x @ (known.target - y)) - squared
-        return fall, Output(
+        return fall, ReadoutOutput(
             now.f - fall,
             now.p + s * overlap,
             now.q + 2 * s * (x @ y) + squared,
@@ -81,7 +81,9 @@ class SquaredError:
         )
 
     @staticmethod
-    def measured(output: Output, sigma: Float[Array, "..."], z: Noise) -> Float[Array, " tests"]:
+    def measured(
+        output: ReadoutOutput, sigma: Float[Array, "..."], z: ReadoutNoise
+    ) -> Float[Array, " tests"]:
         """The error with noise e: `f − 2 ⟨t − y, e⟩ + |e|²`."""
         length = z.first**2 + z.second**2 + z.rest
         root = jnp.sqrt(jnp.maximum(output.f, 0.0))
@@ -99,31 +101,31 @@ class NMSE:
         return y - y.mean()
 
     @classmethod
-    def columns(cls, x: Float[Array, "N T"], target: Float[Array, " T"]) -> Columns:
+    def columns(cls, x: Float[Array, "N T"], target: Float[Array, " T"]) -> ReadoutColumns:
         """What is computed once."""
         known = SquaredError.columns(x, cls.centred(target) / jnp.linalg.norm(cls.centred(target)))
         wide = x.astype(jnp.float32) - known.mean[:, None]
         return known._replace(squared=jnp.sum(wide**2, axis=1))
 
     @classmethod
-    def of(cls, known: Columns, y: Float[Array, " T"]) -> Output:
+    def of(cls, known: ReadoutColumns, y: Float[Array, " T"]) -> ReadoutOutput:
         """The error of an output, from what is left of t beside y: 1 − c² loses no digits."""
         p, q = y @ known.target, y @ y
         c = cls._correlation(known, p, q)
         left = cls._left(known, p, q, y)
         f = jnp.where(c > 0.6, 2 * (left @ left) / (1 + c), 2 * (1 - c))
-        return Output(f, p, q, jnp.zeros_like(p))
+        return ReadoutOutput(f, p, q, jnp.zeros_like(p))
 
     @classmethod
     def after(
         cls,
-        known: Columns,
-        now: Output,
+        known: ReadoutColumns,
+        now: ReadoutOutput,
         y: Float[Array, " T"],
         x: Float[Array, "n T"],
         i: Int[Array, " n"],
         s: Float[Array, " n"],
-    ) -> tuple[Float[Array, " n"], Output]:
+    ) -> tuple[Float[Array, " n"], ReadoutOutput]:
         """The fall of the error by each of n flips, and what is known of the output after it."""
         overlap, squared = at(known.overlap, i), at(known.squared, i)
         p = now.p + s * overlap
@@ -134,10 +136,12 @@ class NMSE:
         rise = (2 * s * now.p * (x @ left) + overlap**2 - g * now.p * squared) / q
         # near the end the rise of c² keeps the digits that c − before loses
         fall = 2 * jnp.where((before > 0.6) & (c > 0.6), rise / (before + c), c - before)
-        return fall, Output(now.f - fall, p, q, jnp.zeros_like(p))
+        return fall, ReadoutOutput(now.f - fall, p, q, jnp.zeros_like(p))
 
     @staticmethod
-    def measured(output: Output, sigma: Float[Array, "..."], z: Noise) -> Float[Array, " tests"]:
+    def measured(
+        output: ReadoutOutput, sigma: Float[Array, "..."], z: ReadoutNoise
+    ) -> Float[Array, " tests"]:
         """The error with noise, drawn along t, along what of y is beside t, and the rest."""
         along = output.p + sigma * z.first
         beside = jnp.sqrt(jnp.maximum(output.q - output.p**2, 0.0)) + sigma * z.second
@@ -146,20 +150,20 @@ class NMSE:
 
     @classmethod
     def _left(
-        cls, known: Columns, p: Float[Array, ""], q: Float[Array, ""], y: Float[Array, " T"]
+        cls, known: ReadoutColumns, p: Float[Array, ""], q: Float[Array, ""], y: Float[Array, " T"]
     ) -> Float[Array, " T"]:
         """t − g y, centred once more: x may have a mean, which meets what rounding left of y's."""
         return cls.centred(known.target - p / jnp.maximum(q, cls._least(known)) * y)
 
     @classmethod
     def _correlation(
-        cls, known: Columns, p: Float[Array, "..."], q: Float[Array, "..."]
+        cls, known: ReadoutColumns, p: Float[Array, "..."], q: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         least = cls._least(known)
         return jnp.where(q > least, p / jnp.sqrt(jnp.maximum(q, least)), 0.5)
 
     @staticmethod
-    def _least(known: Columns) -> Float[Array, ""]:
+    def _least(known: ReadoutColumns) -> Float[Array, ""]:
         """What rounding makes of the |y|² of a constant output."""
         return jnp.asarray(1e-10 * known.squared.mean() + 1e-37)
 
@@ -167,8 +171,8 @@ class NMSE:
 ERRORS: dict[str, type[SquaredError] | type[NMSE]] = {"squared": SquaredError, "nmse": NMSE}
 
 
-def draw_noise(key: Key[Array, ""], measurements: int, samples: int) -> Noise:
-    """Noise for many measurements of an error of so many free samples, at least three.
+def draw_noise(key: Key[Array, ""], measurements: int, samples: int) -> ReadoutNoise:
+    """ReadoutNoise for many measurements of an error of so many free samples, at least three.
 
     The squared length of the rest is chi-squared with ν = samples − 2 degrees of freedom, by
     Wilson and Hilferty's cube: `ν (1 − 2/(9ν) + z √(2/(9ν)))³`, z standard normal.
@@ -176,10 +180,10 @@ def draw_noise(key: Key[Array, ""], measurements: int, samples: int) -> Noise:
     first, second, z = jax.random.normal(key, (3, measurements))
     freedom = samples - 2
     spread = 2 / (9 * freedom)
-    return Noise(first, second, freedom * (1 - spread + z * spread**0.5) ** 3)
+    return ReadoutNoise(first, second, freedom * (1 - spread + z * spread**0.5) ** 3)
 
 
-def standard_deviation(output: Output, samples: int) -> Float[Array, "..."]:
+def standard_deviation(output: ReadoutOutput, samples: int) -> Float[Array, "..."]:
     """Of an output over its samples."""
     return jnp.sqrt(jnp.maximum(output.q / samples - output.mean**2, 0.0))
 

@@ -11,7 +11,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from dither._errors import RequestError
-from dither.laws._readout import ERRORS, Noise, Output, at, draw_noise, standard_deviation
+from dither.laws._readout import (
+    ERRORS,
+    ReadoutColumns,
+    ReadoutNoise,
+    ReadoutOutput,
+    at,
+    draw_noise,
+    standard_deviation,
+)
 
 ORDERS = ("uniform", "sweep")
 DECISIONS = ("keep", "remeasure")
@@ -20,7 +28,7 @@ BLOCK = 16
 """Tests looked at together; those after the first flip that is kept are looked at once more."""
 
 
-class Descent(NamedTuple):
+class Descended(NamedTuple):
     """The outcome of a descent.
 
     Attributes: `errors`, without noise, of the weights kept: before the first test and after every
@@ -36,7 +44,7 @@ class Descent(NamedTuple):
 class _State(NamedTuple):
     y: Float[Array, " T"]
     excess: Float[Array, " T"]  # what rounding has added to y (Kahan's summation)
-    output: Output
+    output: ReadoutOutput
     weights: Float[Array, " N"]
     reference: Float[Array, ""]
     tests: Int[Array, ""]
@@ -68,7 +76,7 @@ def descend(
     noise: float | Float[Array, ""] = 0.0,
     decision: str = "keep",
     record_every: int = 1,
-) -> Descent:
+) -> Descended:
     """Flip one mirror after the other, and keep each flip after which the error measured is less.
 
     With y = Σ_i w_i x_i, s_i = 1 − 2 w_i and a_i = |x_i|, flipping w_i lets the squared error
@@ -105,18 +113,22 @@ def descend(
     Errors: `RequestError` for unknown words and where `record_every` does not divide `tests`.
     Source: derived here, checked by the tests.
     """
-    for word, known in ((order, ORDERS), (error, tuple(ERRORS)), (decision, DECISIONS)):
-        if word not in known:
-            raise RequestError(f"'{word}' must be one of {' or '.join(known)}.")
+    _check_words(order, error, decision)
     if tests < 1 or record_every < 1 or tests % record_every:
         raise RequestError(f"record_every ({record_every}) must divide the {tests} tests.")
     noisy = not (isinstance(noise, float) and noise == 0)
     if noisy and target.size < 4:
         raise RequestError(f"Noise needs at least 4 samples, not {target.size}.")
-    found: Descent = _descend(
+    found: Descended = _descend(
         key, columns, target, weights, noise, tests, order, error, noisy, decision, record_every
     )
     return found
+
+
+def _check_words(order: str, error: str, decision: str) -> None:
+    for word, known in ((order, ORDERS), (error, tuple(ERRORS)), (decision, DECISIONS)):
+        if word not in known:
+            raise RequestError(f"'{word}' must be one of {' or '.join(known)}.")
 
 
 @partial(jax.jit, static_argnums=(5, 6, 7, 8, 9, 10))
@@ -132,7 +144,7 @@ def _descend(
     noisy: bool,
     decision: str,
     record_every: int,
-) -> Descent:
+) -> Descended:
     kind, samples = ERRORS[error], target.size
     for_mirrors, for_noise = jax.random.split(key)
     flipped = jnp.pad(mirrors(for_mirrors, len(columns), tests, order), (0, BLOCK))
@@ -141,13 +153,13 @@ def _descend(
     y = kind.centred(jnp.sum(w[:, None] * columns, axis=0))
     output = kind.of(known, y)
 
-    def noise_of(n: Int[Array, ""] | int, tests: int) -> tuple[Noise, Noise]:
+    def noise_of(n: Int[Array, ""] | int, tests: int) -> tuple[ReadoutNoise, ReadoutNoise]:
         """For the tests, and for measuring the reference anew."""
         free = samples - kind.constrained
         once, again = jax.random.split(jax.random.fold_in(for_noise, n))
         return draw_noise(once, tests, free), draw_noise(again, tests, free)
 
-    def measured(output: Output, drawn: Noise) -> Float[Array, " tests"]:
+    def measured(output: ReadoutOutput, drawn: ReadoutNoise) -> Float[Array, " tests"]:
         return kind.measured(output, noise * standard_deviation(output, samples), drawn)
 
     def record(state: _State, n: Int[Array, ""]) -> tuple[_State, Float[Array, ""]]:
@@ -169,19 +181,7 @@ def _descend(
                 anew = decision == "remeasure"
                 better = errors < (measured(state.output, again) if anew else state.reference)
             better = better & (jnp.arange(BLOCK) < end - k)
-            j = jnp.argmax(better)
-            kept = better[j]
-            change = jnp.where(kept, s[j], 0.0) * kind.centred(x[j]) - state.excess
-            y = state.y + change
-            return _State(
-                y,
-                (y - state.y) - change,
-                kind.of(known, y),
-                state.weights.at[i[j]].add(jnp.where(kept, s[j], 0.0), mode="promise_in_bounds"),
-                jnp.where(kept, errors[j], state.reference),
-                jnp.where(kept, k + j + 1, jnp.minimum(k + BLOCK, end)),
-                jnp.where(kept, k + j + 1, state.last_accepted),
-            )
+            return _kept(kind, known, state, better, i, x, s, errors, jnp.minimum(k + BLOCK, end))
 
         state = jax.lax.while_loop(lambda state: state.tests < end, block, state)
         return state, state.output.f
@@ -191,4 +191,32 @@ def _descend(
         reference = measured(output, noise_of(tests, 1)[0])[0]
     state = _State(y, jnp.zeros_like(y), output, w, reference, jnp.int32(0), jnp.int32(0))
     state, errors = jax.lax.scan(record, state, jnp.arange(tests // record_every))
-    return Descent(jnp.append(output.f, errors), state.weights, state.last_accepted)
+    return Descended(jnp.append(output.f, errors), state.weights, state.last_accepted)
+
+
+def _kept(
+    kind: Any,
+    known: ReadoutColumns,
+    state: _State,
+    better: Bool[Array, " n"],
+    i: Int[Array, " n"],
+    x: Float[Array, "n T"],
+    s: Float[Array, " n"],
+    errors: Float[Array, "..."],
+    end: Int[Array, ""],
+) -> _State:
+    """The state after the first flip of a block that is kept, or after all of it, where none is."""
+    j = jnp.argmax(better)
+    kept, tests = better[j], state.tests + j + 1
+    flip = jnp.where(kept, s[j], 0.0)
+    change = flip * kind.centred(x[j]) - state.excess
+    y = state.y + change
+    return _State(
+        y,
+        (y - state.y) - change,
+        kind.of(known, y),
+        state.weights.at[i[j]].add(flip, mode="promise_in_bounds"),
+        jnp.where(kept, errors[j], state.reference),
+        jnp.where(kept, tests, end),
+        jnp.where(kept, tests, state.last_accepted),
+    )

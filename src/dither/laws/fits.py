@@ -20,7 +20,7 @@ class Interval(NamedTuple):
     high: float
 
 
-class Run(NamedTuple):
+class DescentRun(NamedTuple):
     """One training: tests k from 0 on, the errors after them, the last test that was kept."""
 
     tests: Curve
@@ -28,7 +28,7 @@ class Run(NamedTuple):
     last_accepted: int
 
 
-Criterion: TypeAlias = Callable[[Run], float]
+Criterion: TypeAlias = Callable[[DescentRun], float]
 
 
 def crossing(tests: Curve, errors: Curve, level: float) -> float:
@@ -43,7 +43,7 @@ def crossing(tests: Curve, errors: Curve, level: float) -> float:
 def removed(share: float) -> Criterion:
     """The tests until a share of the excess over the run's own last error is removed."""
 
-    def tests_of(run: Run) -> float:
+    def tests_of(run: DescentRun) -> float:
         first, final = float(run.errors[0]), float(run.errors[-1])
         return crossing(run.tests, run.errors, final + (1 - share) * (first - final))
 

@@ -28,7 +28,7 @@ class Estimated(NamedTuple):
     standard_error: float
 
 
-class CostNoise(NamedTuple):
+class DifferenceNoise(NamedTuple):
     """Noise of every sample's measured cost, and the amplitude that it is held against.
 
     Attributes: `sigma`, its standard deviation; `delta` > 0, of the perturbation, in units of z;
@@ -51,7 +51,7 @@ def dense_node_variance(
     inputs: Float[Array, "B p"],
     errors: Float[Array, "B q"],
     per_example: bool = False,
-    noise: CostNoise | None = None,
+    noise: DifferenceNoise | None = None,
 ) -> float:
     """Variance of one estimate of a dense layer's weights and biases by node perturbation.
 
@@ -80,7 +80,7 @@ def node_variance(
     pullback: Pullback,
     probes: int = 256,
     per_example: bool = False,
-    noise: CostNoise | None = None,
+    noise: DifferenceNoise | None = None,
 ) -> Estimated:
     """Variance of one estimate of any layer's gradient by node perturbation, from random probes.
 

@@ -1,31 +1,14 @@
 """How the papers' figures are drawn."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from dither.papers.paper import Row
-from dither.training.figure import GREY, STYLE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#6b6b6b")
-"""Okabe and Ito's colours, told apart by colour-blind readers."""
+from dither.training.drawing import GREY, PALETTE, picture
 
 __all__ = ["GREY", "PALETTE", "laws", "picture", "points"]
-
-
-@contextmanager
-def picture(width: float, height: float) -> Iterator["Figure"]:
-    """A figure of a size in inches, to be drawn inside in dither's style."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):
-        yield Figure(figsize=(width, height), layout="constrained")
 
 
 def points(

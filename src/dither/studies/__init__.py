@@ -1,27 +1,17 @@
 """Studies: many trainings, read as one."""
 
-from dither.studies.curves import FORMS
-from dither.studies.fits import Band, Fit, fit, median_with_interval
-from dither.studies.plan import Job, Planned, plan
-from dither.studies.run import run_study
-from dither.studies.search import Search
-from dither.studies.store import load_study
-from dither.studies.study import Cell, FitOf, Study, read_study
-
-__all__ = [
-    "FORMS",
-    "Band",
-    "Cell",
-    "Fit",
-    "FitOf",
-    "Job",
-    "Planned",
-    "Search",
-    "Study",
-    "fit",
-    "load_study",
-    "median_with_interval",
-    "plan",
-    "read_study",
-    "run_study",
-]
+from dither.studies.curves import FORMS as FORMS
+from dither.studies.fits import Band as Band
+from dither.studies.fits import Fit as Fit
+from dither.studies.fits import fit as fit
+from dither.studies.fits import median_with_interval as median_with_interval
+from dither.studies.plan import Job as Job
+from dither.studies.plan import Planned as Planned
+from dither.studies.plan import plan as plan
+from dither.studies.run import run_study as run_study
+from dither.studies.search import Search as Search
+from dither.studies.store import load_study as load_study
+from dither.studies.study import Cell as Cell
+from dither.studies.study import FitOf as FitOf
+from dither.studies.study import Study as Study
+from dither.studies.study import read_study as read_study

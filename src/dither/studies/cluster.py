@@ -47,7 +47,7 @@ def work_on_cluster(
             "Clusters need Dask: pip install 'dither[cluster]', then try again."
         ) from None
     jobs = plan(study)
-    count = Counter(folder, jobs)
+    count = Counter(folder, jobs, observers)
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
@@ -74,8 +74,7 @@ def work_on_cluster(
             for task in [task for task in doing if task.done()]:
                 _keep(folder, task)
                 doing.pop(task).give_up()
-            for observe in observers:
-                observe(count(f"{workers} workers of {address}"))
+            count(f"{workers} workers of {address}")
             if interrupted():
                 raise Interrupted
     finally:

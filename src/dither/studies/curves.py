@@ -6,6 +6,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.special import erfcx
+from scipy.stats import norm
 
 Curves: TypeAlias = Float[np.ndarray, "#draws runs"]
 Shape: TypeAlias = Float[np.ndarray, "#draws 1"]
@@ -84,13 +86,22 @@ def log_likelihood(
 
     `z = (ln y − s − g(x; p)) / σ`; Tobin (1958).
     """
-    from scipy.stats import norm
-
     s, p, log_sigma, tau = np.split(parameters, 4, axis=1)
     log_scatter = log_sigma + tau * spread(sample.x)
     z = (sample.log_y - s - form.shape(sample.x, p)) / np.exp(log_scatter)
     each = np.where(sample.censored, norm.logsf(z), norm.logpdf(z) - log_scatter)
     return np.asarray(each.sum(axis=1))
+
+
+def _mean(values: Curves, weight: Curves) -> Shape:
+    total = weight.sum(axis=1, keepdims=True)
+    return np.asarray(np.vecdot(weight, values)[:, None] / total)
+
+
+def _slope(values: Curves, along: Curves, weight: Curves) -> Shape:
+    centred = along - _mean(along, weight)
+    itself = np.maximum(_mean(centred**2, weight), np.finfo(float).tiny)
+    return np.asarray(_mean(values * centred, weight) / itself)
 
 
 def most_likely(
@@ -113,19 +124,8 @@ def most_likely(
     move of the curve, in σ, at which to stop, and the most steps to take.
     Source: Dempster, Laird and Rubin (1977); Harvey (1976) for τ; checked by the tests.
     """
-    from scipy.special import erfcx
-
     x, stopped, u = sample.x, sample.censored, spread(sample.x)[None]
     saturates = form is FORMS["saturating"]
-
-    def mean(values: Curves, weight: Curves) -> Shape:
-        total = weight.sum(axis=1, keepdims=True)
-        return np.asarray(np.vecdot(weight, values)[:, None] / total)
-
-    def slope(values: Curves, along: Curves, weight: Curves) -> Shape:
-        centred = along - mean(along, weight)
-        itself = np.maximum(mean(centred**2, weight), np.finfo(float).tiny)
-        return np.asarray(mean(values * centred, weight) / itself)
 
     s, p, log_sigma, tau = np.split(np.repeat(start, len(weights) // len(start), axis=0), 4, axis=1)
     curve = s + form.shape(x, p)
@@ -138,19 +138,19 @@ def most_likely(
         expected = curve + above
 
         precision = weights / sigma**2
-        step = slope(above, form.slope(x, p), precision)
+        step = _slope(above, form.slope(x, p), precision)
         p = np.clip(p + np.clip(step, -1, 1), *half_size_limits(x)) if saturates else p + step
         shape = form.shape(x, p)
-        s = mean(expected - shape, precision)
+        s = _mean(expected - shape, precision)
         moved, curve = s + shape - curve, s + shape
 
         square = (expected - curve) ** 2
         square[:, stopped] += sigma[:, stopped] ** 2 * np.clip(1 - h * (h - z), 0, 1)
         scatter_step = np.zeros_like(tau)
         if scatter_changes:
-            scatter_step = np.clip(slope(square / sigma**2 / 2, u, weights), -1, 1)
+            scatter_step = np.clip(_slope(square / sigma**2 / 2, u, weights), -1, 1)
             tau = np.clip(tau + scatter_step, -STEEPEST, STEEPEST)
-        mean_square = np.maximum(mean(square * np.exp(-2 * tau * u), weights), NO_SCATTER**2)
+        mean_square = np.maximum(_mean(square * np.exp(-2 * tau * u), weights), NO_SCATTER**2)
         grown, log_sigma = np.log(mean_square) / 2 - log_sigma, np.log(mean_square) / 2
         if max(np.abs(one).max() for one in (moved / sigma, grown, scatter_step)) < tolerance:
             break

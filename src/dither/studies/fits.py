@@ -7,8 +7,10 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
+from scipy import stats
 
 from dither._errors import RequestError, nearest
+from dither._words import estimate
 from dither.laws import Interval
 from dither.studies.curves import (
     FORMS,
@@ -66,27 +68,10 @@ class Fit:
         """The fit in a line, each number under the name of the criterion that it belongs to."""
         what = "; ".join(
             f"{name.replace('_', ' ')} of {self.criterion} against {self.against}: "
-            f"{in_words(self.parameters[name])}"
+            f"{estimate(*self.parameters[name])}"
             for name in FORMS[self.form].headline
         )
         return f"{what}, {self.runs} runs, {self.censored} of them unfinished"
-
-
-def in_words(interval: Interval) -> str:
-    """An estimate and its interval to the digits that its width leaves: 1.02 (0.97–1.08)."""
-    width = interval.high - interval.low
-    size = width if 0 < width < math.inf else abs(interval.value)
-    digits = 1 - math.floor(math.log10(size)) if 0 < size < math.inf else 2
-    if 0 < abs(interval.value) < math.inf:
-        digits = min(digits, 3 - math.floor(math.log10(abs(interval.value))))
-
-    def written(number: float) -> str:
-        if math.isinf(number):
-            return "∞" if number > 0 else "−∞"
-        return f"{round(number, digits):.{max(digits, 0)}f}".replace("-", "−")
-
-    value, low, high = map(written, interval)
-    return f"{value} ({low}{'–' if interval.low >= 0 else ' to '}{high})"
 
 
 def fit(
@@ -116,30 +101,18 @@ def fit(
     Source: the weights are Rubin's (1981), the tails Hesterberg's (2015); put together here, and
     how often the interval covers a planted exponent is checked by the tests.
     """
-    from scipy import stats
-
     if form not in FORMS:
         raise RequestError(f"There is no form {form!r} of a fit; {nearest(form, FORMS)}")
     sample = _sample(np.asarray(x), np.asarray(y), np.asarray(censored, bool), criterion)
-    shape = FORMS[form]
-    one = np.ones((1, sample.x.size))
-    start_p = math.log(np.median(sample.x)) if form == "saturating" else 0.0
-    start = np.array([[sample.log_y.mean(), start_p, math.log(sample.log_y.std() + 1e-3), 0.0]])
-    best = most_likely(shape, sample, one, start, scatter_changes=False)
-    changing = most_likely(shape, sample, one, best, scatter_changes=True)
-    gain = log_likelihood(shape, sample, changing) - log_likelihood(shape, sample, best)
-    scattered = best[0, 2] > math.log(10 * NO_SCATTER)
-    changes = bool(scattered and 2 * gain[0] > stats.chi2.isf(0.01, 1))
-    best = changing if changes else best
-
+    best, changes = _best(form, sample)
     weights = np.random.default_rng(seed).exponential(size=(draws, sample.x.size))
-    again = most_likely(shape, sample, weights, best, changes, tolerance=1e-4)
+    again = most_likely(FORMS[form], sample, weights, best, changes, tolerance=1e-4)
     finished = int(np.sum(~sample.censored))
     free = max(finished - (4 if changes else 3), 1)
     tail = float(stats.norm.sf(stats.t.isf(0.025, free) * math.sqrt(finished / free)))
     ends = np.quantile(again, [tail, 1 - tail], axis=0)
     columns = _named(form, sample, np.concatenate([best, ends])).T
-    names = (*shape.parameters, "scatter", *(["scatter_exponent"] if changes else []))
+    names = (*FORMS[form].parameters, "scatter", *(["scatter_exponent"] if changes else []))
     return Fit(
         form=form,
         criterion=criterion,
@@ -151,6 +124,19 @@ def fit(
         bootstrap=again[:, :2],
         tail=tail,
     )
+
+
+def _best(form: str, sample: Sample) -> tuple[Parameters, bool]:
+    """The parameters of largest likelihood, and whether the scatter changes with the size."""
+    shape, one = FORMS[form], np.ones((1, sample.x.size))
+    start_p = math.log(np.median(sample.x)) if form == "saturating" else 0.0
+    start = np.array([[sample.log_y.mean(), start_p, math.log(sample.log_y.std() + 1e-3), 0.0]])
+    best = most_likely(shape, sample, one, start, scatter_changes=False)
+    changing = most_likely(shape, sample, one, best, scatter_changes=True)
+    gain = log_likelihood(shape, sample, changing) - log_likelihood(shape, sample, best)
+    scattered = best[0, 2] > math.log(10 * NO_SCATTER)
+    changes = bool(scattered and 2 * gain[0] > stats.chi2.isf(0.01, 1))
+    return (changing if changes else best), changes
 
 
 def _named(form: str, sample: Sample, parameters: Parameters) -> Parameters:
@@ -204,8 +190,6 @@ def median_with_interval(y: Runs, censored: Stopped) -> Interval:
     Source: Brookmeyer and Crowley (1982) for the interval; where none is left of n runs, S is at
     most `1 − 0.025^(1/n)` (Clopper and Pearson, 1934).
     """
-    from scipy import stats
-
     y, censored = np.asarray(y, float), np.asarray(censored, bool)
     if not y.size or y.shape != censored.shape or not np.all(np.isfinite(y)):
         raise RequestError("A median needs one or more runs, each with a finite value and a mark.")

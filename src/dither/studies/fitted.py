@@ -1,18 +1,15 @@
 """The fits that a study asks for, made, or the sentence that says why not."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from dither._errors import RequestError
+from dither._words import Plain, text_of
 from dither.studies.fits import Fit, fit
 from dither.studies.outcome import Outcome, outcome_of
-from dither.studies.study import FitOf, Plain, Study
-from dither.studies.tables import in_short
-
-if TYPE_CHECKING:
-    import pandas as pd
+from dither.studies.study import FitOf, Study
 
 MOST_DRAWN = 5_000_000
 """Bootstrapped runs in all of a study's fits; where there are many runs there are fewer draws."""
@@ -32,14 +29,14 @@ class Fitted:
     asked: FitOf
     outcome: Outcome
     value: Plain | None
-    runs: "pd.DataFrame"
+    runs: pd.DataFrame
     fit: Fit | None
     why_not: str = ""
 
     @property
     def where(self) -> str:
         """The value of the axis `by`, in words."""
-        return "" if self.value is None else f"{self.asked.by} = {in_short(self.value)}"
+        return "" if self.value is None else f"{self.asked.by} = {text_of(self.value)}"
 
     def __str__(self) -> str:
         """The fit in a sentence."""
@@ -48,7 +45,7 @@ class Fitted:
         return said if said.endswith(".") else f"{said}."
 
 
-def fits_of(study: Study, runs: "pd.DataFrame") -> list[list[Fitted]]:
+def fits_of(study: Study, runs: pd.DataFrame) -> list[list[Fitted]]:
     """The study's fits to its finished runs; for each its curves, one for each value of `by`."""
     draws = int(np.clip(MOST_DRAWN // max(len(runs) * len(study.fits), 1), *DRAWS))
     return [
@@ -58,16 +55,14 @@ def fits_of(study: Study, runs: "pd.DataFrame") -> list[list[Fitted]]:
 
 
 def _parts(
-    study: Study, asked: FitOf, runs: "pd.DataFrame"
-) -> list[tuple[Plain | None, "pd.DataFrame"]]:
+    study: Study, asked: FitOf, runs: pd.DataFrame
+) -> list[tuple[Plain | None, pd.DataFrame]]:
     if asked.by is None:
         return [(None, runs)]
     return [(value, runs[runs[asked.by] == value]) for value in study.labels(asked.by)]
 
 
-def _fitted(asked: FitOf, value: Plain | None, runs: "pd.DataFrame", draws: int) -> Fitted:
-    import pandas as pd
-
+def _fitted(asked: FitOf, value: Plain | None, runs: pd.DataFrame, draws: int) -> Fitted:
     if not len(runs):
         outcome = Outcome(asked.y, asked.y, counts=True)
         return Fitted(asked, outcome, value, runs, None, "no run is finished yet.")

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dither._words import count, duration
 from dither.studies import store
 from dither.studies.plan import Job, plan
 from dither.studies.study import Study
@@ -45,10 +46,10 @@ class Forecast:
         if self.trials:
             said.append(f"before them a search of {self.trials} runs")
         if self.measurements is not None:
-            most = f"{self.measurements:,}".replace(",", " ")
+            most = count(self.measurements)
             said.append(f"at most {most} measurements; runs that reach their target end before")
         if self.seconds is not None:
-            said.append(f"at most about {_duration(self.seconds)} in one process of this machine")
+            said.append(f"at most about {duration(self.seconds)} in one process of this machine")
         return said
 
 
@@ -116,10 +117,3 @@ def _speed(job: Job) -> tuple[float, float]:
         program.loop.advance(n)
         took = time.perf_counter() - began
     return compiling, took / n / len(program.runs)
-
-
-def _duration(seconds: float) -> str:
-    for size, unit in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"

@@ -1,11 +1,8 @@
 """Doing a job of a study: its runs, after a search where there is one, and a row for each."""
 
 import json
-import os
-import socket
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,8 +13,10 @@ from dither.studies.plan import Job, Planned, asked_of, trials
 from dither.studies.store import CURVES
 from dither.studies.study import plain
 from dither.studies.together import train_together
+from dither.training.folder import made
 from dither.training.result import Replica, Result
 from dither.training.run import Observer
+from dither.training.stop import StopReason
 
 Row: TypeAlias = dict[str, Any]
 """A finished run as a line of the study's table."""
@@ -93,7 +92,9 @@ def _search(
 
 def _replica(row: Row) -> Replica:
     counts: dict[str, int | float] = {"measurements": int(row["measurements"])}
-    return Replica(row["seed"], row["stop_reason"], row["score"], row["test_cost"], counts)
+    return Replica(
+        row["seed"], StopReason(row["stop_reason"]), row["score"], row["test_cost"], counts
+    )
 
 
 def row_of(run: Planned, result: Result, place: int) -> Row:
@@ -111,8 +112,8 @@ def row_of(run: Planned, result: Result, place: int) -> Row:
         "score": end.score,
         "score_name": result.score_name,
         "test_cost": end.test_cost,
-        "stop_reason": end.stop_reason,
-        "reached": end.stop_reason == "score",
+        "stop_reason": str(end.stop_reason),
+        "reached": end.reached,
         "target": until.score,
         "budget": until.measurements,
         "parameters": result.space.size,
@@ -120,8 +121,6 @@ def row_of(run: Planned, result: Result, place: int) -> Row:
         "wall_seconds": float(history["wall_seconds"].max()) if len(history) else 0.0,
         **{f"curve_{name}": history[name].tolist() for name in CURVES},
         "specification": json.dumps(asked_of(run.cell), sort_keys=True),
-        "dither": version("dither"),
-        "jax": jax.__version__,
-        "machine": f"{socket.gethostname()}, {os.cpu_count()} cores",
+        **{name: made()[name] for name in ("dither", "jax", "machine")},
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

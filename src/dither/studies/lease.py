@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 EXPIRES_AFTER = 90.0
 """Seconds without a sign of life after which another may take a job over."""
 
@@ -100,8 +102,6 @@ def abandoned(file: Path) -> bool:
 
 def _born(pid: int) -> float | None:
     """When a process was started, which tells it from a later one of the same number."""
-    import psutil
-
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()

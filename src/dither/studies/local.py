@@ -34,16 +34,21 @@ class StudyProgress:
 
 
 class Counter:
-    """Counts a study's finished runs, whoever did them."""
+    """Counts a study's finished runs, whoever did them, and tells observers."""
 
-    def __init__(self, folder: Path, jobs: Sequence[Job]) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, jobs: Sequence[Job], observers: Sequence["StudyObserver"]
+    ) -> None:
+        self.folder, self.observers = folder, observers
         self.names = {run.name for job in jobs for run in job.runs}
         self.own = 0
 
     def __call__(self, doing: str = "") -> StudyProgress:
         done = len(self.names & store.done(self.folder))
-        return StudyProgress(done, len(self.names), self.own, doing)
+        now = StudyProgress(done, len(self.names), self.own, doing)
+        for observe in self.observers:
+            observe(now)
+        return now
 
 
 StudyObserver: TypeAlias = Callable[[StudyProgress], None]
@@ -62,7 +67,7 @@ def work(
     Errors: `Interrupted`; `RequestError` where task, device and algorithm do not fit together.
     """
     jobs = plan(study)
-    count = Counter(folder, jobs)
+    count = Counter(folder, jobs, observers)
     # processes begin at different places, so that they seldom want the same job
     first = os.getpid() * 7919 % max(len(jobs), 1)
     left = [*jobs[first:], *jobs[:first]]
@@ -78,10 +83,10 @@ def work(
             with lease:
                 taken = True
                 if not finished(folder, job):
-                    _do(folder, job, count, observers, interrupted)
+                    _do(folder, job, count, interrupted)
             left.remove(job)
         if left and not taken:
-            _tell(observers, count("what is left is being done by others"))
+            count("what is left is being done by others")
             time.sleep(LOOK_AGAIN_AFTER)
             if interrupted():
                 return
@@ -100,8 +105,7 @@ def finished(folder: Path, job: Job) -> bool:
 def _do(
     folder: Path,
     job: Job,
-    count: "Counter",
-    observers: Sequence[StudyObserver],
+    count: Counter,
     interrupted: Callable[[], bool],
 ) -> None:
     def keep(name: str, row: dict[str, Any]) -> None:
@@ -114,13 +118,8 @@ def _do(
         text = (
             f"{job.runs[0].cell.where}, {len(job.runs)} together, {now.measurements} measurements"
         )
-        _tell(observers, count(text))
+        count(text)
 
     do_job(job, keep, here, lambda name: store.read_run(folder, name), [observe], interrupted)
     shutil.rmtree(here, ignore_errors=True)
-    _tell(observers, count())
-
-
-def _tell(observers: Sequence[StudyObserver], now: StudyProgress) -> None:
-    for observe in observers:
-        observe(now)
+    count()

@@ -3,20 +3,17 @@
 import itertools
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float
 
+from dither._words import Plain
 from dither.laws import Interval
 from dither.studies.fits import median_with_interval
-from dither.studies.study import Plain, Study
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-FAILED = ("diverged", "failures")
-"""Stop reasons of runs that broke down."""
+from dither.studies.study import Study
+from dither.training.stop import FAILED, StopReason
 
 
 class Outcome(NamedTuple):
@@ -27,7 +24,7 @@ class Outcome(NamedTuple):
     counts: bool
 
     def of(
-        self, runs: "pd.DataFrame"
+        self, runs: pd.DataFrame
     ) -> tuple[Float[np.ndarray, " runs"], Bool[np.ndarray, " runs"]]:
         """The values of the runs that have one, and which of them were stopped before the target.
 
@@ -40,12 +37,12 @@ class Outcome(NamedTuple):
             return values[known], np.zeros(known.sum(), bool)
         if self.column == "measurements":
             budget = np.nan_to_num(runs["budget"].to_numpy(float))
-            diverged = (runs["stop_reason"] == "diverged").to_numpy(bool)
+            diverged = (runs["stop_reason"] == StopReason.DIVERGED).to_numpy(bool)
             values = np.where(diverged, np.maximum(values, budget), values)
         return values, ~runs["reached"].to_numpy(bool)
 
 
-def outcome_of(runs: "pd.DataFrame", column: str | None = None) -> Outcome:
+def outcome_of(runs: pd.DataFrame, column: str | None = None) -> Outcome:
     """What to tell of a study's runs.
 
     Arguments: the runs; the column, or None for the measurements to the target where there is one,
@@ -72,7 +69,7 @@ class Summary(NamedTuple):
     """
 
     labels: dict[str, Plain]
-    runs: "pd.DataFrame"
+    runs: pd.DataFrame
     median: Interval | None
     chosen: float | None = None
     searched: int = 0
@@ -85,21 +82,20 @@ class Summary(NamedTuple):
     @property
     def failed(self) -> dict[str, int]:
         """How many runs broke down, by stop reason."""
-        reasons = self.runs["stop_reason"]
-        counts = {reason: int((reasons == reason).sum()) for reason in FAILED}
-        return {reason: count for reason, count in counts.items() if count}
+        counts = self.runs["stop_reason"].value_counts()
+        return {reason: int(counts[reason]) for reason in FAILED if reason in counts}
 
     def at(self, axes: tuple[str, ...]) -> tuple[Plain, ...]:
         """Its place on some axes."""
         return tuple(self.labels[axis] for axis in axes)
 
 
-def summaries(study: Study, runs: "pd.DataFrame", outcome: Outcome) -> list[Summary]:
+def summaries(study: Study, runs: pd.DataFrame, outcome: Outcome) -> list[Summary]:
     """Every cell of the grid, in its order, those without a finished run too."""
     return list(_summaries(study, runs, outcome))
 
 
-def _summaries(study: Study, runs: "pd.DataFrame", outcome: Outcome) -> Iterator[Summary]:
+def _summaries(study: Study, runs: pd.DataFrame, outcome: Outcome) -> Iterator[Summary]:
     axes = list(study.axes)
     by = axes if len(axes) > 1 else axes[0] if axes else np.zeros(len(runs), int)
     places: dict[Any, Any] = runs.groupby(by, sort=False).indices
@@ -113,7 +109,7 @@ def _summaries(study: Study, runs: "pd.DataFrame", outcome: Outcome) -> Iterator
         yield Summary(labels, mine, median_of(mine, outcome), chosen, searched)
 
 
-def median_of(runs: "pd.DataFrame", outcome: Outcome) -> Interval | None:
+def median_of(runs: pd.DataFrame, outcome: Outcome) -> Interval | None:
     """The Kaplan–Meier median of some runs with its 95 % interval; None where there is no value."""
     values, stopped = outcome.of(runs)
     return median_with_interval(values, stopped) if values.size else None

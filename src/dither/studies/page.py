@@ -5,11 +5,15 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
-from dither.studies.parts import figure_bytes
+import jinja2
+import markupsafe
+
 from dither.studies.pictures import Picture
 from dither.studies.tables import Table
+from dither.training.drawing import figure_bytes
 
 SVG = re.compile(rb"<svg.*</svg>", re.DOTALL)
 METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
@@ -41,8 +45,6 @@ class Page:
 
 def html(page: Page) -> str:
     """The page as HTML that needs nothing from outside; all that comes from users is escaped."""
-    import jinja2
-    import markupsafe
 
     def vector(picture: Picture) -> markupsafe.Markup:
         return markupsafe.Markup(inline_svg(picture))  # matplotlib has escaped its text
@@ -62,8 +64,6 @@ def inline_svg(picture: Picture) -> str:
 
     Its text stays text, which can be searched and read aloud.
     """
-    import markupsafe
-
     found = SVG.search(figure_bytes(picture.figure, "svg"))
     assert found is not None
     text = METADATA.sub("", found[0].decode())
@@ -81,8 +81,6 @@ def inline_svg(picture: Picture) -> str:
 
 def versions() -> list[tuple[str, Any]]:
     """What has written the page."""
-    from importlib.metadata import version
-
     written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     with_what = f"dither {version('dither')}, Python {platform.python_version()}"
     return [("this page", f"written {written} by {with_what}")]

@@ -1,17 +1,14 @@
 """A report's parts in other formats: figures for papers, tables for other programs."""
 
 from collections.abc import Iterable, Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from dither._errors import RequestError, nearest
+from dither._words import THIN
 from dither.studies.pictures import Picture
-from dither.studies.tables import THIN, Table
+from dither.studies.tables import Table
 from dither.training.checkpoint import write_atomically
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from dither.training.drawing import figure_bytes
 
 PICTURES = ("png", "svg", "pdf")
 TABLES = ("csv", "latex")
@@ -40,20 +37,6 @@ def write_parts(
         for table in tables if one in TABLES else ():
             ending = "tex" if one == "latex" else "csv"
             write_atomically(folder / f"{table.name}.{ending}", table_text(table, one).encode())
-
-
-def figure_bytes(figure: "Figure", ending: str) -> bytes:
-    """A figure in a format, the same bytes whenever it is written."""
-    import matplotlib as mpl
-
-    from dither.training.figure import STYLE
-
-    made = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
-    extra: dict[str, Any] = {"dpi": 200} if made is None else {"metadata": made}
-    buffer = BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format=ending, **extra)
-    return buffer.getvalue()
 
 
 def table_text(table: Table, kind: str) -> str:

@@ -2,27 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
+from dither._words import short, text_of
 from dither.studies.fitted import Fitted
 from dither.studies.outcome import Outcome, Summary, finite, median_of
-from dither.studies.study import Plain, Study
-from dither.studies.tables import in_short
-from dither.training.figure import GREY
-from dither.training.figure import STYLE as HOUSE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#6b6b6b")
-"""Okabe and Ito's colours, told apart by colour-blind readers."""
-
-STYLE: Any = {**HOUSE, "text.parse_math": False}
-"""Names come from users, who may write a dollar."""
+from dither.studies.study import Study
+from dither.training.drawing import GREY, PALETTE, logarithmic, number_decades, picture
 
 MARKERS = "osDvP*Xh"
+
+LETTERS = 24
+"""The most of a value of an axis that is written."""
 
 MOST_POINTS = 2000
 """Single runs drawn in a figure."""
@@ -38,7 +35,7 @@ class Picture:
     name: str
     title: str
     caption: str
-    figure: "Figure"
+    figure: Figure
 
 
 def spaced(items: Sequence[Any], most: int) -> list[Any]:
@@ -53,15 +50,11 @@ def fit_picture(name: str, fits: Sequence[Fitted], law: Sequence[tuple[Summary, 
 
     Arguments: the file's name; the curves of one fit; each cell's prediction, empty if none.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     asked, outcome = fits[0].asked, fits[0].outcome
     drawn = spaced(fits, len(PALETTE))
     rng = np.random.default_rng(0)
     thinned = sum(len(one.runs) for one in drawn) > MOST_POINTS
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    with picture(7.2, 4.4) as figure:
         axes = figure.subplots()
         for k, one in enumerate(drawn):
             factor = 1 + APART * (k - (len(drawn) - 1) / 2)
@@ -95,7 +88,7 @@ def _draw_fit(
 ) -> None:
     if not len(one.runs):
         return
-    label = None if one.value is None else cut(one.value)
+    label = None if one.value is None else text_of(one.value, LETTERS)
     x, runs = one.asked.x, one.runs
     few = runs.iloc[np.sort(rng.permutation(len(runs))[:most])]
     few = few if one.outcome.counts else few[few[one.outcome.column].notna()]
@@ -139,14 +132,12 @@ def _draw_law(axes: Any, one: Fitted, law: Sequence[tuple[Summary, float]], colo
         return
     sizes = sorted({size for size, _ in cells})
     middle = [np.median([p for size, p in cells if size == here]) for here in sizes]
-    name = "law" if one.value is None else f"law, {cut(one.value)}"
+    name = "law" if one.value is None else f"law, {text_of(one.value, LETTERS)}"
     axes.plot(sizes, middle, "--", color=GREY if one.value is None else colour, marker="x",
               markersize=5, linewidth=1.2, label=name)  # fmt: skip
 
 
 def _scales(axes: Any, form: str, sizes: Sequence[float]) -> None:
-    from matplotlib.ticker import NullLocator
-
     if form == "power law":
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
@@ -156,38 +147,8 @@ def _scales(axes: Any, form: str, sizes: Sequence[float]) -> None:
         logarithmic(axes)
 
 
-def logarithmic(axes: Any) -> None:
-    """A logarithmic vertical axis with numbers on it."""
-    axes.set_yscale("log")
-    number_decades(axes)
-
-
-def number_decades(axes: Any) -> None:
-    """Numbers on a logarithmic vertical axis, also over less than a decade."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    low, high = axes.get_ylim()
-    fine = (1, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5) if high < 300 * low else (1,)
-    axes.yaxis.set_major_locator(LogLocator(subs=fine))
-    axes.yaxis.set_major_formatter(lambda value, _: short(value))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def short(value: float) -> str:
-    """A number for an axis or a heat map: 950, 12k, 3.5M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
-
-
 def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Picture:
     """The median over the first two axes, of the runs of all others together."""
-    import matplotlib as mpl
-    import pandas as pd
-    from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
-
     first, second, *others = study.axes
     rows, columns = study.labels(first), study.labels(second)
     together: dict[Any, list[Any]] = {}
@@ -202,9 +163,8 @@ def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Pictur
     )
     some = values[np.isfinite(values)]
     wide = outcome.counts and some.size > 0 and some.min() > 0
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
-        height = min(1.4 + 0.36 * len(rows), 9.0)
-        figure = Figure(figsize=(min(2.6 + 0.72 * len(columns), 9.0), height), layout="constrained")
+    width, height = min(2.6 + 0.72 * len(columns), 9.0), min(1.4 + 0.36 * len(rows), 9.0)
+    with picture(width, height, **{"axes.grid": False}) as figure:
         axes = figure.subplots()
         axes.set_facecolor("#e8e8e8")
         norm = LogNorm(some.min(), max(some.max(), some.min() * 1.01)) if wide else None
@@ -216,7 +176,7 @@ def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Pictur
             (axes.yaxis, rows, first),
         ):
             places = spaced(range(len(labels)), 24)
-            axis.set_ticks(places, [cut(labels[place]) for place in places])
+            axis.set_ticks(places, [text_of(labels[place], LETTERS) for place in places])
             axis.set_label_text(name)
         if len(rows) * len(columns) <= 150:
             _numbers(axes, values, found, rows, columns, image)
@@ -242,9 +202,3 @@ def _numbers(
         light = not np.isfinite(value) or image.norm(value) > 0.55
         text = short(value) if np.isfinite(value) else ("not\nreached" if known else "")
         axes.text(c, r, text, ha="center", va="center", fontsize=7, color="k" if light else "w")
-
-
-def cut(label: Plain) -> str:
-    """A value of an axis in a few letters."""
-    text = in_short(label)
-    return text if len(text) <= 24 else f"{text[:23]}…"

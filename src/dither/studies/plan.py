@@ -10,6 +10,7 @@ from dither.devices import SimulatedDevice
 from dither.devices.device import AbstractDevice
 from dither.studies.search import FIRST_SEED, Search
 from dither.studies.study import Cell, Study
+from dither.training.settings import change_setting, setting
 
 Role: TypeAlias = Literal["run", "trial"]
 
@@ -66,7 +67,7 @@ def plan(study: Study) -> tuple[Job, ...]:
         asked = asked_of(cell)
         numbers = tuple(key for key in study.keys if _varies(cell, asked, key))
         for key in numbers:
-            _put(asked, key.split("."), "varied")
+            change_setting(asked, key, "varied")
         group = json.dumps(asked, sort_keys=True)
         varied[group] = numbers
         groups.setdefault(group, []).extend(planned(cell, seed) for seed in study.seed_list)
@@ -118,21 +119,7 @@ def _varies(cell: Cell, asked: dict[str, Any], key: str) -> bool:
     first, second, *_ = [*key.split("."), ""]
     simulated = isinstance(cell.specification.device, SimulatedDevice)
     within = first == "algorithm" or (simulated and (first, second) == ("device", "imperfections"))
-    return within and isinstance(_get(asked, key.split(".")), float)
-
-
-def _get(table: Any, keys: list[str]) -> Any:
-    for key in keys:
-        try:
-            table = table[int(key) if isinstance(table, list) else key]
-        except (LookupError, TypeError, ValueError):
-            return None
-    return table
-
-
-def _put(table: Any, keys: list[str], value: Any) -> None:
-    inner = _get(table, keys[:-1])
-    inner[int(keys[-1]) if isinstance(inner, list) else keys[-1]] = value
+    return within and isinstance(setting(asked, key), float)
 
 
 def _digest(content: Any) -> str:

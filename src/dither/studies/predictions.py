@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
 from dither.algorithms import CoordinateDescent
 from dither.devices.readout import ReadoutDevice
+from dither.laws import crossing, predicted_curve, statistics_of
 from dither.networks import StateNoise
 from dither.training.fit import problem_of
 from dither.training.specification import Specification
@@ -33,10 +35,6 @@ def boolean_coordinate_descent(run: Specification) -> float:
     mirrors are tested one by one, uniformly or in sweeps.
     Source: derived in `dither.laws.surrogate`, checked by the tests.
     """
-    import jax
-
-    from dither.laws import crossing, predicted_curve, statistics_of
-
     device, algorithm, until = run.device, run.algorithm, run.until
     if not isinstance(device, ReadoutDevice) or not isinstance(algorithm, CoordinateDescent):
         return math.nan
@@ -50,7 +48,7 @@ def boolean_coordinate_descent(run: Specification) -> float:
         and (algorithm.flips, algorithm.temperature) == (1, 0.0)
     )
     task = run.task.load()
-    if not known or task.score_name != "1 - NMSE":
+    if not known or not task.display.lacking:
         return math.nan
     assert until.score is not None
     instance, first, law = jax.random.split(jax.random.key(run.seed), 3)

@@ -29,7 +29,7 @@ def work_in_processes(
 
     Errors: `Interrupted`; `RunError` where no process is left and the study is not complete.
     """
-    count = Counter(folder, plan(study))
+    count = Counter(folder, plan(study), observers)
     command = [sys.executable, "-m", "dither.studies", str(folder)]
     with tempfile.TemporaryFile("w+") as said:
         running = [
@@ -40,14 +40,11 @@ def work_in_processes(
             while any(process.poll() is None for process in running):
                 if interrupted():
                     raise Interrupted
-                for observe in observers:
-                    observe(count(f"{workers} processes"))
+                count(f"{workers} processes")
                 time.sleep(LOOK_EVERY)
         finally:
             _end(running)
         now = count()
-        for observe in observers:
-            observe(now)
         if now.done < now.runs:
             said.seek(0)
             last = (said.read().strip() or "All processes were killed.").splitlines()[-1]

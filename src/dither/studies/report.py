@@ -2,21 +2,24 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from dither._errors import RequestError
+from dither._words import Plain, number, text_of
 from dither.studies import store
+from dither.studies.fitted import fits_of
+from dither.studies.learning_curves import curves_picture
+from dither.studies.outcome import Outcome, Summary, outcome_of, summaries
 from dither.studies.page import Page, html, versions
 from dither.studies.parts import check_formats, write_parts
-from dither.studies.study import PARAMETERS, Plain, Study, read_study
-from dither.studies.tables import in_short, number
+from dither.studies.pictures import fit_picture, heat_map
+from dither.studies.predictions import PREDICTIONS
+from dither.studies.run_report import run_page
+from dither.studies.study import PARAMETERS, Study, read_study
+from dither.studies.tables import cells_table, failures_table, fit_table
 from dither.training import folder as run_folder
 from dither.training.checkpoint import write_atomically
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from dither.studies.outcome import Outcome, Summary
 
 REPORT = "report.html"
 PARTS = "report"
@@ -42,8 +45,6 @@ def write_report(
     if (folder / store.SPECIFICATION).is_file():
         page = study_page(folder)
     elif (folder / run_folder.SPECIFICATION).is_file():
-        from dither.studies.run_report import run_page
-
         page = run_page(folder)
     else:
         raise RequestError(
@@ -69,13 +70,6 @@ def study_page(folder: Path) -> Page:
         notes = ["No run is finished yet, so that there is nothing to show."]
         return Page(**common, facts=facts, notes=notes, findings=(), pictures=(), tables=(),
                     made=versions())  # fmt: skip
-
-    from dither.studies.fitted import fits_of
-    from dither.studies.learning_curves import curves_picture
-    from dither.studies.outcome import outcome_of, summaries
-    from dither.studies.pictures import fit_picture, heat_map
-    from dither.studies.predictions import PREDICTIONS
-    from dither.studies.tables import cells_table, failures_table, fit_table
 
     outcome = outcome_of(runs)
     cells = summaries(study, runs, outcome)
@@ -114,7 +108,7 @@ def _is_number(study: Study, x: str) -> bool:
 
 
 def _facts(
-    study: Study, table: "pd.DataFrame", runs: "pd.DataFrame", outcome: "Outcome"
+    study: Study, table: pd.DataFrame, runs: pd.DataFrame, outcome: Outcome
 ) -> list[tuple[str, str]]:
     facts = []
     if outcome.counts:
@@ -141,13 +135,13 @@ def _facts(
 
 
 def _values(labels: Sequence[Plain]) -> str:
-    words = [in_short(label) for label in labels]
+    words = [text_of(value) for value in labels]
     if len(words) > 12:
         return f"{len(words)} values from {words[0]} to {words[-1]}"
     return ", ".join(words)
 
 
-def _notes(study: Study, runs: "pd.DataFrame", outcome: "Outcome") -> list[str]:
+def _notes(study: Study, runs: pd.DataFrame, outcome: Outcome) -> list[str]:
     notes = []
     if len(runs) < study.runs:
         notes.append(f"The study is not finished: {len(runs)} of {study.runs} runs are.")
@@ -165,7 +159,7 @@ def _notes(study: Study, runs: "pd.DataFrame", outcome: "Outcome") -> list[str]:
     return notes
 
 
-def _made(table: "pd.DataFrame") -> list[tuple[str, str]]:
+def _made(table: pd.DataFrame) -> list[tuple[str, str]]:
     def each(column: str) -> str:
         return ", ".join(sorted(set(table[column].dropna())))
 

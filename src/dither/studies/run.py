@@ -3,16 +3,16 @@
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from dither._errors import RequestError
+from dither._words import count
 from dither.studies import store
+from dither.studies.cluster import work_on_cluster
 from dither.studies.local import StudyObserver, work
 from dither.studies.processes import work_in_processes
 from dither.studies.study import MOST_RUNS, Study, read_study
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def run_study(
@@ -24,7 +24,7 @@ def run_study(
     observers: Sequence[StudyObserver] = (),
     interrupted: Callable[[], bool] = lambda: False,
     yes: bool = False,
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Do what is missing of a study; the same table comes out whoever does it.
 
     Arguments:
@@ -54,8 +54,6 @@ def run_study(
         )
     try:
         if cluster is not None:
-            from dither.studies.cluster import work_on_cluster
-
             work_on_cluster(folder, study, cluster, observers, interrupted)
         elif workers > 1:
             work_in_processes(folder, study, workers, observers, interrupted)
@@ -71,5 +69,6 @@ def check_size(study: Study, yes: bool) -> None:
     if study.runs > MOST_RUNS and not yes:
         axes = [f"{len(study.labels(axis))} of {axis}" for axis in study.axes]
         grid = " × ".join([*axes, f"{len(study.seed_list)} seeds"])
-        runs = f"{study.runs:,}".replace(",", " ")
-        raise RequestError(f"The grid has {runs} runs ({grid}); say --yes if that is meant.")
+        raise RequestError(
+            f"The grid has {count(study.runs)} runs ({grid}); say --yes if that is meant."
+        )

@@ -2,26 +2,31 @@
 
 import json
 import time
+import tomllib
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
 from dither._errors import RequestError
+from dither._words import number
+from dither.contract import Space
 from dither.studies.fits import median_with_interval
 from dither.studies.page import Page, versions
 from dither.studies.pictures import Picture
-from dither.studies.tables import Table, median_in_words, number
+from dither.studies.tables import Table, median_in_words
+from dither.training.figure import run_figure
 from dither.training.folder import SPECIFICATION
 from dither.training.ledger import Ledger
 from dither.training.result import Replica, Result
+from dither.training.stop import StopReason
 
 
 def run_page(folder: Path) -> Page:
     """What the report of a run shows, from its folder."""
-    import tomllib
-
     toml = (folder / SPECIFICATION).read_text(encoding="utf-8")
     asked = tomllib.loads(toml)
     common: dict[str, Any] = {
@@ -51,11 +56,6 @@ def run_page(folder: Path) -> Page:
 
 
 def _result(folder: Path) -> tuple[Result, dict[str, Any]]:
-    import pandas as pd
-    import pyarrow as pa
-
-    from dither.contract import Space
-
     try:
         told = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         history = pd.read_parquet(folder / "history.parquet")
@@ -63,12 +63,15 @@ def _result(folder: Path) -> tuple[Result, dict[str, Any]]:
         raise RequestError(
             f"The run in {folder} cannot be read ({type(error).__name__}); run it again."
         ) from None
-    replicas = tuple(Replica(**one) for one in told["replicas"])
+    replicas = tuple(
+        Replica(**{**one, "stop_reason": StopReason(one["stop_reason"])})
+        for one in told["replicas"]
+    )
     accounts = {n: np.array([one.ledger[n] for one in replicas]) for n in replicas[0].ledger}
     result = Result(
         score=told["score"],
         score_name=told["score_name"],
-        stop_reason=told["stop_reason"],
+        stop_reason=StopReason(told["stop_reason"]),
         replicas=replicas,
         accounts=Ledger(**accounts),
         history=history,
@@ -90,7 +93,7 @@ def _facts(result: Result, target: float | None) -> list[tuple[str, str]]:
         facts.append((result.score_name, f"{number(result.score)}{of}"))
     facts.append(("stopped by", result.stop_reason))
     if target is not None and result.score is not None:
-        stopped = np.array([one.stop_reason != "score" for one in result.replicas])
+        stopped = np.array([not one.reached for one in result.replicas])
         measured = np.array([float(one.ledger["measurements"]) for one in result.replicas])
         facts.append((f"reached {target:g}", f"{int((~stopped).sum())} of {n}"))
         if n > 1:
@@ -106,8 +109,6 @@ def _facts(result: Result, target: float | None) -> list[tuple[str, str]]:
 
 
 def _pictures(result: Result, name: str, target: float | None) -> list[Picture]:
-    from dither.training.figure import run_figure
-
     if not len(result.history):
         return []
     with warnings.catch_warnings():
@@ -120,8 +121,6 @@ def _pictures(result: Result, name: str, target: float | None) -> list[Picture]:
 
 
 def _replicas(result: Result) -> Table:
-    import pandas as pd
-
     headings = ("seed", "stopped by", result.score_name or "score", "test cost", "measurements")
     rows = [
         (one.seed, one.stop_reason, one.score, one.test_cost, one.ledger["measurements"])

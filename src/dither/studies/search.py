@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from dither._configuration import Configuration
+from dither._words import rounded
 from dither.training.result import Replica
 from dither.training.until import Until
 
@@ -56,7 +57,7 @@ class Search(Configuration):
         wanted = min(self.at_once, self.trials - len(tried))
         if not tried:
             spaced = np.geomspace(self.low, self.high, wanted)
-            return [_rounded(value) for value in spaced]
+            return [rounded(value, 3) for value in spaced]
         if wanted < 1:
             return []
         import optuna
@@ -76,7 +77,7 @@ class Search(Configuration):
                 )
             )
         asked = [study.ask({self.key: scale}).params[self.key] for _ in range(wanted)]
-        return [_rounded(value) for value in asked]
+        return [rounded(value, 3) for value in asked]
 
     def worth(self, runs: Sequence[Replica], until: Until) -> float:
         """What a trial is worth, from its runs; less is better."""
@@ -85,14 +86,10 @@ class Search(Configuration):
 
 
 def _worth(run: Replica, target: float | None, budget: float) -> float:
-    if run.stop_reason == "score":
+    if run.reached:
         return float(run.ledger["measurements"])
-    if run.score is None or run.stop_reason in ("diverged", "failures"):
+    if run.score is None or run.stop_reason.failed:
         return DIVERGED * budget
     if target is None:
         return -run.score * budget
     return budget * (1 + max(target - run.score, 0.0))
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.3g}")

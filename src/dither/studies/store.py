@@ -6,20 +6,19 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
 import tomlkit
-from jaxtyping import Float
 
 from dither._errors import RequestError
 from dither.studies.lease import abandoned
 from dither.studies.study import Study, read_study
 from dither.training.checkpoint import write_atomically
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
+from dither.training.settings import without_none
 
 SPECIFICATION = "study.toml"
 RUNS = "runs"
@@ -39,13 +38,6 @@ TYPES = {"score": "double", "test_cost": "double", "target": "double", "budget":
 """Columns that have one type in all files, also where a run has nothing to put there."""
 
 
-class Curve(NamedTuple):
-    """A run's evaluations: its measurements until then, and what was found."""
-
-    measurements: Float[np.ndarray, " evaluations"]
-    values: Float[np.ndarray, " evaluations"]
-
-
 class DamagedFileWarning(UserWarning):
     """A run's file that cannot be read."""
 
@@ -58,7 +50,7 @@ def open_study(folder: Path, study: Study) -> Study:
     Errors: `RequestError` where the folder holds another study, or other files.
     """
     whole = study.model_copy(update={"base": study.base_table(), "set": {}})
-    text = tomlkit.dumps(_plain(whole.model_dump(mode="json", exclude_none=True)))
+    text = tomlkit.dumps(without_none(whole.model_dump(mode="json", exclude_none=True)))
     file = folder / SPECIFICATION
     if file.is_file():
         there = read_study(file)
@@ -84,14 +76,6 @@ def _others(folder: Path) -> bool:
     return any(not path.name.startswith(f".{SPECIFICATION}-") for path in folder.iterdir())
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value
-
-
 def done(folder: Path) -> set[str]:
     """The names of the finished runs."""
     return {file.stem for file in (folder / RUNS).glob("*.parquet")}
@@ -99,9 +83,6 @@ def done(folder: Path) -> set[str]:
 
 def row_bytes(row: Mapping[str, Any]) -> bytes:
     """A run as the content of its file: a table of one line."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     types = {name: pa.type_for_alias(alias) for name, alias in TYPES.items()}
     types |= {name: pa.list_(pa.float64()) for name in row if name.startswith("curve_")}
     arrays = {name: pa.array([value], types.get(name)) for name, value in row.items()}
@@ -132,9 +113,6 @@ def write_run(folder: Path, name: str, content: bytes) -> bool:
 
 def read_run(folder: Path, name: str) -> dict[str, Any] | None:
     """The row of a finished run; None where there is none, or none that can be read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     file = folder / RUNS / f"{name}.parquet"
     try:
         row: dict[str, Any] = pq.ParquetFile(file).read().to_pylist()[0]
@@ -145,9 +123,6 @@ def read_run(folder: Path, name: str) -> dict[str, Any] | None:
 
 def set_damaged_aside(folder: Path) -> list[str]:
     """Move away the runs' files that cannot be read, so that those runs are done again."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     found = []
     for file in sorted((folder / RUNS).glob("*.parquet")):
         try:
@@ -170,7 +145,7 @@ def tidy(folder: Path) -> None:
             (folder / name).rmdir()
 
 
-def load_study(folder: str | Path, curves: bool = False) -> "pd.DataFrame":
+def load_study(folder: str | Path, curves: bool = False) -> pd.DataFrame:
     """The finished runs of a study as one tidy table.
 
     Arguments: the study's folder; `curves`, whether to have a line for each evaluation of a run
@@ -198,7 +173,7 @@ def load_study(folder: str | Path, curves: bool = False) -> "pd.DataFrame":
     )
 
 
-def _in_grid_order(frame: "pd.DataFrame", study: Study, by: list[str]) -> "pd.DataFrame":
+def _in_grid_order(frame: pd.DataFrame, study: Study, by: list[str]) -> pd.DataFrame:
     places = {}
     for axis in study.axes:
         place = {label: index for index, label in enumerate(study.labels(axis))}
@@ -208,12 +183,8 @@ def _in_grid_order(frame: "pd.DataFrame", study: Study, by: list[str]) -> "pd.Da
     return frame.loc[order].reset_index(drop=True)
 
 
-def _read(files: Sequence[Path], curves: bool) -> "pa.Table":
+def _read(files: Sequence[Path], curves: bool) -> pa.Table:
     """The runs' files as one table; those that cannot be read are warned of."""
-    import pyarrow as pa
-    import pyarrow.dataset
-    import pyarrow.parquet as pq
-
     if not files:
         return pa.table({})
     try:
@@ -242,11 +213,8 @@ def _read(files: Sequence[Path], curves: bool) -> "pa.Table":
     return pa.concat_tables(tables, promote_options="default")
 
 
-def _lines(files: Sequence[Path]) -> "pa.Table | None":
+def _lines(files: Sequence[Path]) -> pa.Table | None:
     """The runs as their footers tell; None where one of them does not."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     lines: list[dict[str, Any]] = []
     for file in files:
         with file.open("rb") as content:
@@ -260,21 +228,18 @@ def _lines(files: Sequence[Path]) -> "pa.Table | None":
     )
 
 
-def read_curves(folder: Path, runs: Iterable[str], y: str) -> dict[str, "Curve"]:
-    """Of some runs the measurements at their evaluations, and what was measured there.
+def read_curves(folder: Path, runs: Iterable[str], y: str) -> dict[str, "pd.Series[float]"]:
+    """Of some runs what was found at their evaluations, by the measurements until then.
 
     Arguments: the study's folder; the runs' names; one of `CURVES`.
     Returns: by name, those of the runs whose files can be read.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     names = ["curve_measurements", f"curve_{y}"]
     curves = {}
     for run in runs:
         with contextlib.suppress(OSError, pa.ArrowException):
             file = pq.ParquetFile(folder / RUNS / f"{run}.parquet")
             table = file.read(columns=names, use_threads=False)
-            x, values = (np.array(table[name][0].as_py(), float) for name in names)
-            curves[run] = Curve(x, values)
+            x, values = (table[name][0].as_py() for name in names)
+            curves[run] = pd.Series(values, x, dtype=float)
     return curves

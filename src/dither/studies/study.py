@@ -4,11 +4,10 @@ import copy
 import itertools
 import json
 import math
-import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -16,15 +15,11 @@ from dither._configuration import Configuration
 from dither._errors import RequestError, nearest
 from dither._explain import explain
 from dither._places import IN_A_FILE, absolute
+from dither._words import Plain
+from dither.studies.predictions import PREDICTIONS
 from dither.studies.search import Search
-from dither.training.specification import (
-    Specification,
-    change_setting,
-    read_table,
-)
-
-Plain: TypeAlias = bool | int | float | str
-"""What stands in a column of a table."""
+from dither.training.settings import change_setting
+from dither.training.specification import Specification, read_table, read_toml
 
 PARAMETERS = "parameters"
 """The column of P, against which a fit can be made as against an axis."""
@@ -82,8 +77,6 @@ class Study(Configuration):
     @field_validator("law")
     @classmethod
     def _known_law(cls, law: str | None) -> str | None:
-        from dither.studies.predictions import PREDICTIONS
-
         if law is not None and law not in PREDICTIONS:
             raise ValueError(f"there is no law '{law}'; {nearest(law, PREDICTIONS)}")
         return law
@@ -257,16 +250,8 @@ def read_study(file: str | Path) -> Study:
     path = Path(file)
     if path.is_dir() and (path / "study.toml").is_file():
         path = path / "study.toml"
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RequestError(f"The file {path} does not exist.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"The file {path} cannot be read: {error}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RequestError(f"{path} is not TOML: {error}.") from None
+    table, _ = read_toml(path)
     table = absolute(table, path.parent)
-    table.setdefault("name", path.stem)
     base = table.get("base")
     if isinstance(base, str) and base.endswith(".toml"):
         table["base"] = str(path.parent / base)

@@ -3,19 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from dither._words import Plain, estimate, number, rounded, text_of
 from dither.laws import Interval
+from dither.studies.fitted import Fitted
 from dither.studies.outcome import Outcome, Summary
-from dither.studies.study import Plain, Study
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from dither.studies.fitted import Fitted
-
-THIN = "\u202f"
-"""A narrow space that does not break, between thousands."""
+from dither.studies.study import Study
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,29 +26,12 @@ class Table:
     headings: tuple[str, ...]
     leading: int
     lines: tuple[tuple[str, ...], ...]
-    numbers: "pd.DataFrame"
+    numbers: pd.DataFrame
 
     @property
-    def in_words(self) -> "pd.DataFrame":
+    def in_words(self) -> pd.DataFrame:
         """The lines under their headings."""
-        import pandas as pd
-
         return pd.DataFrame(list(self.lines), columns=list(self.headings))
-
-
-def number(value: Plain | None) -> str:
-    """A number with four digits, and whole ones whole: 0.7071, 12 500, ∞."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "—"
-    if isinstance(value, str | bool):
-        return str(value)
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if value == round(value) and abs(value) < 1e9:
-        return f"{round(value):,}".replace(",", THIN).replace("-", "−")
-    if 1e4 <= abs(value) < 1e9:
-        return number(round(value))
-    return f"{value:.4g}".replace("-", "−")
 
 
 def median_in_words(median: Interval | None) -> tuple[str, str]:
@@ -71,8 +49,6 @@ def cells_table(
     law: Sequence[tuple[Summary, float]],
 ) -> Table:
     """A line for each cell of the grid: what its runs came to."""
-    import pandas as pd
-
     seeds, axes = len(study.seed_list), list(study.axes)
     predicted = [value for _, value in law] or [math.nan] * len(cells)
     headings = [*axes, "runs", *(["reached"] if outcome.counts else [])]
@@ -84,12 +60,12 @@ def cells_table(
     lines, rows = [], []
     for cell, beforehand in zip(cells, predicted):
         n = len(cell.runs)
-        line = [*(in_short(cell.labels[axis]) for axis in axes)]
+        line = [*(text_of(cell.labels[axis]) for axis in axes)]
         line.append(f"{n}" if n == seeds else f"{n} of {seeds}")
         line += [f"{cell.reached}"] if outcome.counts else []
         line += median_in_words(cell.median)
         if study.law is not None:
-            line.append("never" if math.isinf(beforehand) else number(_four(beforehand)))
+            line.append("never" if math.isinf(beforehand) else number(rounded(beforehand, 4)))
         if study.search is not None:
             line += [number(cell.chosen), number(cell.searched)]
         lines.append(tuple(line))
@@ -106,22 +82,8 @@ def cells_table(
     return Table("cells", title, tuple(headings), len(axes), tuple(lines), pd.DataFrame(rows))
 
 
-def _four(value: float) -> float:
-    """To four digits: a prediction has no more."""
-    return float(f"{value:.4g}")
-
-
-def in_short(value: Plain) -> str:
-    """A value of an axis in words: 0.5, and 1 for 1.0."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def fit_table(name: str, fits: Sequence["Fitted"]) -> Table:
+def fit_table(name: str, fits: Sequence[Fitted]) -> Table:
     """A line for each curve of a fit: its parameters with their intervals."""
-    import pandas as pd
-
-    from dither.studies.fits import in_words
-
     asked, made = fits[0].asked, [one for one in fits if one.fit is not None]
     parameters = list(dict.fromkeys(p for one in made if one.fit for p in one.fit.parameters))
     by = [] if asked.by is None else [asked.by]
@@ -129,8 +91,8 @@ def fit_table(name: str, fits: Sequence["Fitted"]) -> Table:
     for one in made:
         assert one.fit is not None
         known, fit = one.fit.parameters, one.fit
-        values = [in_words(known[p]) if p in known else "—" for p in parameters]
-        line = [in_short(one.value)] if one.value is not None else []
+        values = [estimate(*known[p]) if p in known else "—" for p in parameters]
+        line = [text_of(one.value)] if one.value is not None else []
         lines.append((*line, *values, number(fit.runs), number(fit.censored)))
         row: dict[str, Plain | None] = {asked.by: one.value} if asked.by is not None else {}
         for p in parameters:
@@ -144,12 +106,10 @@ def fit_table(name: str, fits: Sequence["Fitted"]) -> Table:
 
 def failures_table(study: Study, cells: Sequence[Summary]) -> Table:
     """A line for each cell in which runs broke down."""
-    import pandas as pd
-
     axes = list(study.axes)
     broken = [(cell, reason, n) for cell in cells for reason, n in cell.failed.items()]
     lines = tuple(
-        (*(in_short(cell.labels[axis]) for axis in axes), reason, f"{n} of {len(cell.runs)}")
+        (*(text_of(cell.labels[axis]) for axis in axes), reason, f"{n} of {len(cell.runs)}")
         for cell, reason, n in broken
     )
     rows = [{**cell.labels, "reason": reason, "runs": n} for cell, reason, n in broken]

@@ -19,9 +19,10 @@ from dither.training.fused import FusedLoop, measure_once, start
 from dither.training.live import Live
 from dither.training.result import Result
 from dither.training.run import Observer, Run
+from dither.training.settings import Varied, setting
 from dither.training.specification import Specification
+from dither.training.stop import StopReason
 from dither.training.train import evaluation_period
-from dither.training.vary import Varied
 
 CHECKPOINT_SECONDS = 10.0
 
@@ -65,7 +66,7 @@ def train_together(
         _go_on(run, folder)
         live = [] if folder is None else [Live(folder, until)]
         reason = run.go([*observers, *live], interrupted)
-        if reason == "interrupted":
+        if reason is StopReason.INTERRUPTED:
             run.save()
             raise Interrupted
         result = run.result(reason, (), loop.device.space)
@@ -125,22 +126,15 @@ def can_vary(
 
 def _settings(runs: Sequence[Planned], names: Sequence[str]) -> dict[str, jax.Array]:
     return {
-        name: jnp.asarray([_setting(run.cell.specification, name) for run in runs], float)
+        name: jnp.asarray([setting(run.cell.specification, name) for run in runs], float)
         for name in names
     }
-
-
-def _setting(specification: Specification, path: str) -> float:
-    here: Any = specification
-    for key in path.split("."):
-        here = here[int(key)] if isinstance(here, tuple) else getattr(here, key)
-    return float(here)
 
 
 def _by_settings(runs: Sequence[Planned], names: Sequence[str]) -> list[list[Planned]]:
     parts: dict[tuple[float, ...], list[Planned]] = {}
     for run in runs:
-        values = tuple(_setting(run.cell.specification, name) for name in names)
+        values = tuple(setting(run.cell.specification, name) for name in names)
         parts.setdefault(values, []).append(run)
     return list(parts.values())
 
@@ -159,6 +153,6 @@ def _train_on_device(run: Planned, out: Path | None, observers: Sequence[Observe
     specification = run.cell.specification.model_copy(update={"seed": run.seed})
     begun = out is not None and (out / SPECIFICATION).is_file()
     result = specification.train(out, resume=begun, observers=observers)
-    if result.stop_reason == "interrupted":
+    if result.stop_reason is StopReason.INTERRUPTED:
         raise Interrupted
     return result

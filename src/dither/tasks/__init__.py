@@ -3,76 +3,42 @@
 from typing import Annotated
 
 from dither._configuration import Registry
-from dither.tasks.arrays import Arrays
-from dither.tasks.channel import ChannelEqualisation
-from dither.tasks.delayed_recall import DelayedRecall
-from dither.tasks.digits import Digits
-from dither.tasks.header import HeaderRecognition
-from dither.tasks.images import MNIST, FashionMNIST
-from dither.tasks.mackey_glass import MackeyGlass
-from dither.tasks.narma import NARMA10
-from dither.tasks.nist7x7 import NIST7x7
-from dither.tasks.own_error import OwnError
-from dither.tasks.parity import XOR, Parity
-from dither.tasks.series import AbstractSeries, Series, make_series, nmse, symbol_error_rate
-from dither.tasks.series_file import SeriesFile
-from dither.tasks.series_task import (
-    SERIES,
-    AnySeries,
-    SeriesTask,
-    explained_series,
-    nmse_cost,
-    series_task,
-)
-from dither.tasks.task import (
-    AbstractSampledTask,
-    AbstractTask,
-    Task,
-    accuracy,
-    cross_entropy,
-    make_task,
-    mse,
-)
+from dither.tasks.arrays import Arrays as Arrays
+from dither.tasks.channel import ChannelEqualisation as ChannelEqualisation
+from dither.tasks.delayed_recall import DelayedRecall as DelayedRecall
+from dither.tasks.digits import Digits as Digits
+from dither.tasks.header import HeaderRecognition as HeaderRecognition
+from dither.tasks.images import MNIST as MNIST
+from dither.tasks.images import FashionMNIST as FashionMNIST
+from dither.tasks.mackey_glass import MackeyGlass as MackeyGlass
+from dither.tasks.narma import NARMA10 as NARMA10
+from dither.tasks.nist7x7 import NIST7x7 as NIST7x7
+from dither.tasks.own_error import OwnError as OwnError
+from dither.tasks.parity import XOR as XOR
+from dither.tasks.parity import Parity as Parity
+from dither.tasks.scores import Display as Display
+from dither.tasks.scores import accuracy as accuracy
+from dither.tasks.scores import cross_entropy as cross_entropy
+from dither.tasks.scores import explained_series as explained_series
+from dither.tasks.scores import mse as mse
+from dither.tasks.scores import nmse as nmse
+from dither.tasks.scores import nmse_cost as nmse_cost
+from dither.tasks.scores import symbol_error_rate as symbol_error_rate
+from dither.tasks.series import AbstractSeries as AbstractSeries
+from dither.tasks.series import Series as Series
+from dither.tasks.series import make_series as make_series
+from dither.tasks.series_file import SeriesFile as SeriesFile
+from dither.tasks.series_task import SERIES as SERIES
+from dither.tasks.series_task import AnySeries as AnySeries
+from dither.tasks.series_task import SeriesTask as SeriesTask
+from dither.tasks.series_task import series_task as series_task
+from dither.tasks.task import AbstractSampledTask as AbstractSampledTask
+from dither.tasks.task import AbstractTask as AbstractTask
+from dither.tasks.task import Task as Task
+from dither.tasks.task import make_task as make_task
 
 TASKS = Registry("task", AbstractTask, globals().values())
 """The tasks that a specification can ask for, by their kind."""
 
 AnyTask = Annotated[AbstractTask, TASKS]
 """A task: an instance, a table with its `kind`, or the kind alone."""
-
-__all__ = [
-    "MNIST",
-    "NARMA10",
-    "SERIES",
-    "TASKS",
-    "XOR",
-    "AbstractSampledTask",
-    "AbstractSeries",
-    "AbstractTask",
-    "AnySeries",
-    "AnyTask",
-    "Arrays",
-    "ChannelEqualisation",
-    "DelayedRecall",
-    "Digits",
-    "FashionMNIST",
-    "HeaderRecognition",
-    "MackeyGlass",
-    "NIST7x7",
-    "OwnError",
-    "Parity",
-    "Series",
-    "SeriesFile",
-    "SeriesTask",
-    "Task",
-    "accuracy",
-    "cross_entropy",
-    "explained_series",
-    "make_series",
-    "make_task",
-    "mse",
-    "nmse",
-    "nmse_cost",
-    "series_task",
-    "symbol_error_rate",
-]

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.tasks.task import AbstractSampledTask, Task, check_lengths, make_task
+from dither.tasks.task import AbstractSampledTask, Task, check_lengths
 
 NAMES = ("inputs", "targets", "test_inputs", "test_targets")
 
@@ -55,15 +55,11 @@ class Arrays(AbstractSampledTask):
         if missing:
             check_lengths(data["inputs"], data["targets"], "inputs", "targets")
             data = self._set_aside(data)
-        return make_task(*(data[name] for name in NAMES), cost=self.cost, batch=self.batch)
+        return self.task_of(*(data[name] for name in NAMES))
 
     def _set_aside(self, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         order = np.random.default_rng(self.seed).permutation(len(data["inputs"]))
         tests = max(1, round(self.test_share * len(order)))
         test, train = order[:tests], order[tests:]
-        return {
-            "inputs": data["inputs"][train],
-            "targets": data["targets"][train],
-            "test_inputs": data["inputs"][test],
-            "test_targets": data["targets"][test],
-        }
+        x, t = data["inputs"], data["targets"]
+        return dict(zip(NAMES, (x[train], t[train], x[test], t[test])))

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from dither.tasks.series import AbstractSeries, Series, make_series, symbol_error_rate
+from dither.tasks.scores import symbol_error_rate
+from dither.tasks.series import AbstractSeries, Series, make_series
 
 TAPS = np.array([0.08, -0.12, 1.0, 0.18, -0.1, 0.091, -0.05, 0.04, 0.03, 0.01])
 """The weights of d(n+2), d(n+1), ..., d(n−7)."""

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from dither.tasks.task import AbstractSampledTask, BatchSize, CostName, Task, make_task
+from dither.tasks.scores import CostName
+from dither.tasks.task import AbstractSampledTask, BatchSize, Task
 
 
 class DelayedRecall(AbstractSampledTask):
@@ -37,12 +38,5 @@ class DelayedRecall(AbstractSampledTask):
         series = self.noise * rng.standard_normal((number, self.steps, self.symbols))
         series[np.arange(number), 0, labels] += 1
         train, test = np.split(np.arange(number), [self.samples])
-        return make_task(
-            series[train],
-            labels[train],
-            series[test],
-            labels[test],
-            classes=tuple(str(symbol) for symbol in range(self.symbols)),
-            cost=self.cost,
-            batch=self.batch,
-        )
+        arrays = series[train], labels[train], series[test], labels[test]
+        return self.task_of(*arrays, classes=tuple(map(str, range(self.symbols))))

@@ -4,7 +4,8 @@ from typing import Literal
 
 import numpy as np
 
-from dither.tasks.task import AbstractSampledTask, BatchSize, CostName, Task, make_task
+from dither.tasks.scores import CostName
+from dither.tasks.task import AbstractSampledTask, BatchSize, Task
 
 
 class Digits(AbstractSampledTask):
@@ -24,13 +25,5 @@ class Digits(AbstractSampledTask):
         data = load_digits()
         inputs, labels = data.data / 16.0, data.target
         test = np.arange(len(inputs)) % 5 == 4
-        return make_task(
-            inputs[~test],
-            labels[~test],
-            inputs[test],
-            labels[test],
-            classes=tuple("0123456789"),
-            cost=self.cost,
-            batch=self.batch,
-            image=(8, 8),
-        )
+        arrays = inputs[~test], labels[~test], inputs[test], labels[test]
+        return self.task_of(*arrays, classes=tuple("0123456789"), image=(8, 8))

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from dither.tasks.series import AbstractSeries, Series, make_series, symbol_error_rate
+from dither.tasks.scores import symbol_error_rate
+from dither.tasks.series import AbstractSeries, Series, make_series
 
 
 class HeaderRecognition(AbstractSeries):

@@ -4,26 +4,18 @@ import gzip
 import os
 import struct
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import UInt8
 
 from dither._errors import RequestError
-from dither.tasks.task import AbstractSampledTask, BatchSize, CostName, Task, make_task
+from dither.tasks.scores import CostName
+from dither.tasks.task import AbstractSampledTask, BatchSize, Task
 
 FASHION_CLASSES = (
-    "t-shirt",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "boot",
-)
+    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot",
+)  # fmt: skip
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -56,59 +48,51 @@ PACKAGED = Path("/usr/share/datasets")
 """Where Debian's dataset packages put their files."""
 
 
-class FashionMNIST(AbstractSampledTask):
-    """70 000 grey pictures of clothing, 28×28 in [0, 1], ten classes, 10 000 of them for the test.
+class AbstractImages(AbstractSampledTask):
+    """A data set of grey pictures, 28×28 in [0, 1], from the four files that MNIST has as well.
 
-    Looked for in `$DITHER_DATA`, the user's cache and the folder of Debian's
-    `dataset-fashion-mnist`; else downloaded into the cache.
+    Looked for in `$DITHER_DATA`, the user's cache and the folder of Debian's packages; else
+    downloaded into the cache.
 
     Arguments: `batch`, 100 by default; `cost`, cross-entropy by default; `offline`, whether to
     leave the network alone. Errors: `RequestError` that says the ways to get the files.
+    """
+
+    names: ClassVar[tuple[str, ...]]
+    """Of the classes."""
+
+    batch: BatchSize = 100
+    cost: CostName = "cross_entropy"
+    offline: bool = False
+
+    def load(self) -> Task:
+        files = find_files(self.kind) or fetch_files(self.kind, self.offline)
+        x, t, test_x, test_t = (read_idx(path) for path in files)
+        unit, kind = np.float32(255), np.int32
+        arrays = x / unit, t.astype(kind), test_x / unit, test_t.astype(kind)
+        return self.task_of(*arrays, classes=self.names, image=(28, 28))
+
+
+class FashionMNIST(AbstractImages):
+    """70 000 grey pictures of clothing, ten classes, 10 000 of them for the test.
+
+    Arguments and errors: as of `AbstractImages`. Debian's package is `dataset-fashion-mnist`.
     Source: Xiao, Rasul, Vollgraf, arXiv 1708.07747.
     """
 
+    names = FASHION_CLASSES
     kind: Literal["fashion-mnist"] = "fashion-mnist"
-    batch: BatchSize = 100
-    cost: CostName = "cross_entropy"
-    offline: bool = False
-
-    def load(self) -> Task:
-        return _load(self.kind, FASHION_CLASSES, self.batch, self.cost, self.offline)
 
 
-class MNIST(AbstractSampledTask):
-    """70 000 handwritten digits, 28×28 in [0, 1], 10 000 of them for the test.
+class MNIST(AbstractImages):
+    """70 000 handwritten digits, 10 000 of them for the test.
 
-    Looked for in `$DITHER_DATA` and the user's cache; else downloaded into the cache.
-
-    Arguments and errors: as for `FashionMNIST`, `batch`, `cost` and `offline`.
+    Arguments and errors: as of `AbstractImages`.
     Source: LeCun, Cortes, Burges, the MNIST database.
     """
 
+    names = tuple("0123456789")
     kind: Literal["mnist"] = "mnist"
-    batch: BatchSize = 100
-    cost: CostName = "cross_entropy"
-    offline: bool = False
-
-    def load(self) -> Task:
-        return _load(self.kind, tuple("0123456789"), self.batch, self.cost, self.offline)
-
-
-def _load(
-    name: str, classes: tuple[str, ...], batch: BatchSize, cost: CostName, offline: bool
-) -> Task:
-    files = find_files(name) or fetch_files(name, offline)
-    inputs, targets, test_inputs, test_targets = (read_idx(path) for path in files)
-    return make_task(
-        inputs / np.float32(255),
-        targets.astype(np.int32),
-        test_inputs / np.float32(255),
-        test_targets.astype(np.int32),
-        classes=classes,
-        cost=cost,
-        batch=batch,
-        image=(28, 28),
-    )
 
 
 def cache_folder(name: str) -> Path:

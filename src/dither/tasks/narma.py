@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.tasks.series import AbstractSeries, Series, make_series, nmse
+from dither.tasks.scores import nmse
+from dither.tasks.series import AbstractSeries, Series, make_series
 
 ORDER = 10
 

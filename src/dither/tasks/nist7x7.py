@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field
 
-from dither.tasks.task import AbstractSampledTask, BatchSize, Task, make_task
+from dither.tasks.task import AbstractSampledTask, BatchSize, Task
 
 LETTERS = {
     "N": ("#.....#", "##....#", "#.#...#", "#..#..#", "#...#.#", "#....##", "#.....#"),
@@ -45,16 +45,8 @@ class NIST7x7(AbstractSampledTask):
         for image in test_inputs:
             flipped = rng.choice(image.size, size=3, replace=False)
             image[flipped] = 1 - image[flipped]
-        return make_task(
-            inputs,
-            targets,
-            test_inputs,
-            labels,
-            classes=tuple(LETTERS),
-            cost=self.cost,
-            batch=self.batch,
-            image=(7, 7),
-        )
+        arrays = inputs, targets, test_inputs, labels
+        return self.task_of(*arrays, classes=tuple(LETTERS), image=(7, 7))
 
 
 def _up_to_two_flips(pixels: int) -> Float[np.ndarray, "F pixels"]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from dither.tasks.task import AbstractSampledTask, Task, make_task
+from dither.tasks.task import AbstractSampledTask, Task
 
 
 class Parity(AbstractSampledTask):
@@ -21,9 +21,7 @@ class Parity(AbstractSampledTask):
     def load(self) -> Task:
         patterns = (np.arange(2**self.bits)[:, None] >> np.arange(self.bits)[::-1]) & 1
         odd = patterns.sum(axis=1) % 2
-        return make_task(
-            patterns, odd, patterns, odd, classes=("even", "odd"), cost=self.cost, batch=self.batch
-        )
+        return self.task_of(patterns, odd, patterns, odd, classes=("even", "odd"))
 
 
 class XOR(AbstractSampledTask):

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.tasks.series import AbstractSeries, Series, make_series, nmse
+from dither.tasks.scores import nmse
+from dither.tasks.series import AbstractSeries, Series, make_series
 
 
 class SeriesFile(AbstractSeries):

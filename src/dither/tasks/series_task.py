@@ -1,6 +1,5 @@
 """A series as a task: one sample is the whole series."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import jax.numpy as jnp
@@ -13,54 +12,17 @@ from dither.tasks.channel import ChannelEqualisation
 from dither.tasks.header import HeaderRecognition
 from dither.tasks.mackey_glass import MackeyGlass
 from dither.tasks.narma import NARMA10
-from dither.tasks.series import AbstractSeries, Series, symbol_error_rate
+from dither.tasks.scores import (
+    EXPLAINED,
+    RightSymbols,
+    Score,
+    explained_series,
+    nmse_cost,
+    symbol_error_rate,
+)
+from dither.tasks.series import AbstractSeries, Series
 from dither.tasks.series_file import SeriesFile
-from dither.tasks.task import AbstractTask, Score, Task
-
-
-def nmse_cost(outputs: Float[Array, "B T"], targets: Float[Array, "B T"]) -> Float[Array, " B"]:
-    """Normalised mean squared error of each series, `C_b = <(z(y_b) − z(t_b))²>`.
-
-    z is the z-score over the T steps, `z(y) = (y − <y>) / std(y)`, so that scale and offset of the
-    output do not count. A constant output counts as 1 (z = 0).
-    """
-    return jnp.mean((_z_scored(outputs) - _z_scored(targets)) ** 2, axis=-1)
-
-
-def _z_scored(values: Float[Array, "B T"]) -> Float[Array, "B T"]:
-    centred = values - jnp.mean(values, axis=-1, keepdims=True)
-    variance = jnp.mean(centred**2, axis=-1, keepdims=True)
-    # the mean of equal values may be off by a rounding, so that their variance is not always 0
-    rounding = 4 * float(np.finfo(values.dtype).eps) * jnp.abs(values[..., :1])
-    varies = variance > rounding**2
-    return jnp.where(varies, centred / jnp.sqrt(jnp.where(varies, variance, 1)), 0)
-
-
-def explained_series(
-    outputs: Float[Array, "B T"], targets: Float[Array, "B T"]
-) -> Float[Array, ""]:
-    """`1 − NMSE` of z-scored output and target: 1 is perfect, 0 no better than a constant."""
-    return 1 - jnp.mean(nmse_cost(outputs, targets))
-
-
-@dataclass(frozen=True)
-class RightSymbols:
-    """`1 − SER`: the share of steps whose z-scored output is nearest to the target's level.
-
-    Arguments: `levels`, those that occur in the target.
-    """
-
-    levels: tuple[float, ...]
-
-    def __call__(
-        self, outputs: Float[Array, "B T"], targets: Float[Array, "B T"]
-    ) -> Float[Array, ""]:
-        levels = jnp.asarray(self.levels, targets.dtype)
-        mean = jnp.mean(targets, axis=-1, keepdims=True)
-        z_levels = (levels - mean) / jnp.std(targets, axis=-1, keepdims=True)
-        guess = jnp.argmin(jnp.abs(_z_scored(outputs)[..., None] - z_levels[:, None, :]), axis=-1)
-        return jnp.mean(levels[guess] == targets)
-
+from dither.tasks.task import AbstractTask, Task
 
 SERIES = Registry(
     "series",
@@ -99,7 +61,7 @@ def series_task(series: Series) -> Task:
         return jnp.asarray(values[None], dtype)
 
     score: Score = explained_series
-    name = "1 - NMSE"
+    name = EXPLAINED
     if series.score is symbol_error_rate:
         levels = np.unique(np.asarray(series.targets, dtype))
         score, name = RightSymbols(levels=tuple(map(float, levels))), "1 - SER"

@@ -2,56 +2,33 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Int, Key, Num, Shaped
 from pydantic import Field
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
-from dither.contract import Cost, wanted_outputs
-
-Score: TypeAlias = Callable[[Float[Array, "B K"], Num[Array, "B ..."]], Float[Array, ""]]
-
-CostName: TypeAlias = Literal["mse", "cross_entropy"]
+from dither.contract import Cost
+from dither.tasks.scores import (
+    COSTS,
+    EXPLAINED,
+    CostName,
+    Display,
+    Score,
+    accuracy,
+    cross_entropy,
+    display_of,
+    explained,
+)
 
 BatchSize: TypeAlias = Annotated[int, Field(ge=1)] | Literal["all"]
 """The samples in one measurement: a number, or the whole training set."""
-
-
-def mse(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, " B"]:
-    """Mean squared error of each sample, `C_b = mean_k (y_bk − t_bk)²`."""
-    return jnp.mean((outputs - wanted_outputs(outputs, targets)) ** 2, axis=-1)
-
-
-def cross_entropy(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, " B"]:
-    """Cross-entropy of each sample on logits, `C_b = −log softmax(y_b)[t_b]`."""
-    cost: Float[Array, " B"] = optax.losses.softmax_cross_entropy_with_integer_labels(
-        outputs, targets
-    )
-    return cost
-
-
-def accuracy(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, ""]:
-    """Share of samples whose largest output is the right class (one output: above 0.5 is 1)."""
-    guess = outputs[:, 0] > 0.5 if outputs.shape[-1] == 1 else jnp.argmax(outputs, axis=-1)
-    return jnp.mean(guess == targets)
-
-
-def explained(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, ""]:
-    """Explained share of the targets' variance, `1 − NMSE = 1 − <(y − t)²> / <(t − <t>)²>`."""
-    wanted = targets.reshape(outputs.shape)
-    residual = jnp.mean((outputs - wanted) ** 2)
-    return 1.0 - residual / jnp.mean((wanted - jnp.mean(wanted, axis=0)) ** 2)
-
-
-COSTS: dict[CostName, Cost] = {"mse": mse, "cross_entropy": cross_entropy}
 
 
 class Task(eqx.Module):
@@ -85,6 +62,11 @@ class Task(eqx.Module):
         return jax.random.randint(jax.random.fold_in(key, draw), (self.batch,), 0, samples)
 
     @property
+    def display(self) -> Display:
+        """How the score is shown."""
+        return display_of(self.score_name)
+
+    @property
     def outputs(self) -> tuple[int, ...]:
         """How many outputs fit the targets: one is enough for two classes under mse."""
         if jnp.issubdtype(self.targets.dtype, jnp.floating):
@@ -112,6 +94,10 @@ class AbstractSampledTask(AbstractTask):
 
     batch: BatchSize = "all"
     cost: CostName = "mse"
+
+    def task_of(self, *arrays: Shaped[np.ndarray, "_ ..."], **more: Any) -> Task:
+        """The task of these arrays with this batch and cost. See `make_task`."""
+        return make_task(*arrays, cost=self.cost, batch=self.batch, **more)
 
 
 def check_lengths(
@@ -145,51 +131,11 @@ def make_task(
     and width of image inputs.
     Returns: the task. Errors: `RequestError` in one sentence.
     """
-    parts = {"inputs": inputs, "test inputs": test_inputs}
-    goals = {"targets": targets, "test targets": test_targets}
-    for (name, x), (goal, t) in zip(parts.items(), goals.items()):
-        check_lengths(x, t, name, goal)
-        for what, values in ((name, x), (goal, t)):
-            if not np.issubdtype(values.dtype, np.number):
-                raise RequestError(f"The {what} are of type {values.dtype}; give numbers.")
-            if not np.all(np.isfinite(values)):
-                rows = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-                raise RequestError(
-                    f"The {what} hold NaN or infinity, first in sample {int(np.argmax(rows))}; "
-                    "remove or replace such samples."
-                )
-    if inputs.shape[1:] != test_inputs.shape[1:]:
-        raise RequestError(
-            f"A training input has shape {inputs.shape[1:]} and a test input "
-            f"{test_inputs.shape[1:]}; give them one shape."
-        )
-    labelled = np.issubdtype(targets.dtype, np.integer)
-    if labelled != np.issubdtype(test_targets.dtype, np.integer):
-        raise RequestError(
-            "The targets and the test targets are not both labels (integers) or both values."
-        )
-    if targets.shape[1:] != test_targets.shape[1:]:
-        raise RequestError(
-            f"A training target has shape {targets.shape[1:]} and a test target "
-            f"{test_targets.shape[1:]}; give them one shape."
-        )
-    if labelled and targets.ndim > 1:
-        raise RequestError(
-            f"Integer targets have shape {targets.shape}; give one label a sample, or values as "
-            "floating-point numbers."
-        )
+    labelled = _check_arrays(inputs, targets, test_inputs, test_targets)
     if labelled:
-        if not classes:
-            classes = tuple(str(label) for label in range(int(targets.max()) + 1))
-        for goal, labels in goals.items():
-            outside = (labels < 0) | (labels >= len(classes))
-            if outside.any():
-                place = int(np.argmax(outside))
-                raise RequestError(
-                    f"The {goal} hold the label {int(labels[place])} (sample {place}) outside the "
-                    f"{len(classes)} classes 0 to {len(classes) - 1}."
-                )
-    if not labelled and cost == "cross_entropy":
+        classes = classes or tuple(str(label) for label in range(int(targets.max()) + 1))
+        _check_labels({"targets": targets, "test targets": test_targets}, len(classes))
+    elif cost == "cross_entropy":
         raise RequestError(
             "The cost cross_entropy needs integer class labels as targets; give labels or use mse."
         )
@@ -199,7 +145,7 @@ def make_task(
             f"{len(inputs)} or less, or to 'all'."
         )
     if score is None:
-        score, score_name = (accuracy, "accuracy") if labelled else (explained, "1 - NMSE")
+        score, score_name = (accuracy, "accuracy") if labelled else (explained, EXPLAINED)
     dtype = jnp.result_type(float)
     kind = np.int32 if labelled else dtype
     return Task(
@@ -214,3 +160,53 @@ def make_task(
         classes=classes,
         image=image,
     )
+
+
+def _check_arrays(
+    inputs: Shaped[np.ndarray, "_ ..."],
+    targets: Shaped[np.ndarray, "_ ..."],
+    test_inputs: Shaped[np.ndarray, "_ ..."],
+    test_targets: Shaped[np.ndarray, "_ ..."],
+) -> bool:
+    """Check that arrays are of one kind and shape. Returns: whether the targets are labels."""
+    parts = {"inputs": (inputs, "targets", targets)}
+    parts["test inputs"] = (test_inputs, "test targets", test_targets)
+    for name, (x, goal, t) in parts.items():
+        check_lengths(x, t, name, goal)
+        for what, values in ((name, x), (goal, t)):
+            if not np.issubdtype(values.dtype, np.number):
+                raise RequestError(f"The {what} are of type {values.dtype}; give numbers.")
+            if not np.all(np.isfinite(values)):
+                rows = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+                raise RequestError(
+                    f"The {what} hold NaN or infinity, first in sample {int(np.argmax(rows))}; "
+                    "remove or replace such samples."
+                )
+    labelled = bool(np.issubdtype(targets.dtype, np.integer))
+    if labelled != np.issubdtype(test_targets.dtype, np.integer):
+        raise RequestError(
+            "The targets and the test targets are not both labels (integers) or both values."
+        )
+    for what, one, other in (("input", inputs, test_inputs), ("target", targets, test_targets)):
+        if one.shape[1:] != other.shape[1:]:
+            raise RequestError(
+                f"A training {what} has shape {one.shape[1:]} and a test {what} "
+                f"{other.shape[1:]}; give them one shape."
+            )
+    if labelled and targets.ndim > 1:
+        raise RequestError(
+            f"Integer targets have shape {targets.shape}; give one label a sample, or values as "
+            "floating-point numbers."
+        )
+    return labelled
+
+
+def _check_labels(goals: Mapping[str, Int[np.ndarray, " _"]], classes: int) -> None:
+    for goal, labels in goals.items():
+        outside = (labels < 0) | (labels >= classes)
+        if outside.any():
+            place = int(np.argmax(outside))
+            raise RequestError(
+                f"The {goal} hold the label {int(labels[place])} (sample {place}) outside the "
+                f"{classes} classes 0 to {classes - 1}."
+            )

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from dither.algorithms.algorithm import AbstractAlgorithm, State
 from dither.contract import AccessLevel, Clock, Measurement, Outputs, Probe, Sites
 from dither.tasks.task import Task
-from dither.training.fused import Carry
+from dither.training.loop import Carry
 
 Asking: TypeAlias = Callable[..., tuple[Probe, Int[Array, "K B"], State]]
 Telling: TypeAlias = Callable[..., tuple[State, Float[Array, " K"]]]

@@ -38,10 +38,10 @@ def check_fit(
     if replicas < 1:
         raise RequestError(f"There must be at least one replica, not {replicas}.")
     if device.access_level < algorithm.access_level:
+        wanted, shown = algorithm.access_level.name.lower(), device.access_level.name.lower()
         raise RequestError(
-            f"The algorithm {algorithm.kind} must see {algorithm.access_level.name.lower()} and "
-            f"the device shows only {device.access_level.name.lower()}; take another algorithm or "
-            "device."
+            f"The algorithm {algorithm.kind} must see {wanted} and the device shows only {shown}; "
+            "take another algorithm or device."
         )
     algorithm.check(problem_of(device, task))
     if isinstance(device, PythonDevice):

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import jax
 import numpy as np
+import pandas as pd
 import tomlkit
 
 from dither._errors import RequestError
 from dither.training.checkpoint import write_atomically
 from dither.training.result import Result
-
-if TYPE_CHECKING:
-    import pandas as pd
+from dither.training.settings import without_none
 
 SPECIFICATION = "spec.toml"
 CHECKPOINT = Path("checkpoint") / "state.npz"
@@ -47,7 +47,7 @@ def cut_before_checkpoint(out: Path, specification: Mapping[str, Any]) -> bool:
     file = out / SPECIFICATION
     if not file.is_file() or (out / CHECKPOINT).exists():
         return False
-    return file.read_text(encoding="utf-8") == tomlkit.dumps(_without_none(specification))
+    return file.read_text(encoding="utf-8") == tomlkit.dumps(without_none(specification))
 
 
 def sweep(out: Path) -> None:
@@ -79,19 +79,11 @@ def latest_folder(name: str) -> Path:
 
 def write_specification(out: Path, specification: Mapping[str, Any]) -> None:
     """Write `spec.toml`."""
-    text = tomlkit.dumps(_without_none(specification))
+    text = tomlkit.dumps(without_none(specification))
     write_atomically(out / SPECIFICATION, text.encode())
 
 
-def _without_none(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, list | tuple):
-        return [_without_none(inner) for inner in value]
-    return value
-
-
-def write_history(out: Path, history: "pd.DataFrame", durable: bool = True) -> None:
+def write_history(out: Path, history: pd.DataFrame, durable: bool = True) -> None:
     """Write `history.parquet`."""
     buffer = BytesIO()
     history.to_parquet(buffer, index=False)
@@ -111,14 +103,12 @@ def write_result(out: Path, result: Result) -> None:
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # mypy takes the names for allow_pickle
     write_atomically(out / "parameters.npz", buffer.getvalue())
     (out / PROGRESS).unlink(missing_ok=True)
-    told = {**result.summary(), "made": _made()}
+    told = {**result.summary(), "made": made()}
     write_atomically(out / RESULT, json.dumps(told, indent=2).encode())
 
 
-def _made() -> dict[str, str]:
+def made() -> dict[str, str]:
     """With what and where a run was made."""
-
-    import jax
 
     return {
         "dither": version("dither"),

@@ -9,46 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
-from dither.algorithms.algorithm import AbstractAlgorithm, Info, State
+from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.contract import Batch, Probe, Problem, Status
 from dither.devices.device import AbstractDevice
 from dither.tasks.task import Task
 from dither.training.fit import problem_of
 from dither.training.ledger import Ledger
-from dither.training.vary import Varied, vary
-
-
-class Tally(eqx.Module):
-    """What has happened since the last evaluation."""
-
-    measurements: Int[Array | np.ndarray, "*R"]
-    failed: Int[Array | np.ndarray, "*R"]
-    failed_in_a_row: Int[Array | np.ndarray, "*R"]
-    cost: Float[Array | np.ndarray, "*R"]
-    timed_out: Int[Array | np.ndarray, "*R"] = eqx.field(
-        default_factory=lambda: np.zeros((), np.int32)
-    )
-
-    @staticmethod
-    def empty() -> "Tally":
-        """Nothing yet."""
-        zero = jnp.int32(0)
-        return Tally(zero, zero, zero, jnp.zeros(()), zero)
-
-
-class Carry(eqx.Module):
-    """All that is needed to go on: the algorithm's state, the device's, the key of the batches.
-
-    `varied` holds the settings in which this replica differs from the others.
-    """
-
-    algorithm: State
-    device: Any
-    data: Key[Array, ""]
-    tally: Tally
-    varied: dict[str, Any] = eqx.field(default_factory=dict)
+from dither.training.loop import AbstractLoop, Carry, Evaluation, Tally
+from dither.training.settings import Varied, vary
 
 
 def start(
@@ -258,7 +228,7 @@ def evaluate(
     return seen
 
 
-class FusedLoop:
+class FusedLoop(AbstractLoop):
     """Advances the replicas of a simulated device and keeps their account."""
 
     def __init__(
@@ -278,25 +248,21 @@ class FusedLoop:
         self.last_failure = "a simulated read failed"
 
     def resume(self, carry: Carry, partial: Ledger) -> None:
-        """Go on from a carry that was saved, which holds the account since the last evaluation."""
-        del partial
+        del partial  # the carry holds it
         prepared = self.device.prepare(carry.device, self.task)
         carry = eqx.tree_at(lambda c: c.device, carry, prepared)
         self.carry = deal_out(self.device, carry)
 
     def to_save(self) -> Carry:
-        """The carry without what can be computed again."""
         bare = self.device.bare(self.carry.device)
         carry: Carry = eqx.tree_at(lambda c: c.device, self.carry, bare)
         return carry
 
     def advance(self, n: int) -> None:
-        """Every replica n measurements on."""
         setting = (self.algorithm, self.device, self.task, jnp.int32(n))
         self.carry = jax.block_until_ready(advance(setting, self.carry))
 
     def account(self) -> tuple[Ledger, Float[np.ndarray, " R"], int]:
-        """Since the last evaluation: the ledger, the mean cost, the most failures in a row."""
         tally = jax.device_get(self.carry.tally)
         measured = tally.measurements.astype(np.int64)
         device = self.device
@@ -312,22 +278,17 @@ class FusedLoop:
         return ledger, tally.cost.astype(float) / done, int(tally.failed_in_a_row.max())
 
     def given_up(self) -> str:
-        """Why a simulated device is given up."""
         return "The simulated device failed too many times in a row; set until.failures higher."
 
     def clear(self) -> None:
-        """Begin a new account."""
         tally = self.carry.tally
         fresh = Tally(*(jnp.zeros_like(leaf) for leaf in jax.tree.leaves(tally)))
         fresh = eqx.tree_at(lambda t: t.failed_in_a_row, fresh, tally.failed_in_a_row)
         self.carry = eqx.tree_at(lambda c: c.tally, self.carry, fresh)
 
-    def evaluate(
-        self,
-    ) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"], Float[np.ndarray, "R P"]]:
-        """Score, test cost and parameters of every replica."""
+    def evaluate(self) -> Evaluation:
         score, cost, theta = evaluate(self.algorithm, self.device, self.task, self.carry)
-        return np.asarray(score, float), np.asarray(cost, float), np.asarray(theta)
+        return Evaluation(np.asarray(score, float), np.asarray(cost, float), np.asarray(theta))
 
     def parameters(self) -> Float[Array, "R P"]:
         """The parameters that every replica has come to."""
@@ -338,13 +299,10 @@ class FusedLoop:
         return now
 
     def drift(self) -> Float[np.ndarray, " R"]:
-        """Not watched in a simulation."""
         return np.full(self.replicas, np.nan)
 
     def measurements_per_evaluation(self) -> int:
-        """In a simulation an evaluation is not a measurement."""
         return 0
 
     def seconds_per_measurement(self) -> float:
-        """The most that a measurement and its write take on the device."""
         return self.device.seconds + self.device.time_out

@@ -1,14 +1,12 @@
 """What a run has recorded, evaluation by evaluation."""
 
-from typing import TYPE_CHECKING
+import math
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
 from dither.training.ledger import Ledger
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMNS = (
     "measurements",
@@ -27,6 +25,27 @@ COLUMNS = (
 or since the last alarm, NaN where it is not watched; `cost` is the mean of the costs measured since
 the row before; `test_cost` and `score` are of the unperturbed parameters on the test set; the
 counts are of one replica since its start."""
+
+
+def known(value: float | None) -> float | None:
+    """A number, None where there is none or it is not finite."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def by_replica(history: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A column of a history, a line for each count of measurements, a column for each replica."""
+    return history.pivot_table(index="measurements", columns="replica", values=column)
+
+
+def held(lines: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, "N ..."]:
+    """Lines in which what has ended keeps its last value, so that a median stays one over all."""
+    filled = pd.DataFrame(lines.reshape(len(lines), -1)).ffill()
+    return filled.to_numpy(float).reshape(lines.shape)
+
+
+def quartiles(table: pd.DataFrame) -> Float[np.ndarray, "3 N"]:
+    """The quartiles over the columns, line by line; a column that has ended keeps its last."""
+    return np.asarray(np.nanpercentile(held(table.to_numpy(float)), [25, 50, 75], axis=1))
 
 
 class History:
@@ -50,10 +69,8 @@ class History:
         wall = np.full(len(self.seeds), wall_seconds)
         return np.stack([*counts, wall, drift, cost, test_cost, score])
 
-    def frame(self, rows: list[Float[np.ndarray, "C R"]]) -> "pd.DataFrame":
+    def frame(self, rows: list[Float[np.ndarray, "C R"]]) -> pd.DataFrame:
         """Tidy: a line per evaluation and replica, without those past a replica's end (NaN)."""
-        import pandas as pd
-
         values = np.array(rows).reshape(len(rows), len(COLUMNS), len(self.seeds))
         by_replica = values.transpose(2, 0, 1)
         there = ~np.isnan(by_replica[:, :, 0])

@@ -19,8 +19,8 @@ from dither.tasks.task import Task
 from dither.training.blocks import BLOCK, ROOMS, Reading, compiled, stacked
 from dither.training.drift import AGAIN, DriftWarning, Reference
 from dither.training.fit import problem_of
-from dither.training.fused import Carry, Tally
 from dither.training.ledger import Ledger
+from dither.training.loop import AbstractLoop, Carry, Evaluation, Tally
 
 Write: TypeAlias = tuple[Float[np.ndarray, " K"], Int[np.ndarray, " K"] | None]
 """Values, and where to write them: everywhere if None."""
@@ -29,11 +29,11 @@ LONGEST_CALL = 1.0
 """Seconds after which the driver is to look for Ctrl-C, and failures are no longer waited for."""
 
 
-class HostedLoop:
+class HostedLoop(AbstractLoop):
     """Advances one Python device and keeps its account.
 
-    After a failed measurement the rule goes on where its `again` says; after `failures` in a row
-    the device is given up.
+    After a failed measurement the rule goes on where its `retry` says; after `failures` in a row
+    the device is given up. Each batch of the test set that an evaluation takes is a measurement.
     """
 
     def __init__(
@@ -71,15 +71,12 @@ class HostedLoop:
         self.alarms: list[str] = []
 
     def resume(self, carry: Carry, partial: Ledger) -> None:
-        """Go on from a carry that was saved, and the account since the last evaluation."""
         self.carry, self.ledger = carry, partial
 
     def to_save(self) -> Carry:
-        """The carry: of a real device's state nothing can be saved."""
-        return self.carry
+        return self.carry  # of a real device's state nothing can be saved
 
     def advance(self, n: int) -> None:
-        """n measurements on, or fewer where the device is given up or time-outs take too long."""
         end = time.monotonic() + LONGEST_CALL
         while n > 0 and self.failed_in_a_row < self.failures and time.monotonic() < end:
             n -= self._block(n)
@@ -213,35 +210,28 @@ class HostedLoop:
         ledger.device_seconds[0] += seconds
 
     def account(self) -> tuple[Ledger, Float[np.ndarray, " R"], int]:
-        """Since the last evaluation: the ledger, the mean cost, the failures in a row."""
         tally = jax.device_get(self.carry.tally)
         done = max(int(tally.measurements) - int(tally.failed), 1)
         return self.ledger, np.array([float(tally.cost) / done]), self.failed_in_a_row
 
     def clear(self) -> None:
-        """Begin a new account."""
         self.ledger = Ledger.empty(1)
         self.carry = eqx.tree_at(lambda c: c.tally, self.carry, Tally.empty())
 
-    def evaluate(
-        self,
-    ) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"], Float[np.ndarray, "R P"]]:
-        """Score, test cost and parameters; each batch of the test set is a measurement too."""
+    def evaluate(self) -> Evaluation:
         theta = np.asarray(self.algorithm.parameters(self.carry.algorithm))
         inputs, targets = self.tests
         readings = self._test_readings(theta)
         if not self.scores:
-            rows = [
-                len(inputs[begin : begin + self.task.batch])
-                for begin in range(0, len(inputs), self.task.batch)
-            ]
+            starts = range(0, len(inputs), self.task.batch)
+            rows = [len(inputs[begin : begin + self.task.batch]) for begin in starts]
             mean = float(np.dot(np.array(readings, float), rows)) / len(inputs)
-            return np.array([np.nan]), np.array([mean]), theta[None]
+            return Evaluation(np.array([np.nan]), np.array([mean]), theta[None])
         y = jnp.asarray(np.concatenate(readings), jnp.result_type(float))
         wanted = jnp.asarray(targets)
         score = self.task.score(y, wanted)
         cost = jnp.mean(self.task.cost(y, wanted))
-        return np.array([float(score)]), np.array([float(cost)]), theta[None]
+        return Evaluation(np.array([float(score)]), np.array([float(cost)]), theta[None])
 
     def _test_readings(self, theta: Float[np.ndarray, " P"]) -> list[Float[np.ndarray, "..."]]:
         """The readings of all batches of the test set, in blocks where the device takes them."""
@@ -261,10 +251,6 @@ class HostedLoop:
         return readings
 
     def drift(self) -> Float[np.ndarray, " R"]:
-        """How far the cost of the parameters at the start has moved, NaN where it is not watched.
-
-        To be followed by `evaluate`, which writes the parameters that training has reached.
-        """
         if self.reference is None:
             return np.array([np.nan])
         inputs, targets = self.inputs[: self.task.batch], self.targets[: self.task.batch]
@@ -303,17 +289,14 @@ class HostedLoop:
         raise RunError(self.given_up())
 
     def given_up(self) -> str:
-        """Why the device is given up, and what to do."""
         return (
             f"The device {self.device.name} failed {self.failures} times in a row "
             f"({self.last_failure}); mend it and go on with --resume."
         )
 
     def measurements_per_evaluation(self) -> int:
-        """How many measurements an evaluation takes: on the test set, and of the reference."""
         watching = 0 if self.reference is None else AGAIN
         return watching - (-len(self.tests[0]) // self.task.batch)
 
     def seconds_per_measurement(self) -> float:
-        """Not known beforehand."""
         return 0.0

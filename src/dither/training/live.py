@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import time
 from collections import deque
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from dither._errors import RequestError
 from dither.training.checkpoint import write_atomically
 from dither.training.folder import PROGRESS, write_history
+from dither.training.history import known
 from dither.training.run import Progress
 from dither.training.until import Until
 
@@ -34,8 +34,6 @@ class Live:
     """
 
     def __init__(self, out: Path, until: Until) -> None:
-        import pandas  # noqa: F401  # not to be counted as writing
-
         self.out, self.until = out, until
         self.next = self.next_history = time.monotonic() + EVERY
         self.rows = 0
@@ -86,8 +84,8 @@ def progress_facts(now: Progress, until: Until, rate: float | None) -> dict[str,
     return {
         "measurements": now.measurements,
         "most": now.most,
-        "cost": _known(now.cost),
-        "score": _known(now.score),
+        "cost": known(now.cost),
+        "score": known(now.score),
         "score_name": now.score_name,
         "rate": rate,
         "left_seconds": max(0.0, min(waits)) if waits else None,
@@ -96,7 +94,3 @@ def progress_facts(now: Progress, until: Until, rate: float | None) -> dict[str,
         "replicas": now.replicas,
         "ledger": ledger,
     }
-
-
-def _known(number: float) -> float | None:
-    return number if math.isfinite(number) else None

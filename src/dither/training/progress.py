@@ -1,6 +1,7 @@
 """A run's progress for people."""
 
 from dither._bar import AbstractBar
+from dither._words import count
 from dither.training.run import Progress
 
 
@@ -24,7 +25,6 @@ def _text(now: Progress) -> str:
     what = f"cost {now.cost:.4g}  " if now.cost == now.cost else ""
     if now.score == now.score:
         what = f"{now.score_name} {now.score:.3f}  "
-    most = f" of {now.most:,}" if now.most else ""
+    most = f" of {count(now.most)}" if now.most else ""
     finished = f"  {now.finished} of {now.replicas} done" if now.replicas > 1 else ""
-    counts = f"{now.measurements:,}{most} measurements".replace(",", " ")
-    return f"{what}{counts}{finished}"
+    return f"{what}{count(now.measurements)}{most} measurements{finished}"

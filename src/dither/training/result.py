@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
 from dither.contract import Space
 from dither.training.ledger import Ledger
-
-if TYPE_CHECKING:
-    import pandas as pd
+from dither.training.stop import StopReason
 
 
 @dataclass(frozen=True)
@@ -19,10 +18,15 @@ class Replica:
     """How one replica ended: why it stopped, its score and cost on the test set, its account."""
 
     seed: int
-    stop_reason: str
+    stop_reason: StopReason
     score: float | None
     test_cost: float | None
     ledger: dict[str, int | float]
+
+    @property
+    def reached(self) -> bool:
+        """Whether it came to the score that was asked for."""
+        return self.stop_reason is StopReason.SCORE
 
 
 @dataclass(frozen=True)
@@ -30,18 +34,17 @@ class Result:
     """What a run ended with.
 
     Attributes: `score`, the median over the replicas (None where only a cost can be seen), under
-    `score_name`; `stop_reason`: `score`, `measurements`, `device_seconds`, `wall_seconds`,
-    `plateau`, `interrupted`, `diverged` or `failures`; `replicas`; `history`, a tidy DataFrame;
-    `parameters`, R rows of P; `space`, which names them; `seed`; `out`, the run's folder;
-    `failure`, the device's last complaint.
+    `score_name`; `stop_reason`; `replicas`; `history`, a tidy DataFrame; `parameters`, R rows of P;
+    `space`, which names them; `seed`; `out`, the run's folder; `failure`, the device's last
+    complaint.
     """
 
     score: float | None
     score_name: str
-    stop_reason: str
+    stop_reason: StopReason
     replicas: tuple[Replica, ...]
     accounts: Ledger
-    history: "pd.DataFrame"
+    history: pd.DataFrame
     parameters: Float[np.ndarray, "R P"]
     space: Space
     seed: int
@@ -57,7 +60,7 @@ class Result:
     @property
     def succeeded(self) -> bool:
         """Whether the run ended by a stop rule, not by a failure."""
-        return self.stop_reason not in ("failures", "diverged")
+        return not self.stop_reason.failed
 
     def summary(self) -> dict[str, Any]:
         """The result as plain numbers, as in `result.json`."""

@@ -14,11 +14,11 @@ from dither._errors import RunError
 from dither.contract import Space
 from dither.training.checkpoint import load_checkpoint, save_checkpoint
 from dither.training.folder import CHECKPOINT
-from dither.training.fused import FusedLoop
-from dither.training.history import COLUMNS, History
-from dither.training.hosted import HostedLoop
+from dither.training.history import COLUMNS, History, known
 from dither.training.ledger import Ledger
+from dither.training.loop import AbstractLoop
 from dither.training.result import Replica, Result
+from dither.training.stop import StopReason
 from dither.training.until import Until
 
 SECONDS_PER_CALL = 0.3
@@ -55,7 +55,7 @@ class Run:
 
     def __init__(
         self,
-        loop: FusedLoop | HostedLoop,
+        loop: AbstractLoop,
         until: Until,
         every: int,
         seeds: list[int],
@@ -82,23 +82,25 @@ class Run:
         """Seconds on the clock, those before a resume included."""
         return self.wall_before + time.monotonic() - self.started
 
-    def go(self, observers: Sequence[Observer], interrupted: Callable[[], bool]) -> str:
+    def go(self, observers: Sequence[Observer], interrupted: Callable[[], bool]) -> StopReason:
         """Advance until a stop rule is met; returns which."""
         size, until, loop = 16, self.until, self.loop
         while True:
             partial, cost, in_a_row = loop.account()
             total = self.ledger + partial
             measured = int(np.max(loop.carry.tally.measurements))
-            reason = self._limit(total, in_a_row) or ("interrupted" if interrupted() else "")
+            reason = self._limit(total, in_a_row)
+            if reason is None and interrupted():
+                reason = StopReason.INTERRUPTED
             on_grid = measured >= self.every
             if on_grid or (reason and measured):
                 try:
                     self._evaluate(on_grid)
                 except RunError as error:
-                    self.failure, reason = str(error), "failures"
+                    self.failure, reason = str(error), StopReason.FAILURES
             if np.all(self.reasons != ""):
                 reasons, counts = np.unique(self.reasons, return_counts=True)
-                return str(reasons[np.argmax(counts)])
+                return StopReason(str(reasons[np.argmax(counts)]))
             if reason:
                 self.reasons[self.reasons == ""] = reason
                 return reason
@@ -136,21 +138,21 @@ class Run:
             return None
         return max(1, self.until.measurements - self.loop.measurements_per_evaluation())
 
-    def _limit(self, total: Ledger, failed_in_a_row: int) -> str:
+    def _limit(self, total: Ledger, failed_in_a_row: int) -> StopReason | None:
         until = self.until
         if failed_in_a_row >= until.failures:
             self.failure = self.loop.given_up()
-            return "failures"
+            return StopReason.FAILURES
         most = self._most()
         if most is not None and total.measurements.max() >= most:
-            return "measurements"
+            return StopReason.MEASUREMENTS
         if until.device_seconds is not None:
             spent = float(total.device_seconds.max())
             if spent >= until.device_seconds * (1 - 1e-12):
-                return "device_seconds"
+                return StopReason.DEVICE_SECONDS
         if until.wall_seconds is not None and self.wall_seconds() >= until.wall_seconds:
-            return "wall_seconds"
-        return ""
+            return StopReason.WALL_SECONDS
+        return None
 
     def _evaluate(self, on_grid: bool) -> None:
         drift = self.loop.drift()
@@ -172,10 +174,10 @@ class Run:
             self.ledger = total
             self.loop.clear()
         if self.until.score is not None:
-            self.reasons[running & self._confirmed(self.until.score)] = "score"
-        self.reasons[running & ~np.isfinite(theta).all(axis=1)] = "diverged"
+            self.reasons[running & self._confirmed(self.until.score)] = StopReason.SCORE
+        self.reasons[running & ~np.isfinite(theta).all(axis=1)] = StopReason.DIVERGED
         if self.until.plateau is not None:
-            self.reasons[running & (self.reasons == "") & self._flat()] = "plateau"
+            self.reasons[running & (self.reasons == "") & self._flat()] = StopReason.PLATEAU
         if on_grid:
             # what an evaluation off the grid settles is not kept: undisturbed, there is none
             self.settled = self.reasons.copy()
@@ -234,33 +236,26 @@ class Run:
         self.ledger = _ledger(arrays, "ledger.")
         self.loop.resume(carry, _ledger(arrays, "partial."))
         self.parameters = arrays.get("parameters")
-        final = ["diverged"]
+        final = [StopReason.DIVERGED]
         if self.until.score is not None and (about["score"] or math.inf) >= self.until.score:
-            final.append("score")
+            final.append(StopReason.SCORE)
         if about["plateau"] == self.until.plateau:
-            final.append("plateau")
+            final.append(StopReason.PLATEAU)
         self.reasons = np.where(np.isin(arrays["reasons"], final), arrays["reasons"], "")
         self.settled = self.reasons.copy()
         self.wall_before = float(about["wall_seconds"])
         self.every = int(about["every"])
 
-    def result(self, reason: str, traps: tuple[str, ...], space: Space) -> Result:
+    def result(self, reason: StopReason, traps: tuple[str, ...], space: Space) -> Result:
         """What the run has come to."""
         history = self.history.frame(self.rows())
+        last = history.groupby("replica").last(skipna=False)
         ends = []
         for number, seed in enumerate(self.seeds):
-            mine = history[history["replica"] == number]
-            last = mine.iloc[-1] if len(mine) else None
-            accounts = self._account_of(number, last)
-            ends.append(
-                Replica(
-                    seed=seed,
-                    stop_reason=str(self.reasons[number]),
-                    score=_number(None if last is None else last["score"]),
-                    test_cost=_number(None if last is None else last["test_cost"]),
-                    ledger=accounts,
-                )
-            )
+            row: dict[str, Any] = dict(last.loc[number]) if number in last.index else {}
+            why = StopReason(str(self.reasons[number]))
+            seen = known(row.get("score")), known(row.get("test_cost"))
+            ends.append(Replica(seed, why, *seen, self._account_of(number, why, row)))
         scores = [end.score for end in ends if end.score is not None]
         columns = {name: np.array([end.ledger[name] for end in ends]) for name in vars(self.ledger)}
         parameters = self.parameters
@@ -281,10 +276,12 @@ class Run:
             failure=self.failure,
         )
 
-    def _account_of(self, number: int, last: Any) -> dict[str, int | float]:
+    def _account_of(
+        self, number: int, why: StopReason, last: Mapping[str, Any]
+    ) -> dict[str, int | float]:
         partial, _, _ = self.loop.account()
         now = (self.ledger + partial).replica(number)
-        if last is None or self.reasons[number] not in ("score", "diverged", "plateau"):
+        if not last or not why.of_replica:
             return now
         return {name: type(value)(last[name]) for name, value in now.items()}
 
@@ -293,7 +290,3 @@ def _ledger(arrays: Mapping[str, np.ndarray], prefix: str) -> Ledger:
     return Ledger(
         **{n.removeprefix(prefix): a.copy() for n, a in arrays.items() if n.startswith(prefix)}
     )
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)

@@ -20,6 +20,7 @@ from dither.tasks import AnyTask
 from dither.training.kinds import AnyDevice
 from dither.training.result import Result
 from dither.training.run import Observer
+from dither.training.settings import change_setting
 from dither.training.train import train
 from dither.training.until import Until
 
@@ -90,24 +91,28 @@ def read_table(what: str) -> tuple[dict[str, Any], dict[str, int], str]:
     if path.is_dir() and (path / "spec.toml").is_file():
         path = path / "spec.toml"
     if path.suffix == ".toml":
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise RequestError(f"The file {path} does not exist.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise RequestError(f"The file {path} cannot be read: {error}.") from None
-        where = str(path)
-    else:
-        if what not in preset_names():
-            raise RequestError(f"There is no preset '{what}'; {nearest(what, preset_names())}")
-        text = (resources.files("dither") / "presets" / f"{what}.toml").read_text(encoding="utf-8")
-        where = what
+        table, text = read_toml(path)
+        return absolute(table, path.parent), _lines(text), str(path)
+    if what not in preset_names():
+        raise RequestError(f"There is no preset '{what}'; {nearest(what, preset_names())}")
+    text = (resources.files("dither") / "presets" / f"{what}.toml").read_text(encoding="utf-8")
+    return {"name": what, **tomllib.loads(text)}, _lines(text), what
+
+
+def read_toml(path: Path) -> tuple[dict[str, Any], str]:
+    """The table in a TOML file, its name that of the file where it has none, and the text.
+
+    Errors: `RequestError` for a file that is missing, cannot be read, or is not TOML.
+    """
     try:
-        table = tomllib.loads(text)
+        text = path.read_text(encoding="utf-8")
+        return {"name": path.stem, **tomllib.loads(text)}, text
+    except FileNotFoundError:
+        raise RequestError(f"The file {path} does not exist.") from None
     except tomllib.TOMLDecodeError as error:
-        raise RequestError(f"{where} is not TOML: {error}.") from None
-    table.setdefault("name", Path(where).stem)
-    return absolute(table, path.parent), _lines(text), where
+        raise RequestError(f"{path} is not TOML: {error}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"The file {path} cannot be read: {error}.") from None
 
 
 def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
@@ -179,44 +184,6 @@ def _change(table: dict[str, Any], change: str) -> None:
     except tomllib.TOMLDecodeError:
         value = text.strip()
     change_setting(table, path, absolute(value))
-
-
-def change_setting(table: dict[str, Any], path: str, value: Any) -> None:
-    """Change a setting in a specification's table, which is checked afterwards.
-
-    Arguments: the table; the key path, such as `algorithm.learning_rate` or
-    `device.imperfections.0.sigma`; the value. A kind given by its name becomes a table on the way.
-    Errors: `RequestError` for a path through what is no table.
-    """
-    keys = [key.strip() for key in path.split(".")]
-    if not all(keys):
-        raise RequestError(f"'{path}' is not the path of a setting, such as algorithm.delta.")
-    here: Any = table
-    for depth, key in enumerate(keys[:-1]):
-        if isinstance(here, list):
-            here = _item(here, key, path)
-            continue
-        inner = here.setdefault(key, {})
-        if isinstance(inner, str):
-            here[key] = inner = {"name" if key in ("optimizer", "schedule") else "kind": inner}
-        if not isinstance(inner, dict | list):
-            above = ".".join(keys[: depth + 1])
-            raise RequestError(f"The setting {path} goes into {above}, which is no table.")
-        here = inner
-    if isinstance(here, list):
-        here[_index(here, keys[-1], path)] = value
-    else:
-        here[keys[-1]] = value
-
-
-def _index(items: list[Any], key: str, path: str) -> int:
-    if not key.isdigit() or int(key) >= len(items):
-        raise RequestError(f"The change of {path} needs an index below {len(items)}, not '{key}'.")
-    return int(key)
-
-
-def _item(items: list[Any], key: str, path: str) -> Any:
-    return items[_index(items, key, path)]
 
 
 def _lines(text: str) -> dict[str, int]:

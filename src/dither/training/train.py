@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,11 @@ from dither.training.hosted import HostedLoop
 from dither.training.interrupt import ctrl_c
 from dither.training.ledger import one_measurement
 from dither.training.live import Live
+from dither.training.loop import AbstractLoop
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.safety import LEAVING, made_safe
-from dither.training.trackers import AbstractTracker, find_tracker
+from dither.training.trackers import find_tracker
 from dither.training.until import Until
 
 
@@ -83,61 +84,74 @@ def train(
     `TrapWarning` of settings that are likely mistakes.
     """
     until = until or Until(measurements=100_000)
-    if isinstance(device, str):
-        device = device_at(device)
-    specification = {
-        "name": name,
-        "seed": key,
-        "replicas": replicas,
-        "score_every": score_every,
-        "task": describe(task),
-        "device": describe(device),
-        "algorithm": describe(algorithm),
-        "until": describe(until),
-    }
-    folder = None if out is None else Path(out)
-    tracker: AbstractTracker | None = None
+    device = device_at(device) if isinstance(device, str) else device
+    whole = described(name, key, replicas, score_every, task, device, algorithm, until)
+    folder = _opened(out, resume)
     tracking = None if track is None else find_tracker(track, folder)
-    if folder is not None:
-        open_folder(folder, resume)
-        sweep(folder)
-    elif resume:
-        raise RequestError("To resume, say which run's folder: give out.")
     data = task.load() if isinstance(task, AbstractTask) else task
     chip = _as_device(device)
     with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
-        check_fit(chip, data, algorithm, until, replicas)
-        traps = tuple(algorithm.warnings(problem_of(chip, data), until.measurements))
-        for trap in traps:
-            warnings.warn(trap, TrapWarning, stacklevel=2)
-        seeds = [key + r for r in range(replicas)]
-        loop: FusedLoop | HostedLoop
-        if isinstance(chip, PythonDevice):
-            loop = HostedLoop(algorithm, chip, data, key, until.failures)
-        else:
-            loop = FusedLoop(algorithm, chip, data, seeds)
-        every = evaluation_period(score_every, until, loop.measurements_per_evaluation())
-        asked = digest(specification)
-        run = Run(loop, until, every, seeds, folder, asked, checkpoint_seconds, data.score_name)
-        if resume and folder is not None and not cut_before_checkpoint(folder, specification):
-            run.resume()
-        if isinstance(chip, PythonDevice):
-            run.ledger += one_measurement(data.batch)  # the self-test
+        run, traps = _begun(whole, chip, data, algorithm, until, folder, checkpoint_seconds, resume)
+        tracker = None if tracking is None or folder is None else tracking(folder, name, whole)
         if folder is not None:
-            if tracking is not None:
-                tracker = tracking(folder, name, specification)
-                observers = [*observers, tracker]
-            write_specification(folder, specification)
-            observers = [*observers, Live(folder, until)]
+            write_specification(folder, whole)
+            observers = [*observers, *([] if tracker is None else [tracker]), Live(folder, until)]
         reason = run.go(observers, interrupted)
-    result = run.result(reason, (*traps, *loop.alarms, *trouble), chip.space)
+    result = run.result(reason, (*traps, *run.loop.alarms, *trouble), chip.space)
     if folder is not None:
-        run.save()
-        write_result(folder, result)
-        draw_run(result, name, folder, until.score)
+        _keep(folder, run, result, name)
     if tracker is not None:
         tracker.end(run.rows(), reason)
     return result
+
+
+def _keep(folder: Path, run: Run, result: Result, name: str) -> None:
+    run.save()
+    write_result(folder, result)
+    draw_run(result, name, folder, run.until.score)
+
+
+def _begun(
+    whole: Mapping[str, Any],
+    chip: AbstractDevice | PythonDevice,
+    data: Task,
+    algorithm: AbstractAlgorithm,
+    until: Until,
+    folder: Path | None,
+    checkpoint_seconds: float,
+    resume: bool,
+) -> tuple[Run, tuple[str, ...]]:
+    """A run at its start or at its checkpoint, and the traps that its settings are."""
+    key, replicas = whole["seed"], whole["replicas"]
+    check_fit(chip, data, algorithm, until, replicas)
+    traps = tuple(algorithm.warnings(problem_of(chip, data), until.measurements))
+    for trap in traps:
+        warnings.warn(trap, TrapWarning, stacklevel=3)
+    seeds = [key + r for r in range(replicas)]
+    loop: AbstractLoop
+    if isinstance(chip, PythonDevice):
+        loop = HostedLoop(algorithm, chip, data, key, until.failures)
+    else:
+        loop = FusedLoop(algorithm, chip, data, seeds)
+    every = evaluation_period(whole["score_every"], until, loop.measurements_per_evaluation())
+    asked = digest(whole)
+    run = Run(loop, until, every, seeds, folder, asked, checkpoint_seconds, data.score_name)
+    if resume and folder is not None and not cut_before_checkpoint(folder, whole):
+        run.resume()
+    if isinstance(chip, PythonDevice):
+        run.ledger += one_measurement(data.batch)  # the self-test
+    return run, traps
+
+
+def _opened(out: str | Path | None, resume: bool) -> Path | None:
+    if out is None:
+        if resume:
+            raise RequestError("To resume, say which run's folder: give out.")
+        return None
+    folder = Path(out)
+    open_folder(folder, resume)
+    sweep(folder)
+    return folder
 
 
 def evaluation_period(score_every: int | None, until: Until, of_an_evaluation: int = 0) -> int:
@@ -151,6 +165,27 @@ def _as_device(device: Any) -> AbstractDevice | PythonDevice:
     if isinstance(device, AbstractDevice | PythonDevice):
         return device
     return PythonDevice(device)
+
+
+def described(
+    name: str,
+    seed: int,
+    replicas: int,
+    score_every: int | None,
+    task: Any,
+    device: Any,
+    algorithm: AbstractAlgorithm,
+    until: Until,
+) -> dict[str, Any]:
+    """A run as it stands in `spec.toml`."""
+    parts = {"task": task, "device": device, "algorithm": algorithm, "until": until}
+    return {
+        "name": name,
+        "seed": seed,
+        "replicas": replicas,
+        "score_every": score_every,
+        **{what: describe(part) for what, part in parts.items()},
+    }
 
 
 def describe(part: Any) -> dict[str, Any]:

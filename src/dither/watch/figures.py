@@ -5,11 +5,24 @@ from html import escape
 from typing import Any
 
 import numpy as np
+from bokeh.models import (
+    Column,
+    ColumnDataSource,
+    Div,
+    HoverTool,
+    NumeralTickFormatter,
+    Range1d,
+    Row,
+)
+from bokeh.plotting import figure
+from bokeh.transform import linear_cmap
 
-from dither.watch.run import Curve, RunView
-from dither.watch.study import Done, Medians, StudyView, shown
-from dither.watch.style import BLUE, GREY, ORANGE, PALETTE, PLOT, SHARES, TEXT
-from dither.watch.view import Head, Table
+from dither._words import text_of
+from dither.training.drawing import BLUE, GREY, ORANGE, PALETTE
+from dither.watch.run import RunCurve, RunView
+from dither.watch.study import Done, Medians, StudyView
+from dither.watch.style import PLOT, SHARES, TEXT
+from dither.watch.view import Head, TextTable
 
 
 class AbstractPart(ABC):
@@ -22,12 +35,10 @@ class AbstractPart(ABC):
         """Show this."""
 
 
-class Page:
+class LivePage:
     """A page of a run or a study in one session; `layout` is its only root."""
 
     def __init__(self, view: RunView | StudyView) -> None:
-        from bokeh.models import Column
-
         self.head = HeadPart()
         self.plots: list[AbstractPart] = []
         self.tables: list[TablePart] = []
@@ -50,8 +61,6 @@ class Page:
             table.feed(rows)
 
     def _build(self, view: RunView | StudyView) -> None:
-        from bokeh.models import Row
-
         self.plots = [part_for(what) for what in pictures(view)]
         self.tables = [TablePart() for _ in view.tables]
         self.layout.children = [
@@ -74,7 +83,7 @@ def pictures(view: RunView | StudyView) -> list[Any]:
 def shape(view: RunView | StudyView) -> tuple[Any, ...]:
     """What makes a page another one, rather than the same with other numbers."""
     drawn = [
-        (what.quantity, what.log, len(what.each)) if isinstance(what, Curve)
+        (what.quantity, what.log, len(what.each)) if isinstance(what, RunCurve)
         else (type(what), getattr(what, "quantity", ""))
         for what in pictures(view)
     ]  # fmt: skip
@@ -83,7 +92,7 @@ def shape(view: RunView | StudyView) -> tuple[Any, ...]:
 
 def part_for(what: Any) -> AbstractPart:
     """The part that draws this."""
-    if isinstance(what, Curve):
+    if isinstance(what, RunCurve):
         return CurvePart(what)
     return DonePart(what) if isinstance(what, Done) else MediansPart(what)
 
@@ -120,7 +129,7 @@ class TablePart(AbstractPart):
     def __init__(self) -> None:
         self.model = _text({"flex": "1 1 300px", "min-width": "0"})
 
-    def feed(self, table: Table) -> None:
+    def feed(self, table: TextTable) -> None:
         """Show this."""
         head = "".join(f"<th>{escape(cell)}</th>" for cell in table.headings)
         rows = "".join(
@@ -132,8 +141,6 @@ class TablePart(AbstractPart):
 
 
 def _text(styles: dict[str, str] | None = None) -> Any:
-    from bokeh.models import Div
-
     return Div(
         text="", sizing_mode="stretch_width", stylesheets=[TEXT], styles=styles or {}
     )  # fmt: skip
@@ -143,8 +150,6 @@ def _text(styles: dict[str, str] | None = None) -> Any:
 
 
 def _figure(**settings: Any) -> Any:
-    from bokeh.plotting import figure
-
     made = figure(
         height=320, sizing_mode="stretch_width", toolbar_location=None, tools="",
         background_fill_color=None, border_fill_color=None, outline_line_color=None,
@@ -182,9 +187,7 @@ def _legend(made: Any) -> None:
 class CurvePart(AbstractPart):
     """A curve against measurements: replicas faint, quartiles shaded, the median strong."""
 
-    def __init__(self, curve: Curve) -> None:
-        from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter, Range1d
-
+    def __init__(self, curve: RunCurve) -> None:
         colour = ORANGE if curve.quantity.startswith("cost") else BLUE
         self.median = ColumnDataSource({"x": [], "low": [], "middle": [], "high": []})
         self.median.name = curve.quantity
@@ -211,11 +214,11 @@ class CurvePart(AbstractPart):
         if self.aim is not None:
             made.line("x", "y", source=self.aimed, line_dash="dashed", color=GREY,
                       legend_label=f"aim {self.aim:g}")  # fmt: skip
-        if curve.quantity == "test accuracy":
-            made.y_range = Range1d(0, 1.02)
+        if curve.limits is not None:
+            made.y_range = Range1d(*curve.limits)
         _legend(made)
 
-    def feed(self, curve: Curve) -> None:
+    def feed(self, curve: RunCurve) -> None:
         """Show this: points that are new are sent alone."""
         known = np.asarray(self.median.data["x"], float)
         n = len(known)
@@ -235,9 +238,6 @@ class DonePart(AbstractPart):
     """How much is done: a heat map over two axes, bars over one."""
 
     def __init__(self, done: Done) -> None:
-        from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter, Range1d
-        from bokeh.transform import linear_cmap
-
         self.source = ColumnDataSource(name="done")
         plain = not done.y
         self.model = made = _figure(
@@ -287,10 +287,8 @@ class MediansPart(AbstractPart):
     """What the runs came to, against the first axis."""
 
     def __init__(self, medians: Medians) -> None:
-        from bokeh.models import ColumnDataSource, NumeralTickFormatter
-
         numbers = all(isinstance(place, int | float) for place in medians.places)
-        self.places = [p if numbers else shown(p) for p in medians.places]
+        self.places = [p if numbers else text_of(p) for p in medians.places]
         positive = [float(p) for p in medians.places if numbers and float(p) > 0]
         wide = len(positive) == len(medians.places) and max(positive) >= 8 * min(positive)
         self.model = made = _figure(

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
 from dither._errors import RequestError
-from dither.training.figure import NEAR_ONE
+from dither._words import count, duration, number
+from dither.tasks.scores import display_of
 from dither.training.folder import HISTORY, PROGRESS, RESULT, SPECIFICATION
-from dither.training.trackers.tracker import settings
-from dither.watch.view import Head, Mood, Table, Tile, count, duration, modified, number
-
-if TYPE_CHECKING:
-    import pandas as pd
+from dither.training.history import by_replica, quartiles
+from dither.training.settings import settings
+from dither.watch.view import Head, Mood, TextTable, Tile, modified
 
 QUIET_AFTER = 15.0
 """Seconds without a sign of life that are said."""
@@ -37,16 +37,18 @@ AIMS = {
 
 
 @dataclass(frozen=True)
-class Curve:
+class RunCurve:
     """A quantity against the measurements of one device.
 
     Attributes: `quantity`, what stands at the axis; `log`, its scale; `aim`, a level to reach;
+    `limits` of the axis;
     `x`, measurements; `low`, `middle`, `high`, quartiles over the replicas; `each`, replicas.
     """
 
     quantity: str
     log: bool
     aim: float | None
+    limits: tuple[float, float] | None
     x: Float[np.ndarray, " N"]
     low: Float[np.ndarray, " N"]
     middle: Float[np.ndarray, " N"]
@@ -59,8 +61,8 @@ class RunView:
     """A run's page."""
 
     head: Head
-    curves: tuple[Curve, ...]
-    tables: tuple[Table, ...]
+    curves: tuple[RunCurve, ...]
+    tables: tuple[TextTable, ...]
 
 
 class RunWatch:
@@ -84,9 +86,7 @@ class RunWatch:
             self.folder, specification, progress, result, self._history(), now - max(signs)
         )
 
-    def _history(self) -> "pd.DataFrame | None":
-        import pandas as pd
-
+    def _history(self) -> pd.DataFrame | None:
         file = self.folder / HISTORY
         try:
             found = file.stat()
@@ -103,7 +103,7 @@ def run_view(
     specification: Mapping[str, Any],
     progress: Mapping[str, Any] | None,
     result: Mapping[str, Any] | None,
-    history: "pd.DataFrame | None",
+    history: pd.DataFrame | None,
     silent: float,
 ) -> RunView:
     """The page of a run.
@@ -141,7 +141,7 @@ def _state(
 
 
 def _facts_at_the_end(
-    result: Mapping[str, Any] | None, history: "pd.DataFrame | None"
+    result: Mapping[str, Any] | None, history: pd.DataFrame | None
 ) -> dict[str, Any] | None:
     if result is None:
         return None
@@ -174,7 +174,7 @@ def _tiles(facts: Mapping[str, Any] | None, mood: Mood) -> list[Tile]:
     tiles.append(Tile("measurements", count(facts["measurements"]), of))
     if facts.get("rate"):
         rate = facts["rate"]
-        shown = count(rate) if rate >= 100 else number(rate, 3)
+        shown = count(rate) if rate >= 100 else f"{rate:.3g}"
         tiles.append(Tile("rate", f"{shown} / s", "measurements on the clock"))
     if facts.get("wall_seconds") is not None:
         tiles.append(Tile("on the clock", duration(facts["wall_seconds"])))
@@ -202,7 +202,7 @@ def _share(facts: Mapping[str, Any] | None, mood: Mood) -> float | None:
     return min(1.0, max(ways)) if ways else None
 
 
-def _tables(specification: Mapping[str, Any], facts: Mapping[str, Any] | None) -> list[Table]:
+def _tables(specification: Mapping[str, Any], facts: Mapping[str, Any] | None) -> list[TextTable]:
     tables = []
     if facts is not None:
         ledger = facts["ledger"]
@@ -210,60 +210,62 @@ def _tables(specification: Mapping[str, Any], facts: Mapping[str, Any] | None) -
         rows.append(("failed", count(ledger["failed"]), ""))
         rows.append(("time on the device", number(ledger["device_seconds"]), "s"))
         rows.append(("energy", number(ledger["joules"]), "J"))
-        tables.append(Table("Ledger of one device", ("what", "how much", "unit"), tuple(rows)))
+        tables.append(TextTable("Ledger of one device", ("what", "how much", "unit"), tuple(rows)))
     until = specification.get("until", {})
     aims = tuple((_limit(until[key]), what) for key, what in AIMS.items() if key in until)
-    tables.append(Table("Ends at the first of", ("limit", "of"), aims))
+    tables.append(TextTable("Ends at the first of", ("limit", "of"), aims))
     asked = settings({key: value for key, value in specification.items() if key != "until"})
-    tables.append(Table("Settings", ("setting", "value"), tuple(asked.items())))
+    tables.append(TextTable("Settings", ("setting", "value"), tuple(asked.items())))
     return tables
 
 
 def _limit(value: int | float) -> str:
-    return count(value) if value >= 1000 else number(value, 6)
+    return count(value) if value >= 1000 else f"{value:.6g}"
 
 
 def _curves(
-    history: "pd.DataFrame", specification: Mapping[str, Any], facts: Mapping[str, Any] | None
-) -> tuple[Curve, ...]:
+    history: pd.DataFrame, specification: Mapping[str, Any], facts: Mapping[str, Any] | None
+) -> tuple[RunCurve, ...]:
     aim = specification.get("until", {}).get("score")
-    name = str((facts or {}).get("score_name", "score"))
-    curves = [curve(history, "cost", "cost measured", log=True)]
-    if not history["score"].notna().any():
-        curves.append(curve(history, "test_cost", "test cost", log=True))
-    elif name == NEAR_ONE:
-        nmse = history.assign(nmse=1 - history["score"])
-        aim = None if aim is None else 1 - aim
-        curves.append(curve(nmse, "nmse", "test NMSE", log=True, aim=aim))
-    else:
-        curves.append(curve(history, "score", f"test {name}", log=False, aim=aim))
-    return tuple(curves)
+    scored = history["score"].notna().any()
+    display = display_of(str((facts or {}).get("score_name", "score")) if scored else None)
+    told = history.assign(score=display.of(history["score"]))
+    shown = curve(
+        told, display.column, display.quantity, log=display.log,
+        aim=display.of(aim) if scored and aim is not None else None, limits=display.limits,
+    )  # fmt: skip
+    return curve(history, "cost", "cost measured", log=True), shown
 
 
 def curve(
-    history: "pd.DataFrame", column: str, quantity: str, log: bool, aim: float | None = None
-) -> Curve:
+    history: pd.DataFrame,
+    column: str,
+    quantity: str,
+    log: bool,
+    aim: float | None = None,
+    limits: tuple[float, float] | None = None,
+) -> RunCurve:
     """A column of a history as a curve.
 
-    A replica that has ended keeps its last value, so that the median stays one over all of them.
     Of long histories every 2ᵏth point is taken, so that points stay when others come.
     """
-    table = history.pivot_table(index="measurements", columns="replica", values=column)
+    table = by_replica(history, column)
     stride = 1
     while len(table) / stride > MOST_POINTS:
         stride *= 2
-    filled = table.ffill()[stride - 1 :: stride]
-    low, middle, high = np.nanpercentile(filled.to_numpy(), [25, 50, 75], axis=1)
-    shown = table[stride - 1 :: stride].to_numpy().T[:MOST_REPLICAS]
-    return Curve(
+    low, middle, high = quartiles(table)[:, stride - 1 :: stride]
+    table = table[stride - 1 :: stride]
+    shown = table.to_numpy(float).T[:MOST_REPLICAS]
+    return RunCurve(
         quantity=quantity,
         log=log and bool((history[column].dropna() > 0).all()),
         aim=aim,
-        x=filled.index.to_numpy(float),
+        limits=limits,
+        x=table.index.to_numpy(float),
         low=low,
         middle=middle,
         high=high,
-        each=tuple(shown.astype(float)) if len(shown) > 1 else (),
+        each=tuple(shown) if len(shown) > 1 else (),
     )
 
 

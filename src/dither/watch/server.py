@@ -153,11 +153,11 @@ def _bind(listen: str, port: int) -> socket.socket:
 def _open_page(document: "Document", looking: Looking) -> None:
     from jinja2 import Template
 
-    from dither.watch.figures import Page
+    from dither.watch.figures import LivePage
     from dither.watch.style import HTML
 
     view = looking.view
-    page = Page(view)
+    page = LivePage(view)
     page_shows = [view]
 
     def update() -> None:

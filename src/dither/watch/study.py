@@ -8,27 +8,27 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 
+from dither._words import Plain, count, duration, text_of
 from dither.studies import store
 from dither.studies.lease import EXPIRES_AFTER, abandoned, holder
 from dither.studies.plan import Job, Planned, plan
-from dither.studies.study import Plain, Study, read_study
+from dither.studies.study import Study, read_study
+from dither.tasks.scores import display_of
 from dither.training.folder import PROGRESS
-from dither.watch.view import Head, Table, Tile, count, duration, modified, number
-
-if TYPE_CHECKING:
-    import pandas as pd
+from dither.training.stop import FAILED
+from dither.watch.view import Head, TextTable, Tile, modified
 
 READING_SHARE = 0.05
 """The most of the time that goes into reading the finished runs again."""
 
 MOST_LINES = 7
 MOST_JOBS = 20
-FAILED = ("diverged", "failures")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class StudyView:
     head: Head
     done: Done
     medians: Medians | None
-    tables: tuple[Table, ...]
+    tables: tuple[TextTable, ...]
 
 
 class StudyWatch:
@@ -138,8 +138,7 @@ def _doing(folder: Path, job: Job, now: float) -> Doing | None:
     if parts:
         with contextlib.suppress(OSError, ValueError):
             progress = json.loads(parts[-1].read_text())
-    labels = job.runs[0].cell.labels
-    what = ", ".join(f"{axis} {label}" for axis, label in labels.items()) or "the base"
+    what = job.runs[0].cell.where
     return Doing(what, about["host"], about["pid"], now - about["since"], len(job.runs), progress)
 
 
@@ -148,7 +147,7 @@ def study_view(
     study: Study,
     runs: Sequence[Planned],
     there: frozenset[str],
-    table: "pd.DataFrame | None",
+    table: pd.DataFrame | None,
     doing: Sequence[Doing],
 ) -> StudyView:
     """The page of a study.
@@ -183,7 +182,7 @@ def study_view(
 def _tiles(
     runs: Sequence[Planned],
     finished: int,
-    grid: "pd.DataFrame | None",
+    grid: pd.DataFrame | None,
     doing: Sequence[Doing],
 ) -> list[Tile]:
     tiles = [Tile("runs done", f"{count(finished)} of {count(len(runs))}")]
@@ -207,76 +206,65 @@ def _tiles(
 def _done(study: Study, runs: Sequence[Planned], there: frozenset[str]) -> Done:
     x, y = [*list(study.axes)[:2], "", ""][:2]
     x_labels, y_labels = _labels(study, x), _labels(study, y)
-    done = np.zeros((len(y_labels), len(x_labels)), int)
-    planned = np.zeros_like(done)
     column = {label: k for k, label in enumerate(x_labels)}
     row = {label: k for k, label in enumerate(y_labels)}
+    done, planned = np.zeros((2, len(y_labels), len(x_labels)), int)
     for run in runs:
         labels = run.cell.labels
-        place = row[shown(labels.get(y, ""))], column[shown(labels.get(x, ""))]
+        place = row[text_of(labels.get(y, ""))], column[text_of(labels.get(x, ""))]
         planned[place] += 1
         done[place] += run.name in there
     return Done(x, y, x_labels, y_labels, done, planned)
 
 
 def _labels(study: Study, axis: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(shown(v) for v in study.labels(axis))) if axis else ("",)
+    return tuple(dict.fromkeys(text_of(v) for v in study.labels(axis))) if axis else ("",)
 
 
-def shown(label: Plain) -> str:
-    """An axis's label as text."""
-    return f"{label:g}" if isinstance(label, float) else str(label)
-
-
-def _medians(study: Study, grid: "pd.DataFrame | None") -> Medians | None:
+def _medians(study: Study, grid: pd.DataFrame | None) -> Medians | None:
     """Medians over all else; a run that missed its target is one that needs longer than others."""
     if grid is None or not study.axes:
         return None
     x, by = [*study.axes, ""][:2]
-    aimed = bool(grid["target"].notna().all())
-    if aimed:
+    if aimed := bool(grid["target"].notna().all()):
         worth = grid["measurements"].astype(float).where(grid["reached"], np.inf)
         quantity = "measurements to the target"
     else:
-        score = bool(grid["score"].notna().any())
-        worth = grid["score" if score else "test_cost"]
-        quantity = f"test {grid['score_name'].iloc[0]}" if score else "test cost"
+        display = display_of(grid["score_name"].iloc[0] if grid["score"].notna().any() else None)
+        worth, quantity = display.of(grid[display.column]), display.quantity
     places = list(dict.fromkeys(study.labels(x)))
     lines = list(dict.fromkeys(study.labels(by)))[:MOST_LINES] if by else [""]
-    values = np.full((len(lines), len(places)), np.nan)
-    for k, line in enumerate(lines):
-        for j, place in enumerate(places):
-            mine = worth[(grid[x] == place) & ((grid[by] == line) if by else True)]
-            if len(mine):
-                values[k, j] = mine.median()
-    values[np.isinf(values)] = np.nan
+    line_of = grid[by] if by else pd.Series("", grid.index)
+    medians = pd.crosstab(line_of, grid[x], values=worth, aggfunc="median")
+    values = medians.reindex(index=lines, columns=places).replace(np.inf, np.nan)
     return Medians(
         quantity=quantity,
         log=aimed,
         x=x,
         by=by,
-        labels=tuple(shown(line) for line in lines),
+        labels=tuple(text_of(line) for line in lines),
         places=tuple(places),
-        of=values,
+        of=values.to_numpy(float),
     )
 
 
-def _tables(study: Study, grid: "pd.DataFrame | None", doing: Sequence[Doing]) -> list[Table]:
+def _tables(study: Study, grid: pd.DataFrame | None, doing: Sequence[Doing]) -> list[TextTable]:
     rows = []
     for job in doing[:MOST_JOBS]:
         made = "–" if job.progress is None else count(job.progress["measurements"])
-        cost = "–" if job.progress is None else number(job.progress.get("cost"), 3)
+        cost = None if job.progress is None else job.progress.get("cost")
+        shown = "–" if cost is None else f"{cost:.3g}"
         rows.append(
-            (job.what, str(job.runs), made, f"{job.share:.0%}", cost, duration(job.seconds),
+            (job.what, str(job.runs), made, f"{job.share:.0%}", shown, duration(job.seconds),
              f"{job.host}, {job.pid}")
         )  # fmt: skip
     headings = ("from", "runs", "measurements", "done", "cost", "for", "by (machine, process)")
-    tables = [Table("Being done", headings, tuple(rows))]
+    tables = [TextTable("Being done", headings, tuple(rows))]
     failed = [] if grid is None else [
-        (", ".join([*(f"{axis} {shown(row[axis])}" for axis in study.axes), f"seed {row['seed']}"]),
+        (", ".join(f"{name} {text_of(row[name])}" for name in (*study.axes, "seed")),
          row["stop_reason"])
         for _, row in grid[grid["stop_reason"].isin(FAILED)].head(MOST_JOBS).iterrows()
     ]  # fmt: skip
     if failed:
-        tables.append(Table("Failed", ("run", "why"), tuple(failed)))
+        tables.append(TextTable("Failed", ("run", "why"), tuple(failed)))
     return tables

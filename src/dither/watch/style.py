@@ -1,10 +1,8 @@
 """Colours and style sheets; dark where the reader's machine is."""
 
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""From Okabe and Ito's palette, told apart by colour-blind readers."""
+from dither.training.drawing import BLUE
 
-SHARES = ["#eceff1", "#d3e3ee", "#b3d3e8", "#8fc0df", "#69abd3", "#4595c5", "#247fb8", "#0072b2"]
+SHARES = ["#eceff1", "#d3e3ee", "#b3d3e8", "#8fc0df", "#69abd3", "#4595c5", "#247fb8", BLUE]
 """From nothing done to all."""
 
 PLOT = """

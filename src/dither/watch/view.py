@@ -19,7 +19,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """Rows of text under headings."""
 
     title: str
@@ -41,27 +41,6 @@ class Head:
     mood: Mood
     tiles: tuple[Tile, ...]
     share: float | None
-
-
-def number(value: int | float | None, digits: int = 4) -> str:
-    """A number to some digits, or a dash."""
-    return "–" if value is None else f"{value:.{digits}g}"
-
-
-def count(value: int | float) -> str:
-    """A whole number in groups of three."""
-    return f"{round(value):,}".replace(",", " ")
-
-
-def duration(seconds: int | float) -> str:
-    """A time in the two units that say most of it."""
-    whole = round(seconds)
-    for name, unit, finer, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
-        if whole >= unit:
-            return f"{whole // unit} {name} {whole % unit // part} {finer}"
-    if whole >= 60:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole} s" if seconds >= 1 or seconds == 0 else f"{seconds:.2g} s"
 
 
 def modified(file: Path) -> float:

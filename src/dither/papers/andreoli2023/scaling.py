@@ -11,8 +11,8 @@ from dither.algorithms import CoordinateDescent
 from dither.devices import ReadoutDevice
 from dither.laws import (
     CRITERIA,
+    DescentRun,
     PredictedCurve,
-    Run,
     exponential_constant,
     power_law_fit,
     quantised_readout,
@@ -212,7 +212,7 @@ def exponents(scale: Scale, observe: Observe) -> Made:
 
 
 def _times(criterion: Any, tests: np.ndarray, errors: np.ndarray, last: np.ndarray) -> np.ndarray:
-    return np.array([criterion(Run(tests, e, int(k))) for e, k in zip(errors, last)])
+    return np.array([criterion(DescentRun(tests, e, int(k))) for e, k in zip(errors, last)])
 
 
 def _label_sizes(axes: Any, scale: Scale) -> None:

@@ -20,7 +20,6 @@ from dither.networks import MLP
 from dither.tasks import XOR, AbstractTask, NIST7x7, Parity, Task
 from dither.training.fit import problem_of
 from dither.training.fused import (
-    Carry,
     deal_out,
     evaluate,
     measure_once,
@@ -28,6 +27,7 @@ from dither.training.fused import (
     replica_sharding,
     start,
 )
+from dither.training.loop import Carry
 
 LASTING = 10
 """Evaluations in a row that a solution has to last, lest a lucky moment counts as one."""

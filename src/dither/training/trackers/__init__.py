@@ -3,14 +3,12 @@
 from pathlib import Path
 
 from dither._errors import RequestError, nearest
-from dither.training.trackers.mlflow import MLflow
-from dither.training.trackers.tensorboard import TensorBoard
-from dither.training.trackers.tracker import AbstractTracker
+from dither.training.trackers.mlflow import MLflow as MLflow
+from dither.training.trackers.tensorboard import TensorBoard as TensorBoard
+from dither.training.trackers.tracker import AbstractTracker as AbstractTracker
 
 TRACKERS: dict[str, type[AbstractTracker]] = {"mlflow": MLflow, "tensorboard": TensorBoard}
 """The trackers that `--track` can ask for."""
-
-__all__ = ["TRACKERS", "AbstractTracker", "MLflow", "TensorBoard", "find_tracker"]
 
 
 def find_tracker(name: str, out: Path | None) -> type[AbstractTracker]:

@@ -8,13 +8,13 @@ from typing import Any
 
 from dither._errors import RequestError
 from dither.training.checkpoint import write_atomically
+from dither.training.stop import StopReason
 from dither.training.trackers.tracker import AbstractTracker
 
 RUN_ID = "mlflow-run"
 """The file in a run's folder that names its record, for a resume."""
 
 EXPERIMENT = "dither"
-FAILED = ("failures", "diverged")
 
 
 class MLflow(AbstractTracker):
@@ -78,10 +78,10 @@ class MLflow(AbstractTracker):
         sent = [Metric(name, value, now, step) for name, value in values.items()]
         self.client.log_batch(self.run, metrics=sent)
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: StopReason) -> None:
         """The run has ended for this reason."""
-        self.client.set_tag(self.run, "stop_reason", reason)
-        self.client.set_terminated(self.run, "FAILED" if reason in FAILED else "FINISHED")
+        self.client.set_tag(self.run, "stop_reason", str(reason))
+        self.client.set_terminated(self.run, "FAILED" if reason.failed else "FINISHED")
 
 
 def tracking_uri(out: Path) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dither.training.stop import StopReason
 from dither.training.trackers.tracker import AbstractTracker
 
 FLUSH_SECONDS = 5
@@ -34,7 +35,7 @@ class TensorBoard(AbstractTracker):
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: StopReason) -> None:
         """The run has ended for this reason."""
         self.writer.add_text("stopped by", reason, 0)
         self.writer.close()

@@ -1,0 +1,161 @@
+"""Costs of a sample and scores of a test set, and how a score is shown."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Num
+
+from dither._errors import RequestError
+from dither.contract import Cost, wanted_outputs
+
+Score: TypeAlias = Callable[[Float[Array, "B K"], Num[Array, "B ..."]], Float[Array, ""]]
+
+CostName: TypeAlias = Literal["mse", "cross_entropy"]
+
+
+def mse(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, " B"]:
+    """Mean squared error of each sample, `C_b = mean_k (y_bk − t_bk)²`."""
+    return jnp.mean((outputs - wanted_outputs(outputs, targets)) ** 2, axis=-1)
+
+
+def cross_entropy(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, " B"]:
+    """Cross-entropy of each sample on logits, `C_b = −log softmax(y_b)[t_b]`."""
+    cost: Float[Array, " B"] = optax.losses.softmax_cross_entropy_with_integer_labels(
+        outputs, targets
+    )
+    return cost
+
+
+COSTS: dict[CostName, Cost] = {"mse": mse, "cross_entropy": cross_entropy}
+
+
+def accuracy(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, ""]:
+    """Share of samples whose largest output is the right class (one output: above 0.5 is 1)."""
+    guess = outputs[:, 0] > 0.5 if outputs.shape[-1] == 1 else jnp.argmax(outputs, axis=-1)
+    return jnp.mean(guess == targets)
+
+
+EXPLAINED = "1 - NMSE"
+"""The name of the two scores below."""
+
+
+def explained(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, ""]:
+    """Explained share of the targets' variance, `1 − NMSE = 1 − <(y − t)²> / <(t − <t>)²>`."""
+    wanted = targets.reshape(outputs.shape)
+    residual = jnp.mean((outputs - wanted) ** 2)
+    return 1.0 - residual / jnp.mean((wanted - jnp.mean(wanted, axis=0)) ** 2)
+
+
+def z_scored(values: Any) -> Any:
+    """`z(y) = (y − <y>) / std(y)` over the last axis, of NumPy or JAX; 0 where y is constant."""
+    xp = values.__array_namespace__()
+    centred = values - xp.mean(values, axis=-1, keepdims=True)
+    variance = xp.mean(centred**2, axis=-1, keepdims=True)
+    # the mean of equal values may be off by a rounding, so that their variance is not always 0
+    rounding = 4 * float(np.finfo(values.dtype).eps) * xp.abs(values[..., :1])
+    varies = variance > rounding**2
+    return xp.where(varies, centred / xp.sqrt(xp.where(varies, variance, 1)), 0)
+
+
+def nmse_cost(outputs: Float[Array, "B T"], targets: Float[Array, "B T"]) -> Float[Array, " B"]:
+    """Normalised mean squared error of each series, `C_b = <(z(y_b) − z(t_b))²>`.
+
+    With the z-score over the T steps it is `2 (1 − correlation)`: 0 where y = a t + b with a > 0,
+    2 for an independent output, so that scale and offset of the output do not count. A constant
+    output counts as 1 (z = 0).
+    """
+    return jnp.mean((z_scored(outputs) - z_scored(targets)) ** 2, axis=-1)
+
+
+def explained_series(
+    outputs: Float[Array, "B T"], targets: Float[Array, "B T"]
+) -> Float[Array, ""]:
+    """`1 − NMSE` of z-scored output and target: 1 is perfect, 0 no better than a constant."""
+    return 1 - jnp.mean(nmse_cost(outputs, targets))
+
+
+def nmse(output: Float[np.ndarray, " T"], target: Float[np.ndarray, " T"]) -> float:
+    """`nmse_cost` of one series of NumPy. Errors: `RequestError` for a constant target."""
+    if np.ptp(target) == 0:
+        raise RequestError("The target is constant, so that its NMSE is undefined.")
+    return float(np.mean((z_scored(output.astype(float)) - z_scored(target.astype(float))) ** 2))
+
+
+@dataclass(frozen=True)
+class RightSymbols:
+    """`1 − SER`: the share of steps whose z-scored output is nearest to the target's level.
+
+    `SER = <d(z(y)) ≠ t>`, d(z) the level whose z-score is nearest to z
+
+    Arguments: `levels`, those that occur in the target.
+    """
+
+    levels: tuple[float, ...]
+
+    def __call__(
+        self, outputs: Float[Array, "B T"], targets: Float[Array, "B T"]
+    ) -> Float[Array, ""]:
+        return jnp.mean(self.decided(outputs, targets) == targets)
+
+    def decided(self, outputs: Any, targets: Any) -> Any:
+        """The levels nearest to outputs, of NumPy or JAX."""
+        xp = targets.__array_namespace__()
+        levels = xp.asarray(self.levels, dtype=targets.dtype)
+        mean = xp.mean(targets, axis=-1, keepdims=True)
+        z_levels = (levels - mean) / xp.std(targets, axis=-1, keepdims=True)
+        distance = xp.abs(z_scored(outputs)[..., None] - z_levels[..., None, :])
+        return levels[xp.argmin(distance, axis=-1)]
+
+
+def symbol_error_rate(output: Float[np.ndarray, " T"], target: Float[np.ndarray, " T"]) -> float:
+    """`SER` of one series of NumPy; the levels are those that occur in the target.
+
+    As in `nmse`, scale and offset of the output do not count.
+    Errors: `RequestError` for a constant target.
+    """
+    levels = np.unique(target)
+    if len(levels) == 1:
+        raise RequestError("The target is constant, so that its symbol error is undefined.")
+    target = target.astype(float)
+    decided = RightSymbols(tuple(map(float, levels))).decided(output.astype(float), target)
+    return float(np.mean(decided != target))
+
+
+@dataclass(frozen=True)
+class Display:
+    """How that is shown which a test set says.
+
+    Attributes: `column` of a history; `quantity`, what stands at the axis; `log`, its scale;
+    `lacking`, whether what the score lacks to 1 is shown; `limits` of the axis.
+    """
+
+    column: str
+    quantity: str
+    log: bool = False
+    lacking: bool = False
+    limits: tuple[float, float] | None = None
+
+    def of(self, score: Any) -> Any:
+        """What is shown for scores, or for a target."""
+        return 1 - score if self.lacking else score
+
+
+COST_DISPLAY = Display("test_cost", "test cost", log=True)
+"""Where only a cost can be seen."""
+
+DISPLAYS = {
+    "accuracy": Display("score", "test accuracy", limits=(0.0, 1.02)),
+    EXPLAINED: Display("score", "test NMSE", log=True, lacking=True),
+}
+"""By a score's name, those that are not shown as they are."""
+
+
+def display_of(score_name: str | None) -> Display:
+    """How a score of this name is shown; None where there is none."""
+    if score_name is None:
+        return COST_DISPLAY
+    return DISPLAYS.get(score_name, Display("score", f"test {score_name}"))

@@ -1,0 +1,84 @@
+"""How all figures are drawn: colours, style, axes, files."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dither._words import short
+from dither.training.checkpoint import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#6b6b6b")
+"""Okabe and Ito's colours, told apart by colour-blind readers."""
+
+BLUE, ORANGE, *_, GREY = PALETTE
+
+STYLE: Any = {
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.hashsalt": "dither",
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # names come from users, who may write a dollar
+}
+
+
+@contextmanager
+def picture(width: float, height: float, **style: Any) -> Iterator["Figure"]:
+    """A figure of a size in inches, to be drawn inside in dither's style."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE | style):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def band(axes: Any, x: Any, quartiles: Any, colour: str, **line: Any) -> None:
+    """The median as a line and the middle half shaded, of rows low, middle and high."""
+    low, middle, high = quartiles
+    named = "middle half" if "label" in line else None
+    axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0, label=named)
+    axes.plot(x, middle, color=colour, **line)
+
+
+def logarithmic(axes: Any) -> None:
+    """A logarithmic vertical axis with numbers on it."""
+    axes.set_yscale("log")
+    number_decades(axes)
+
+
+def number_decades(axes: Any) -> None:
+    """Numbers on a logarithmic vertical axis, also over less than a decade."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axes.get_ylim()
+    fine = (1, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5) if high < 300 * low else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=fine))
+    axes.yaxis.set_major_formatter(lambda value, _: short(value))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def figure_bytes(figure: "Figure", ending: str) -> bytes:
+    """A figure in a format, the same bytes whenever it is written."""
+    import matplotlib as mpl
+
+    made = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
+    extra: dict[str, Any] = {"dpi": 200} if made is None else {"metadata": made}
+    buffer = BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format=ending, **extra)
+    return buffer.getvalue()
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG, for a look, and beside it as SVG, for print."""
+    for ending in ("png", "svg"):
+        write_atomically(path.with_suffix(f".{ending}"), figure_bytes(figure, ending))
