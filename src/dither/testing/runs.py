@@ -18,7 +18,8 @@ from dither.instruments.python import PythonDevice
 from dither.tasks import Parity, Task
 from dither.testing.devices import NumpyDevice
 from dither.training.fit import check_fit, problem_of
-from dither.training.fused import Carry, Tally, measure_once
+from dither.training.fused import measure_once
+from dither.training.loop import Carry, Tally
 
 D = TypeVar("D", bound=NumpyDevice)
 
