@@ -23,9 +23,9 @@ from dither.algorithms.calibration import (
 )
 from dither.contract import Clock
 from dither.tasks import XOR, Digits, NIST7x7, Parity, make_task
+from dither.testing.devices import NumpyDevice
 from dither.training.fit import problem_of
 from dither.training.fused import advance, start_all
-from numpy_device import NumpyDevice
 
 DEVICE = SimulatedDevice(network=MLP(widths=(2, 2, 1), activation="sigmoid", output="sigmoid"))
 LETTERS = SimulatedDevice(network=MLP(widths=(49, 4, 4), activation="sigmoid", output="sigmoid"))

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scipy.linalg import hadamard
 
-from dither.codes import Rademacher, Sequential, Sinusoidal, Walsh
+from dither.codes import CODES, Rademacher, Sequential, Sinusoidal, Walsh
+from dither.testing import battery
+from dither.testing.code import tables
 
 KEY = jax.random.key(7)
 CYCLIC = [Sequential(), Walsh(), Sinusoidal()]
@@ -19,26 +21,12 @@ def named(code):
     return code.kind + ("" if code == type(code)() else "-set")
 
 
-def tables(code, size, ticks, keys, first=0):
-    """The code's values, keys × ticks × size, in double precision."""
-    times = jnp.arange(first, first + ticks, dtype=jnp.int32)
-    over = jax.vmap(jax.vmap(lambda k, t: code(k, t, size), (None, 0)), (0, None))
-    return np.asarray(jax.jit(over)(keys, times), float)
-
-
 def table(code, size, ticks, first=0):
     return tables(code, size, ticks, KEY[None], first)[0]
 
 
-@pytest.mark.parametrize("size", [1, 2, 9, 16, 33])
-@pytest.mark.parametrize("code", CYCLIC, ids=named)
-def test_codes_are_orthogonal_over_any_whole_cycle(code, size):
-    cycle = code.cycle(size)
-    assert cycle >= size
-    for first in (0, 3 * cycle):
-        p = table(code, size, cycle, first=first)
-        # single precision: phases to 2⁻²⁴ of a turn
-        assert np.allclose(p.T @ p / cycle, code.power(size) * np.eye(size), atol=2e-6 * size)
+TestEveryCode = battery(*CODES.values())
+TestOtherSettings = battery(Rademacher(density=0.3), Sinusoidal(low=0.1, high=0.4))
 
 
 @pytest.mark.parametrize("code", ALL, ids=named)
@@ -90,20 +78,6 @@ def test_sparse_rademacher_has_its_density(density):
     assert abs(p.mean()) < 5 * math.sqrt(density / p.size)
 
 
-@pytest.mark.parametrize("code", ALL, ids=named)
-def test_kappa_by_brute_force(code):
-    """E|G|²/|g|² − 1 of G = (g·p) p / power for random g, over keys and a cycle."""
-    size, keys = 9, 3000
-    ticks = code.cycle(size) or 12
-    g = np.random.default_rng(0).standard_normal(size)
-    p = tables(code, size, ticks, jax.random.split(KEY, keys))
-    G = (p @ g)[..., None] * p / code.power(size)
-    growth = ((G**2).sum(axis=2) / (g @ g)).mean(axis=1)
-    error = growth.std() / math.sqrt(keys)
-    assert abs(growth.mean() - 1 - code.kappa(size)) < 5 * error + 1e-4
-    assert error < 0.03 * size
-
-
 @pytest.mark.parametrize("tick", [0, 1, 12345, 10**9, 2**31 - 1])
 def test_sinusoid_is_exact_however_long_the_run(tick):
     """Against whole-number arithmetic: the phase 2³² per turn at a tick, of unlimited size."""
@@ -125,13 +99,9 @@ def test_sinusoid_is_exact_however_long_the_run(tick):
 
 
 @pytest.mark.parametrize("code", ALL, ids=named)
-def test_codes_are_pure_functions_of_key_and_tick(code):
-    at = jax.jit(lambda key, tick: code(key, tick, 20))
-    forwards = [np.asarray(at(KEY, jnp.int32(t))) for t in range(5)]
-    backwards = [np.asarray(at(KEY, jnp.int32(t))) for t in reversed(range(5))]
-    assert all(np.array_equal(a, b) for a, b in zip(forwards, reversed(backwards)))
-    other = [np.asarray(at(jax.random.key(8), jnp.int32(t))) for t in range(5)]
-    assert np.array_equal(forwards, other) == (code.kind == "sequential")
+def test_the_key_decides_all_codes_but_time_division(code):
+    one, other = (tables(code, 20, 5, jax.random.key(k)[None]) for k in (7, 8))
+    assert np.array_equal(one, other) == (code.kind == "sequential")
 
 
 def test_the_band_needs_room():

@@ -29,7 +29,7 @@ from dither.devices import (
 )
 from dither.instruments.guard import Guard
 from dither.tasks import Parity, mse
-from numpy_device import NumpyDevice
+from dither.testing.devices import NumpyDevice
 
 NETWORK = MLP(widths=(3, 4, 2), output="sigmoid")
 P = 26

@@ -13,8 +13,8 @@ from dither.algorithms import SPSA, CoordinateDescent
 from dither.contract import Measurement, Problem
 from dither.instruments.guard import Guard
 from dither.tasks import Parity
+from dither.testing.devices import NumpyDevice
 from dither.training.drift import AGAIN, DriftWarning, Reference
-from numpy_device import NumpyDevice
 
 TASK = Parity(bits=3)
 RULE = WeightMGD(learning_rate=0.02, delta=0.05, pairs="central")

@@ -16,7 +16,7 @@ from dither.algorithms import SPSA, CoordinateDescent, FiniteDifferences
 from dither.instruments import Guard, LabDevice, calls
 from dither.instruments.calls import ramp
 from dither.tasks import Parity
-from numpy_device import FlakyDevice, NumpyDevice
+from dither.testing.devices import FlakyDevice, NumpyDevice
 
 TASK = Parity(bits=3, batch=3)
 RULE = WeightMGD(learning_rate=0.1, delta=0.01, pairs="central", tau_theta=4)
@@ -88,7 +88,8 @@ def test_a_write_settles_before_it_is_measured():
     device = Timed()
     result = train(device, n=12, settle=0.01)
     assert 0.01 <= device.waited < 0.1
-    assert result.ledger["device_seconds"] >= 0.01 * (result.ledger["measurements"] - 1)
+    # the self-test is not timed, and what it has written is not written again
+    assert result.ledger["device_seconds"] >= 0.01 * (result.ledger["writes"] - 2)
 
 
 class Hanging(NumpyDevice):
@@ -159,7 +160,7 @@ def test_reconnecting_ends_a_call_that_hangs():
     # the hung one and the one that was not made because of it, each time
     assert result.ledger["failed"] == 4
     assert result.ledger["measurements"] == device.calls + 2
-    assert result.ledger["writes"] == device.writes + 2
+    assert result.ledger["writes"] == device.writes
 
 
 class Mirrors(NumpyDevice):

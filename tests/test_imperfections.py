@@ -1,12 +1,8 @@
-"""The battery of imperfections, and the newer ones against their equations.
-
-A new imperfection is under test once it has its line in `CASES`.
-"""
+"""Every imperfection in the battery, and the newer ones against their equations."""
 
 import math
 from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -30,6 +26,7 @@ from dither.devices import (
     CostNoise,
     Crosstalk,
     Dead,
+    DetectorMemory,
     Drift,
     FailedReads,
     HungReads,
@@ -48,9 +45,10 @@ from dither.devices import (
     Write,
     WriteNoise,
 )
-from dither.devices.imperfections import AbstractImperfection
 from dither.devices.imperfections.bursts import alpha_stable
-from dither.tasks import Parity, mse
+from dither.networks import EchoState
+from dither.tasks import NARMA10, Parity, SeriesTask, mse
+from dither.testing import battery
 
 NETWORK = MLP(widths=(3, 4, 2), output="sigmoid")
 P = 26
@@ -61,47 +59,33 @@ THETA = jnp.asarray(0.5 * RNG.standard_normal(P))
 MANY = Blueprint(4000, 3, {})
 
 
-class Case(NamedTuple):
-    """An imperfection that shows, and the setting at which it is none, if there is such."""
-
-    shows: AbstractImperfection
-    none: AbstractImperfection | None
-
-
-CASES = {
-    "cost-noise": Case(CostNoise(sigma=1e-3), CostNoise(sigma=0.0)),
-    "output-noise": Case(OutputNoise(sigma=1e-3), OutputNoise(sigma=0.0)),
-    "relative-noise": Case(RelativeNoise(sigma=1e-3), RelativeNoise(sigma=0.0)),
-    "pink-noise": Case(PinkNoise(sigma=1e-3), PinkNoise(sigma=0.0)),
-    "bursts": Case(Bursts(probability=0.1, sigma=1e-3), Bursts(probability=1.0, sigma=0.0)),
-    "layer-noise": Case(LayerNoise(sigma=1e-3), LayerNoise(sigma=0.0)),
-    "write-noise": Case(WriteNoise(sigma=1e-3), WriteNoise(sigma=0.0)),
-    "update-noise": Case(UpdateNoise(sigma=1e-3), UpdateNoise(sigma=0.0)),
-    "nonlinear-update": Case(
-        NonlinearUpdate(low=-3.0, high=4.0, asymmetry=0.1),
-        NonlinearUpdate(low=-9.0, high=9.0, nonlinearity=0.0),
-    ),
-    "bounds": Case(Bounds(low=-5.0, high=5.0), Bounds(low=-9.0, high=9.0)),
-    "dac": Case(DAC(bits=16, low=-4.0, high=4.0), None),
-    "adc": Case(ADC(bits=16, low=-1.0, high=2.0), None),
-    "layer-converter": Case(LayerConverter(at="sums", bits=16, low=-9.0, high=9.0), None),
-    "mismatch": Case(Mismatch(gain=0.1, offset=0.01), Mismatch()),
-    "activation-defects": Case(ActivationDefects(sigma=0.1), ActivationDefects(sigma=0.0)),
-    "crosstalk": Case(Crosstalk(coupling=0.05), Crosstalk(coupling=0.0)),
-    "drift": Case(
-        Drift(form="random-walk", amount=0.1, over=50),
-        Drift(form="jumps", amount=0.0, over=1),
-    ),
-    "output-drift": Case(
-        OutputDrift(form="sinusoid", amount=0.1, over=50),
-        OutputDrift(form="relaxation", amount=0.0, over=1),
-    ),
-    "dead": Case(Dead(share=0.1), Dead(share=0.0)),
-    "stuck": Case(Stuck(share=0.1), Stuck(share=0.0)),
-    "failed-reads": Case(FailedReads(probability=0.1), FailedReads(probability=0.0)),
-    "hung-reads": Case(HungReads(probability=0.1, seconds_hung=2.0), HungReads(probability=0.0)),
-    "latency": Case(Latency(per_write=0.25, per_measurement=0.5), Latency()),
+NONE = {
+    "cost-noise": CostNoise(sigma=0.0),
+    "output-noise": OutputNoise(sigma=0.0),
+    "relative-noise": RelativeNoise(sigma=0.0),
+    "pink-noise": PinkNoise(sigma=0.0),
+    "bursts": Bursts(probability=1.0, sigma=0.0),
+    "layer-noise": LayerNoise(sigma=0.0),
+    "write-noise": WriteNoise(sigma=0.0),
+    "update-noise": UpdateNoise(sigma=0.0),
+    "nonlinear-update": NonlinearUpdate(low=-9.0, high=9.0, nonlinearity=0.0),
+    "bounds": Bounds(low=-9.0, high=9.0),
+    "dac": None,
+    "adc": None,
+    "layer-converter": None,
+    "mismatch": Mismatch(),
+    "activation-defects": ActivationDefects(sigma=0.0),
+    "crosstalk": Crosstalk(coupling=0.0),
+    "drift": Drift(form="jumps", amount=0.0, over=1),
+    "output-drift": OutputDrift(form="relaxation", amount=0.0, over=1),
+    "detector-memory": DetectorMemory(share=0.0, over=3.0),
+    "dead": Dead(share=0.0),
+    "stuck": Stuck(share=0.0),
+    "failed-reads": FailedReads(probability=0.0),
+    "hung-reads": HungReads(probability=0.0),
+    "latency": Latency(),
 }
+"""The setting at which an imperfection is none, if there is such."""
 
 
 def device(*imperfections, network=NETWORK):
@@ -142,7 +126,7 @@ def course(imperfection, steps, blueprint=MANY, seed=0):
     @eqx.filter_jit
     def run(first):
         def step(instance, key):
-            after = imperfection.measured(instance, key)
+            after = imperfection.measured(instance, key, jnp.zeros((1, blueprint.outputs)))
             return after, after
 
         return jax.lax.scan(step, first, jax.random.split(noise, steps))[1]
@@ -154,10 +138,13 @@ def course(imperfection, steps, blueprint=MANY, seed=0):
 # ----------------------------------------------------------------------------------- the battery
 
 
-def test_every_imperfection_has_a_case():
-    missing = set(IMPERFECTIONS) - set(CASES)
-    assert not missing, f"add one line to CASES in {__file__} for each of {missing}"
-    assert all(kind == case.shows.kind for kind, case in CASES.items())
+TestEveryImperfection = battery(*IMPERFECTIONS.values())
+
+
+def test_every_imperfection_has_a_setting_at_which_it_is_none_or_has_none():
+    missing = set(IMPERFECTIONS) - set(NONE)
+    assert not missing, f"add one line to NONE in {__file__} for each of {missing}"
+    assert all(none is None or kind == none.kind for kind, none in NONE.items())
 
 
 def life(device):
@@ -177,9 +164,9 @@ def clean_life():
     return life(device())
 
 
-@pytest.mark.parametrize("kind", [kind for kind, case in CASES.items() if case.none])
+@pytest.mark.parametrize("kind", [kind for kind, none in NONE.items() if none])
 def test_at_its_identity_setting_it_is_none(kind):
-    for found, wanted in zip(life(device(CASES[kind].none)), clean_life()):
+    for found, wanted in zip(life(device(NONE[kind])), clean_life()):
         assert np.array_equal(found, wanted)
 
 
@@ -190,10 +177,17 @@ def test_a_drift_of_nothing_is_none(form):
         assert np.array_equal(found, wanted)
 
 
-REMEMBERING = ("pink-noise", "write-noise", "nonlinear-update", "drift", "hung-reads")
+REMEMBERING = (
+    "pink-noise",
+    "detector-memory",
+    "write-noise",
+    "nonlinear-update",
+    "drift",
+    "hung-reads",
+)
 TOGETHER = SimulatedDevice(
     network=NETWORK,
-    imperfections=tuple(CASES[kind].shows for kind in REMEMBERING),
+    imperfections=tuple(IMPERFECTIONS[kind].example() for kind in REMEMBERING),
     seconds_per_write=1.0,
 )
 RUN = {"task": Parity(bits=3, batch=4), "replicas": 2, "score_every": 20}
@@ -572,13 +566,14 @@ ON_A_BENCH = [
 
 def test_a_readout_takes_what_acts_on_outputs_cost_and_reads():
     bench = ReadoutDevice(
-        reservoir="photonic", imperfections=tuple(CASES[kind].shows for kind in ON_A_BENCH)
+        reservoir="photonic",
+        imperfections=tuple(IMPERFECTIONS[kind].example() for kind in ON_A_BENCH),
     )
     assert bench.write_seconds + bench.measurement_seconds == 0.75
     assert bench.time_out == 2.0
     for kind in ("drift", "write-noise", "crosstalk", "layer-noise", "nonlinear-update"):
         with pytest.raises(ValueError, match=kind):
-            ReadoutDevice(reservoir="photonic", imperfections=(CASES[kind].shows,))
+            ReadoutDevice(reservoir="photonic", imperfections=(IMPERFECTIONS[kind].example(),))
 
 
 @pytest.mark.parametrize(
@@ -596,5 +591,62 @@ def test_a_readout_takes_what_acts_on_outputs_cost_and_reads():
     ids=lambda wrong: "-".join(map(str, wrong.values())),
 )
 def test_wrong_settings_are_refused(wrong):
-    with pytest.raises(ValueError, match=wrong["kind"].replace("-", ".")):
+    with pytest.raises(ValueError, match=r"imperfections\.0"):
         SimulatedDevice(network=NETWORK, imperfections=(wrong,))
+
+
+# ------------------------------------------------------------------------------- what remembers
+
+
+def test_a_detectors_memory_is_the_weighted_sum_of_what_it_read():
+    """`r_n = a Σ_k (1 − a)^(n−1−k) x̄_k` where `1 − a = exp(−1/over)`."""
+    share, over = 0.3, 4.0
+    chip = device(DetectorMemory(share=share, over=over))
+    clean, means = device(), []
+    instance, bare = started(chip), started(clean)
+    for n in range(12):
+        theta = THETA + 0.1 * n
+        instance = chip.write(instance, theta, jnp.bool_(True))
+        bare = clean.write(bare, theta, jnp.bool_(True))
+        x = np.asarray(clean.outputs(bare, INPUTS))
+        weights = -np.expm1(-1 / over) * np.exp(-(n - 1 - np.arange(n)) / over)
+        r = weights @ np.array(means) if means else np.zeros(2)
+        # looking changes nothing
+        assert np.allclose(chip.outputs(instance, INPUTS), x + share * r, atol=1e-6)
+        assert np.allclose(chip.outputs(instance, INPUTS), x + share * r, atol=1e-6)
+        measurement, _, instance = chip.measure(instance, BATCH, mse, None, AccessLevel.OUTPUTS)
+        assert np.allclose(measurement.outputs.y, x + share * r, atol=1e-6)
+        means.append(x.mean(axis=0))
+
+
+def test_under_constant_light_a_detector_saturates_in_its_time():
+    """`y_n = x̄ (1 + share (1 − exp(−n/over)))` for constant x, on a readout too."""
+    share, over = 0.5, 3.0
+    task = SeriesTask(series=NARMA10(washout=20, train=60, test=30)).load()
+    bench = ReadoutDevice(
+        reservoir=EchoState(neurons=12, degree=3),
+        imperfections=(DetectorMemory(share=share, over=over),),
+    )
+    states = bench.prepare(jax.vmap(bench.fabricate)(keys(1)), task)
+    state = jax.tree.map(lambda leaf: leaf[0], states)
+    state = bench.write(state, jnp.ones(12), jnp.bool_(True))
+    batch = Batch(task.inputs, task.targets)
+    first = None
+    for n in range(9):
+        found, _, state = bench.measure(state, batch, task.cost, None, AccessLevel.OUTPUTS)
+        first = np.asarray(found.outputs.y) if first is None else first
+        wanted = first + share * first.mean() * -np.expm1(-n / over)
+        assert np.allclose(found.outputs.y, wanted, rtol=1e-5)
+
+
+def test_what_an_imperfection_remembers_is_what_came_to_it():
+    """Two detectors in a row: the second sees what the first passed on."""
+    two = DetectorMemory(share=1.0, over=1e-9), DetectorMemory(share=0.0, over=1e-9)
+    chip = device(*two)
+    instance = started(chip)
+    x = clean_outputs()
+    for n in range(3):
+        _, _, instance = chip.measure(instance, BATCH, mse, None, AccessLevel.COST)
+        held = [np.asarray(r) for r in instance.imperfections]
+        assert np.allclose(held[0], x.mean(axis=0), atol=1e-6)
+        assert np.allclose(held[1], x.mean(axis=0) * (1 if n == 0 else 2), atol=1e-6)

@@ -14,7 +14,7 @@ import dither
 from dither import PythonDevice, RequestError, RunError
 from dither.instruments import protocols
 from dither.instruments.protocols import ABILITIES, abilities_of
-from numpy_device import NumpyDevice
+from dither.testing.devices import NumpyDevice
 
 X = np.zeros((2, 3))
 SRC = Path(dither.__file__).parent

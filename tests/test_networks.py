@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from dither import CNN, MLP, SimulatedDevice
-from dither.networks import NETWORKS, RNN, StateSpace
+from dither.networks import NETWORKS
 from dither.networks.jax_function import JaxFunction
+from dither.testing import battery
 
 FUNCTIONS = {
     "tanh": np.tanh,
@@ -162,27 +163,8 @@ def affine(theta, inputs):
     return inputs @ theta[:12].reshape(4, 3) + theta[12:]
 
 
-CASES = {
-    "mlp": MLP(widths=(4, 3)),
-    "cnn": CNN(image=(6, 6, 1), channels=(2,), classes=3),
-    "rnn": RNN(steps=4, features=2, neurons=3),
-    "state-space": StateSpace(steps=4, features=2, states=3, hidden=5),
-    "jax-function": JaxFunction(object=affine, parameters=15, input=4),
-}
-
-
-def test_every_network_has_a_case():
-    missing = set(NETWORKS) - set(CASES)
-    assert not missing, f"add one line to CASES in {__file__} for each of {missing}"
-
-
-@pytest.mark.parametrize("kind", CASES)
-def test_every_network_says_its_own_shapes(kind):
-    network = CASES[kind]
-    outputs = network(network.init(jax.random.key(0)), jnp.zeros((7, *network.input_shape)))
-    assert outputs.shape == (7, network.outputs)
-    for layer in {site.split("/")[0] for site in network.sites()}:
-        assert {f"{layer}/x", f"{layer}/z", f"{layer}/a"} <= set(network.sites())
+TestEveryNetwork = battery(*NETWORKS.values())
+TestOtherSettings = battery(JaxFunction(object=f"{__file__}:affine", parameters=15, input=4))
 
 
 def test_a_cnn_that_does_not_fit_its_image_is_refused():

@@ -9,7 +9,7 @@ from dither import MLP, NodePerturbation, SimulatedDevice, Until, WeightMGD
 from dither.algorithms.outliers import Size, clipped
 from dither.devices import CostNoise
 from dither.tasks import Parity
-from numpy_device import NumpyDevice
+from dither.testing.devices import NumpyDevice
 
 
 def test_the_running_size_is_the_plain_loop():

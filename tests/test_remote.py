@@ -27,7 +27,7 @@ from dither.remote.security import TOKEN_VARIABLE, same_token, token_of
 from dither.remote.serve import _aside, served_device
 from dither.remote.server import DeviceServer
 from dither.tasks import XOR
-from numpy_device import FlakyDevice, NumpyDevice
+from dither.testing.devices import FlakyDevice, NumpyDevice
 
 ROOT = Path(__file__).parents[1]
 X = np.array([[0.0, 1.0], [1.0, 1.0]])

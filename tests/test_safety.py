@@ -12,8 +12,8 @@ import pytest
 import dither
 from dither import RequestError, Until, WeightMGD
 from dither.tasks import Parity
+from dither.testing.devices import NumpyDevice
 from dither.training.safety import UnsafeWarning
-from numpy_device import NumpyDevice
 
 RULE = WeightMGD(learning_rate=0.1, delta=0.01, pairs="central", tau_theta=4)
 

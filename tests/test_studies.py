@@ -291,7 +291,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import numpy as np
-from numpy_device import NumpyDevice
+from dither.testing.devices import NumpyDevice
 
 class chip(NumpyDevice):
     def __init__(self):

@@ -11,6 +11,7 @@ import pytest
 
 from dither import RequestError, make_task
 from dither.tasks import (
+    SERIES,
     TASKS,
     XOR,
     Arrays,
@@ -24,6 +25,7 @@ from dither.tasks import (
 )
 from dither.tasks.images import FILES, find_files, read_idx
 from dither.tasks.scores import explained
+from dither.testing import battery
 
 RNG = np.random.default_rng(0)
 
@@ -312,6 +314,16 @@ def test_a_full_batch_holds_every_sample_in_order():
     task = make_task(X, LABELS, X, LABELS, batch=10)
     assert task.batch == 10
     assert np.array_equal(task.sample(jax.random.key(0), jnp.int32(3)), np.arange(10))
+
+
+TestEveryTask = battery(
+    *[
+        cls(offline=True) if "offline" in cls.model_fields else cls
+        for kind, cls in TASKS.items()
+        if kind != "arrays"
+    ]
+)
+TestEverySeries = battery(*[cls for kind, cls in SERIES.items() if kind != "series-file"])
 
 
 def test_every_task_has_a_registered_kind():

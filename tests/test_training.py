@@ -16,7 +16,7 @@ import dither
 from dither import MLP, SPSA, RequestError, SimulatedDevice, TrapWarning, Until, WeightMGD
 from dither.devices import CostNoise, FailedReads, UpdateNoise
 from dither.tasks import XOR, Parity
-from numpy_device import NumpyDevice
+from dither.testing.devices import NumpyDevice
 
 DEVICE = SimulatedDevice(network=MLP(widths=(2, 2, 1), gain=2.0))
 ALGORITHM = WeightMGD(learning_rate=0.05, delta=0.01, code={"kind": "walsh"}, tau_theta=2)

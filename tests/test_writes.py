@@ -7,7 +7,7 @@ import dither
 from dither.algorithms import NodePerturbation, WeightMGD
 from dither.instruments import Guard, PythonDevice
 from dither.tasks import make_task
-from numpy_device import FlakyDevice, NumpyDevice
+from dither.testing.devices import FlakyDevice, NumpyDevice
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(12, 3)), RNG.integers(0, 2, 12)

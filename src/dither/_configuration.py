@@ -1,6 +1,5 @@
 """Frozen, validated configurations, and the choice among registered kinds of them."""
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, field_serializ
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 from dither._errors import RequestError, nearest
-from dither._places import find, module_of, place_of
+from dither._places import find, module_of, place_of, source_of
 
 
 class Configuration(BaseModel):
@@ -29,6 +28,12 @@ class Configuration(BaseModel):
     """Settings that had another name before, old to new."""
 
     @classmethod
+    def example(cls) -> "Configuration":
+        """One for the tests, see `dither.testing`: its fields' first examples, else defaults."""
+        fields = cls.model_fields.items()
+        return cls(**{name: field.examples[0] for name, field in fields if field.examples})
+
+    @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         kind = cls.model_fields.get("kind")
         if kind is not None and kind.is_required() and not cls.__name__.startswith("Abstract"):
@@ -43,11 +48,10 @@ class Configuration(BaseModel):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         # where this is unpickled, there may be no such file
-        module = sys.modules[type(self).__module__]
-        if not hasattr(module, "__source__"):
+        source = source_of(type(self))
+        if source is None:
             return super().__reduce_ex__(protocol)
-        place = (str(module.__file__), module.__source__, type(self).__qualname__)
-        return _unpickled, place, self.__getstate__()
+        return _unpickled, (*source, type(self).__name__), self.__getstate__()
 
 
 def _unpickled(file: str, source: str, name: str) -> Any:

@@ -1,11 +1,11 @@
 """Python objects by the place where they are defined: `FILE.py:NAME` or `package.module:NAME`."""
 
 import hashlib
-import importlib
 import inspect
 import re
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,19 +25,14 @@ def find(place: str, what: str, fresh: bool = False) -> Any:
     where, _, name = place.rpartition(":")
     if not where or not name:
         raise RequestError(f"The {what} '{place}' is not of the form FILE.py:NAME or MODULE:NAME.")
+    file = Path(where).resolve()
     try:
-        if where.endswith(".py"):
-            file = Path(where).resolve()
-            module = module_of(file, file.read_text(encoding="utf-8"), fresh)
-        else:
-            module = importlib.import_module(where)
-    except FileNotFoundError as error:
-        if error.filename != str(Path(where).resolve()):
-            raise RequestError(f"The {what}'s file {where} fails to run: {error}.") from error
-        raise RequestError(f"The {what}'s file {where} does not exist.") from None
+        module = module_of(file, fresh=fresh) if file.suffix == ".py" else import_module(where)
     except RequestError:
         raise
     except Exception as error:
+        if isinstance(error, FileNotFoundError) and error.filename == str(file):
+            raise RequestError(f"The {what}'s file {where} does not exist.") from None
         raise RequestError(
             f"The {what}'s module {where} fails to import: {type(error).__name__}: {error}."
         ) from error
@@ -53,17 +48,25 @@ def find_object(place: str) -> Any:
     return found() if inspect.isclass(found) else found
 
 
-def module_of(file: Path, source: str, fresh: bool = False) -> ModuleType:
-    """The module that a file's text makes; the same one as long as the text is the same."""
+def module_of(file: Path, source: str | None = None, fresh: bool = False) -> ModuleType:
+    """The module that a file makes: the one that was imported from it, or what its text makes.
+
+    One module is made of one text, as long as a `fresh` one is not asked for.
+    """
+    known = [getattr(module, "__dict__", {}) for module in list(sys.modules.values())]
+    of_it = [] if fresh else [names for names in known if names.get("__file__") == str(file)]
+    if source is None and (file.exists() or not of_it):
+        source = file.read_text(encoding="utf-8")
+    for names in of_it:
+        if source is None or names.get("__source__", source) == source:
+            return sys.modules[names["__name__"]]
     digest = hashlib.sha256(f"{file}\n{source}".encode()).hexdigest()
     name = f"{file.stem}_{digest[:12]}"
-    if name in sys.modules and not fresh:
-        return sys.modules[name]
     module = ModuleType(name)
     module.__dict__.update(__file__=str(file), __source__=source)
     sys.modules[name] = module
     try:
-        exec(compile(source, str(file), "exec"), module.__dict__)
+        exec(compile(source or "", str(file), "exec"), module.__dict__)
     except BaseException:
         del sys.modules[name]
         raise
@@ -79,6 +82,16 @@ def place_of(cls: type) -> str | None:
         return f"{module.__name__}:{cls.__qualname__}"
     file = getattr(module, "__file__", None)
     return None if file is None else f"{Path(file).resolve()}:{cls.__qualname__}"
+
+
+def source_of(cls: type) -> tuple[str, str] | None:
+    """The file and the text that make a class; None where it is of a package, or has no file."""
+    module = sys.modules[cls.__module__]
+    file = getattr(module, "__file__", None)
+    own = module.__package__ or module.__name__ == "__main__" or "." in cls.__qualname__
+    if own or file is None:
+        return None
+    return file, getattr(module, "__source__", None) or Path(file).read_text(encoding="utf-8")
 
 
 def absolute(table: Any, folder: Path | None = None) -> Any:

@@ -52,12 +52,12 @@ class AnalogMGD(AbstractAlgorithm):
     """
 
     kind: Literal["analog-mgd"] = "analog-mgd"
-    learning_rate: Annotated[float, Field(ge=0)]
+    learning_rate: Annotated[float, Field(ge=0, examples=[0.003])]
     delta: Annotated[float, Field(gt=0)] = 1e-2
     tau_p: Annotated[int, Field(ge=1)] = 1
-    tau_x: Annotated[int, Field(ge=1)] = 100
+    tau_x: Annotated[int, Field(ge=1, examples=[7])] = 100
     tau_hp: Annotated[float, Field(gt=0)] = 1.6
-    tau_theta: Annotated[float, Field(ge=0)] = 10.0
+    tau_theta: Annotated[float, Field(ge=0, examples=[4.0])] = 10.0
     code: AnyCode = Rademacher()
 
     def init(

@@ -54,7 +54,7 @@ class BooleanLeastSquares(AbstractAlgorithm):
     kind: Literal["boolean-least-squares"] = "boolean-least-squares"
     access_level: ClassVar[AccessLevel] = AccessLevel.OUTPUTS
     learn: Literal["groups", "flips"] = "groups"
-    sweeps: Annotated[int, Field(ge=1)] = SWEEPS
+    sweeps: Annotated[int, Field(ge=1, examples=[2])] = SWEEPS
     then: CoordinateDescent = CoordinateDescent()
 
     def check(self, problem: Problem) -> None:

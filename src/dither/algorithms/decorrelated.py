@@ -67,10 +67,11 @@ class DecorrelatedNodePerturbation(AbstractDescentRule):
         layers, R, x = state.problem.layers, state.memory, told.measurement.sites.inputs
 
         def learnt() -> dict[str, Float[Array, "p p"]]:
-            return {
+            after = {
                 layer.name: self._decorrelate(R[layer.name], nodes.rows(layer, x[layer.name]))
                 for layer in layers
             }
+            return {name: jnp.where(told.again, R[name], after[name]) for name in after}
 
         after: dict[str, Float[Array, "p p"]] = jax.lax.cond(told.refers, learnt, lambda: R)
         return after

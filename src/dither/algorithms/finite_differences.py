@@ -24,7 +24,7 @@ class FiniteDifferences(AbstractDescentRule):
     """
 
     kind: Literal["finite-differences"] = "finite-differences"
-    delta: Annotated[float, Field(gt=0)] = 1e-3
+    delta: Annotated[float, Field(gt=0, examples=[1e-2])] = 1e-3
     pairs: Literal["baseline", "central"] = "baseline"
 
     @property

@@ -153,6 +153,7 @@ class AbstractGradientRule(AbstractAlgorithm):
             theta=theta,
             gradient=jnp.zeros_like(theta),
             reference=jnp.zeros(() if self.exact else self.costs_shape(problem), theta.dtype),
+            referred=jnp.int32(-1),
             optimizer=self._optax().init(theta),
             calibration=Calibration.empty() if isinstance(self.rate, str) else (),
             size=() if self.outliers is None else Size.empty(),
@@ -209,12 +210,14 @@ class AbstractGradientRule(AbstractAlgorithm):
         costs = self.costs(state, measurement)
         change = (costs - state.reference) / (2 if self.central else 1)
         change, size = clipped(state.size, change, self.outliers)
-        told = Told(self._point(state), probe, measurement, change, refers)
+        again = refers & (tick == state.referred)
+        told = Told(self._point(state), probe, measurement, change, refers, again)
         gradient, memory = self._averaged(state, told, trial if times.tries else None)
         state = replace(
             state,
             gradient=gradient,
             reference=jnp.where(refers, costs, state.reference),
+            referred=jnp.where(refers, tick, state.referred),
             size=unless(refers | trial, size, state.size),
             memory=memory,
         )
@@ -335,7 +338,7 @@ class AbstractDescentRule(AbstractGradientRule):
     (`dither.algorithms.calibration`).
     """
 
-    learning_rate: LearningRate
+    learning_rate: Annotated[LearningRate, Field(examples=[0.02])]
 
     @property
     def rate(self) -> LearningRate:

@@ -65,7 +65,7 @@ class LayerwiseMGD(AbstractDescentRule):
     """
 
     kind: Literal["layerwise-mgd"] = "layerwise-mgd"
-    delta: Annotated[float, Field(gt=0)] = 1e-3
+    delta: Annotated[float, Field(gt=0, examples=[1e-2])] = 1e-3
     split: Literal["equal", "optimal"] = "equal"
     pairs: Literal["baseline", "central"] = "baseline"
     normalise: bool = False

@@ -48,7 +48,7 @@ class LocalLosses(AbstractDescentRule):
     delta: Annotated[float, Field(gt=0)] = 1e-2
     block: Annotated[int, Field(ge=1)] = 1
     groups: Annotated[int, Field(ge=1)] = 1
-    readout_rate: Annotated[float, Field(ge=0)] = 0.0
+    readout_rate: Annotated[float, Field(ge=0, examples=[0.1])] = 0.0
 
     def check(self, problem: Problem) -> None:
         super().check(problem)

@@ -34,7 +34,7 @@ class SPSA(AbstractGradientRule):
     """
 
     kind: Literal["spsa"] = "spsa"
-    a: Annotated[float, Field(ge=0)]
+    a: Annotated[float, Field(ge=0, examples=[0.1])]
     c: Annotated[float, Field(gt=0)] = 1e-2
     A: Annotated[float, Field(ge=0)] = 100.0
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.602

@@ -8,6 +8,7 @@ from pydantic import Field
 from dither.algorithms import traps
 from dither.algorithms.gradient import AbstractDescentRule
 from dither.algorithms.gradient_state import At, GradientState, Told
+from dither.algorithms.optimizer import Optimizer
 from dither.codes import AnyCode, Rademacher
 from dither.contract import Problem
 from dither.laws.estimate import growth
@@ -43,6 +44,11 @@ class WeightMGD(AbstractDescentRule):
     pairs: Literal["baseline", "central"] = "baseline"
     tau_p: Annotated[int, Field(ge=1)] = 1
     code: AnyCode = Rademacher()
+
+    @classmethod
+    def example(cls) -> "WeightMGD":
+        adam = Optimizer(name="adam")
+        return cls(learning_rate=0.02, delta=0.01, tau_theta=3, tau_x=2, optimizer=adam)
 
     @property
     def central(self) -> bool:

@@ -114,7 +114,11 @@ class WhitenedNodePerturbation(AbstractDescentRule):
             batches = jnp.minimum(passes, self.memory)
             seen = {layer.name: _moment(layer, x[layer.name]) for layer in layers}
             A = {name: A + (seen[name] - A) / batches for name, A in now.A.items()}
-            return Moments(passes, A, now.E)
+            learnt = Moments(passes, A, now.E)
+            kept: Moments = jax.tree.map(
+                lambda old, new: jnp.where(told.again, old, new), now, learnt
+            )
+            return kept
 
         def noisy() -> Moments:
             passes = jnp.minimum(tick * self.sets + part, self.memory * self.sets)

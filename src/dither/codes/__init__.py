@@ -3,16 +3,14 @@
 from typing import Annotated
 
 from dither._configuration import Registry
-from dither.codes.code import AbstractCode
-from dither.codes.rademacher import Rademacher
-from dither.codes.sequential import Sequential
-from dither.codes.sinusoidal import Sinusoidal
-from dither.codes.walsh import Walsh
+from dither.codes.code import AbstractCode as AbstractCode
+from dither.codes.rademacher import Rademacher as Rademacher
+from dither.codes.sequential import Sequential as Sequential
+from dither.codes.sinusoidal import Sinusoidal as Sinusoidal
+from dither.codes.walsh import Walsh as Walsh
 
 CODES = Registry("code", AbstractCode, globals().values())
 """The codes that a specification can ask for, by their kind."""
 
 AnyCode = Annotated[AbstractCode, CODES]
 """A code: an instance, a table with its `kind`, or the kind alone."""
-
-__all__ = ["CODES", "AbstractCode", "AnyCode", "Rademacher", "Sequential", "Sinusoidal", "Walsh"]

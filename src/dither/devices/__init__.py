@@ -1,71 +1,35 @@
 """Devices: simulations of what is trained. Real ones are `dither.instruments`."""
 
-from dither.devices.device import AbstractDevice
-from dither.devices.imperfections import (
-    ADC,
-    DAC,
-    IMPERFECTIONS,
-    AbstractImperfection,
-    AbstractWander,
-    ActivationDefects,
-    Blueprint,
-    Bounds,
-    Bursts,
-    CostNoise,
-    Crosstalk,
-    Dead,
-    Drift,
-    FailedReads,
-    HungReads,
-    Latency,
-    LayerConverter,
-    LayerNoise,
-    Mismatch,
-    NonlinearUpdate,
-    OutputDrift,
-    OutputNoise,
-    PinkNoise,
-    RelativeNoise,
-    Stuck,
-    UpdateNoise,
-    Write,
-    WriteNoise,
-)
-from dither.devices.readout import ReadoutDevice
-from dither.devices.simulated import SimulatedDevice
-from dither.devices.simulation import AbstractSimulation
-
-__all__ = [
-    "ADC",
-    "DAC",
-    "IMPERFECTIONS",
-    "AbstractDevice",
-    "AbstractImperfection",
-    "AbstractSimulation",
-    "AbstractWander",
-    "ActivationDefects",
-    "Blueprint",
-    "Bounds",
-    "Bursts",
-    "CostNoise",
-    "Crosstalk",
-    "Dead",
-    "Drift",
-    "FailedReads",
-    "HungReads",
-    "Latency",
-    "LayerConverter",
-    "LayerNoise",
-    "Mismatch",
-    "NonlinearUpdate",
-    "OutputDrift",
-    "OutputNoise",
-    "PinkNoise",
-    "ReadoutDevice",
-    "RelativeNoise",
-    "SimulatedDevice",
-    "Stuck",
-    "UpdateNoise",
-    "Write",
-    "WriteNoise",
-]
+from dither.devices.device import AbstractDevice as AbstractDevice
+from dither.devices.imperfections import ADC as ADC
+from dither.devices.imperfections import DAC as DAC
+from dither.devices.imperfections import IMPERFECTIONS as IMPERFECTIONS
+from dither.devices.imperfections import AbstractImperfection as AbstractImperfection
+from dither.devices.imperfections import AbstractWander as AbstractWander
+from dither.devices.imperfections import ActivationDefects as ActivationDefects
+from dither.devices.imperfections import Blueprint as Blueprint
+from dither.devices.imperfections import Bounds as Bounds
+from dither.devices.imperfections import Bursts as Bursts
+from dither.devices.imperfections import CostNoise as CostNoise
+from dither.devices.imperfections import Crosstalk as Crosstalk
+from dither.devices.imperfections import Dead as Dead
+from dither.devices.imperfections import DetectorMemory as DetectorMemory
+from dither.devices.imperfections import Drift as Drift
+from dither.devices.imperfections import FailedReads as FailedReads
+from dither.devices.imperfections import HungReads as HungReads
+from dither.devices.imperfections import Latency as Latency
+from dither.devices.imperfections import LayerConverter as LayerConverter
+from dither.devices.imperfections import LayerNoise as LayerNoise
+from dither.devices.imperfections import Mismatch as Mismatch
+from dither.devices.imperfections import NonlinearUpdate as NonlinearUpdate
+from dither.devices.imperfections import OutputDrift as OutputDrift
+from dither.devices.imperfections import OutputNoise as OutputNoise
+from dither.devices.imperfections import PinkNoise as PinkNoise
+from dither.devices.imperfections import RelativeNoise as RelativeNoise
+from dither.devices.imperfections import Stuck as Stuck
+from dither.devices.imperfections import UpdateNoise as UpdateNoise
+from dither.devices.imperfections import Write as Write
+from dither.devices.imperfections import WriteNoise as WriteNoise
+from dither.devices.readout import ReadoutDevice as ReadoutDevice
+from dither.devices.simulated import SimulatedDevice as SimulatedDevice
+from dither.devices.simulation import AbstractSimulation as AbstractSimulation

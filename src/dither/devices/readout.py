@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dither._errors import RequestError
 from dither.contract import (
@@ -20,7 +20,6 @@ from dither.contract import (
     Parameter,
     Space,
     SparseWrite,
-    Status,
 )
 from dither.devices.imperfections import AbstractImperfection, Blueprint
 from dither.devices.simulation import AbstractSimulation
@@ -81,7 +80,7 @@ class ReadoutDevice(AbstractSimulation):
 
     renamed: ClassVar = {"shows": "access"}
     kind: Literal["readout"] = "readout"
-    reservoir: AnyReservoir
+    reservoir: Annotated[AnyReservoir, Field(examples=[{"kind": "echo-state", "neurons": 30}])]
     weights: Literal["boolean", "ternary"] = "boolean"
     readout: Literal["incoherent", "coherent"] = "incoherent"
     noise: StateNoise = StateNoise()
@@ -211,15 +210,12 @@ class ReadoutDevice(AbstractSimulation):
         del sites
         assert state.light is not None
         key = jax.random.fold_in(state.key, state.measured)
-        outputs = self._detected(state, state.light, state.squares, key)
+        stages = self._detected(state, state.light, state.squares, key)
+        outputs = stages[-1]
         value = jnp.mean(cost(outputs, batch.targets))
-        status, instances = jnp.int32(Status.DONE), []
-        for number, (imperfection, mine) in enumerate(zip(self.imperfections, state.imperfections)):
-            here = jax.random.fold_in(key, number)
-            value = imperfection.cost(mine, here, value)
-            status = jnp.maximum(status, imperfection.status(mine, here))
-            instances.append(imperfection.measured(mine, here))
-        after = replace(state, measured=state.measured + 1, imperfections=tuple(instances))
+        held, keys = state.imperfections, self._keys(key)
+        value, status, instances = self._after(held, keys, stages, value)
+        after = replace(state, measured=state.measured + 1, imperfections=instances)
         shown = Outputs(outputs, batch.targets) if see >= AccessLevel.OUTPUTS else None
         return Measurement(value, shown), status, after
 
@@ -230,7 +226,7 @@ class ReadoutDevice(AbstractSimulation):
         c = state.columns.test
         squares = state.weights**2 @ c**2 if self.noise.multiplicative else ()
         key = jax.random.fold_in(jax.random.fold_in(state.key, 2**31), state.measured)
-        return self._detected(state, state.weights @ c, squares, key)
+        return self._detected(state, state.weights @ c, squares, key)[-1]
 
     def _detected(
         self,
@@ -238,7 +234,8 @@ class ReadoutDevice(AbstractSimulation):
         light: Float[Array, " K"],
         squares: Float[Array, " K"] | tuple[()],
         key: Key[Array, ""],
-    ) -> Float[Array, "1 K"]:
+    ) -> list[Float[Array, "1 K"]]:
+        """The outputs: see `_passed_on`."""
         noise, w = self.noise, state.weights
         if self.readout == "coherent":
             light = light**2
@@ -257,10 +254,7 @@ class ReadoutDevice(AbstractSimulation):
             y = y + noise.additive * jnp.sqrt(jnp.sum(w**2)) * draw(2, *light.shape)
         if noise.additive_common:
             y = y + noise.additive_common * jnp.sum(w) * draw(3, *light.shape)
-        outputs = y[None]
-        for number, (imperfection, mine) in enumerate(zip(self.imperfections, state.imperfections)):
-            outputs = imperfection.outputs(mine, jax.random.fold_in(key, number), outputs)
-        return outputs
+        return self._passed_on(state.imperfections, self._keys(key), y[None])
 
 
 def _on_grid(columns: Float[Array, "N T"]) -> Float[Array, "N T"]:

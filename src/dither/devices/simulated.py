@@ -2,12 +2,13 @@
 
 import math
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
+from pydantic import Field
 
 from dither._errors import RequestError
 from dither.contract import (
@@ -21,7 +22,6 @@ from dither.contract import (
     Sites,
     Space,
     SparseWrite,
-    Status,
 )
 from dither.devices.imperfections import Blueprint, Write
 from dither.devices.simulation import AbstractSimulation
@@ -49,7 +49,7 @@ class SimulatedDevice(AbstractSimulation):
 
     renamed: ClassVar = {"shows": "access"}
     kind: Literal["simulated"] = "simulated"
-    network: AnyNetwork
+    network: Annotated[AnyNetwork, Field(examples=[{"kind": "mlp", "widths": (3, 2, 2)}])]
     access: Literal["cost", "outputs", "sites", "gradients"] = "gradients"
 
     @cached_property
@@ -112,7 +112,7 @@ class SimulatedDevice(AbstractSimulation):
         if isinstance(parameters, SparseWrite):
             places, parameters = parameters.places, parameters.into(state.parameters)
         write = Write(state.parameters, self.space.snap(parameters), updated, places)
-        keys = self._keys(state.key, 2 * state.written)
+        keys = self._keys(jax.random.fold_in(state.key, 2 * state.written))
         instances = tuple(
             imperfection.written(instance, key, write)
             for imperfection, instance, key in zip(self.imperfections, state.imperfections, keys)
@@ -127,32 +127,28 @@ class SimulatedDevice(AbstractSimulation):
         sites: dict[str, Array] | None,
         see: AccessLevel,
     ) -> tuple[Measurement, Int[Array, ""], DeviceInstance]:
-        keys = self._keys(state.key, 2 * state.measured + 1)
+        keys = self._keys(jax.random.fold_in(state.key, 2 * state.measured + 1))
 
         def mean_cost(theta: Float[Array, " P"]) -> tuple[Float[Array, ""], Any]:
-            outputs, seen = self._forward(state, theta, batch.inputs, sites, keys)
-            costs = cost(outputs, batch.targets)
-            return jnp.mean(costs), (costs, outputs, seen)
+            stages, seen = self._forward(state, theta, batch.inputs, sites, keys)
+            costs = cost(stages[-1], batch.targets)
+            return jnp.mean(costs), (costs, stages, seen)
 
         gradient = None
         if see is AccessLevel.GRADIENTS:
             back = jax.value_and_grad(mean_cost, has_aux=True)
-            (mean, (costs, outputs, seen)), gradient = back(state.parameters)
+            (mean, (costs, stages, seen)), gradient = back(state.parameters)
         else:
-            mean, (costs, outputs, seen) = mean_cost(state.parameters)
+            mean, (costs, stages, seen) = mean_cost(state.parameters)
         # one cost is read for the batch, or one for each sample where they are seen
         read = costs if see >= AccessLevel.SITES else mean
-        status, instances = jnp.int32(Status.DONE), []
-        for imperfection, instance, key in zip(self.imperfections, state.imperfections, keys):
-            read = imperfection.cost(instance, key, read)
-            status = jnp.maximum(status, imperfection.status(instance, key))
-            instances.append(imperfection.measured(instance, key))
+        read, status, instances = self._after(state.imperfections, keys, stages, read)
         after = DeviceInstance(
-            state.key, state.written, state.measured + 1, state.parameters, tuple(instances)
+            state.key, state.written, state.measured + 1, state.parameters, instances
         )
         shown, at_sites = None, None
         if see >= AccessLevel.OUTPUTS:
-            shown = Outputs(outputs, batch.targets)
+            shown = Outputs(stages[-1], batch.targets)
         if see >= AccessLevel.SITES:
             x, z = (
                 {layer.name: seen[f"{layer.name}/{site}"] for layer in self.layers} for site in "xz"
@@ -162,12 +158,9 @@ class SimulatedDevice(AbstractSimulation):
 
     def outputs(self, state: DeviceInstance, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
         # the noise of a look comes from a key of its own, so that looking changes no trajectory
-        keys = self._keys(jax.random.fold_in(state.key, 2**31), state.measured)
-        return self._forward(state, state.parameters, inputs, None, keys)[0]
-
-    def _keys(self, key: Key[Array, ""], moment: Int[Array, ""]) -> list[Key[Array, ""]]:
-        now = jax.random.fold_in(key, moment)
-        return [jax.random.fold_in(now, number) for number in range(len(self.imperfections))]
+        looking = jax.random.fold_in(state.key, 2**31)
+        keys = self._keys(jax.random.fold_in(looking, state.measured))
+        return self._forward(state, state.parameters, inputs, None, keys)[0][-1]
 
     def _forward(
         self,
@@ -176,8 +169,8 @@ class SimulatedDevice(AbstractSimulation):
         inputs: Float[Array, "B ..."],
         sites: dict[str, Array] | None,
         keys: list[Key[Array, ""]],
-    ) -> tuple[Float[Array, "B K"], dict[str, Array]]:
-        """The outputs, and the values at every site as the lab sees them."""
+    ) -> tuple[list[Float[Array, "B K"]], dict[str, Array]]:
+        """The outputs, see `_passed_on`, and the values at every site as the lab sees them."""
         seen: dict[str, Array] = {}
 
         def tap(site: str, value: Array) -> Array:
@@ -191,6 +184,4 @@ class SimulatedDevice(AbstractSimulation):
         for imperfection, instance in zip(self.imperfections, state.imperfections):
             theta = imperfection.parameters(instance, theta)
         outputs = self.network(self.space.unravel(theta), inputs, tap)
-        for imperfection, instance, key in zip(self.imperfections, state.imperfections, keys):
-            outputs = imperfection.outputs(instance, key, outputs)
-        return outputs, seen
+        return self._passed_on(state.imperfections, keys, outputs), seen

@@ -1,9 +1,13 @@
 """What every simulated device has: imperfections, and what it takes on the hardware."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
 from pydantic import Field
 
+from dither.contract import Status
 from dither.devices.device import AbstractDevice
 from dither.devices.imperfections import AnyImperfection
 
@@ -46,3 +50,31 @@ class AbstractSimulation(AbstractDevice):
     @property
     def measurement_joules(self) -> float:
         return self.joules_per_measurement
+
+    def _keys(self, now: Key[Array, ""]) -> list[Key[Array, ""]]:
+        """A key for each imperfection."""
+        return [jax.random.fold_in(now, number) for number in range(len(self.imperfections))]
+
+    def _passed_on(
+        self, held: tuple[Any, ...], keys: list[Key[Array, ""]], outputs: Float[Array, "B K"]
+    ) -> list[Float[Array, "B K"]]:
+        """The outputs as they come to each imperfection, and at last as they are read."""
+        stages = [outputs]
+        for imperfection, instance, key in zip(self.imperfections, held, keys):
+            stages.append(imperfection.outputs(instance, key, stages[-1]))
+        return stages
+
+    def _after(
+        self,
+        held: tuple[Any, ...],
+        keys: list[Key[Array, ""]],
+        stages: list[Float[Array, "B K"]],
+        cost: Float[Array, "*B"],
+    ) -> tuple[Float[Array, "*B"], Int[Array, ""], tuple[Any, ...]]:
+        """The cost as read, the status of the measurement, and what the imperfections hold then."""
+        status, after = jnp.int32(Status.DONE), []
+        for imperfection, instance, key, outputs in zip(self.imperfections, held, keys, stages):
+            cost = imperfection.cost(instance, key, cost)
+            status = jnp.maximum(status, imperfection.status(instance, key))
+            after.append(imperfection.measured(instance, key, outputs))
+        return cost, status, tuple(after)

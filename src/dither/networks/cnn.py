@@ -47,12 +47,14 @@ class CNN(AbstractNetwork):
     """
 
     kind: Literal["cnn"] = "cnn"
-    image: tuple[int, int, int] = (28, 28, 1)
-    channels: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (16, 32, 32)
+    image: Annotated[tuple[int, int, int], Field(examples=[(6, 6, 1)])] = (28, 28, 1)
+    channels: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, examples=[(2,)])
+    ] = (16, 32, 32)
     depth: Annotated[int, Field(ge=1)] = 1
     padding: Literal["valid", "same"] = "valid"
     dense: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    classes: Annotated[int, Field(ge=1)] = 10
+    classes: Annotated[int, Field(ge=1, examples=[3])] = 10
     activation: ActivationName = "relu"
 
     @model_validator(mode="after")

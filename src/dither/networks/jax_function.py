@@ -30,9 +30,9 @@ class JaxFunction(AbstractNetwork):
     """
 
     kind: Literal["jax-function"] = "jax-function"
-    object: str | Callable[..., Any]
-    parameters: Size | tuple[tuple[str, tuple[Size, ...]], ...]
-    input: Size | tuple[Size, ...]
+    object: Annotated[str | Callable[..., Any], Field(examples=["jax.numpy:inner"])]
+    parameters: Annotated[Size | tuple[tuple[str, tuple[Size, ...]], ...], Field(examples=[4])]
+    input: Annotated[Size | tuple[Size, ...], Field(examples=[4])]
     spread: Annotated[float, Field(gt=0)] = 1.0
 
     @field_validator("parameters", mode="before")

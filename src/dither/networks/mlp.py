@@ -29,7 +29,9 @@ class MLP(AbstractNetwork):
     """
 
     kind: Literal["mlp"] = "mlp"
-    widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2)]
+    widths: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2, examples=[(4, 3)])
+    ]
     activation: ActivationName = "tanh"
     output: ActivationName = "identity"
     gain: Annotated[float, Field(gt=0)] = 1.0

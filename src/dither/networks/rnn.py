@@ -35,9 +35,9 @@ class RNN(AbstractNetwork):
     """
 
     kind: Literal["rnn"] = "rnn"
-    steps: Annotated[int, Field(ge=1)]
-    features: Annotated[int, Field(ge=1)] = 1
-    neurons: Annotated[int, Field(ge=1)] = 16
+    steps: Annotated[int, Field(ge=1, examples=[4])]
+    features: Annotated[int, Field(ge=1, examples=[2])] = 1
+    neurons: Annotated[int, Field(ge=1, examples=[3])] = 16
     classes: Annotated[int, Field(ge=1)] = 2
     activation: ActivationName = "tanh"
     gain: Annotated[float, Field(gt=0)] = 1.0

@@ -32,11 +32,11 @@ class StateSpace(AbstractNetwork):
     """
 
     kind: Literal["state-space"] = "state-space"
-    steps: Annotated[int, Field(ge=1)]
-    features: Annotated[int, Field(ge=1)] = 1
-    states: Annotated[int, Field(ge=1)] = 16
+    steps: Annotated[int, Field(ge=1, examples=[4])]
+    features: Annotated[int, Field(ge=1, examples=[2])] = 1
+    states: Annotated[int, Field(ge=1, examples=[3])] = 16
     turning: bool = True
-    hidden: Annotated[int, Field(ge=1)] = 16
+    hidden: Annotated[int, Field(ge=1, examples=[5])] = 16
     classes: Annotated[int, Field(ge=1)] = 2
 
     @property

@@ -6,7 +6,10 @@ from dither._errors import RequestError, nearest
 from dither.papers.andreoli2023 import ANDREOLI2023
 from dither.papers.mccaughan2023 import MCCAUGHAN2023
 from dither.papers.oripov2025 import ORIPOV2025
-from dither.papers.paper import Made, Observe, Paper, Row
+from dither.papers.paper import Made as Made
+from dither.papers.paper import Observe as Observe
+from dither.papers.paper import Paper as Paper
+from dither.papers.paper import Row as Row
 
 PAPERS: dict[str, Paper[Any]] = {
     paper.name: paper for paper in (ANDREOLI2023, MCCAUGHAN2023, ORIPOV2025)
@@ -22,6 +25,3 @@ def find_paper(name: str) -> Paper[Any]:
     if name not in PAPERS:
         raise RequestError(f"There is no paper '{name}'; {nearest(name, PAPERS)}")
     return PAPERS[name]
-
-
-__all__ = ["PAPERS", "Made", "Observe", "Paper", "Row", "find_paper"]

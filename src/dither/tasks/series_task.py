@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from pydantic import Field
 
 from dither._configuration import Registry
 from dither.tasks.channel import ChannelEqualisation
@@ -45,7 +46,7 @@ class SeriesTask(AbstractTask):
     """
 
     kind: Literal["series"] = "series"
-    series: AnySeries
+    series: Annotated[AnySeries, Field(examples=["narma10"])]
 
     def load(self) -> Task:
         return series_task(self.series.load())

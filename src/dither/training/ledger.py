@@ -41,6 +41,6 @@ class Ledger:
 
 
 def one_measurement(samples: int) -> Ledger:
-    """The account of one write and one measurement of a batch by one device."""
+    """The account of one measurement of a batch by one device, whose writes it counts itself."""
     one, none = np.ones(1, np.int64), np.zeros(1)
-    return Ledger(one, one, samples * one, 0 * one, none, none)
+    return Ledger(one, 0 * one, samples * one, 0 * one, none, none)

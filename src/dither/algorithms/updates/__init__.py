@@ -3,14 +3,13 @@
 from typing import Annotated
 
 from dither._configuration import Registry
-from dither.algorithms.updates.descent import Descent
-from dither.algorithms.updates.extrapolated import Extrapolated
-from dither.algorithms.updates.update import AbstractUpdate, Descend
+from dither.algorithms.updates.descent import Descent as Descent
+from dither.algorithms.updates.extrapolated import Extrapolated as Extrapolated
+from dither.algorithms.updates.update import AbstractUpdate as AbstractUpdate
+from dither.algorithms.updates.update import Descend as Descend
 
 UPDATES = Registry("update", AbstractUpdate, globals().values())
 """The updates that a specification can ask for, by their kind."""
 
 AnyUpdate = Annotated[AbstractUpdate, UPDATES]
 """An update: an instance, a table with its `kind`, or the kind alone."""
-
-__all__ = ["UPDATES", "AbstractUpdate", "AnyUpdate", "Descend", "Descent", "Extrapolated"]

@@ -26,7 +26,7 @@ class Extrapolated(AbstractUpdate):
     """
 
     kind: Literal["extrapolated"] = "extrapolated"
-    gamma: Annotated[float, Field(ge=0)]
+    gamma: Annotated[float, Field(ge=0, examples=[0.02])]
 
     def init(self, theta: Float[Array, " P"]) -> Float[Array, " P"]:
         return jnp.zeros_like(theta)

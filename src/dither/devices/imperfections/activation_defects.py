@@ -20,7 +20,7 @@ class ActivationDefects(AbstractImperfection):
     """
 
     kind: Literal["activation-defects"] = "activation-defects"
-    sigma: Annotated[float, Field(ge=0)]
+    sigma: Annotated[float, Field(ge=0, examples=[0.1])]
 
     def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Defects:
         sites = blueprint.sites

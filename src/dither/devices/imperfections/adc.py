@@ -29,9 +29,9 @@ class ADC(AbstractImperfection):
     """
 
     kind: Literal["adc"] = "adc"
-    bits: Annotated[int, Field(ge=1, le=24)]
-    low: float
-    high: float
+    bits: Annotated[int, Field(ge=1, le=24, examples=[16])]
+    low: Annotated[float, Field(examples=[-1.0])]
+    high: Annotated[float, Field(examples=[2.0])]
 
     @model_validator(mode="after")
     def _ordered(self) -> "ADC":

@@ -1,8 +1,8 @@
 """Bounds on what can be written."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from dither.contract import Parameter
 from dither.devices.imperfections.imperfection import AbstractImperfection
@@ -15,8 +15,8 @@ class Bounds(AbstractImperfection):
     """
 
     kind: Literal["bounds"] = "bounds"
-    low: float
-    high: float
+    low: Annotated[float, Field(examples=[-5.0])]
+    high: Annotated[float, Field(examples=[5.0])]
 
     @model_validator(mode="after")
     def _ordered(self) -> "Bounds":

@@ -41,8 +41,8 @@ class Bursts(AbstractImperfection):
     """
 
     kind: Literal["bursts"] = "bursts"
-    probability: Annotated[float, Field(ge=0, le=1)]
-    sigma: Annotated[float, Field(ge=0)]
+    probability: Annotated[float, Field(ge=0, le=1, examples=[0.1])]
+    sigma: Annotated[float, Field(ge=0, examples=[0.001])]
     alpha: Annotated[float, Field(ge=0.5, le=2)] = 1.5
     on: Literal["outputs", "cost"] = "outputs"
 

@@ -18,7 +18,7 @@ class CostNoise(AbstractImperfection):
     """
 
     kind: Literal["cost-noise"] = "cost-noise"
-    sigma: Annotated[float, Field(ge=0)]
+    sigma: Annotated[float, Field(ge=0, examples=[0.001])]
 
     def cost(
         self, instance: tuple[()], key: Key[Array, ""], cost: Float[Array, "*B"]

@@ -20,7 +20,7 @@ class Crosstalk(AbstractImperfection):
     """
 
     kind: Literal["crosstalk"] = "crosstalk"
-    coupling: Annotated[float, Field(ge=-1, le=1)]
+    coupling: Annotated[float, Field(ge=-1, le=1, examples=[0.05])]
     reach: Annotated[int, Field(ge=1, le=64)] = 2
 
     def parameters(self, instance: tuple[()], theta: Float[Array, " P"]) -> Float[Array, " P"]:

@@ -17,9 +17,9 @@ class DAC(AbstractImperfection):
     """
 
     kind: Literal["dac"] = "dac"
-    bits: Annotated[int, Field(ge=1, le=24)]
-    low: float
-    high: float
+    bits: Annotated[int, Field(ge=1, le=24, examples=[16])]
+    low: Annotated[float, Field(examples=[-4.0])]
+    high: Annotated[float, Field(examples=[4.0])]
 
     @model_validator(mode="after")
     def _ordered(self) -> "DAC":

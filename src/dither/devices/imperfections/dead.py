@@ -17,7 +17,7 @@ class Dead(AbstractImperfection):
     """
 
     kind: Literal["dead"] = "dead"
-    share: Annotated[float, Field(ge=0, le=1)]
+    share: Annotated[float, Field(ge=0, le=1, examples=[0.1])]
 
     def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Bool[Array, " P"]:
         return jax.random.bernoulli(key, self.share, (blueprint.size,))

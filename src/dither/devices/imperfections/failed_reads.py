@@ -18,7 +18,7 @@ class FailedReads(AbstractImperfection):
     """
 
     kind: Literal["failed-reads"] = "failed-reads"
-    probability: Annotated[float, Field(ge=0, lt=1)]
+    probability: Annotated[float, Field(ge=0, lt=1, examples=[0.1])]
 
     @property
     def fails(self) -> bool:

@@ -21,8 +21,8 @@ class HungReads(AbstractImperfection):
     """
 
     kind: Literal["hung-reads"] = "hung-reads"
-    probability: Annotated[float, Field(ge=0, lt=1)]
-    seconds_hung: Annotated[float, Field(ge=0)] = 1.0
+    probability: Annotated[float, Field(ge=0, lt=1, examples=[0.1])]
+    seconds_hung: Annotated[float, Field(ge=0, examples=[2.0])] = 1.0
 
     @property
     def fails(self) -> bool:

@@ -79,9 +79,12 @@ class AbstractImperfection(Configuration):
         del key, write
         return instance
 
-    def measured(self, instance: Any, key: Key[Array, ""]) -> Any:
-        """The instance after a measurement, which is what time is counted in."""
-        del key
+    def measured(self, instance: Any, key: Key[Array, ""], outputs: Float[Array, "B K"]) -> Any:
+        """The instance after a measurement, which is what time is counted in.
+
+        `outputs` are those that came to it, before its own hook `outputs`: what it can remember.
+        """
+        del key, outputs
         return instance
 
     def parameters(self, instance: Any, theta: Float[Array, " P"]) -> Float[Array, " P"]:

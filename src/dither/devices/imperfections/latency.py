@@ -14,8 +14,8 @@ class Latency(AbstractImperfection):
     """
 
     kind: Literal["latency"] = "latency"
-    per_write: Annotated[float, Field(ge=0)] = 0.0
-    per_measurement: Annotated[float, Field(ge=0)] = 0.0
+    per_write: Annotated[float, Field(ge=0, examples=[0.25])] = 0.0
+    per_measurement: Annotated[float, Field(ge=0, examples=[0.5])] = 0.0
 
     @property
     def seconds(self) -> float:

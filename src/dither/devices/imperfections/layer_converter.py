@@ -20,10 +20,10 @@ class LayerConverter(AbstractImperfection):
     """
 
     kind: Literal["layer-converter"] = "layer-converter"
-    at: Literal["inputs", "sums"]
-    bits: Annotated[int, Field(ge=1, le=24)]
-    low: float
-    high: float
+    at: Annotated[Literal["inputs", "sums"], Field(examples=["sums"])]
+    bits: Annotated[int, Field(ge=1, le=24, examples=[16])]
+    low: Annotated[float, Field(examples=[-9.0])]
+    high: Annotated[float, Field(examples=[9.0])]
 
     @model_validator(mode="after")
     def _ordered(self) -> "LayerConverter":

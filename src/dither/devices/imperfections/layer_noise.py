@@ -18,7 +18,7 @@ class LayerNoise(AbstractImperfection):
     """
 
     kind: Literal["layer-noise"] = "layer-noise"
-    sigma: Annotated[float, Field(ge=0)]
+    sigma: Annotated[float, Field(ge=0, examples=[0.001])]
 
     def site(self, instance: tuple[()], key: Key[Array, ""], site: str, value: Array) -> Array:
         del instance

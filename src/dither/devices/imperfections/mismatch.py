@@ -20,8 +20,8 @@ class Mismatch(AbstractImperfection):
     """
 
     kind: Literal["mismatch"] = "mismatch"
-    gain: Annotated[float, Field(ge=0)] = 0.0
-    offset: Annotated[float, Field(ge=0)] = 0.0
+    gain: Annotated[float, Field(ge=0, examples=[0.1])] = 0.0
+    offset: Annotated[float, Field(ge=0, examples=[0.01])] = 0.0
 
     def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Float[Array, "2 P"]:
         n, m = jax.random.normal(key, (2, blueprint.size))

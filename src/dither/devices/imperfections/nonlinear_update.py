@@ -31,9 +31,9 @@ class NonlinearUpdate(AbstractImperfection):
 
     kind: Literal["nonlinear-update"] = "nonlinear-update"
     nonlinearity: Annotated[float, Field(ge=0, le=1)] = 1.0
-    asymmetry: Annotated[float, Field(ge=-1, le=1)] = 0.0
-    low: float
-    high: float
+    asymmetry: Annotated[float, Field(ge=-1, le=1, examples=[0.1])] = 0.0
+    low: Annotated[float, Field(examples=[-3.0])]
+    high: Annotated[float, Field(examples=[4.0])]
 
     @model_validator(mode="after")
     def _ordered(self) -> "NonlinearUpdate":

@@ -16,7 +16,7 @@ class OutputNoise(AbstractImperfection):
     """
 
     kind: Literal["output-noise"] = "output-noise"
-    sigma: Annotated[float, Field(ge=0)]
+    sigma: Annotated[float, Field(ge=0, examples=[0.001])]
 
     def outputs(
         self, instance: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]

@@ -28,7 +28,7 @@ class PinkNoise(AbstractImperfection):
     """
 
     kind: Literal["pink-noise"] = "pink-noise"
-    sigma: Annotated[float, Field(ge=0)]
+    sigma: Annotated[float, Field(ge=0, examples=[0.001])]
     on: Literal["outputs", "cost"] = "outputs"
     octaves: Annotated[int, Field(ge=1, le=24)] = 12
 
@@ -37,8 +37,12 @@ class PinkNoise(AbstractImperfection):
         return jax.random.normal(key, (self.octaves, number))
 
     def measured(
-        self, instance: Float[Array, "octaves N"], key: Key[Array, ""]
+        self,
+        instance: Float[Array, "octaves N"],
+        key: Key[Array, ""],
+        outputs: Float[Array, "B K"],
     ) -> Float[Array, "octaves N"]:
+        del outputs
         a = jnp.exp(-(2.0 ** -jnp.arange(self.octaves)))[:, None]
         fresh = jax.random.normal(key, instance.shape, instance.dtype)
         return a * instance + jnp.sqrt(1 - a**2) * fresh

@@ -19,7 +19,7 @@ class RelativeNoise(AbstractImperfection):
     """
 
     kind: Literal["relative-noise"] = "relative-noise"
-    sigma: Annotated[float, Field(ge=0)]
+    sigma: Annotated[float, Field(ge=0, examples=[0.001])]
 
     def outputs(
         self, instance: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]

@@ -21,7 +21,7 @@ class Stuck(AbstractImperfection):
     """
 
     kind: Literal["stuck"] = "stuck"
-    share: Annotated[float, Field(ge=0, le=1)]
+    share: Annotated[float, Field(ge=0, le=1, examples=[0.1])]
     at: Literal["random", "low", "high"] = "random"
     low: float = -1.0
     high: float = 1.0

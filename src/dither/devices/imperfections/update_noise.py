@@ -19,7 +19,7 @@ class UpdateNoise(AbstractImperfection):
     """
 
     kind: Literal["update-noise"] = "update-noise"
-    sigma: Annotated[float, Field(ge=0)]
+    sigma: Annotated[float, Field(ge=0, examples=[0.001])]
 
     def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Float[Array, " P"]:
         del key

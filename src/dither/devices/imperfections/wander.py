@@ -39,9 +39,11 @@ class AbstractWander(AbstractImperfection):
     size of a jump; `over` ≥ 1, in measurements; `common`, whether all drift alike, then with n = 1.
     """
 
-    form: Literal["random-walk", "relaxation", "sinusoid", "jumps"]
-    amount: Annotated[float, Field(ge=0)]
-    over: Annotated[int, Field(ge=1)]
+    form: Annotated[
+        Literal["random-walk", "relaxation", "sinusoid", "jumps"], Field(examples=["sinusoid"])
+    ]
+    amount: Annotated[float, Field(ge=0, examples=[0.1])]
+    over: Annotated[int, Field(ge=1, examples=[50])]
     common: bool = False
 
     def start(self, key: Key[Array, ""], number: int) -> Wandering:
@@ -55,7 +57,10 @@ class AbstractWander(AbstractImperfection):
             d = self.amount * n * jnp.sin(2 * math.pi * phase)
         return Wandering(d, n, phase, jnp.int32(0))
 
-    def measured(self, instance: Wandering, key: Key[Array, ""]) -> Wandering:
+    def measured(
+        self, instance: Wandering, key: Key[Array, ""], outputs: Float[Array, "B K"]
+    ) -> Wandering:
+        del outputs
         d, n, phase, time = instance.d, instance.n, instance.phase, instance.time + 1
         if self.form == "random-walk":
             d = d + self.amount / jnp.sqrt(self.over) * random_signs(key, d.size)

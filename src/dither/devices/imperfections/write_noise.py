@@ -22,7 +22,7 @@ class WriteNoise(AbstractImperfection):
     """
 
     kind: Literal["write-noise"] = "write-noise"
-    sigma: Annotated[float, Field(ge=0)]
+    sigma: Annotated[float, Field(ge=0, examples=[0.001])]
 
     def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Float[Array, " P"]:
         del key
