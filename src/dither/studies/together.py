@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dither._errors import RequestError
 from dither.algorithms.algorithm import AbstractAlgorithm
@@ -20,7 +21,7 @@ from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.specification import Specification
 from dither.training.train import evaluation_period, fitted
-from dither.training.vary import Varied
+from dither.training.vary import Varied, vary
 
 CHECKPOINT_SECONDS = 10.0
 
@@ -44,10 +45,13 @@ def train_together(
     out: Path | None = None,
     observers: Sequence[Observer] = (),
     interrupted: Callable[[], bool] = lambda: False,
+    enough: Callable[[np.ndarray], bool] = lambda _: False,
 ) -> list[tuple[Result, int]]:
     """Train runs that differ in their seed and in some varied settings.
 
-    Arguments: `out`, a folder for checkpoints, from which it goes on where there are any.
+    Arguments: `out`, a folder for checkpoints, from which it goes on where there are any; `enough`,
+    whether the runs can end, by why each has stopped (empty for those that go on), asked where all
+    of them are one program.
     Returns: for each run, a result and which of its replicas the run is.
     Errors: `Interrupted`; `RequestError` where task, device and algorithm do not fit together.
     """
@@ -63,8 +67,12 @@ def train_together(
         run = Run(loop, until, every, seeds, folder, asked, CHECKPOINT_SECONDS, score_name)
         _go_on(run, folder)
         live = [] if folder is None else [Live(folder, until)]
-        reason = run.go([*observers, *live], interrupted)
-        if reason == "interrupted":
+
+        def decided(run: Run = run) -> bool:
+            return len(run.seeds) == len(runs) and enough(run.settled)
+
+        reason = run.go([*observers, *live], lambda: decided() or interrupted())
+        if reason == "interrupted" and not decided():
             run.save()
             raise Interrupted
         result = run.result(reason, (), loop.device.space)
@@ -91,6 +99,8 @@ def programs(runs: Sequence[Planned], varied: Sequence[str]) -> Iterator[Program
     for part in parts:
         one = part[0].cell.specification
         algorithm, device = _fitted(one, task)
+        # what varies is an input: programs that differ in nothing else are compiled once
+        algorithm = vary(algorithm, "algorithm", dict.fromkeys(varied, 1.0))
         seeds = [run.seed for run in part]
         loop = FusedLoop(algorithm, device, task, seeds, _settings(part, varied))
         every = evaluation_period(one.score_every, one.until)

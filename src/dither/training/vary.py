@@ -10,7 +10,7 @@ from dither._configuration import Configuration
 
 T = TypeVar("T")
 
-Varied: TypeAlias = Mapping[str, Float[Array, "*R"]]
+Varied: TypeAlias = Mapping[str, float | Float[Array, "*R"]]
 """Values by key path, such as `algorithm.learning_rate`: of one replica, or one for each."""
 
 
