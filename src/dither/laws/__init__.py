@@ -26,6 +26,8 @@ from dither.laws.fits import (
     CRITERIA,
     Interval,
     Run,
+    bootstrapped_mean,
+    bootstrapped_median,
     crossing,
     exponential_constant,
     power_law_fit,
@@ -33,14 +35,21 @@ from dither.laws.fits import (
 from dither.laws.layerwise import (
     layerwise_kappa,
     measurement_kappa,
+    normalised_slowdown,
     optimal_kappa,
     optimal_shares,
     split_kappa,
     weight_variances,
 )
 from dither.laws.node import CostNoise, Estimated, dense_node_variance, node_variance
-from dither.laws.readouts import Readout, quantised_readout, ridge_readout
-from dither.laws.surrogate import PredictedCurve, Statistics, predicted_curve, statistics_of
+from dither.laws.readouts import Readout, noisy_nmse, quantised_readout, ridge_readout
+from dither.laws.surrogate import (
+    PredictedCurve,
+    Statistics,
+    predicted_curve,
+    predicted_curves,
+    statistics_of,
+)
 from dither.laws.time_to_accuracy import (
     Flow,
     Scatter,
@@ -69,6 +78,8 @@ __all__ = [
     "best_baseline_amplitude",
     "best_central_amplitude",
     "best_learning_rate",
+    "bootstrapped_mean",
+    "bootstrapped_median",
     "central_bias",
     "central_scatter",
     "cosine",
@@ -88,11 +99,14 @@ __all__ = [
     "node_angle_time",
     "node_variance",
     "noise_kappa",
+    "noisy_nmse",
+    "normalised_slowdown",
     "optimal_kappa",
     "optimal_shares",
     "perturbations_per_progress",
     "power_law_fit",
     "predicted_curve",
+    "predicted_curves",
     "probe_curvature",
     "probe_largest",
     "quantised_readout",

@@ -32,6 +32,7 @@ from dither.tasks.task import (
     cross_entropy,
     make_task,
     mse,
+    smoothed_cross_entropy,
 )
 
 TASKS = registry(
@@ -76,5 +77,6 @@ __all__ = [
     "nmse",
     "nmse_cost",
     "series_task",
+    "smoothed_cross_entropy",
     "symbol_error_rate",
 ]

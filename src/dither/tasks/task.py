@@ -19,7 +19,7 @@ from dither.contract import Cost
 
 Score: TypeAlias = Callable[[Float[Array, "B K"], Num[Array, "B ..."]], Float[Array, ""]]
 
-CostName: TypeAlias = Literal["mse", "cross_entropy"]
+CostName: TypeAlias = Literal["mse", "cross_entropy", "smoothed_cross_entropy"]
 
 BatchSize: TypeAlias = Annotated[int, Field(ge=1)] | Literal["all"]
 """The samples in one measurement: a number, or the whole training set."""
@@ -49,6 +49,21 @@ def cross_entropy(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) ->
     return cost
 
 
+SMOOTHED = 0.01
+"""The target of a wrong class where targets are smoothed; that of the right one is 1."""
+
+
+def smoothed_cross_entropy(
+    outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]
+) -> Float[Array, " B"]:
+    """Cross-entropy of each sample on logits, `C_b = −Σ_k t_bk log softmax(y_b)_k`.
+
+    The targets t are 1 for the right class and 0.01 for the others. Source: Oripov2025.
+    """
+    smoothed = SMOOTHED + (1 - SMOOTHED) * wanted_outputs(outputs, targets)
+    return -jnp.sum(smoothed * jax.nn.log_softmax(outputs), axis=-1)
+
+
 def accuracy(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, ""]:
     """Share of samples whose largest output is the right class (one output: above 0.5 is 1)."""
     guess = outputs[:, 0] > 0.5 if outputs.shape[-1] == 1 else jnp.argmax(outputs, axis=-1)
@@ -62,7 +77,11 @@ def explained(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Flo
     return 1.0 - residual / jnp.mean((wanted - jnp.mean(wanted, axis=0)) ** 2)
 
 
-COSTS: dict[CostName, Cost] = {"mse": mse, "cross_entropy": cross_entropy}
+COSTS: dict[CostName, Cost] = {
+    "mse": mse,
+    "cross_entropy": cross_entropy,
+    "smoothed_cross_entropy": smoothed_cross_entropy,
+}
 
 
 class Task(eqx.Module):
@@ -101,7 +120,7 @@ class Task(eqx.Module):
         if jnp.issubdtype(self.targets.dtype, jnp.floating):
             return (math.prod(self.targets.shape[1:]),)
         classes = len(self.classes)
-        return (1, 2) if classes == 2 and self.cost is not cross_entropy else (classes,)
+        return (1, 2) if classes == 2 and self.cost is mse else (classes,)
 
 
 class AbstractTask(Configuration):
@@ -200,9 +219,9 @@ def make_task(
                     f"The {goal} hold the label {int(labels[place])} (sample {place}) outside the "
                     f"{len(classes)} classes 0 to {len(classes) - 1}."
                 )
-    if not labelled and cost == "cross_entropy":
+    if not labelled and cost in ("cross_entropy", "smoothed_cross_entropy"):
         raise RequestError(
-            "The cost cross_entropy needs integer class labels as targets; give labels or use mse."
+            f"The cost {cost} needs integer class labels as targets; give labels or use mse."
         )
     if batch != "all" and batch > len(inputs):
         raise RequestError(

@@ -54,13 +54,18 @@ def start(
     device: AbstractDevice,
     seed: Int[Array, ""],
     varied: Varied | None = None,
+    parameters: Float[Array, " P"] | None = None,
 ) -> Carry:
-    """A fresh instance of the device and a fresh state of the algorithm, from a seed."""
+    """A fresh instance of the device and a fresh state of the algorithm, from a seed.
+
+    The parameters are drawn by the device unless they are given.
+    """
     varied = dict(varied or {})
     algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
     initial, learning, data, fabrication = jax.random.split(jax.random.key(seed), 4)
+    theta = device.initial(initial) if parameters is None else parameters
     return Carry(
-        algorithm=algorithm.init(learning, device.initial(initial), device.space),
+        algorithm=algorithm.init(learning, theta, device.space),
         device=device.fabricate(fabrication),
         data=data,
         tally=Tally.empty(),
