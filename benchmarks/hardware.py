@@ -21,7 +21,7 @@ from dither import Specification, WeightMGD, read_specification, train
 from dither.algorithms import NodePerturbation
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices import Drift
-from dither.papers.paper import median
+from dither.laws import bootstrapped_median as median
 from dither.training.drawing import BLUE, GREY, ORANGE, STYLE, save_figure
 from dither.training.fused import FusedLoop
 

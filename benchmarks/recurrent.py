@@ -10,31 +10,24 @@ import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dither import SimulatedDevice, WeightMGD
-from dither.algorithms import NodePerturbation
+from dither import SimulatedDevice
+from dither.laws import bootstrapped_median
 from dither.networks import RNN, StateSpace
-from dither.papers.mccaughan2023.runs import Cell, tuned
-from dither.papers.paper import median
+from dither.papers.mccaughan2023.figures import solved
+from dither.papers.scale import Scale
+from dither.studies import Study
 from dither.tasks import DelayedRecall
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "recurrent.json"
 STEPS, BATCHES, DRAWS = (4, 16, 64), (8, 64), 300
 LENGTHS, RATES, SEEDS, MOST, EVERY = (4, 16), (0.003, 0.01, 0.03, 0.1), 3, 5000, 50
 ENOUGH = 0.9
-
-
-class Recall(NamedTuple):
-    """What a learning rate is tuned on."""
-
-    task: DelayedRecall
-    score: float = ENOUGH
-    every: int = EVERY
 
 
 def networks(steps: int) -> dict[str, RNN | StateSpace]:
@@ -118,22 +111,31 @@ def time_to_accuracy() -> list[dict[str, object]]:
     rows = []
     common = {"learning_rate": 1.0, "delta": 0.01, "pairs": "central"}
     methods = {
-        "weight": WeightMGD(**common),
-        "node, shared": NodePerturbation(**common),
-        "node, per example": NodePerturbation(**common, per_example=True),
+        "weight": {"kind": "weight-mgd", **common},
+        "node, shared": {"kind": "node-perturbation", **common},
+        "node, per example": {"kind": "node-perturbation", **common, "per_example": True},
     }
     for steps in LENGTHS:
-        for name, method in methods.items():
-            problem = Recall(DelayedRecall(steps=steps, batch=16, tests=250))
-            device = SimulatedDevice(network=RNN(steps=steps, features=4, neurons=8, classes=4))
-            cell = Cell(method.for_device(device), device)
-            (found,) = tuned(problem, cell, (0.0,), RATES, SEEDS, MOST, lambda _: None)
-            took = found.measurements
-            middle, low, high = (None if np.isinf(v) else v for v in median(took))
+        network = {"kind": "rnn", "steps": steps, "features": 4, "neurons": 8, "classes": 4}
+        study = Study(
+            base={
+                "task": {"kind": "delayed-recall", "steps": steps, "batch": 16, "tests": 250},
+                "device": {"kind": "simulated", "network": network, "access": "sites"},
+                "until": {"score": ENOUGH, "confirm": 10, "measurements": MOST},
+                "score_every": EVERY,
+            },
+            axes={"method": {"label": list(methods), "algorithm": list(methods.values())}},
+            search={"values": RATES, "share": 0.75, "seeds": SEEDS},
+            seeds=len(RATES) * SEEDS,
+        )
+        for found in solved(Scale("mccaughan2023", {}), study, lambda *_: None):
+            took, device = found.measurements, found.cell.specification.device
+            middle, low, high = (None if np.isinf(v) else v for v in bootstrapped_median(took))
             rows.append(
-                {"steps": steps, "method": name, "parameters": device.space.size,
-                 "learning_rate": found.rate, "solved": int(np.isfinite(took).sum()),
-                 "seeds": len(took), "most": MOST, "measurements": middle, "low": low, "high": high}
+                {"steps": steps, "method": found.cell.labels["method"],
+                 "parameters": device.space.size, "learning_rate": found.rate,
+                 "solved": int(np.isfinite(took).sum()), "seeds": len(took), "most": MOST,
+                 "measurements": middle, "low": low, "high": high}
             )  # fmt: skip
             print(json.dumps(rows[-1]), flush=True)
     return rows

@@ -110,68 +110,27 @@ def mirrors_bound(replicas: int = 128, samples: int = 500, neurons: int = 961) -
     return sum(float(process.communicate()[0]) for process in ran)
 
 
-def prefix(d: int = 8, iterations: int = 20) -> float:
-    """Measurements per second of Oripov2025 by weights, what they share computed once."""
-    import jax
+def layerwise(d: int = 8, iterations: int = 20) -> float:
+    """Measurements per second of the network of Oripov2025 by weights, layer by layer."""
+    import dither
+    from dither.training.fit import check_fit
+    from dither.training.fused import FusedLoop
 
-    from dither.papers.oripov2025.network import network_of
-    from dither.papers.oripov2025.simulation import MEASURED, Scheme, State, begin, iterate
-    from dither.papers.oripov2025.training import fashion_mnist
-    from dither.tasks import Task
-
-    scheme, key = Scheme(method="weight", d=d), jax.random.key(0)
-
-    @jax.jit
-    def several(state: State, task: Task) -> State:
-        return jax.lax.fori_loop(0, iterations, lambda _, s: iterate(scheme, key, task, s), state)
-
-    state = jax.block_until_ready(several(begin(scheme, key), fashion_mnist()))
+    network = dither.networks.CNN(
+        channels=(d, 2 * d, 4 * d), depth=2, padding="same", dense=(4 * d, 4 * d), activation="tanh"
+    )
+    device = dither.SimulatedDevice(network=network)
+    task = dither.tasks.FashionMNIST(cost="smoothed_cross_entropy").load()
+    rule = dither.algorithms.LayerwiseMGD(learning_rate=1e-3, delta=0.01, normalise=True)
+    measurements = iterations * (1 + len(network.layers))
+    until = dither.Until(measurements=measurements)
+    check_fit(device, task, rule, until)
+    loop = FusedLoop(rule, device, task, [0])
+    loop.advance(measurements)
     rates = []
     for _ in range(3):
         begun = time.perf_counter()
-        state = jax.block_until_ready(several(state, fashion_mnist()))
-        measurements = iterations * MEASURED * len(network_of(d).layers)
-        rates.append(measurements / (time.perf_counter() - begun))
-    return float(np.median(rates))
-
-
-def prefix_plain(d: int = 8, iterations: int = 5) -> float:
-    """The same with every measurement a pass through the whole network."""
-    import jax
-    import jax.numpy as jnp
-    from jaxtyping import Array, Float, Int
-
-    from dither.contract import Parameters
-    from dither.papers.oripov2025.network import network_of
-    from dither.papers.oripov2025.simulation import MEASURED, Scheme, own, smoothed_costs
-    from dither.papers.oripov2025.training import fashion_mnist
-
-    scheme, network, task = Scheme(method="weight", d=d), network_of(d), fashion_mnist()
-    inputs, labels = np.asarray(task.inputs), np.asarray(task.targets)
-    parameters, rng = network.init(jax.random.key(0)), np.random.default_rng(0)
-
-    @jax.jit
-    def measure(parameters: Parameters, x: Array, labels: Int[Array, " B"]) -> Float[Array, ""]:
-        return jnp.mean(smoothed_costs(network(parameters, x).T[:, None], labels))
-
-    def iteration(parameters: Parameters) -> Parameters:
-        rows = rng.integers(len(inputs), size=scheme.batch)
-        batch, steps = (inputs[rows], labels[rows]), {}
-        for layer in network.layers:
-            mine = own(layer, parameters)
-            delta = scheme.amplitude / np.sqrt(sum(value.size for value in mine.values()))
-            signs = {n: rng.choice(np.float32([-1, 1]), v.shape) for n, v in mine.items()}
-            moved = {name: value + delta * signs[name] for name, value in mine.items()}
-            change = measure(parameters | moved, *batch) - measure(parameters, *batch)
-            steps |= {name: change * s / scheme.amplitude for name, s in signs.items()}
-        return {n: v - scheme.learning_rate * steps[n] for n, v in parameters.items()}
-
-    parameters, rates = iteration(parameters), []
-    for _ in range(3):
-        begun = time.perf_counter()
-        for _ in range(iterations):
-            parameters = jax.block_until_ready(iteration(parameters))
-        measurements = iterations * MEASURED * len(network.layers)
+        loop.advance(measurements)
         rates.append(measurements / (time.perf_counter() - begun))
     return float(np.median(rates))
 
@@ -213,8 +172,7 @@ MEASURES = {
         None,
     ),
     "mirrors_bound": (mirrors_bound, "mirror tests/s if only two columns had to be read", 1e6),
-    "prefix": (prefix, "measurements/s of Oripov2025 at d = 8, weights, batch 100", None),
-    "prefix_plain": (prefix_plain, "measurements/s, the same written plainly", None),
+    "layerwise": (layerwise, "measurements/s of Oripov2025 at d = 8, weights, batch 100", None),
     "memory": (memory, "copies of the parameters held at 10⁶ parameters, plain descent", 6.0),
     "memory_adam": (memory_adam, "copies of the parameters held at 10⁶ parameters, Adam", 6.0),
 }

@@ -6,36 +6,28 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from jaxtyping import Array
 
+import dither
 from dither._errors import RequestError
+from dither.algorithms import LayerwiseMGD, NodePerturbation
+from dither.algorithms.optimizer import Optimizer
 from dither.contract import Layer, Parameters
-from dither.laws import cosine
-from dither.networks import CNN
-from dither.networks.network import through
+from dither.laws import cosine, normalised_slowdown, weight_angle_time
+from dither.laws.angle import layers_of
+from dither.networks import CNN, MLP
 from dither.papers import find_paper
 from dither.papers.oripov2025 import angle
-from dither.papers.oripov2025.angle import exactly
-from dither.papers.oripov2025.network import examples_last, images_last, network_of
-from dither.papers.oripov2025.published import published, rows
-from dither.papers.oripov2025.simulation import (
-    Method,
-    Scheme,
-    begin,
-    draw_signs,
-    exact_gradient,
-    iterate,
-    measure_changes,
-    node_estimate,
-    nominal_pass,
-    sizes,
-    smoothed_costs,
-    update,
-    weight_estimate,
-)
-from dither.papers.oripov2025.training import Curve, Goal, train
-from dither.tasks import Task, make_task
+from dither.papers.oripov2025.accuracy import Curves
+from dither.papers.oripov2025.rows import AN_ITERATION, LAYERS
+from dither.papers.paper import known, table
+from dither.papers.scale import Scale, device_of
+from dither.tasks import make_task
+from dither.training.angle import measurements_to_angle
+from dither.training.fit import problem_of
+from dither.training.fused import measure_once, start
 
 SMALL = CNN(image=(5, 5, 1), channels=(2,), depth=2, padding="same", dense=(3,), activation="tanh")
 """A network of the paper's kind, small enough for a plain loop; 5 rows have one to drop."""
@@ -43,108 +35,10 @@ SMALL = CNN(image=(5, 5, 1), channels=(2,), depth=2, padding="same", dense=(3,),
 B = 4
 
 
-@pytest.fixture(scope="module")
-def case() -> tuple[Parameters, Array, Array]:
-    """Parameters away from zero biases, a batch of images, labels."""
-    key = jax.random.key(0)
-    parameters = {
-        name: value + 0.2 * jax.random.normal(jax.random.fold_in(key, k), value.shape)
-        for k, (name, value) in enumerate(SMALL.init(key).items())
-    }
-    return parameters, jax.random.uniform(key, (B, 5, 5)), jnp.array([0, 3, 3, 9])
-
-
 def plain_costs(outputs: Array, labels: Array) -> Array:
     targets = np.full((B, 10), 0.01)
     targets[np.arange(B), np.asarray(labels)] = 1.0
     return -jnp.sum(targets * jax.nn.log_softmax(outputs), axis=-1)
-
-
-def test_layers_with_the_examples_last_are_the_networks_layers(
-    case: tuple[Parameters, Array, Array],
-) -> None:
-    parameters, images, _ = case
-    layers = examples_last(SMALL)
-    outputs = jax.jit(lambda p, x: through(layers, p, images_last(x)))(parameters, images)
-    expected = jax.jit(SMALL)(parameters, images)
-    np.testing.assert_allclose(outputs[:, 0].T, expected, atol=2e-6)
-    N = sizes("weight", layers, parameters)
-    assert sum(N.values()) == sum(v.size for v in parameters.values())
-
-
-def test_many_channels_at_once_are_the_same_as_shift_by_shift() -> None:
-    from dither.papers.oripov2025 import network
-
-    x, kernel = jax.random.normal(jax.random.key(1), (3, 2, 5, 5, 2)), jnp.ones((3, 3, 3, 2))
-    kernel = kernel * jnp.arange(54.0).reshape(kernel.shape)
-    np.testing.assert_allclose(
-        network._correlate(x, kernel), network._correlate_at_once(x, kernel), rtol=1e-5, atol=1e-3
-    )
-
-
-def test_backpropagation_is_that_of_the_network(case: tuple[Parameters, Array, Array]) -> None:
-    parameters, images, labels = case
-    layers = examples_last(SMALL)
-    found = jax.jit(lambda p: exact_gradient(layers, p, images_last(images), labels))(parameters)
-    expected = jax.jit(
-        jax.grad(lambda p: jnp.mean(plain_costs(SMALL(p, images), labels)))
-    )(parameters)  # fmt: skip
-    for name in expected:
-        np.testing.assert_allclose(found[name], expected[name], atol=3e-6)
-
-
-def test_the_exact_pass_is_that_of_the_network() -> None:
-    network, labels = network_of(1), jnp.array([3, 7])
-    parameters = network.init(jax.random.key(3))
-    images = jax.random.uniform(jax.random.key(4), (2, 28, 28))
-
-    def cost(parameters: Parameters, shift: Array) -> Array:
-        def tap(site: str, value: Array) -> Array:
-            return value + shift if site == "conv3/z" else value
-
-        return jnp.sum(smoothed_costs(network(parameters, images, tap).T[:, None], labels))
-
-    zero = jnp.zeros((2, 14, 14, 2))
-    gradient, errors = jax.jit(jax.grad(cost, (0, 1)))(parameters, zero)
-    found = exactly(1, parameters, images_last(images), labels)
-    np.testing.assert_allclose(
-        jnp.moveaxis(found.errors["conv3"][:, 0], (0, 3), (3, 0)), errors, atol=1e-6
-    )
-    for name in gradient:
-        np.testing.assert_allclose(found.gradient[name], gradient[name] / 2, atol=1e-5)
-
-
-def plainly(
-    method: Method,
-    parameters: Parameters,
-    images: Array,
-    labels: Array,
-    signs: Parameters,
-    deltas: dict[str, float],
-) -> Parameters:
-    """The paper's iteration with each measurement a forward pass through the whole network."""
-
-    def measure(parameters: Parameters, moved: str = "", by: Array | None = None) -> Array:
-        def tap(site: str, value: Array) -> Array:
-            return value + by if site == f"{moved}/z" else value
-
-        return plain_costs(SMALL(parameters, images, tap), labels)
-
-    estimate: Parameters = {}
-    for layer in SMALL.layers:
-        names = [f"{layer.name}/weight", f"{layer.name}/bias"]
-        delta = deltas[layer.name]
-        baseline = measure(parameters)
-        if method == "weight":
-            moved = {name: parameters[name] + delta * signs[name] for name in names}
-            change = measure(parameters | moved) - baseline
-            estimate |= {name: jnp.mean(change) * signs[name] for name in names}
-        else:
-            s = signs[layer.name].reshape(layer.nodes[-1], *layer.nodes[:-1])
-            s = jnp.moveaxis(s, 0, -1)
-            change = measure(parameters, layer.name, delta * s) - baseline
-            estimate |= plain_pullback(layer, parameters, images, change, s)
-    return estimate
 
 
 def plain_pullback(
@@ -172,52 +66,61 @@ def plain_pullback(
     return {f"{layer.name}/weight": weight, f"{layer.name}/bias": e.sum((1, 2)).mean(0)}
 
 
-@pytest.mark.parametrize("method", ["weight", "node"])
-def test_an_iteration_is_the_one_written_plainly(
-    method: Method, case: tuple[Parameters, Array, Array]
-) -> None:
-    layers, K = examples_last(SMALL), 2
-    deltas = {name: 0.01 / math.sqrt(n) for name, n in sizes(method, layers, case[0]).items()}
+def plainly(parameters: Parameters, images: Array, labels: Array, layer: Layer, moved: Parameters,
+            sites: dict[str, Array] | None) -> Parameters:  # fmt: skip
+    """One layer's estimate, each measurement a forward pass through the whole network."""
 
-    @jax.jit
-    def ours(
-        parameters: Parameters, images: Array, labels: Array, signs: Parameters
-    ) -> list[Parameters]:
-        nominal = nominal_pass(layers, parameters, images_last(images), labels)
-        changes = measure_changes(layers, parameters, nominal, labels, signs, deltas)
-        found = []
-        for k in range(K):
-            change = {name: c[k] for name, c in changes.items()}
-            s = {name: value[k] for name, value in signs.items()}
-            found.append(
-                weight_estimate(layers, parameters, change, s)
-                if method == "weight"
-                else node_estimate(layers, nominal.x, change, s)
-            )
-        return found
+    def measure(parameters: Parameters, by: Array | None = None) -> Array:
+        def tap(site: str, value: Array) -> Array:
+            return value + by if by is not None and site == f"{layer.name}/z" else value
 
-    with jax.enable_x64(True):  # so that rounding is small beside the changes of the costs
-        parameters, images, labels = jax.tree.map(
-            lambda v: jnp.asarray(v, float if v.dtype == jnp.float32 else int), case
-        )
-        drawn = draw_signs(jax.random.key(5), method, layers, parameters, K)
-        signs = {name: jnp.asarray(value, float) for name, value in drawn.items()}
-        for k, found in enumerate(ours(parameters, images, labels, signs)):
-            s = {name: value[k] for name, value in signs.items()}
-            expected = plainly(method, parameters, images, labels, s, deltas)
-            assert found.keys() == expected.keys()
-            for name, value in expected.items():
-                largest = float(np.abs(value).max())
-                assert largest > 1e-6
-                np.testing.assert_allclose(found[name], value, atol=1e-9 * largest)
+        return plain_costs(SMALL(parameters, images, tap), labels)
+
+    a, baseline = 0.01, measure(parameters)
+    if sites is None:
+        names = [f"{layer.name}/weight", f"{layer.name}/bias"]
+        delta = a / math.sqrt(sum(parameters[name].size for name in names))
+        signs = {name: (moved[name] - parameters[name]) / delta for name in names}
+        np.testing.assert_allclose(np.abs(np.concatenate([s.ravel() for s in signs.values()])), 1)
+        change = jnp.mean(measure(parameters | {n: moved[n] for n in names}) - baseline)
+        return {name: change * s / delta for name, s in signs.items()}
+    p, delta = sites[f"{layer.name}/z"], a / math.sqrt(math.prod(layer.nodes))
+    np.testing.assert_allclose(np.abs(p), delta)
+    change = measure(parameters, p) - baseline
+    return plain_pullback(layer, parameters, images, change / delta, p / delta)
 
 
-def tiny_task(seed: int = 0) -> Task:
-    rng = np.random.default_rng(seed)
-    x = rng.uniform(size=(200, 28, 28)).astype(np.float32)
-    t = rng.integers(0, 10, 200).astype(np.int32)
+@pytest.mark.parametrize("kind", ["weight", "node"])
+@pytest.mark.usefixtures("x64")
+def test_an_iteration_is_the_one_written_plainly(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.uniform(size=(B, 5, 5)), np.array([0, 3, 3, 9], np.int32)
     classes = tuple("abcdefghij")
-    return make_task(x, t, x, t, classes=classes, cost="cross_entropy", batch=4)
+    task = make_task(images, labels, images, labels, classes=classes, cost="smoothed_cross_entropy")
+    settings = {"learning_rate": 0.0, "delta": 0.01, "normalise": True, "tau_theta": 2, "tau_x": 2}
+    algorithm, access = {
+        "weight": (LayerwiseMGD(**settings), "outputs"),
+        "node": (NodePerturbation(**settings, layers="each"), "sites"),
+    }[kind]
+    device = dither.SimulatedDevice(network=SMALL, access=access)
+    theta = device.initial(jax.random.key(0))
+    theta = theta + 0.2 * jax.random.normal(jax.random.key(1), theta.shape)
+    carry = start(algorithm, device, problem_of(device, task), jnp.int32(0), parameters=theta)
+    parameters, L = device.space.unravel(theta), len(SMALL.layers)
+    expected = jax.tree.map(lambda value: np.zeros(value.shape), parameters)
+    step = jax.jit(lambda carry: measure_once(algorithm, device, task, carry))
+    for number in range(1 + 2 * L):
+        carry, probe, info = step(carry)
+        if number:
+            layer, moved = SMALL.layers[(number - 1) % L], device.space.unravel(probe.theta)
+            here = jnp.asarray(images), jnp.asarray(labels), layer, moved, probe.sites
+            for name, value in plainly(parameters, *here).items():
+                expected[name] += np.asarray(value) / settings["tau_theta"]
+    found = device.space.unravel(info.estimate)
+    for name, value in expected.items():
+        largest = float(np.abs(value).max())
+        assert largest > 1e-6
+        np.testing.assert_allclose(found[name], value, atol=1e-9 * largest)
 
 
 def test_the_normalised_step_is_the_unbiased_estimate_over_its_growth() -> None:
@@ -230,68 +133,80 @@ def test_the_normalised_step_is_the_unbiased_estimate_over_its_growth() -> None:
         assert ours == pytest.approx(math.sqrt(N) / a / growth)
 
 
+def test_the_slowdown_is_that_of_the_mean_steps() -> None:
+    squared, N = np.array([4.0, 1.0]), np.array([100, 25])
+    assert normalised_slowdown(squared, N) == pytest.approx(5 / (4 / 10 + 1 / 5))
+
+
 def test_optimisers_follow_their_equations() -> None:
-    scheme = Scheme(method="weight", d=1, tau_theta=2, learning_rate=0.1)
-    state = begin(scheme, jax.random.key(0))
-    G = jax.tree.map(lambda v: jnp.full_like(v, 4.0), state.parameters)
-    state = state._replace(gradient=G)
-    for optimizer, step in (("none", 2.0), ("momentum", 2.0), ("adam", 0.2 / math.sqrt(0.004))):
-        after = update(scheme.model_copy(update={"optimizer": optimizer}), state)
-        for name, value in state.parameters.items():
-            moved = np.asarray(value - after.parameters[name])
-            np.testing.assert_allclose(moved, 0.1 * step, rtol=1e-4)
-            assert not np.any(after.gradient[name])
-    momentum = scheme.model_copy(update={"optimizer": "momentum"})
-    twice = update(momentum, update(momentum, state)._replace(gradient=G))
-    moved = np.asarray(state.parameters["dense2/bias"] - twice.parameters["dense2/bias"])
-    np.testing.assert_allclose(moved, 0.1 * (2 + 0.9 * 2 + 2), rtol=1e-4)
+    theta, G = jnp.zeros(3), jnp.full(3, 2.0)
+    plain, momentum, adam = (
+        Optimizer(name=name, settings=settings).build(0.1)
+        for name, settings in (("sgd", {}), ("sgd", {"momentum": 0.9}), ("uncorrected_adam", {}))
+    )
+    for optimizer, step in ((plain, 2.0), (momentum, 2.0), (adam, 0.2 / math.sqrt(0.004))):
+        moved, _ = optimizer.update(G, optimizer.init(theta), theta)
+        np.testing.assert_allclose(moved, -0.1 * step, rtol=1e-4)
+    state, total = momentum.init(theta), theta
+    for _ in range(2):
+        moved, state = momentum.update(G, state, theta)
+        total = total + moved
+    np.testing.assert_allclose(total, -0.1 * (2 + 0.9 * 2 + 2), rtol=1e-4)
 
 
-def test_parameters_wait_for_tau_theta() -> None:
-    scheme, task = Scheme(method="weight", d=1, tau_theta=2, batch=2), tiny_task()
-    state = begin(scheme, jax.random.key(0))
-    step = jax.jit(lambda s: iterate(scheme, jax.random.key(1), task, s))
-    first = step(state)
-    assert np.any(first.gradient["dense2/bias"])
-    for name in state.parameters:
-        np.testing.assert_array_equal(first.parameters[name], state.parameters[name])
-    second = step(first)
-    assert np.any(second.parameters["dense2/bias"] != first.parameters["dense2/bias"])
-    assert not np.any(second.gradient["dense2/bias"])
+def test_an_angle_is_reached_when_the_law_says() -> None:
+    """`iterations = kappa / tan²(15°)`, on average over starts of the signs."""
+    rng = np.random.default_rng(0)
+    x, t = rng.uniform(size=(20, 4)), rng.uniform(size=(20, 2))
+    task = make_task(x, t, x, t)
+    device = dither.SimulatedDevice(network=MLP(widths=(4, 5, 2)), access="outputs")
+    settings = {"delta": 1e-3, "tau_x": 10**6, "tau_theta": 10**6, "learning_rate": 0.0}
+    algorithm = LayerwiseMGD(**settings)
+    theta = device.initial(jax.random.key(0))
 
+    def cost(theta: Array) -> Array:
+        return jnp.mean(task.cost(device.network(device.space.unravel(theta), task.inputs),
+                                  task.targets))  # fmt: skip
 
-def test_a_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    scheme, task = Scheme(method="weight", d=1, batch=2), tiny_task()
-    whole = train(scheme, 3, task, Goal(2.0, 20), 5)
-    file = tmp_path / "one.npz"
-    part = train(scheme, 3, task, Goal(2.0, 10), 5, file)
-    np.testing.assert_array_equal(part.iterations, [5, 10])
-    rest = train(scheme, 3, task, Goal(2.0, 20), 5, file)
-    np.testing.assert_array_equal(rest.iterations, whole.iterations)
-    np.testing.assert_array_equal(rest.accuracies, whole.accuracies)
-    with pytest.raises(RequestError, match="another specification"):
-        train(scheme, 4, task, Goal(2.0, 20), 5, file)
+    g = jax.grad(cost)(theta)
+    law = weight_angle_time(device.space.unravel(g)).iterations
+    took = [
+        measurements_to_angle(algorithm, device, task, theta, g, most=2 * 20 * law, seed=seed)
+        for seed in range(40)
+    ]
+    iterations = (np.array(took) - 1) / 2
+    # a first passage comes early by the wobble of the cosine about its mean
+    assert 0.5 * law < iterations.mean() < 1.2 * law
+    assert measurements_to_angle(algorithm, device, task, theta, g, most=3.0) == math.inf
 
 
 def test_the_first_record_at_an_accuracy() -> None:
-    curve = Curve(np.array([5, 10, 15]), np.array([0.1, 0.6, 0.5]))
-    assert curve.first(0.5) == 10
-    assert curve.first(0.7) == math.inf
-    assert curve.meets(Goal(0.6, 100))
-    assert curve.meets(Goal(0.9, 15))
-    assert not curve.meets(Goal(0.9, 16))
+    curves = object.__new__(Curves)
+    curves.run_to = {("node", 1): 0.7}
+    curves.table = pd.DataFrame(
+        {"method": "node", "d": 1, "seed": 0, "iterations": [5, 10, 15], "score": [0.1, 0.6, 0.5]}
+    )
+    assert curves.first("node", 1, 0.5) == [10]
+    assert curves.first("node", 1, 0.7) == [math.inf]
+    assert curves.first("node", 1, 0.8) == []
+    assert curves.first("weight", 1, 0.1) == []
 
 
 def test_published_numbers_are_at_hand_and_of_the_papers_networks() -> None:
-    assert len(rows()) == 88
-    found = published("3", "weight", 4, "iterations to a gradient angle of 15 degrees")
-    assert found is not None
-    assert (found.median, found.reached) == (14850.0, 10)
-    assert published("3", "weight", 64, "iterations to a gradient angle of 15 degrees") is None
-    layers = examples_last(network_of(2))
-    parameters = network_of(2).init(jax.random.key(0))
-    assert sum(v.size for v in parameters.values()) == 1908
-    assert sum(sizes("node", layers, parameters).values()) == 5514
+    assert len(table("oripov2025")) == 88
+    where = {"figure": "3", "method": "weight",
+             "quantity": "iterations to a gradient angle of 15 degrees"}  # fmt: skip
+    assert known("oripov2025", "median", d=4, **where) == 14850.0
+    assert known("oripov2025", "reached", d=4, **where) == 10
+    assert known("oripov2025", "median", d=64, **where) is None
+    for quick in (True, False):
+        for cell in Scale.of("oripov2025", quick).study("angles").cells:
+            assert len(angle.network_of(cell).layers) == LAYERS == AN_ITERATION["node"] - 1
+            if cell.labels["d"] == 2:
+                assert device_of(cell).space.size == 1908
+                assert sum(math.prod(one.nodes) for one in angle.network_of(cell).layers) == 5514
+                parameters = angle.network_of(cell).init(jax.random.key(0))
+                assert len(layers_of(parameters)) == LAYERS
 
 
 def test_resuming_a_paper_that_keeps_nothing_is_refused(tmp_path: Path) -> None:
@@ -305,14 +220,16 @@ def test_simulated_angles_are_kept_and_given_up_ones_run_again_for_longer(tmp_pa
     run = []
 
     def simulated(*asked):
-        limit = asked[3]
+        limit = asked[2]
         run.append(limit)
         return 70.0 if limit >= 70 else math.inf
 
     monkeypatch.setattr(angle, "simulated_iterations", simulated)
+    cells = Scale.of("oripov2025", True).study("angles").cells
+    (cell,) = (one for one in cells if one.labels == {"method": "node", "d": 1})
 
     def kept(limit, seed=0):
-        return angle.kept_iterations("node", 1, seed, limit, tmp_path, print)
+        return angle.kept_iterations(cell, seed, limit, tmp_path, print)
 
     assert [kept(limit) for limit in (50.0, 40.0, 100.0, 60.0)] == [math.inf, math.inf, 70.0, 70.0]
     assert run == [50, 100]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from importlib.resources import files
 from pathlib import Path
 from unittest import mock
 
@@ -10,27 +11,49 @@ import pytest
 from typer.testing import CliRunner
 
 from dither._errors import RequestError
-from dither.algorithms import CoordinateDescent
 from dither.cli import app
-from dither.devices import ReadoutDevice
-from dither.networks import PhotonicReservoir
-from dither.papers import PAPERS, Made, Paper, Row, find_paper
-from dither.papers.andreoli2023.noise import with_noise
-from dither.papers.andreoli2023.runs import descent_curves, mackey_glass
-from dither.papers.andreoli2023.scale import FULL, QUICK, Scale
-from dither.papers.paper import mean, median
+from dither.laws import bootstrapped_mean, bootstrapped_median, noisy_nmse
+from dither.papers import PAPERS, Made, Row, find_paper
+from dither.papers.andreoli2023.runs import descents
+from dither.papers.andreoli2023.scaling import exponent
+from dither.papers.scale import Scale
+from dither.studies import read_study
 
+SIZES = [25, 36, 49, 64]
 TINY = Scale(
-    sizes=(25, 36),
-    seeds=2,
-    tests=10,
-    rules_neurons=25,
-    rules_seeds=2,
-    rules_noises=(0.0,),
-    noise_neurons=25,
-    noise_seeds=2,
-    noise_levels=(0.2,),
-    rules=("greedy", "seen and solved"),
+    "andreoli2023",
+    {
+        "studies": {
+            "descents": {
+                "seeds": 2,
+                "axes": {
+                    "neurons": {
+                        "device.reservoir.neurons": SIZES,
+                        "score_every": [1, 1, 2, 3],
+                        "until.measurements": [1 + 10 * n for n in SIZES],
+                    }
+                },
+            },
+            "rules": {
+                "seeds": 2,
+                "only": {"noise": [0.0], "rule": ["greedy", "seen and solved"]},
+                "base": {
+                    "score_every": 1,
+                    "device": {"reservoir": {"neurons": 25}},
+                    "until": {"measurements": 376},
+                },
+            },
+            "noise": {
+                "seeds": 2,
+                "only": {"noise": [0.2]},
+                "base": {
+                    "score_every": 1,
+                    "device": {"reservoir": {"neurons": 25}},
+                    "until": {"measurements": 501},
+                },
+            },
+        }
+    },
 )
 
 
@@ -71,7 +94,7 @@ def test_the_law_stands_beside_what_it_predicts(made: dict[str, Made]) -> None:
         *rows_of(made["noise"], method="keep"),
         *rows_of(made["noise"], method="remeasure"),
     ]
-    assert len(predicted) == 2 + 2 + 2 + 3 + 2 + 2
+    assert len(predicted) == 4 + 4 + 4 + 5 + 2 + 2
     for row in predicted:
         # surrogates of 25 neurons are crude, but of the right size
         assert row.law is not None
@@ -88,12 +111,17 @@ def test_a_solved_readout_ends_no_higher_than_greedy(made: dict[str, Made]) -> N
 
 def test_curves_are_the_errors_of_the_weights_kept() -> None:
     neurons, seeds, most = 36, 2, 72
-    device = ReadoutDevice(reservoir=PhotonicReservoir(neurons=neurons))
-    curves = descent_curves(
-        CoordinateDescent(selection="cyclic"), device, seeds, most, lambda _: None
+    sizes = {"device.reservoir.neurons": [neurons], "score_every": [1]}
+    study = TINY.study(
+        "descents",
+        {
+            "base": {"algorithm": {"selection": "cyclic"}},
+            "axes": {"neurons": {**sizes, "until.measurements": [1 + most]}},
+        },
     )
+    curves = descents(study.cells[0], (0, 1), lambda _: None)
     assert curves.measurements.tolist() == list(range(1, most + 2))
-    t = np.asarray(mackey_glass().targets[0], float)
+    t = curves.target.astype(float)
 
     def nmse(run: int, w: np.ndarray) -> float:
         y = w @ curves.columns[run].astype(float)
@@ -125,24 +153,22 @@ def test_the_error_with_noise_is_its_mean() -> None:
     noisy = y + 0.5 * y.std() * rng.normal(size=t.size)
     clean, measured = (2 * (1 - np.corrcoef(one, t)[0, 1]) for one in (y, noisy))
     # a correlation of 200 000 samples is known to 0.001 at worst
-    assert with_noise(np.array([clean]), 0.5)[0] == pytest.approx(measured, abs=0.006)
+    assert noisy_nmse(np.array([clean]), 0.5)[0] == pytest.approx(measured, abs=0.006)
 
 
 def test_intervals() -> None:
     values = np.random.default_rng(0).normal(3.0, 1.0, 400)
-    found = mean(values)
+    found = bootstrapped_mean(values)
     assert found.low < 3.0 < found.high
     assert found.high - found.low == pytest.approx(2 * 1.96 / 20, rel=0.15)
-    assert median(np.array([1.0, 2.0, np.inf]))[0] == 2
-    assert median(np.array([1.0, np.inf, np.inf]))[0] == np.inf
+    assert bootstrapped_median(np.array([1.0, 2.0, np.inf]))[0] == 2
+    assert bootstrapped_median(np.array([1.0, np.inf, np.inf]))[0] == np.inf
 
 
 def run(*words: str) -> tuple[int, str, str]:
     """Status, stdout and stderr of the shell, in this process, at a tiny scale."""
-    paper = PAPERS["andreoli2023"]
-    tiny = Paper(paper.name, paper.about, paper.figures, full=FULL, quick=TINY)
     with (
-        mock.patch.dict(PAPERS, {"andreoli2023": tiny}),
+        mock.patch.object(Scale, "of", return_value=TINY),
         mock.patch("dither.cli.train.use_all_cores"),
     ):
         done = CliRunner().invoke(app, ["paper", *words], env={"COLUMNS": "200"})
@@ -158,7 +184,7 @@ def test_the_shell_writes_and_prints_one_json_object(tmp_path: Path) -> None:
     assert status == 0
     told = json.loads(stdout)
     assert set(told) == {"rows"}
-    assert [row["neurons"] for row in told["rows"] if "neurons" in row] == [25, 36]
+    assert [row["neurons"] for row in told["rows"] if "neurons" in row] == SIZES
     assert json.loads((out / "rows.json").read_text()) == told
     assert {path.name for path in out.iterdir()} == {"rows.json", "constant.png", "constant.svg"}
     status, _, sentence = run("andreoli2023", "constant", "--quick", "--out", str(out))
@@ -182,6 +208,31 @@ def test_a_wrong_name_is_one_sentence(words: list[str], part: str, tmp_path: Pat
 
 
 def test_quick_is_a_smaller_full() -> None:
-    assert max(QUICK.sizes) < max(FULL.sizes)
-    assert QUICK.seeds < FULL.seeds >= 10
-    assert len(FULL.sizes) == 6
+    quick, full = (Scale.of("andreoli2023", q).study("descents") for q in (True, False))
+    assert max(quick.labels("neurons")) < max(full.labels("neurons"))
+    assert quick.seeds < full.seeds >= 10
+    assert len(full.labels("neurons")) == 6
+
+
+def test_too_few_sizes_tell_no_exponent(made: dict[str, Made]) -> None:
+    values = [np.array([n, n], float) for n in SIZES]
+    assert exponent(SIZES[:3], values[:3]) is None
+    assert exponent(SIZES, values).value == pytest.approx(1)
+    assert exponent(SIZES, [*values[:3], np.array([np.inf, 1.0])]) is None
+    (row,) = rows_of(made["constant"], quantity="exponent of the constant against N")
+    assert row.published == 1.0
+    (row,) = rows_of(made["exponents"], criterion="within 2x of final", point={})
+    assert row.expected == 0.97
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_study_is_one_that_the_shell_takes(paper: str) -> None:
+    folder = files("dither.papers") / paper
+    studies = [file for file in folder.iterdir() if file.name.endswith(".toml")]
+    for file in studies:
+        if file.name != "scales.toml":
+            study = read_study(file)
+            assert study.cells
+            for quick in (True, False):
+                assert Scale.of(paper, quick).study(file.name.removesuffix(".toml")).cells
+    assert len(studies) > 3

@@ -113,3 +113,22 @@ def test_ends_in_the_wrong_order_are_refused(tmp_path: Path) -> None:
     file.write_text(STUDY.replace("[search]", '[search]\nkey = "algorithm.delta"'))
     with pytest.raises(RequestError, match="both an axis and searched"):
         run_study(file, tmp_path / "out")
+
+
+def test_listed_values_are_one_round_that_ends_when_one_has_won() -> None:
+    search = Search(values=(0.1, 1.0, 3.0), share=0.75, seeds=4)
+    assert search.propose([], []) == [0.1, 1.0, 3.0]
+    assert search.propose([0.1, 1.0, 3.0], [1.0, 2.0, 3.0]) == []
+    until = Until(score=0.9, measurements=1000)
+    took = [Replica(0, "score", 0.9, 0.1, {"measurements": 100 * n}) for n in (1, 2, 3, 4)]
+    assert search.worth(took, until) == 350  # three of four by 300, more than three by 400
+    reasons = np.array(["score"] * 3 + [""] * 5 + ["score"] * 3 + ["measurements"])
+    assert not search.decided(reasons)
+    reasons[3] = "score"
+    assert search.decided(reasons)
+    several = Search(low=0.1, high=1.0, trials=8, at_once=4, seeds=4)
+    assert not several.decided(np.array(["score"] * 16))
+    with pytest.raises(ValueError, match="either low and high or a list"):
+        Search(low=0.1, high=1.0, values=(0.1,))
+    with pytest.raises(ValueError, match="either low and high or a list"):
+        Search(low=0.1)

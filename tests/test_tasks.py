@@ -22,6 +22,7 @@ from dither.tasks import (
     accuracy,
     cross_entropy,
     mse,
+    smoothed_cross_entropy,
 )
 from dither.tasks.images import FILES, find_files, read_idx
 from dither.tasks.scores import explained
@@ -276,6 +277,14 @@ def test_cross_entropy():
     assert np.allclose(cross_entropy(jnp.asarray(Y), jnp.asarray(T)), wanted)
     with pytest.raises(RequestError, match="integer class labels"):
         make_task(X, X, X, X, cost="cross_entropy")
+
+
+@pytest.mark.usefixtures("x64")
+def test_smoothed_cross_entropy():
+    outputs, labels = jnp.array([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]]), jnp.array([2, 0])
+    targets = np.array([[0.01, 0.01, 1.0], [1.0, 0.01, 0.01]])
+    wanted = -np.sum(targets * np.asarray(jax.nn.log_softmax(outputs)), axis=1)
+    assert np.allclose(smoothed_cross_entropy(outputs, labels), wanted, rtol=1e-12)
 
 
 @pytest.mark.usefixtures("x64")

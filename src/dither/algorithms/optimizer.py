@@ -3,6 +3,7 @@
 import inspect
 from typing import Annotated, Any, TypeAlias
 
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 from pydantic import BeforeValidator, PlainSerializer, model_validator
@@ -53,11 +54,40 @@ class Schedule(Configuration):
         return getattr(optax.schedules, self.name)(1.0, **dict(self.settings))
 
 
+def uncorrected_adam(
+    learning_rate: optax.ScalarOrSchedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> optax.GradientTransformation:
+    """Adam without its corrections for moments that begin at zero.
+
+    `m ← b1 m + (1 − b1) G,  v ← b2 v + (1 − b2) G²,  θ ← θ − eta m / (√v + eps)`
+
+    Source: Oripov2025.
+    """
+
+    def init(parameters: Float[Array, " P"]) -> tuple[Array, Array]:
+        return jnp.zeros_like(parameters), jnp.zeros_like(parameters)
+
+    def update(
+        G: Float[Array, " P"], moments: tuple[Array, Array], parameters: Any = None
+    ) -> tuple[Float[Array, " P"], tuple[Array, Array]]:
+        del parameters
+        m, v = b1 * moments[0] + (1 - b1) * G, b2 * moments[1] + (1 - b2) * G**2
+        return m / (jnp.sqrt(v) + eps), (m, v)
+
+    adam = optax.GradientTransformation(init, update)
+    return optax.chain(adam, optax.scale_by_learning_rate(learning_rate))
+
+
+OWN = {"uncorrected_adam": uncorrected_adam}
+"""Optimisers that Optax lacks."""
+
+
 class Optimizer(Configuration):
     """An Optax optimiser by its name, which turns gradient estimates into updates.
 
-    Arguments: `name`, such as `sgd`, `adam`, `lion`; `settings`, its arguments by name, without the
-    learning rate, which is the algorithm's; `schedule`, a factor on the learning rate.
+    Arguments: `name`, such as `sgd`, `adam`, `lion`, or `uncorrected_adam`; `settings`, its
+    arguments by name, without the learning rate, which is the algorithm's; `schedule`, a factor on
+    the learning rate.
     """
 
     name: str = "sgd"
@@ -66,7 +96,7 @@ class Optimizer(Configuration):
 
     @model_validator(mode="after")
     def _exists(self) -> "Optimizer":
-        found = getattr(optax, self.name, None)
+        found = OWN.get(self.name) or getattr(optax, self.name, None)
         if found is None or "learning_rate" not in _arguments(found):
             known = [n for n in dir(optax) if "learning_rate" in _arguments(getattr(optax, n))]
             raise ValueError(f"Optax has no optimiser '{self.name}'; {nearest(self.name, known)}")
@@ -87,7 +117,8 @@ class Optimizer(Configuration):
             def rate(count: Any) -> Any:
                 return learning_rate * factor(count)
 
-        return getattr(optax, self.name)(learning_rate=rate, **dict(self.settings))
+        build: Any = OWN.get(self.name) or getattr(optax, self.name)
+        return build(learning_rate=rate, **dict(self.settings))
 
 
 def _arguments(function: Any) -> list[str]:

@@ -31,11 +31,14 @@ from dither.laws.estimate import ticks_to_angle as ticks_to_angle
 from dither.laws.fits import CRITERIA as CRITERIA
 from dither.laws.fits import DescentRun as DescentRun
 from dither.laws.fits import Interval as Interval
+from dither.laws.fits import bootstrapped_mean as bootstrapped_mean
+from dither.laws.fits import bootstrapped_median as bootstrapped_median
 from dither.laws.fits import crossing as crossing
 from dither.laws.fits import exponential_constant as exponential_constant
 from dither.laws.fits import power_law_fit as power_law_fit
 from dither.laws.layerwise import layerwise_kappa as layerwise_kappa
 from dither.laws.layerwise import measurement_kappa as measurement_kappa
+from dither.laws.layerwise import normalised_slowdown as normalised_slowdown
 from dither.laws.layerwise import optimal_kappa as optimal_kappa
 from dither.laws.layerwise import optimal_shares as optimal_shares
 from dither.laws.layerwise import split_kappa as split_kappa
@@ -45,9 +48,11 @@ from dither.laws.node import Estimated as Estimated
 from dither.laws.node import dense_node_variance as dense_node_variance
 from dither.laws.node import node_variance as node_variance
 from dither.laws.readouts import Readout as Readout
+from dither.laws.readouts import noisy_nmse as noisy_nmse
 from dither.laws.readouts import quantised_readout as quantised_readout
 from dither.laws.readouts import ridge_readout as ridge_readout
 from dither.laws.surrogate import PredictedCurve as PredictedCurve
 from dither.laws.surrogate import Statistics as Statistics
 from dither.laws.surrogate import predicted_curve as predicted_curve
+from dither.laws.surrogate import predicted_curves as predicted_curves
 from dither.laws.surrogate import statistics_of as statistics_of

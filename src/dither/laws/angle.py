@@ -1,12 +1,13 @@
 """How long an estimate takes to point along the gradient of a network, layer by layer."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from dither.contract import Parameters
 from dither.laws.estimate import ticks_to_angle
@@ -16,11 +17,15 @@ from dither.laws.layerwise import (
     optimal_kappa,
     weight_variances,
 )
-from dither.laws.node import node_variance
+from dither.laws.node import check_probes, from_draws, squared_estimates
 from dither.networks import AbstractNetwork
 
 Costs: TypeAlias = Callable[[Float[Array, "B K"]], Float[Array, " B"]]
 """From a batch's outputs to the cost of each example."""
+
+
+COMPILED_FOR_ONE_RUN = {"xla_backend_optimization_level": 0}
+"""How to compile what runs once: optimising it takes several times as long as running it."""
 
 
 class AngleTime(NamedTuple):
@@ -80,10 +85,30 @@ def weight_angle_time(gradient: Mapping[str, Array], degrees: float = 15.0) -> A
     Arguments: `gradient` of the mean cost, an array under each parameter's name; `degrees`.
     Returns and errors: as for `angle_time`. Source: derived here.
     """
-    layers = layers_of(dict(gradient)).values()
-    squared = np.array([sum(float(jnp.sum(gradient[n] ** 2)) for n in names) for names in layers])
-    sizes = np.array([sum(gradient[n].size for n in names) for names in layers])
+    squared, sizes = squares_and_sizes(gradient)
     return angle_time(squared, weight_variances(squared, sizes), degrees)
+
+
+def squares_and_sizes(
+    gradient: Mapping[str, Array],
+) -> tuple[Float[np.ndarray, " L"], Int[np.ndarray, " L"]]:
+    """|g_l|² and the number of parameters of every layer."""
+    layers = layers_of(dict(gradient)).values()
+    squared = [sum(float(jnp.sum(gradient[n] ** 2)) for n in names) for names in layers]
+    return np.array(squared), np.array([sum(gradient[n].size for n in own) for own in layers])
+
+
+@partial(jax.jit, static_argnames=("network", "costs"), compiler_options=COMPILED_FOR_ONE_RUN)
+def exact_gradient(
+    network: AbstractNetwork, parameters: Parameters, inputs: Float[Array, "B ..."], costs: Costs
+) -> Parameters:
+    """The gradient of a batch's mean cost by backpropagation, compiled for being asked once."""
+
+    def cost(parameters: Parameters) -> Float[Array, ""]:
+        return jnp.mean(costs(network(parameters, inputs)))
+
+    gradient: Parameters = jax.grad(cost)(parameters)
+    return gradient
 
 
 def node_angle_time(
@@ -102,11 +127,30 @@ def node_angle_time(
     example; `degrees`; `per_example` and `probes` as for `node_variance`.
     Returns and errors: as for `angle_time`. Source: derived here.
     """
-    layers = layers_of(parameters)
-    batch = inputs.shape[0]
-    shifts = {
-        layer: jnp.zeros((batch, *network.sites()[f"{layer}/z"]), inputs.dtype) for layer in layers
-    }
+    check_probes(probes)
+    squared, draws = _probed(key, network, parameters, inputs, costs, per_example, probes)
+    squared = np.asarray(squared, float)
+    found = [from_draws(d, g) for d, g in zip(np.asarray(draws, float), squared)]
+    variances, spreads = np.array(found).T
+    return angle_time(squared, variances, degrees, spreads)
+
+
+@partial(
+    jax.jit,
+    static_argnames=("network", "costs", "per_example", "probes"),
+    compiler_options=COMPILED_FOR_ONE_RUN,
+)
+def _probed(
+    key: Key[Array, ""],
+    network: AbstractNetwork,
+    parameters: Parameters,
+    inputs: Float[Array, "B ..."],
+    costs: Costs,
+    per_example: bool,
+    probes: int,
+) -> tuple[Float[Array, " L"], Float[Array, "L probes"]]:
+    """|g_l|² of every layer, and draws of |G_l|²."""
+    layers, batch, sites = layers_of(parameters), inputs.shape[0], network.sites()
 
     def cost(shifts: Mapping[str, Array]) -> Float[Array, ""]:
         def shift(site: str, value: Array) -> Array:
@@ -125,8 +169,8 @@ def node_angle_time(
         network(parameters | own, inputs, record)
         return seen[f"{layer}/z"]
 
-    errors = jax.jit(jax.grad(cost))(shifts)
-    squared, variances, spreads = [], [], []
+    zero = {layer: jnp.zeros((batch, *sites[f"{layer}/z"]), inputs.dtype) for layer in layers}
+    errors, squared, draws = jax.grad(cost)(zero), [], []
     for number, (layer, names) in enumerate(layers.items()):
         own = {name: parameters[name] for name in names}
         _, vjp = jax.vjp(lambda own, layer=layer: site_value(own, layer), own)
@@ -134,9 +178,7 @@ def node_angle_time(
         def pullback(e: Array, vjp: Callable[..., tuple[Parameters]] = vjp) -> Array:
             return jnp.concatenate([jnp.ravel(g) for g in vjp(e)[0].values()])
 
-        e = errors[layer]
-        found = node_variance(jax.random.fold_in(key, number), e, pullback, probes, per_example)
-        squared.append(float(jnp.sum((pullback(e) / batch) ** 2)))
-        variances.append(found.value)
-        spreads.append(found.standard_error)
-    return angle_time(np.array(squared), np.array(variances), degrees, np.array(spreads))
+        e, mine = errors[layer], jax.random.fold_in(key, number)
+        squared.append(jnp.sum((pullback(e) / batch) ** 2))
+        draws.append(squared_estimates(mine, e, pullback, probes, per_example))
+    return jnp.stack(squared), jnp.stack(draws)

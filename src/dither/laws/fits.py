@@ -20,6 +20,26 @@ class Interval(NamedTuple):
     high: float
 
 
+def bootstrapped_median(
+    values: Num[np.ndarray, " runs"], draws: int = 2000, seed: int = 0
+) -> Interval:
+    """The median over runs with its 95 % interval by bootstrap; infinite runs are allowed."""
+    again = np.random.default_rng(seed).choice(values, (draws, len(values)))
+    middles = np.quantile(again, 0.5, axis=1, method="higher")
+    low, high = np.quantile(middles, [0.025, 0.975], method="nearest")
+    middle = np.quantile(values, 0.5, method="higher")
+    return Interval(float(middle), float(low), float(high))
+
+
+def bootstrapped_mean(
+    values: Num[np.ndarray, " runs"], draws: int = 2000, seed: int = 0
+) -> Interval:
+    """The mean over runs with its 95 % interval by bootstrap."""
+    again = np.random.default_rng(seed).choice(values, (draws, len(values))).mean(axis=1)
+    low, high = np.quantile(again, [0.025, 0.975], method="nearest")  # of which some are infinite
+    return Interval(float(np.mean(values)), float(low), float(high))
+
+
 class DescentRun(NamedTuple):
     """One training: tests k from 0 on, the errors after them, the last test that was kept."""
 

@@ -70,6 +70,20 @@ def measurement_kappa(kappa: float, layers: int, each: int = 2) -> float:
     return each * layers * kappa
 
 
+def normalised_slowdown(
+    squared_gradients: Float[np.ndarray, " L"], sizes: Int[np.ndarray, " L"]
+) -> float:
+    """How many times as long normalised perturbations train as backpropagation at the same rate.
+
+    `|g|² / Σ_l |g_l|² / √N_l`: the mean step of layer l is `eta g_l / √N_l`, so that to first order
+    the cost falls by `eta Σ_l |g_l|² / √N_l` and not by `eta |g|²`; noise of the step is left out.
+
+    Arguments: `squared_gradients`, |g_l|²; `sizes`, N_l, what of each layer is perturbed together.
+    Source: derived here for the normalisation of Oripov2025.
+    """
+    return float(_squared_gradient(squared_gradients) / np.sum(squared_gradients / np.sqrt(sizes)))
+
+
 def split_kappa(
     squared_gradients: Float[np.ndarray, " L"],
     variances: Float[np.ndarray, " L"],

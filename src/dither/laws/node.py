@@ -94,8 +94,33 @@ def node_variance(
     amplitude of zero.
     Source: derived here.
     """
+    check_probes(probes)
+    draws = np.asarray(squared_estimates(key, errors, pullback, probes, per_example, noise), float)
+    exact = float(jnp.sum((pullback(errors) / errors.shape[0]) ** 2))
+    return from_draws(draws, exact)
+
+
+def check_probes(probes: int) -> None:
+    """Whether probes are enough. Errors: `RequestError` for fewer than two."""
     if probes < 2:
         raise RequestError(f"A standard error needs at least 2 probes, not {probes}.")
+
+
+def from_draws(squares: Float[np.ndarray, " probes"], exact: float) -> Estimated:
+    """`E|G|² − |g|²` with its standard error, from draws of |G|² and the exact |g|²."""
+    error = squares.std(ddof=1) / np.sqrt(len(squares))
+    return Estimated(float(squares.mean()) - exact, float(error))
+
+
+def squared_estimates(
+    key: Key[Array, ""],
+    errors: Float[Array, "B ..."],
+    pullback: Pullback,
+    probes: int,
+    per_example: bool = False,
+    noise: DifferenceNoise | None = None,
+) -> Float[Array, " probes"]:
+    """Draws of |G|², as in `node_variance`; they can be traced."""
     batch, *site = errors.shape
     shape = errors.shape if per_example else (1, *site)
 
@@ -108,6 +133,5 @@ def node_variance(
         G = pullback(s * u.reshape(batch, *[1] * len(site))) / batch
         return jnp.sum(G**2)
 
-    draws = np.asarray(jax.lax.map(squared, jax.random.split(key, probes)), float)
-    exact = float(jnp.sum((pullback(errors) / batch) ** 2))
-    return Estimated(float(draws.mean()) - exact, float(draws.std(ddof=1) / np.sqrt(probes)))
+    drawn: Float[Array, " probes"] = jax.lax.map(squared, jax.random.split(key, probes))
+    return drawn

@@ -20,6 +20,15 @@ SCALES = np.geomspace(0.02, 1, 60)
 MOST_BITS = 16
 
 
+def noisy_nmse(errors: Float[np.ndarray, " runs"], noise: float) -> Float[np.ndarray, " runs"]:
+    """What is measured, on average, of readouts whose noiseless NMSE is known.
+
+    `NMSE = 2 (1 − c)`, and noise of standard deviation `noise` · std(y) makes `c / √(1 + noise²)`
+    of the correlation c.
+    """
+    return np.asarray(2 - (2 - errors) / np.sqrt(1 + noise**2))
+
+
 class Readout(NamedTuple):
     """A linear readout, `y(n) = Σ_i x_i(n) w_i + w_0`.
 

@@ -7,7 +7,7 @@ statistics of the columns, and a memory.
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -191,4 +191,34 @@ def predicted_curve(
         np.arange(0, tests + 1, record_every),
         np.array([run.errors for run in ran], np.float64),
         np.array([run.last_accepted for run in ran]),
+    )
+
+
+def predicted_curves(
+    columns: Float[np.ndarray, "runs N T"],
+    target: Float[np.ndarray, " T"],
+    start: Float[np.ndarray, "runs N"],
+    tests: int,
+    record_every: int,
+    **settings: Any,
+) -> PredictedCurve:
+    """The law for runs that differ in their columns and first weights.
+
+    One surrogate of correlated traces for each run, by its number as the key, its error the NMSE.
+
+    Arguments: the columns, target and first weights; `tests` and `record_every`, and further
+    `settings`, as for `predicted_curve`.
+    """
+    found = [
+        predicted_curve(
+            jax.random.key(seed),
+            statistics_of(own, target, first, traces="correlated", error="nmse"),
+            tests, draws=1, record_every=record_every, **settings,
+        )
+        for seed, (own, first) in enumerate(zip(columns, start))
+    ]  # fmt: skip
+    return PredictedCurve(
+        found[0].tests,
+        np.concatenate([one.errors for one in found]),
+        np.concatenate([one.last_accepted for one in found]),
     )

@@ -174,17 +174,19 @@ def _correlate_at_once(
 def _correlate_by_shifts(
     x: Float[Array, "B h w p"], kernel: Float[Array, "3 3 p q"]
 ) -> Float[Array, "B h2 w2 q"]:
-    """Each example by itself: its values stay close to the processor."""
+    """The examples last: the long inner loop is over them."""
     rows, columns = (size - KERNEL + 1 for size in x.shape[1:3])
+    channels = jnp.moveaxis(x, (3, 0), (0, 3))
+    shifts = list(product(range(x.shape[-1]), range(KERNEL), range(KERNEL)))
 
-    def one(x: Float[Array, "h w p"]) -> Float[Array, "h2 w2 q"]:
+    def one(kernel: Float[Array, "3 3 p"]) -> Float[Array, "h2 w2 B"]:
         z = jnp.zeros((), x.dtype)
-        for c, i, j in product(range(x.shape[-1]), range(KERNEL), range(KERNEL)):
-            z = z + x[i : i + rows, j : j + columns, c, None] * kernel[i, j, c]
+        for c, i, j in shifts:
+            z = z + kernel[i, j, c] * channels[c, i : i + rows, j : j + columns]
         return z
 
-    z: Float[Array, "B h2 w2 q"] = jax.lax.map(one, x)
-    return z
+    z: Float[Array, "q h2 w2 B"] = jax.lax.map(one, jnp.moveaxis(kernel, 3, 0))
+    return jnp.moveaxis(z, (0, 3), (3, 0))
 
 
 def _correlate_by_products(
@@ -205,11 +207,11 @@ _correlate.defjvps(
 
 
 def _pool(x: Float[Array, "B h w q"]) -> Float[Array, "B h2 w2 q"]:
-    window = (1, POOL, POOL, 1)
-    pooled: Float[Array, "B h2 w2 q"] = jax.lax.reduce_window(
-        x, -jnp.inf, jax.lax.max, window, window, "VALID"
-    )
-    return pooled
+    """The largest of every 2×2 values; equal ones share its derivative."""
+    height, width = (size // POOL * POOL for size in x.shape[1:3])
+    x = x[:, :height, :width]
+    rows = jnp.maximum(x[:, ::POOL], x[:, 1::POOL])
+    return jnp.maximum(rows[:, :, ::POOL], rows[:, :, 1::POOL])
 
 
 def _pool_and_flatten(x: Float[Array, "B h w q"]) -> Float[Array, "B p"]:

@@ -1,7 +1,5 @@
 """The published figures, run again and compared."""
 
-from typing import Any
-
 from dither._errors import RequestError, nearest
 from dither.papers.andreoli2023 import ANDREOLI2023
 from dither.papers.mccaughan2023 import MCCAUGHAN2023
@@ -11,13 +9,13 @@ from dither.papers.paper import Observe as Observe
 from dither.papers.paper import Paper as Paper
 from dither.papers.paper import Row as Row
 
-PAPERS: dict[str, Paper[Any]] = {
+PAPERS: dict[str, Paper] = {
     paper.name: paper for paper in (ANDREOLI2023, MCCAUGHAN2023, ORIPOV2025)
 }
 """The papers that `dither paper` knows, by their name."""
 
 
-def find_paper(name: str) -> Paper[Any]:
+def find_paper(name: str) -> Paper:
     """The paper of a name.
 
     Errors: `RequestError` for an unknown one.

@@ -8,7 +8,7 @@ import numpy as np
 from dither.papers.paper import Row
 from dither.training.drawing import GREY, PALETTE, picture
 
-__all__ = ["GREY", "PALETTE", "laws", "picture", "points"]
+__all__ = ["GREY", "PALETTE", "from_paper", "laws", "picture", "points"]
 
 
 def points(
@@ -36,6 +36,23 @@ def points(
     if endless.any():
         at = np.array(x)[endless]
         axes.errorbar(at, middle[endless], middle[endless] / 2, fmt="none", lolims=True, **style)
+
+
+def from_paper(
+    axes: Any, axis: str, rows: list[Row], colour: str, marker: str, label: str, aside: float = 1.0
+) -> None:
+    """What was published as open markers, with two standard deviations either way where known.
+
+    `aside` is a factor on where it is drawn, so that it does not cover what was measured.
+    """
+    there = [row for row in rows if row.published is not None]
+    x = np.array([row.point[axis] for row in there], float)
+    y = np.array([row.published for row in there], float)
+    spread = 2 * np.array([row.published_sd for row in there], float)
+    axes.errorbar(
+        x * aside, y, [np.minimum(spread, 0.9 * y), spread], fmt=marker, markersize=5.5,
+        markerfacecolor="none", linewidth=0.8, color=colour, label=label, capsize=2,
+    )  # fmt: skip
 
 
 def laws(rows: list[Row]) -> list[float]:

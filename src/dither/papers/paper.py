@@ -2,20 +2,23 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
-
-import numpy as np
-from jaxtyping import Num
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dither._errors import RequestError, nearest
 from dither.laws import Interval
+from dither.laws import bootstrapped_mean as mean
+from dither.laws import bootstrapped_median as median
+from dither.papers.scale import Scale, read
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
-S = TypeVar("S")
+__all__ = ["Made", "Observe", "Paper", "Row", "known", "mean", "median", "part_of", "table"]
 
 Observe: TypeAlias = Callable[[str, float], None]
 """Called with what is being run and the share of it that is done."""
@@ -41,7 +44,7 @@ class Row:
     point: Mapping[str, float | int]
     quantity: str
     unit: str
-    measured: float | None
+    measured: float | None = None
     measured_low: float | None = None
     measured_high: float | None = None
     runs: int | None = None
@@ -50,6 +53,14 @@ class Row:
     published: float | None = None
     published_sd: float | None = None
     criterion: str | None = None
+
+    def with_measured(self, found: Interval | None, runs: int | None, factor: float = 1.0) -> "Row":
+        """This row with an interval over runs, times a factor; nothing where there is none."""
+        if found is None:
+            return self
+        low, high = factor * found.low, factor * found.high
+        return replace(self, measured=factor * found.value, measured_low=low, measured_high=high,
+                       runs=runs)  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
         """One flat table entry; what is not finite is null."""
@@ -74,22 +85,19 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Paper(Generic[S]):
+class Paper:
     """A paper: a name, what it is about, and what makes each of its figures.
 
-    Attributes: `figures`, from a figure's name to a function of a scale and an observer; `full` and
-    `quick`, the scales (sizes, seeds, lengths) that it is run at; `keep`, the same scale with
-    trainings kept in a folder, which they go on from, where the paper has long ones.
+    Attributes: `figures`, from a figure's name to a function of a scale and an observer; `keeps`,
+    whether its trainings are kept in the run's folder, which they go on from.
     """
 
     name: str
     about: str
-    figures: Mapping[str, Callable[[S, Observe], Made]]
-    full: S
-    quick: S
-    keep: Callable[[S, Path], S] | None = None
+    figures: Mapping[str, Callable[[Scale, Observe], Made]]
+    keeps: bool = True
 
-    def figure(self, name: str) -> Callable[[S, Observe], Made]:
+    def figure(self, name: str) -> Callable[[Scale, Observe], Made]:
         """What makes a figure.
 
         Errors: `RequestError` for an unknown name.
@@ -100,14 +108,14 @@ class Paper(Generic[S]):
             )
         return self.figures[name]
 
-    def scale(self, quick: bool, folder: Path, resume: bool) -> S:
+    def scale(self, quick: bool, folder: Path, resume: bool) -> Scale:
         """How large the figures are run, with what is kept in the run's folder.
 
         Errors: `RequestError` for resuming a paper that keeps nothing.
         """
-        scale = self.quick if quick else self.full
-        if self.keep is not None:
-            return self.keep(scale, folder)
+        scale = Scale.of(self.name, quick)
+        if self.keeps:
+            return replace(scale, folder=folder)
         if resume:
             raise RequestError(
                 f"The paper {self.name} keeps no trainings to go on with; run it without --resume."
@@ -115,17 +123,21 @@ class Paper(Generic[S]):
         return scale
 
 
-def median(values: Num[np.ndarray, " runs"], draws: int = 2000, seed: int = 0) -> Interval:
-    """The median over runs with its 95 % interval by bootstrap; infinite runs are allowed."""
-    again = np.random.default_rng(seed).choice(values, (draws, len(values)))
-    middles = np.quantile(again, 0.5, axis=1, method="higher")
-    low, high = np.quantile(middles, [0.025, 0.975], method="nearest")
-    middle = np.quantile(values, 0.5, method="higher")
-    return Interval(float(middle), float(low), float(high))
+@cache
+def table(paper: str, name: str = "published.csv") -> "pd.DataFrame":
+    """A table in a paper's folder: that of all published numbers at hand."""
+    import pandas as pd
+
+    return pd.read_csv(StringIO(read(paper, name)), dtype={"figure": str})
 
 
-def mean(values: Num[np.ndarray, " runs"], draws: int = 2000, seed: int = 0) -> Interval:
-    """The mean over runs with its 95 % interval by bootstrap."""
-    again = np.random.default_rng(seed).choice(values, (draws, len(values))).mean(axis=1)
-    low, high = np.quantile(again, [0.025, 0.975], method="nearest")  # of which some are infinite
-    return Interval(float(np.mean(values)), float(low), float(high))
+def known(paper: str, what: str, **where: Any) -> float | None:
+    """A number of a paper's table, such as what was published, at a place; None where it has none.
+
+    Errors: `ValueError` where the table has several at that place.
+    """
+    found = table(paper)
+    for column, value in where.items():
+        found = found[found[column].isna() if value is None else found[column] == value]
+    values = found[what].dropna()
+    return float(values.item()) if len(values) else None

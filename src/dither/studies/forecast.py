@@ -104,7 +104,7 @@ def _speed(job: Job) -> tuple[float, float]:
     """Seconds to compile a job, and for each measurement of each of its runs."""
     runs = job.runs
     if job.search is not None:
-        runs = tuple(run.at(job.search.key, job.search.low) for run in runs)
+        runs = tuple(run.at(job.search.key, job.search.ends[0]) for run in runs)
     began = time.perf_counter()
     program = next(programs(runs, job.varied))
     program.loop.advance(1)

@@ -42,10 +42,15 @@ def do_job(
     Errors: `Interrupted`; `RequestError` where task, device and algorithm do not fit together.
     """
 
-    def together(runs: Sequence[Planned], part: str, searched: int = 0) -> list[Row]:
+    def together(
+        runs: Sequence[Planned],
+        part: str,
+        searched: int = 0,
+        enough: Callable[[Any], bool] = lambda _: False,
+    ) -> list[Row]:
         out = None if work is None else work / part
         began = time.perf_counter()
-        ends = train_together(runs, job.varied, out, observers, interrupted)
+        ends = train_together(runs, job.varied, out, observers, interrupted, enough)
         seconds = (time.perf_counter() - began) / len(runs)
         rows = [
             row_of(run, *end) | {"job_seconds": seconds, "searched": searched}
@@ -65,7 +70,7 @@ def do_job(
 
 def _search(
     job: Job,
-    together: Callable[[Sequence[Planned], str], list[Row]],
+    together: Callable[..., list[Row]],
     kept: Callable[[str], Row | None],
 ) -> tuple[float, int]:
     """The best value, and how many measurements have gone into finding it."""
@@ -81,7 +86,7 @@ def _search(
         runs = trials(cell, search, values)
         rows = [row for run in runs if (row := kept(run.name)) is not None]
         if len(rows) < len(runs):
-            rows = together(runs, f"trials-{len(tried)}")
+            rows = together(runs, f"trials-{len(tried)}", enough=search.decided)
         spent += sum(int(row["measurements"]) for row in rows)
         for k in range(len(values)):
             mine = rows[k * search.seeds : (k + 1) * search.seeds]

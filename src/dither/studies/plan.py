@@ -95,7 +95,7 @@ def planned(
     search: Search | None = None,
 ) -> Planned:
     """A run with its name: a digest of all that decides what comes out of it."""
-    how = None if search is None else search.model_dump(mode="json")
+    how = None if search is None else search.asked()
     name = _digest([asked_of(cell), seed, role, how])
     return Planned(name, cell, seed, role, value)
 

@@ -123,11 +123,11 @@ def _facts(
     facts.append(("measurements", f"{number(measured)} in the runs"))
     if study.search is not None:
         search, more = study.search, int(trials["measurements"].sum())
-        low, high = number(search.low), number(search.high)
+        low, high = map(number, search.ends)
         facts.append(
             (
                 f"search of {search.key}",
-                f"{search.trials} values from {low} to {high} in each cell, {search.seeds} runs "
+                f"{search.number} values from {low} to {high} in each cell, {search.seeds} runs "
                 f"each: {number(more)} measurements more in {number(len(trials))} runs",
             )
         )

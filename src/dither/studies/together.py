@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dither._errors import RequestError
 from dither.algorithms.algorithm import AbstractAlgorithm
@@ -19,7 +20,7 @@ from dither.training.fused import FusedLoop, measure_once, start
 from dither.training.live import Live
 from dither.training.result import Result
 from dither.training.run import Observer, Run
-from dither.training.settings import Varied, setting
+from dither.training.settings import Varied, setting, vary
 from dither.training.specification import Specification
 from dither.training.stop import StopReason
 from dither.training.train import evaluation_period
@@ -46,10 +47,13 @@ def train_together(
     out: Path | None = None,
     observers: Sequence[Observer] = (),
     interrupted: Callable[[], bool] = lambda: False,
+    enough: Callable[[np.ndarray], bool] = lambda _: False,
 ) -> list[tuple[Result, int]]:
     """Train runs that differ in their seed and in some varied settings.
 
-    Arguments: `out`, a folder for checkpoints, from which it goes on where there are any.
+    Arguments: `out`, a folder for checkpoints, from which it goes on where there are any; `enough`,
+    whether the runs can end, by why each has stopped (empty for those that go on), asked where all
+    of them are one program.
     Returns: for each run, a result and which of its replicas the run is.
     Errors: `Interrupted`; `RequestError` where task, device and algorithm do not fit together.
     """
@@ -65,8 +69,12 @@ def train_together(
         run = Run(loop, until, every, seeds, folder, asked, CHECKPOINT_SECONDS, score_name)
         _go_on(run, folder)
         live = [] if folder is None else [Live(folder, until)]
-        reason = run.go([*observers, *live], interrupted)
-        if reason is StopReason.INTERRUPTED:
+
+        def decided(run: Run = run) -> bool:
+            return len(run.seeds) == len(runs) and enough(run.settled)
+
+        reason = run.go([*observers, *live], lambda: decided() or interrupted())
+        if reason is StopReason.INTERRUPTED and not decided():
             run.save()
             raise Interrupted
         result = run.result(reason, (), loop.device.space)
@@ -92,7 +100,9 @@ def programs(runs: Sequence[Planned], varied: Sequence[str]) -> Iterator[Program
         parts, varied = _by_settings(runs, varied), ()
     for part in parts:
         one = part[0].cell.specification
-        algorithm, device = one.algorithm, _checked(one, task)
+        # what varies is an input: programs that differ in nothing else are compiled once
+        algorithm = vary(one.algorithm, "algorithm", dict.fromkeys(varied, 1.0))
+        device = _checked(one, task)
         seeds = [run.seed for run in part]
         loop = FusedLoop(algorithm, device, task, seeds, _settings(part, varied))
         every = evaluation_period(one.score_every, one.until)

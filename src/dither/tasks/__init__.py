@@ -23,6 +23,7 @@ from dither.tasks.scores import explained_series as explained_series
 from dither.tasks.scores import mse as mse
 from dither.tasks.scores import nmse as nmse
 from dither.tasks.scores import nmse_cost as nmse_cost
+from dither.tasks.scores import smoothed_cross_entropy as smoothed_cross_entropy
 from dither.tasks.scores import symbol_error_rate as symbol_error_rate
 from dither.tasks.series import AbstractSeries as AbstractSeries
 from dither.tasks.series import Series as Series

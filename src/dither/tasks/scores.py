@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -14,7 +15,7 @@ from dither.contract import Cost, wanted_outputs
 
 Score: TypeAlias = Callable[[Float[Array, "B K"], Num[Array, "B ..."]], Float[Array, ""]]
 
-CostName: TypeAlias = Literal["mse", "cross_entropy"]
+CostName: TypeAlias = Literal["mse", "cross_entropy", "smoothed_cross_entropy"]
 
 
 def mse(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, " B"]:
@@ -30,7 +31,26 @@ def cross_entropy(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) ->
     return cost
 
 
-COSTS: dict[CostName, Cost] = {"mse": mse, "cross_entropy": cross_entropy}
+SMOOTHED = 0.01
+"""The target of a wrong class where targets are smoothed; that of the right one is 1."""
+
+
+def smoothed_cross_entropy(
+    outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]
+) -> Float[Array, " B"]:
+    """Cross-entropy of each sample on logits, `C_b = −Σ_k t_bk log softmax(y_b)_k`.
+
+    The targets t are 1 for the right class and 0.01 for the others. Source: Oripov2025.
+    """
+    smoothed = SMOOTHED + (1 - SMOOTHED) * wanted_outputs(outputs, targets)
+    return -jnp.sum(smoothed * jax.nn.log_softmax(outputs), axis=-1)
+
+
+COSTS: dict[CostName, Cost] = {
+    "mse": mse,
+    "cross_entropy": cross_entropy,
+    "smoothed_cross_entropy": smoothed_cross_entropy,
+}
 
 
 def accuracy(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, ""]:

@@ -22,9 +22,9 @@ from dither.tasks.scores import (
     Display,
     Score,
     accuracy,
-    cross_entropy,
     display_of,
     explained,
+    mse,
 )
 
 BatchSize: TypeAlias = Annotated[int, Field(ge=1)] | Literal["all"]
@@ -72,7 +72,7 @@ class Task(eqx.Module):
         if jnp.issubdtype(self.targets.dtype, jnp.floating):
             return (math.prod(self.targets.shape[1:]),)
         classes = len(self.classes)
-        return (1, 2) if classes == 2 and self.cost is not cross_entropy else (classes,)
+        return (1, 2) if classes == 2 and self.cost is mse else (classes,)
 
 
 class AbstractTask(Configuration):
@@ -135,9 +135,9 @@ def make_task(
     if labelled:
         classes = classes or tuple(str(label) for label in range(int(targets.max()) + 1))
         _check_labels({"targets": targets, "test targets": test_targets}, len(classes))
-    elif cost == "cross_entropy":
+    elif cost in ("cross_entropy", "smoothed_cross_entropy"):
         raise RequestError(
-            "The cost cross_entropy needs integer class labels as targets; give labels or use mse."
+            f"The cost {cost} needs integer class labels as targets; give labels or use mse."
         )
     if batch != "all" and batch > len(inputs):
         raise RequestError(

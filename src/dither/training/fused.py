@@ -27,15 +27,20 @@ def start(
     problem: Problem,
     seed: Int[Array, ""],
     varied: Varied | None = None,
+    parameters: Float[Array, " P"] | None = None,
 ) -> Carry:
-    """A fresh instance of the device and a fresh state of the algorithm, from a seed."""
+    """A fresh instance of the device and a fresh state of the algorithm, from a seed.
+
+    The parameters are drawn by the device unless they are given.
+    """
     varied = dict(varied or {})
     algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
     if varied:
         problem = replace(problem, space=device.space)
     initial, learning, data, fabrication = jax.random.split(jax.random.key(seed), 4)
+    theta = device.initial(initial) if parameters is None else parameters
     return Carry(
-        algorithm=algorithm.init(learning, device.initial(initial), problem),
+        algorithm=algorithm.init(learning, theta, problem),
         device=device.fabricate(fabrication),
         data=data,
         tally=Tally.empty(),

@@ -12,7 +12,7 @@ from dither._errors import RequestError
 
 T = TypeVar("T")
 
-Varied: TypeAlias = Mapping[str, Float[Array, "*R"]]
+Varied: TypeAlias = Mapping[str, float | Float[Array, "*R"]]
 """Values by key path: of one replica, or one for each."""
 
 

@@ -2,11 +2,10 @@
 
 from dither.papers.andreoli2023.noise import noise
 from dither.papers.andreoli2023.rules import rules
-from dither.papers.andreoli2023.scale import FULL, QUICK, Scale
 from dither.papers.andreoli2023.scaling import constant, curves, exponents
 from dither.papers.paper import Paper
 
-ANDREOLI2023 = Paper[Scale](
+ANDREOLI2023 = Paper(
     name="andreoli2023",
     about="Boolean coordinate descent on photonic reservoirs: convergence, its scaling, rules",
     figures={
@@ -16,6 +15,5 @@ ANDREOLI2023 = Paper[Scale](
         "rules": rules,
         "noise": noise,
     },
-    full=FULL,
-    quick=QUICK,
+    keeps=False,
 )

@@ -1,20 +1,15 @@
 """Rules compared at equal measurements, with and without noise on the output."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from dither.algorithms import AbstractAlgorithm, BooleanLeastSquares, CoordinateDescent
-from dither.devices import ReadoutDevice
-from dither.devices.imperfections import RelativeNoise
 from dither.laws import crossing
-from dither.networks import PhotonicReservoir
-from dither.papers.andreoli2023.runs import Curves, descent_curves
-from dither.papers.andreoli2023.scale import Scale
-from dither.papers.andreoli2023.scaling import reference_readouts
+from dither.papers.andreoli2023.runs import Curves, descents
 from dither.papers.drawing import GREY, PALETTE, picture
-from dither.papers.paper import Made, Observe, Row, median, part_of
+from dither.papers.paper import Made, Observe, Row, median, part_of, table
+from dither.papers.scale import Scale, device_of
 
 SHORT, LONG = 1.5, 15.0
 """Budgets, in N measurements."""
@@ -22,85 +17,39 @@ SHORT, LONG = 1.5, 15.0
 NEAR = 1.1
 """Times greedy's final error: when a rule counts as having come as far."""
 
+LINES: dict[str, tuple[str, str]] = {
+    str(row["rule"]): (PALETTE[int(row["colour"])], str(row["line"]))
+    for _, row in table("andreoli2023", "rules.csv").iterrows()
+}
+"""How each rule is drawn; those "seen" see the output, all others the error alone."""
 
-class Rule(NamedTuple):
-    """An algorithm, the weights it sets, its colour and line; whether noise is what it is for."""
-
-    algorithm: AbstractAlgorithm
-    colour: str
-    line: str = "-"
-    weights: str = "boolean"
-    noisy: bool = False
-
-
-BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK, _ = PALETTE
-
-RULES = {
-    "greedy": Rule(CoordinateDescent(selection="greedy"), BLUE),
-    "uniform": Rule(CoordinateDescent(selection="uniform"), YELLOW),
-    "cyclic": Rule(CoordinateDescent(selection="cyclic"), SKY),
-    "amplitude-weighted": Rule(CoordinateDescent(selection="amplitude-weighted"), PINK),
-    "priority": Rule(CoordinateDescent(selection="priority"), ORANGE),
-    "greedy, 5 % on": Rule(CoordinateDescent(selection="greedy", on=0.05), BLUE, ":"),
-    "priority, 5 % on": Rule(CoordinateDescent(selection="priority", on=0.05), ORANGE, ":"),
-    "greedy, annealed": Rule(
-        CoordinateDescent(selection="greedy", flips=4, temperature=0.01, cooling=3.0), YELLOW, "-."
-    ),
-    "greedy, ternary": Rule(CoordinateDescent(selection="greedy"), PINK, "-.", "ternary"),
-    "greedy, re-measured": Rule(
-        CoordinateDescent(selection="greedy", decision="remeasure"), BLUE, "--", noisy=True
-    ),
-    "priority, re-measured": Rule(
-        CoordinateDescent(selection="priority", decision="remeasure"), ORANGE, "--", noisy=True
-    ),
-    "priority, 5 % on, re-measured": Rule(
-        CoordinateDescent(selection="priority", decision="remeasure", on=0.05), SKY, "--",
-        noisy=True,
-    ),
-    "seen and solved": Rule(BooleanLeastSquares(), GREEN),
-    "seen and solved, ternary": Rule(BooleanLeastSquares(), BLACK, weights="ternary"),
-}  # fmt: skip
-"""The rules; those "seen" see the output, all others the error alone."""
-
-
-def device(neurons: int, noise: float, weights: str = "boolean") -> ReadoutDevice:
-    """The reservoir with noise of a size relative to the output's standard deviation."""
-    imperfections = (RelativeNoise(sigma=noise),) if noise else ()
-    return ReadoutDevice(
-        reservoir=PhotonicReservoir(neurons=neurons),
-        weights=weights,
-        imperfections=imperfections,
-    )
+FIRST = 5
+"""The rules that differ in which mirror to test: they are drawn above, the others below."""
 
 
 def rules(scale: Scale, observe: Observe) -> Made:
     """Error against measurements for every rule, at every noise."""
-    neurons = scale.rules_neurons
-    todo = [
-        (noise, name)
-        for noise in scale.rules_noises
-        for name, rule in RULES.items()
-        if (noise or not rule.noisy) and name in (scale.rules or RULES)
-    ]
+    study = scale.study("rules")
+    # without noise there is nothing to measure again for
+    cells = [c for c in study.cells if c.labels["noise"] or "re-measured" not in c.labels["rule"]]
     found: dict[tuple[float, str], Curves] = {}
     rows = []
-    for number, (noise, name) in enumerate(todo):
-        what, rule = f"{name}, noise {noise:g}, N = {neurons}", RULES[name]
-        curves = descent_curves(
-            rule.algorithm, device(neurons, noise, rule.weights), scale.rules_seeds,
-            int(LONG * neurons),
-            part_of(observe, what, number / len(todo), 1 / len(todo)),
-        )  # fmt: skip
-        found[noise, name] = curves
+    for number, cell in enumerate(cells):
+        noise, name = cell.labels["noise"], cell.labels["rule"]
+        neurons = device_of(cell).space.size
+        what = f"{name}, noise {noise:g}, N = {neurons}"
+        share = part_of(observe, what, number / len(cells), 1 / len(cells))
+        curves = found[noise, name] = descents(cell, study.seed_list, share)
         final = found[noise, "greedy"].after(LONG * neurons)
         rows += _rows(name, curves, final, {"neurons": neurons, "noise": noise})
-    readouts = reference_readouts(found[scale.rules_noises[0], "greedy"])
-    levels = {method: float(np.median(errors[:, 0])) for method, errors in readouts.items()}
+    noises = [float(noise) for noise in study.labels("noise")]
+    readouts = found[noises[0], "greedy"].readouts()
     for method, errors in readouts.items():
         point = {"neurons": neurons, "noise": 0.0}
         rows.append(Row("rules", method, point, "training NMSE", "1",
                         *median(errors[:, 0]), len(errors)))  # fmt: skip
-    return Made(rows, _draw(scale, found, levels))
+    levels = {method: float(np.median(errors[:, 0])) for method, errors in readouts.items()}
+    return Made(rows, _draw(noises, neurons, found, levels))
 
 
 def _rows(
@@ -116,43 +65,45 @@ def _rows(
                    len(counts), criterion=criterion)  # fmt: skip
 
     near = f"within {NEAR:g}x of greedy's final error on the same reservoir"
-    never = np.isinf(counts)
+    short, long = curves.after(SHORT * neurons), curves.after(LONG * neurons)
     return [
-        row(f"training NMSE at {SHORT:g} N measurements", "1", curves.after(SHORT * neurons)),
-        row(f"training NMSE at {LONG:g} N measurements", "1", curves.after(LONG * neurons)),
-        row(f"NMSE at {SHORT:g} N over greedy's final", "1",
-            curves.after(SHORT * neurons) / greedy),
-        row(f"NMSE at {LONG:g} N over greedy's final", "1", curves.after(LONG * neurons) / greedy),
+        row(f"training NMSE at {SHORT:g} N measurements", "1", short),
+        row(f"training NMSE at {LONG:g} N measurements", "1", long),
+        row(f"NMSE at {SHORT:g} N over greedy's final", "1", short / greedy),
+        row(f"NMSE at {LONG:g} N over greedy's final", "1", long / greedy),
         row("measurements to criterion", "N measurements", counts / neurons, near),
         Row("rules", name, point, "runs that never meet the criterion", "share",
-            float(never.mean()), runs=len(counts), criterion=near),
+            float(np.isinf(counts).mean()), runs=len(counts), criterion=near),
     ]  # fmt: skip
 
 
-def _draw(scale: Scale, found: dict[tuple[float, str], Curves], levels: dict[str, float]) -> Any:
+def _draw(
+    noises: list[float],
+    neurons: int,
+    found: dict[tuple[float, str], Curves],
+    levels: dict[str, float],
+) -> Any:
     """A column for each noise: above which mirror to test, below what else there is."""
-    first = list(RULES)[:5]
-    with picture(2.7 * len(scale.rules_noises) + 2.2, 5.6) as figure:
+    first = list(LINES)[:FIRST]
+    with picture(2.7 * len(noises) + 2.2, 5.6) as figure:
         halves: Any = figure.subfigures(2, 1)
-        for half, names in zip(halves, (first, ["greedy", *list(RULES)[5:]])):
-            panels = half.subplots(1, len(scale.rules_noises), sharey=True, squeeze=False)[0]
+        for half, names in zip(halves, (first, ["greedy", *list(LINES)[FIRST:]])):
+            panels = half.subplots(1, len(noises), sharey=True, squeeze=False)[0]
             lines: dict[str, Any] = {}
-            for axes, noise in zip(panels, scale.rules_noises):
+            for axes, noise in zip(panels, noises):
                 for name in names:
                     if (noise, name) in found:
-                        curves = found[noise, name]
+                        curves, (colour, line) = found[noise, name], LINES[name]
                         (lines[name],) = axes.plot(
-                            curves.measurements / scale.rules_neurons,
-                            np.median(curves.errors, axis=0),
-                            RULES[name].line, color=RULES[name].colour, linewidth=1.2,
+                            curves.measurements / neurons, np.median(curves.errors, axis=0),
+                            line, color=colour, linewidth=1.2,
                         )  # fmt: skip
-                if names is not first:
-                    for method in ("1-bit readout", "2-bit readout"):
-                        axes.axhline(levels[method], color=GREY, linewidth=0.7)
-                        axes.annotate(
-                            method, (1, levels[method]), ha="right", va="bottom", fontsize=6,
-                            color=GREY, xycoords=("axes fraction", "data"),
-                        )  # fmt: skip
+                for method in ("1-bit readout", "2-bit readout") if names is not first else ():
+                    axes.axhline(levels[method], color=GREY, linewidth=0.7)
+                    axes.annotate(
+                        method, (1, levels[method]), ha="right", va="bottom", fontsize=6,
+                        color=GREY, xycoords=("axes fraction", "data"),
+                    )  # fmt: skip
                 axes.set(xscale="log", yscale="log", xlim=(0.1, LONG))
                 axes.set_title(f"noise {noise:g}" if names is first else "", fontsize=9)
                 axes.set_xlabel("measurements / N")

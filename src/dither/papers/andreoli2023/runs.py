@@ -1,7 +1,6 @@
 """Trainings of a Boolean readout, recorded as the curves that the figures are made of."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -9,14 +8,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from dither.algorithms.algorithm import AbstractAlgorithm
-from dither.devices import ReadoutDevice
-from dither.laws import PredictedCurve, predicted_curve, statistics_of
-from dither.tasks import MackeyGlass, Task, nmse_cost, series_task
+from dither.laws import (
+    PredictedCurve,
+    predicted_curves,
+    quantised_readout,
+    ridge_readout,
+)
+from dither.studies.plan import planned
+from dither.studies.study import Cell
+from dither.studies.together import programs
+from dither.tasks import nmse, nmse_cost
 from dither.training.fused import FusedLoop
 
-RECORDS = 20
-"""Records of a curve in N measurements."""
+BITS = (1, 2, 4)
+"""The quantised readouts to hold Boolean weights against."""
+
+REFERENCES = 4
+"""The runs on whose states the readouts are computed: they vary little."""
 
 
 class Curves(NamedTuple):
@@ -38,68 +46,59 @@ class Curves(NamedTuple):
     test_columns: Float[np.ndarray, "runs N M"]
     test_target: Float[np.ndarray, " M"]
 
+    @property
+    def tests(self) -> Int[np.ndarray, " records"]:
+        """The measurements after the first: one for each test of a mirror."""
+        return np.asarray(self.measurements - 1)
+
     def test_errors(self) -> Float[np.ndarray, " runs"]:
         """The noiseless test NMSE of the last weights."""
         outputs = np.einsum("rn,rnm->rm", self.weights, self.test_columns)
-        return np.array([nmse_of(y, self.test_target) for y in outputs])
+        return np.array([nmse(y, self.test_target) for y in outputs])
 
     def after(self, measurements: float) -> Float[np.ndarray, " runs"]:
         """The errors at the last record within so many measurements."""
         return self.errors[:, np.searchsorted(self.measurements, measurements, "right") - 1]
 
+    def readouts(self) -> dict[str, Float[np.ndarray, "runs 2"]]:
+        """Training and test NMSE of readouts computed from the same states."""
+        errors: dict[str, list[tuple[float, float]]] = {}
+        target, test_target = self.target.astype(float), self.test_target.astype(float)
+        for columns, test_columns in zip(self.columns[:REFERENCES], self.test_columns):
+            states = columns.T.astype(float)
+            found = {"ridge readout": ridge_readout(states, target)}
+            found |= {f"{bits}-bit readout": quantised_readout(states, target, bits)
+                      for bits in BITS}  # fmt: skip
+            for method, readout in found.items():
+                seen = nmse(readout.outputs(states), target)
+                unseen = nmse(readout.outputs(test_columns.T.astype(float)), test_target)
+                errors.setdefault(method, []).append((seen, unseen))
+        return {method: np.array(both) for method, both in errors.items()}
 
-@lru_cache(1)
-def mackey_glass() -> Task:
-    """One-step prediction of the Mackey-Glass series."""
-    return series_task(MackeyGlass().load())
 
+def descents(cell: Cell, seeds: tuple[int, ...], observe: Callable[[float], None]) -> Curves:
+    """A cell of a study with the errors on the training part, which a study does not record.
 
-def nmse_of(output: Float[np.ndarray, " T"], target: Float[np.ndarray, " T"]) -> float:
-    """2 (1 − c), c the correlation."""
-    return float(2 * (1 - np.corrcoef(output, target)[0, 1]))
-
-
-def descent_curves(
-    algorithm: AbstractAlgorithm,
-    device: ReadoutDevice,
-    seeds: int,
-    measurements: int,
-    observe: Callable[[float], None],
-    task: Task | None = None,
-) -> Curves:
-    """Train the readouts of as many reservoirs as seeds, and record the errors on the way.
-
-    Arguments: the algorithm and the device; the seeds 0 … n − 1; the number of `measurements` after
-    the first, cut to whole records; what to call with the share done; the task, Mackey-Glass if not
-    given.
+    Arguments: the cell, whose `score_every` is the measurements between records after the first;
+    the seeds; what to call with the share done.
     """
-    task = mackey_glass() if task is None else task
-    loop = FusedLoop(algorithm, device, task, list(range(seeds)))
-    neurons = device.space.size
-    every = max(1, neurons // RECORDS)
+    ((_, loop, every, _),) = programs([planned(cell, seed) for seed in seeds], ())
+    most = (cell.specification.until.measurements or 1) - 1
     # copies, since advancing takes over the memory of what it starts from
-    columns = jax.tree.map(lambda x: np.array(x), loop.carry.device.columns)
+    columns = jax.tree.map(np.array, loop.carry.device.columns)
     weights = start = np.array(loop.parameters())
     loop.advance(1)
-    errors, last_kept = [_kept_errors(loop, weights)], np.zeros(seeds, int)
-    after = np.arange(0, measurements + 1, every)
+    errors, last_kept = [_kept_errors(loop, weights)], np.zeros(len(seeds), int)
+    after = np.arange(0, most + 1, every)
     for k in after[1:]:
         loop.advance(every)
         before, weights = weights, np.array(loop.parameters())
         errors.append(_kept_errors(loop, weights))
         last_kept = np.where(np.any(weights != before, axis=1), k, last_kept)
         observe(k / after[-1])
-    return Curves(
-        1 + after,
-        np.stack(errors, axis=1),
-        last_kept,
-        start,
-        weights,
-        columns.train,
-        np.asarray(task.targets[0]),
-        columns.test,
-        np.asarray(task.test_targets[0]),
-    )
+    target, test_target = np.asarray(loop.task.targets[0]), np.asarray(loop.task.test_targets[0])
+    return Curves(1 + after, np.stack(errors, axis=1), last_kept, start, weights,
+                  columns.train, target, columns.test, test_target)  # fmt: skip
 
 
 def _kept_errors(loop: FusedLoop, weights: Float[np.ndarray, "R N"]) -> Float[np.ndarray, " R"]:
@@ -115,28 +114,14 @@ def _errors_of(
 
 
 def predicted(
-    curves: Curves, tests: int, noise: float = 0.0, decision: str = "keep"
+    curves: Curves, noise: float = 0.0, decision: str = "keep", each: int = 1
 ) -> PredictedCurve:
-    """The law for each run, from its reservoir's statistics and its first weights.
+    """The law for each run; `each`, the measurements that a test takes.
 
-    One surrogate of correlated traces for each run, in sweep order, which greedy's is in effect.
+    In sweep order, which greedy's is in effect.
     """
-    every = max(1, curves.start.shape[1] // RECORDS)
-    found = [
-        predicted_curve(
-            jax.random.key(seed),
-            statistics_of(columns, curves.target, start, traces="correlated", error="nmse"),
-            tests // every * every,
-            draws=1,
-            order="sweep",
-            noise=noise,
-            decision=decision,
-            record_every=every,
-        )
-        for seed, (columns, start) in enumerate(zip(curves.columns, curves.start))
-    ]
-    return PredictedCurve(
-        found[0].tests,
-        np.concatenate([one.errors for one in found]),
-        np.concatenate([one.last_accepted for one in found]),
-    )
+    every, tests = int(curves.tests[1]), int(curves.tests[-1]) // each
+    return predicted_curves(
+        curves.columns, curves.target, curves.start, tests // every * every, every,
+        noise=noise, decision=decision, order="sweep",
+    )  # fmt: skip

@@ -1,15 +1,17 @@
 """McCaughan2023: multiplexed gradient descent, its codes, its time constants, imperfections."""
 
-from dither.papers.mccaughan2023.codes import codes, tau_theta
-from dither.papers.mccaughan2023.hardware import hardware
-from dither.papers.mccaughan2023.scale import FULL, QUICK, Scale
-from dither.papers.mccaughan2023.sweeps import SWEEPS
+from functools import partial
+
+from dither.papers.mccaughan2023.figures import LABELS, codes, hardware, sweep, tau_theta
 from dither.papers.paper import Paper
 
-MCCAUGHAN2023 = Paper[Scale](
+MCCAUGHAN2023 = Paper(
     name="mccaughan2023",
     about="Multiplexed gradient descent: codes, time constants, imperfections, hardware times",
-    figures={**SWEEPS, "codes": codes, "tau-theta": tau_theta, "hardware": hardware},
-    full=FULL,
-    quick=QUICK,
+    figures={
+        **{name: partial(sweep, name) for name in LABELS},
+        "codes": codes,
+        "tau-theta": tau_theta,
+        "hardware": hardware,
+    },
 )

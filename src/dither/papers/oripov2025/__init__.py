@@ -2,15 +2,11 @@
 
 from dither.papers.oripov2025.accuracy import accuracies
 from dither.papers.oripov2025.angle import angles
-from dither.papers.oripov2025.scale import FULL, QUICK, Scale, what_fits
 from dither.papers.oripov2025.sweeps import learning_rate, tau_theta
 from dither.papers.paper import Paper
 
-ORIPOV2025 = Paper[Scale](
+ORIPOV2025 = Paper(
     name="oripov2025",
     about="Weight and node perturbation on convolutional networks of growing size",
     figures={"3": angles, "4": accuracies, "5": tau_theta, "6": learning_rate},
-    full=FULL,
-    quick=QUICK,
-    keep=what_fits,
 )

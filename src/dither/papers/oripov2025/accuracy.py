@@ -1,169 +1,130 @@
 """Figure 4: test accuracy against iterations."""
 
 import math
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
-from dither.laws.angle import layers_of
-from dither.papers.oripov2025.angle import exactly, first_batch
-from dither.papers.oripov2025.drawing import GREY, PALETTE, picture, row_of
-from dither.papers.oripov2025.network import examples_last, initial_weights, network_of
-from dither.papers.oripov2025.published import published
-from dither.papers.oripov2025.scale import METHODS, Cell, Scale
-from dither.papers.oripov2025.simulation import MEASURED, Method, Scheme, sizes
-from dither.papers.oripov2025.training import Curve, Goal, fashion_mnist, train
-from dither.papers.paper import Made, Observe, Row, median
+from dither.laws import normalised_slowdown
+from dither.laws.angle import squares_and_sizes
+from dither.networks import CNN
+from dither.papers.drawing import GREY, PALETTE, picture
+from dither.papers.oripov2025.angle import exactly, network_of
+from dither.papers.oripov2025.rows import AN_ITERATION, rows_of
+from dither.papers.paper import Made, Observe, Row, known, median
+from dither.papers.scale import Scale
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ACCURACIES = (0.2, 0.4, 0.6, 0.8)
-EVERY: dict[Method, int] = {"backprop": 50, "node": 250, "weight": 250}
-"""Iterations between two looks at all 10 000 test images."""
-
-LONGEST = 4_000_000
-"""Iterations after which a training is given up."""
+METHODS = ("backprop", "node", "weight")
 
 
-@lru_cache(100)
-def slowdown(method: Method, d: int, seeds: int) -> float:
-    """The law: how many times the iterations of backpropagation at the same small learning rate.
-
-    An iteration's step has the mean `eta g_l / √N_l` in layer l, so that to first order the cost
-    falls by `eta Σ_l |g_l|² / √N_l` and not by `eta |g|²`; the noise of the step is left out.
-    Evaluated at the initial weights. Source: derived here.
-    """
-    layers = examples_last(network_of(d))
+@cache
+def slowdown(method: str, network: CNN, seeds: int) -> float:
+    """The law: how many times the iterations of backpropagation, at the initial weights."""
+    nodes = np.array([math.prod(layer.nodes) for layer in network.layers])
     found = []
     for seed in range(seeds):
-        parameters = initial_weights(d, jax.random.key(seed))
-        gradient = exactly(d, parameters, *first_batch(fashion_mnist())).gradient
-        squared = {
-            layer: sum(float(np.sum(np.asarray(gradient[name]) ** 2)) for name in names)
-            for layer, names in layers_of(parameters).items()
-        }
-        N = sizes(method, layers, parameters)
-        slowed = sum(value / math.sqrt(N[layer]) for layer, value in squared.items())
-        found.append(sum(squared.values()) / slowed)
+        squared, parameters = squares_and_sizes(exactly(network, seed)[1])
+        found.append(normalised_slowdown(squared, nodes if method == "node" else parameters))
     return float(np.mean(found))
+
+
+class Curves:
+    """The evaluations of all trainings, and what of them is known at which accuracy.
+
+    Attributes: `table`, a line for each evaluation; `run_to`, the accuracy that each method and
+    size is run to; `every`, the iterations between its evaluations.
+    """
+
+    def __init__(self, scale: Scale, observe: Observe) -> None:
+        study = scale.study("training")
+        self.table: pd.DataFrame = scale.run(study, observe, curves=True)
+        each = self.table["method"].map(AN_ITERATION)
+        self.table["iterations"] = self.table["measurements"] / each
+        self.run_to: dict[tuple[str, int], float] = {}
+        self.every: dict[str, int] = {}
+        for cell in study.cells:
+            method, run = cell.labels["method"], cell.specification
+            self.run_to[method, cell.labels["d"]] = run.until.score or 0.0
+            self.every[method] = (run.score_every or 1) // AN_ITERATION[method]
+
+    def of(self, method: str, d: int) -> list["pd.DataFrame"]:
+        """The evaluations of each training."""
+        mine = self.table[(self.table["method"] == method) & (self.table["d"] == d)]
+        return [run for _, run in mine.groupby("seed")]
+
+    def first(self, method: str, d: int, accuracy: float) -> list[float]:
+        """The iterations of each training's first record at an accuracy; none if it is not run."""
+        if self.run_to.get((method, d), 0.0) < accuracy:
+            return []
+        reached = [run["iterations"][run["score"] >= accuracy] for run in self.of(method, d)]
+        return [float(records.min()) if len(records) else math.inf for records in reached]
+
+
+def published(method: str, d: int, accuracy: float, what: str = "median") -> float | None:
+    """What the paper took to an accuracy, in iterations."""
+    quantity = f"iterations to {100 * accuracy:.0f} % test accuracy"
+    return known("oripov2025", what, figure="4", method=method, d=d, quantity=quantity)
 
 
 def accuracies(scale: Scale, observe: Observe) -> Made:
     """Iterations, and measurements, to a test accuracy; cells that are not run have no value."""
-    cells = scale.trainings
-    curves: dict[tuple[Method, int], list[Curve]] = {}
-    total = sum(cell.seeds for cell in cells)
-    for cell in cells:
-        for seed in range(cell.seeds):
-            share = sum(map(len, curves.values())) / total
-            curves.setdefault((cell.method, cell.d), []).append(
-                _train(cell, seed, scale.folder, observe, share)
-            )
+    curves = Curves(scale, observe)
+    networks = {cell.labels["d"]: network_of(cell) for cell in scale.study("angles").cells}
     rows = [
         row
-        for d in scale.angle_sizes
+        for d in networks
         for method in METHODS
-        for row in _rows(method, d, curves, _reached(cells, method, d), scale)
+        for accuracy in ACCURACIES
+        for row in _rows(method, d, accuracy, curves, networks, scale["laws"])
     ]
     return Made(rows, _draw(curves))
 
 
-def _reached(cells: tuple[Cell, ...], method: Method, d: int) -> float:
-    """The accuracy that a cell is run to; 0 if it is not."""
-    return max((c.accuracy for c in cells if (c.method, c.d) == (method, d)), default=0.0)
-
-
-def _train(cell: Cell, seed: int, folder: Path | None, observe: Observe, share: float) -> Curve:
-    def tell(curve: Curve) -> None:
-        what = f"{cell.method}, d = {cell.d}, seed {seed}, iteration {curve.iterations[-1]}"
-        observe(f"{what}, test accuracy {curve.accuracies[-1]:.3f}", share)
-
-    name = f"{cell.method}-d{cell.d}-seed{seed}.npz"
-    return train(
-        Scheme(method=cell.method, d=cell.d), seed, fashion_mnist(),
-        Goal(cell.accuracy, LONGEST), EVERY[cell.method],
-        None if folder is None else folder / "trainings" / name, tell,
+def _rows(
+    method: str, d: int, accuracy: float, curves: Curves, networks: Mapping[int, CNN], laws: int
+) -> list[Row]:
+    found, law = curves.first(method, d, accuracy), None
+    exact = curves.first("backprop", d, accuracy)
+    base = median(np.array(exact)).value if exact else published("backprop", d, accuracy)
+    there = published(method, d, accuracy) is not None
+    if method != "backprop" and base is not None and (found or there):
+        law = base * slowdown(method, networks[d], laws)
+    return rows_of(
+        "4", method, {"d": d}, f"to {100 * accuracy:.0f} % test accuracy",
+        median(np.array(found)) if found else None, len(found), "median", law,
+        criterion=f"first record at or above, every {curves.every.get(method)} iterations",
     )  # fmt: skip
 
 
-def _rows(
-    method: Method,
-    d: int,
-    curves: dict[tuple[Method, int], list[Curve]],
-    run_to: float,
-    scale: Scale,
-) -> list[Row]:
-    rows = []
-    each = 0 if method == "backprop" else MEASURED * len(network_of(d).layers)
-    for accuracy in ACCURACIES:
-        quantity = f"to {100 * accuracy:.0f} % test accuracy"
-        known = published("4", method, d, _named(accuracy))
-        run = accuracy <= run_to
-        found = [curve.first(accuracy) for curve in curves.get((method, d), [])] if run else []
-        law = _law(method, d, accuracy, curves, scale) if run or known else None
-        for unit, factor in (("iterations", 1), ("measurements", each)):
-            if factor:
-                rows.append(
-                    row_of("4", method, {"d": d}, f"{unit} {quantity}", unit,
-                           median(factor * np.array(found)) if found else None, len(found),
-                           criterion=f"first record at or above, every {EVERY[method]} iterations",
-                           law=None if law is None else factor * law,
-                           published=None if known is None else factor * known.median,
-                           published_sd=None if known is None else factor * known.sd)
-                )  # fmt: skip
-    return rows
-
-
-def _law(
-    method: Method,
-    d: int,
-    accuracy: float,
-    curves: dict[tuple[Method, int], list[Curve]],
-    scale: Scale,
-) -> float | None:
-    """The slowdown times the iterations of backpropagation: measured, or published if not run."""
-    if method == "backprop":
-        return None
-    known = published("4", "backprop", d, _named(accuracy))
-    exact = [curve.first(accuracy) for curve in curves.get(("backprop", d), [])]
-    if _reached(scale.trainings, "backprop", d) >= accuracy and exact:
-        base = median(np.array(exact)).value
-    elif known is not None:
-        base = known.median
-    else:
-        return None
-    return base * slowdown(method, d, scale.angle_laws)
-
-
-def _draw(curves: dict[tuple[Method, int], list[Curve]]) -> Any:
-    shown = sorted({d for _, d in curves}) or [2]
+def _draw(curves: Curves) -> Any:
+    shown = sorted({d for _, d in curves.run_to}) or [2]
     with picture(1.4 + 3.8 * len(shown), 3.8) as figure:
         panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
         for d, axes in zip(shown, panels):
             for method, colour, marker in zip(METHODS, (GREY, PALETTE[1], PALETTE[0]), "Dso"):
-                for curve in curves.get((method, d), []):
-                    axes.plot(curve.iterations, curve.accuracies, color=colour, linewidth=0.8)
-                known = [
-                    (accuracy, found)
-                    for accuracy in ACCURACIES
-                    if (found := published("4", method, d, _named(accuracy))) is not None
-                ]
-                middle = np.array([found.median for _, found in known])
-                spread = 2 * np.array([found.sd for _, found in known])
+                runs = curves.of(method, d)
+                for run in runs:
+                    axes.plot(run["iterations"], run["score"], color=colour, linewidth=0.8)
+                levels = [a for a in ACCURACIES if published(method, d, a) is not None]
+                middle, spread = (
+                    np.array([published(method, d, a, what) for a in levels], float)
+                    for what in ("median", "sd")
+                )
                 axes.errorbar(
-                    middle, [a for a, _ in known], xerr=[np.minimum(spread, 0.9 * middle), spread],
+                    middle, levels, xerr=[np.minimum(2 * spread, 0.9 * middle), 2 * spread],
                     fmt=marker, markersize=5, markerfacecolor="none", linewidth=0.8, capsize=2,
                     color=colour, label=f"{method}, published",
                 )  # fmt: skip
-                if (method, d) in curves:
+                if runs:
                     axes.plot([], [], color=colour, label=f"{method}, measured")
             axes.set(xscale="log", xlabel="iterations", title=f"d = {d}", ylim=(0, 1))
             axes.axhline(0.1, color=GREY, linewidth=0.6, linestyle=":")
         panels[0].set_ylabel("test accuracy")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
-
-
-def _named(accuracy: float) -> str:
-    return f"iterations to {100 * accuracy:.0f} % test accuracy"

@@ -5,92 +5,64 @@ from typing import Any
 
 import numpy as np
 
-from dither.papers.oripov2025.drawing import PALETTE, from_paper, picture
-from dither.papers.oripov2025.network import network_of
-from dither.papers.oripov2025.published import Published
-from dither.papers.oripov2025.published import rows as all_published
-from dither.papers.oripov2025.scale import Scale
-from dither.papers.oripov2025.simulation import MEASURED, Scheme
-from dither.papers.oripov2025.training import Curve, Goal, fashion_mnist, train
-from dither.papers.paper import Made, Observe, Row
+from dither.papers.drawing import PALETTE, from_paper, picture, points
+from dither.papers.oripov2025.rows import AN_ITERATION, LAYERS, MEASURED
+from dither.papers.paper import Made, Observe, Row, table
+from dither.papers.scale import Scale
 
-GOAL = Goal(0.8, 5_000_000)
-EVERY = 100
 SLOW = 1000
 """tau_theta of figure 6."""
 
 
-def tau_theta(scale: Scale, observe: Observe) -> Made:
-    """Iterations, and measurements, to 80 % test accuracy against tau_theta at d = 24."""
-    return _sweep("5", "tau_theta", scale, observe)
+def sweep(figure: str, axis: str, unit: str, length: int, scale: Scale, observe: Observe) -> Made:
+    """Every published setting; where the sweeps are not run its measured values stay empty.
 
-
-def learning_rate(scale: Scale, observe: Observe) -> Made:
-    """Updates, and measurements, to 80 % test accuracy against the learning rate at d = 24."""
-    return _sweep("6", "learning rate", scale, observe)
-
-
-def scheme_of(row: Published) -> Scheme:
-    """How a training of figure 5 or 6 is made; eta of figure 5 is inferred from the data."""
-    assert row.value is not None
-    if row.figure == "5":
-        return Scheme(method="weight", d=row.d, learning_rate=0.01, tau_theta=int(row.value))
-    optimizer = "adam" if row.setting.endswith("adam") else "none"
-    return Scheme(
-        method="weight", d=row.d, learning_rate=row.value, tau_theta=SLOW, optimizer=optimizer
-    )
-
-
-def _sweep(figure: str, axis: str, scale: Scale, observe: Observe) -> Made:
-    """Every published setting; where the sweeps are not run its measured values stay empty."""
-    known = [row for row in all_published() if row.figure == figure]
-    settings = list(dict.fromkeys((row.setting, row.value) for row in known))
+    Arguments: `unit`, what is counted beside measurements, `length` iterations each.
+    """
+    everything = table("oripov2025")
+    numbers: Any = everything[everything["figure"] == figure].to_dict("records")
+    settings = dict.fromkeys((row["setting"], row["value"], row["d"]) for row in numbers)
+    runs = None
+    if scale["sweeps"]:
+        runs = scale.run(scale.study(axis.replace("_", "-").replace(" ", "-")), observe)
     rows: list[Row] = []
-    for number, (setting, value) in enumerate(settings):
-        mine = [row for row in known if (row.setting, row.value) == (setting, value)]
-        times = [row for row in mine if row.quantity.endswith("to 80 % test accuracy")]
-        scheme = scheme_of(mine[0])
-        what = f"{axis} {value:g}, {scheme.optimizer}"
-        observe(what, number / len(settings))
-        iterations = None
-        if scale.sweeps:
-            name = f"{figure}-{scheme.optimizer}-{value:g}.npz"
-            file = None if scale.folder is None else scale.folder / "trainings" / name
-            iterations = train(
-                scheme, 0, fashion_mnist(), GOAL, max(EVERY, scheme.tau_theta), file,
-                partial(_tell, observe, what, number / len(settings)),
-            ).first(GOAL.accuracy)  # fmt: skip
-        unit, length = ("updates", SLOW) if figure == "6" else ("iterations", 1)
-        each = MEASURED * len(network_of(scheme.d).layers)
-        method = "weight" if scheme.optimizer == "none" else f"weight, {scheme.optimizer}"
-        for name, factor in ((unit, 1.0), ("measurements", float(each * length))):
+    for setting, value, d in settings:
+        optimizer = "adam" if setting.endswith("adam") else "none"
+        times = [
+            row["median"] for row in numbers
+            if (row["setting"], row["value"]) == (setting, value)
+            and row["quantity"] == f"{unit} to 80 % test accuracy"
+        ]  # fmt: skip
+        took: float | None = None
+        if runs is not None:
+            point = f"{value:g}" if figure == "5" else f"{optimizer}, {value:g}"
+            run = runs[runs["point"] == point].iloc[0]
+            took = run["measurements"] / AN_ITERATION["weight"] if run["reached"] else np.inf
+        method = "weight" if optimizer == "none" else f"weight, {optimizer}"
+        for name, factor in ((unit, 1.0), ("measurements", float(MEASURED * LAYERS * length))):
             rows.append(
-                Row(figure, method, {"d": scheme.d, axis: float(value or 0)},
+                Row(figure, method, {"d": d, axis: float(value)},
                     f"{name} to 80 % test accuracy", name,
-                    None if iterations is None else iterations / length * factor,
-                    runs=None if iterations is None else 1,
-                    published=times[0].median * factor if times else None,
-                    criterion="not run" if iterations is None else "first record")
+                    None if took is None else took / length * factor,
+                    runs=None if took is None else 1,
+                    published=times[0] * factor if times else None,
+                    criterion="not run" if took is None else "first record")
             )  # fmt: skip
-    return Made(rows, _draw(rows, axis, rows[0].unit))
+    return Made(rows, _draw(rows, axis, unit))
 
 
-def _tell(observe: Observe, what: str, share: float, curve: Curve) -> None:
-    observe(f"{what}, iteration {curve.iterations[-1]}", share)
+tau_theta = partial(sweep, "5", "tau_theta", "iterations", 1)
+learning_rate = partial(sweep, "6", "learning rate", "updates", SLOW)
 
 
 def _draw(rows: list[Row], axis: str, unit: str) -> Any:
     with picture(4.6, 3.4) as figure:
         axes = figure.subplots()
-        methods = dict.fromkeys(row.method for row in rows)
-        for method, colour, marker in zip(methods, PALETTE, "os"):
+        for method, colour, marker in zip(dict.fromkeys(r.method for r in rows), PALETTE, "os"):
             mine = [row for row in rows if row.method == method and row.unit == unit]
             from_paper(axes, axis, mine, colour, marker, f"{method}, published")
-            run = [row for row in mine if row.measured is not None and np.isfinite(row.measured)]
-            if run:
-                axes.plot([r.point[axis] for r in run], [r.measured or 0.0 for r in run],
-                          marker, markersize=4.5, color=colour,
-                          label=f"{method}, measured")  # fmt: skip
+            if any(row.measured is not None for row in mine):
+                points(axes, axis, mine, colour, marker, f"{method}, measured")
         not_run = " (simulation not run)" if all(row.measured is None for row in rows) else ""
         axes.set(xscale="log", yscale="log", xlabel=axis, title=f"d = 24{not_run}",
                  ylabel=f"{unit} to 80 % test accuracy")  # fmt: skip
