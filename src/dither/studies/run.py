@@ -34,7 +34,7 @@ def run_study(
         cluster: the address of a Dask scheduler, whose workers do the runs instead.
         observers: called with a `StudyProgress` several times a second.
         interrupted: asked several times a second whether to stop.
-        yes: that a grid of more than 100 000 runs is meant.
+        yes: run a grid of more than 100 000 runs.
 
     Returns: the table, as from `load_study`.
     Errors: `RequestError` before anything is run for what is wrong in the grid, its runs, or the
@@ -70,5 +70,5 @@ def check_size(study: Study, yes: bool) -> None:
         axes = [f"{len(study.labels(axis))} of {axis}" for axis in study.axes]
         grid = " × ".join([*axes, f"{len(study.seed_list)} seeds"])
         raise RequestError(
-            f"The grid has {count(study.runs)} runs ({grid}); say --yes if that is meant."
+            f"The grid has {count(study.runs)} runs ({grid}); add --yes to run it."
         )

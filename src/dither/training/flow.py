@@ -77,7 +77,7 @@ def follow_flow(
     nothing; what it costs at eta is the difference between their times.
 
     Arguments: `guide`, an unbiased algorithm whose estimates scatter little, such as node
-    perturbation with signs for every example; its own rate is not used. `task`, its batch as large
+    perturbation per example; its own rate is not used. `task`, its batch as large
     as can be read at once; `theta`, the initial parameters; `target`, the score on the test set;
     `learning_rate`, h > 0, well below the limit of stability `2 / lambda_max`; `steps`, after
     which it gives up; `scatter`, the rule, for a task with its own batches. Looks at the test set

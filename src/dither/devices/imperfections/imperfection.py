@@ -112,6 +112,6 @@ class AbstractImperfection(Configuration):
         return cost
 
     def status(self, instance: Any, key: Key[Array, ""]) -> Int[Array, ""] | Status:
-        """How this measurement ends; of several imperfections the gravest holds."""
+        """How this measurement ends; of several imperfections the highest status holds."""
         del instance, key
         return Status.DONE
