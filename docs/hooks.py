@@ -52,7 +52,7 @@ def names_of(package: str) -> list[str]:
     exported = [alias.name for alias in imports if alias.asname == alias.name]
     defined = (target for node in nodes if isinstance(node, ast.Assign) for target in node.targets)
     if package == CONTRACT:
-        return [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+        return [*exported, *(node.name for node in nodes if isinstance(node, ast.ClassDef))]
     return exported and [*exported, *(one.id for one in defined if isinstance(one, ast.Name))]
 
 

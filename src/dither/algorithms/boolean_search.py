@@ -118,14 +118,14 @@ def one_opt(problem: Quadratic, weights: Float[Array, " N"], levels: int = 2) ->
         d = steps(w, levels)
         return best(d, error(*neighbours(problem, y, d)))
 
-    def step(carry: Descent) -> Descent:
+    def step(carry: SearchState) -> SearchState:
         w, y, _, (e, i, d) = carry
         w, y = w.at[i].add(d), moved(problem, y, i, d)
-        return Descent(w, y, e, look(w, y))
+        return SearchState(w, y, e, look(w, y))
 
     y = output(problem, weights)
-    start = Descent(weights, y, error(y.q, y.P), look(weights, y))
-    end: Descent = jax.lax.while_loop(lambda carry: carry.next.e < carry.e, step, start)
+    start = SearchState(weights, y, error(y.q, y.P), look(weights, y))
+    end: SearchState = jax.lax.while_loop(lambda carry: carry.next.e < carry.e, step, start)
     return end.w
 
 
@@ -137,7 +137,7 @@ class Best(NamedTuple):
     d: Float[Array, ""]
 
 
-class Descent(NamedTuple):
+class SearchState(NamedTuple):
     """Weights, their output and error, and the best step from there."""
 
     w: Float[Array, " N"]

@@ -32,7 +32,7 @@ def study(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run, and about how long.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Run a grid of more than 100 000 runs.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Run more than 100 000 runs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Do many trainings: a grid of runs, or what is missing of it; then write the report."""

@@ -69,6 +69,4 @@ def check_size(study: Study, yes: bool) -> None:
     if study.runs > MOST_RUNS and not yes:
         axes = [f"{len(study.labels(axis))} of {axis}" for axis in study.axes]
         grid = " × ".join([*axes, f"{len(study.seed_list)} seeds"])
-        raise RequestError(
-            f"The grid has {count(study.runs)} runs ({grid}); add --yes to run it."
-        )
+        raise RequestError(f"The grid has {count(study.runs)} runs ({grid}); add --yes to run it.")

@@ -26,7 +26,7 @@ LEAST_SIZES = 4
 expected = partial(known, "andreoli2023", "expected", method="greedy")
 
 
-class Size(NamedTuple):
+class SizeRuns(NamedTuple):
     """Greedy descents at one N, and the law for each of them."""
 
     neurons: int
@@ -35,9 +35,9 @@ class Size(NamedTuple):
 
 
 @lru_cache(1)
-def greedy_descents(scale: Scale, observe: Observe) -> tuple[Size, ...]:
+def greedy_descents(scale: Scale, observe: Observe) -> tuple[SizeRuns, ...]:
     """What all three figures are made of."""
-    study, found, done = scale.study("descents"), list[Size](), 0
+    study, found, done = scale.study("descents"), list[SizeRuns](), 0
     total = sum(cell.labels["neurons"] ** 2 for cell in study.cells)
     for cell in study.cells:
         neurons = cell.labels["neurons"]
@@ -45,7 +45,7 @@ def greedy_descents(scale: Scale, observe: Observe) -> tuple[Size, ...]:
         what = f"greedy descent, N = {neurons}"
         curves = descents(cell, study.seed_list, part_of(observe, what, begun, 0.7 * share))
         observe(f"law, N = {neurons}", begun + 0.7 * share)
-        found.append(Size(neurons, curves, predicted(curves)))
+        found.append(SizeRuns(neurons, curves, predicted(curves)))
         done += neurons**2
     return tuple(found)
 
@@ -100,7 +100,7 @@ def exponent(neurons: Sequence[int], values: Sequence[np.ndarray]) -> Interval |
 
 
 def _fit(
-    sizes: Sequence[Size], figure: str, quantity: str, measured: Sequence[np.ndarray],
+    sizes: Sequence[SizeRuns], figure: str, quantity: str, measured: Sequence[np.ndarray],
     law: Sequence[np.ndarray], criterion: str | None = None,
 ) -> Row:  # fmt: skip
     neurons = [size.neurons for size in sizes]
@@ -194,6 +194,6 @@ def _times(criterion: Any, tests: np.ndarray, errors: np.ndarray, last: np.ndarr
     return np.array([criterion(DescentRun(tests, e, int(k))) for e, k in zip(errors, last)])
 
 
-def _label_sizes(axes: Any, sizes: Sequence[Size]) -> None:
+def _label_sizes(axes: Any, sizes: Sequence[SizeRuns]) -> None:
     axes.set_xticks([size.neurons for size in sizes], [str(size.neurons) for size in sizes])
     axes.minorticks_off()

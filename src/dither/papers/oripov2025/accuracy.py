@@ -34,7 +34,7 @@ def slowdown(method: str, network: CNN, seeds: int) -> float:
     return float(np.mean(found))
 
 
-class Curves:
+class AccuracyCurves:
     """The evaluations of all trainings, and what of them is known at which accuracy.
 
     Attributes: `table`, a line for each evaluation; `run_to`, the accuracy that each method and
@@ -74,7 +74,7 @@ def published(method: str, d: int, accuracy: float, what: str = "median") -> flo
 
 def accuracies(scale: Scale, observe: Observe) -> Made:
     """Iterations, and measurements, to a test accuracy; cells that are not run have no value."""
-    curves = Curves(scale, observe)
+    curves = AccuracyCurves(scale, observe)
     networks = {cell.labels["d"]: network_of(cell) for cell in scale.study("angles").cells}
     rows = [
         row
@@ -87,7 +87,12 @@ def accuracies(scale: Scale, observe: Observe) -> Made:
 
 
 def _rows(
-    method: str, d: int, accuracy: float, curves: Curves, networks: Mapping[int, CNN], laws: int
+    method: str,
+    d: int,
+    accuracy: float,
+    curves: AccuracyCurves,
+    networks: Mapping[int, CNN],
+    laws: int,
 ) -> list[Row]:
     found, law = curves.first(method, d, accuracy), None
     exact = curves.first("backprop", d, accuracy)
@@ -102,7 +107,7 @@ def _rows(
     )  # fmt: skip
 
 
-def _draw(curves: Curves) -> Any:
+def _draw(curves: AccuracyCurves) -> Any:
     shown = sorted({d for _, d in curves.run_to}) or [2]
     with picture(1.4 + 3.8 * len(shown), 3.8) as figure:
         panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
