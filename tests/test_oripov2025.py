@@ -20,7 +20,7 @@ from dither.laws.angle import layers_of
 from dither.networks import CNN, MLP
 from dither.papers import find_paper
 from dither.papers.oripov2025 import angle
-from dither.papers.oripov2025.accuracy import Curves
+from dither.papers.oripov2025.accuracy import AccuracyCurves as Curves
 from dither.papers.oripov2025.rows import AN_ITERATION, LAYERS
 from dither.papers.paper import known, table
 from dither.papers.scale import Scale, device_of
