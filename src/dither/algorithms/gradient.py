@@ -210,14 +210,15 @@ class AbstractGradientRule(AbstractAlgorithm):
         costs = self.costs(state, measurement)
         change = (costs - state.reference) / (2 if self.central else 1)
         change, size = clipped(state.size, change, self.outliers)
-        again = refers & (tick == state.referred)
+        due_at = times.reference(tick)
+        again = refers & (due_at == state.referred)
         told = Told(self._point(state), probe, measurement, change, refers, again)
         gradient, memory = self._averaged(state, told, trial if times.tries else None)
         state = replace(
             state,
             gradient=gradient,
             reference=jnp.where(refers, costs, state.reference),
-            referred=jnp.where(refers, tick, state.referred),
+            referred=jnp.where(refers, due_at, state.referred),
             size=unless(refers | trial, size, state.size),
             memory=memory,
         )

@@ -14,8 +14,8 @@ class GradientState(eqx.Module):
     """Where a gradient rule stands.
 
     Attributes: `theta`, the parameters; `gradient`, G, the sum of the estimates since the last
-    update; `reference`, the costs that the next ones are compared with, last measured in the tick
-    `referred`; `optimizer`, Optax's state;
+    update; `reference`, the costs that the next ones are compared with, which fell due in
+    the tick `referred`; `optimizer`, Optax's state;
     `calibration`, of the rate `auto`, and `size`, of the outliers, () without; `memory`, what the
     rule itself remembers; `update`, what its update remembers; `problem`.
     """
@@ -50,8 +50,8 @@ class Told(NamedTuple):
 
     Attributes: `theta`, as in `At`; the `probe`; its `measurement`; `change`, of the costs,
     `C(θ + p) − C(θ)` or `(C(θ ± p) − C(θ ∓ p)) / 2`; `refers`, whether the probe is the reference,
-    of which `change` says nothing; `again`, whether the reference has been told before in this
-    tick, as where its partner failed.
+    of which `change` says nothing; `again`, whether it has been told before, as where its
+    partner failed.
     """
 
     theta: Float[Array, " P"]

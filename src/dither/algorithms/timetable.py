@@ -55,6 +55,10 @@ class Timetable:
         first: Bool[Array, ""] = (part % 2 == 0) if self.central else (part == 0)
         return first & ~self.on_trial(part)
 
+    def reference(self, tick: Int[Array, ""]) -> Int[Array, ""]:
+        """The tick in which the reference that a tick is compared with fell due."""
+        return tick - jnp.minimum(tick % self.tau_x, tick % self.tau_theta)
+
     def on_trial(self, part: Int[Array, ""]) -> Bool[Array, ""]:
         """Whether a part measures a step that is tried."""
         trial: Bool[Array, ""] = part > self.last_perturbed
