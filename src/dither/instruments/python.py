@@ -247,6 +247,10 @@ class PythonDevice:
         """After so many failures in a row: wait and reconnect, as the guard says."""
         self._calls.recover(failures)
 
+    def rewrite(self) -> None:
+        """From now on, write a setting again although it has not changed."""
+        self._calls.rewrite = True
+
     def writes(self) -> int:
         """Writes made since the last call of this."""
         made, self._calls.writes = self._calls.writes, 0
