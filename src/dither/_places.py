@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from dither._errors import RequestError, nearest
+from dither._raised import told
 
 IN_A_FILE = re.compile(r"(.+\.py):(\w+)")
 
@@ -28,18 +29,18 @@ def find(place: str, what: str, fresh: bool = False) -> Any:
     try:
         if where.endswith(".py"):
             file = Path(where).resolve()
-            module = module_of(file, file.read_text(encoding="utf-8"), fresh)
+            module = module_of(file, file.read_text(encoding="utf-8-sig"), fresh)
         else:
             module = importlib.import_module(where)
     except FileNotFoundError as error:
         if error.filename != str(Path(where).resolve()):
-            raise RequestError(f"The {what}'s file {where} fails to run: {error}.") from error
+            raise RequestError(f"The {what}'s file {where} fails to run: {told(error)}.") from error
         raise RequestError(f"The {what}'s file {where} does not exist.") from None
     except RequestError:
         raise
     except Exception as error:
         raise RequestError(
-            f"The {what}'s module {where} fails to import: {type(error).__name__}: {error}."
+            f"The {what}'s module {where} fails to import: {told(error)}."
         ) from error
     if not hasattr(module, name):
         names = [n for n in vars(module) if not n.startswith("_")]
@@ -48,9 +49,14 @@ def find(place: str, what: str, fresh: bool = False) -> Any:
 
 
 def find_object(place: str) -> Any:
-    """The lab's object at a place; a class is called. Errors: as of `find`."""
+    """The lab's object at a place; a class is called. Errors: as of `find`, or of that call."""
     found = find(place, "device", fresh=True)
-    return found() if inspect.isclass(found) else found
+    if not inspect.isclass(found):
+        return found
+    try:
+        return found()
+    except Exception as error:
+        raise RequestError(f"The device {place} cannot be made: {told(error)}.") from error
 
 
 def module_of(file: Path, source: str, fresh: bool = False) -> ModuleType:

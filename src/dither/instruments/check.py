@@ -83,9 +83,31 @@ class Report:
         """The share of the parameters tried that move the output."""
         return 1 - len(self.dead) / len(self.tried)
 
+    @property
+    def unmoved(self) -> str:
+        """Why nothing moves the output, in a sentence; empty where something does.
+
+        A difference that is twice its noise at an amplitude that is still linear shows that all
+        parameters together move it.
+        """
+        together = self.smallest_useful is not None and self.largest_linear is not None
+        if self.moving > 0 or (together and 2 * self.smallest_useful < self.largest_linear):
+            return ""
+        tried = f"None of {len(self.tried)} parameters tried, moved by ±{self.delta:.3g}, moves"
+        if self.repeatability == 0:
+            return (
+                f"{tried} the output of {self.name}: the very same reading comes back whatever is "
+                "written; see that write reaches the device, that each measure reads anew, and "
+                "that the output is not at a limit of its range."
+            )
+        return (
+            f"{tried} the output of {self.name} beyond its noise of {self.repeatability:.3g}; see "
+            "that write reaches the device, average longer in measure, or allow wider bounds."
+        )
+
     def facts(self) -> dict[str, Any]:
         """The report as plain numbers; what is not finite as None."""
-        known = {**vars(self), "dead": self.dead, "moving": self.moving}
+        known = {**vars(self), "dead": self.dead, "moving": self.moving, "unmoved": self.unmoved}
         known["responses"] = [r if math.isfinite(r) else None for r in self.responses]
         return {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -215,8 +237,10 @@ def recommended(
     three time constants to settle; a time-out of twenty slowest calls and no less than a second;
     drift watched where there is some.
     Boolean and ternary parameters: coordinate descent, repeated until significant where there is
-    noise. Source: derived here.
+    noise. Source: derived here. Errors: `RequestError` where nothing moves the output.
     """
+    if report.unmoved:
+        raise RequestError(report.unmoved)
     guard: dict[str, Any] = {"timeout": _round(max(1.0, 20 * report.slowest_call)), "backoff": 0.1}
     if report.settling:
         guard["settle"] = _round(TIME_CONSTANTS * report.settling)

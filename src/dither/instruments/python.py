@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dither._errors import RequestError
+from dither._numbers import finite, real
+from dither._raised import told
 from dither.instruments.calls import Calls
 from dither.instruments.extent import extent_of
 from dither.instruments.protocols import (
@@ -17,6 +19,9 @@ from dither.instruments.protocols import (
     Writable,
     abilities_of,
     attribute_of,
+    check_plain,
+    done,
+    method_of,
 )
 from dither.instruments.readings import BadReading, as_cost, as_layer_inputs, as_outputs
 from dither.instruments.written import as_written
@@ -102,6 +107,8 @@ class PythonDevice:
                 "cost(inputs, targets); add one of them."
             )
 
+        check_plain(self.target, map(method_of, self.abilities), self.name)
+
     def _weights_of(self, layers: tuple[str, ...]) -> dict[str, tuple[int, int]]:
         """The shape (p, q) of the weights of each layer whose neurons can be perturbed."""
         if layers and (self.by_cost or MeasuresSites not in self.abilities):
@@ -152,7 +159,7 @@ class PythonDevice:
         Uniform over the middle half of the bounds, or over (−1, 1) where there are none.
         Errors: `RequestError` where its own are not P finite ones.
         """
-        start = self.own_initial(seed) if callable(self.own_initial) else self.own_initial
+        start = self._own_initial(seed)
         if start is None:
             low, high = np.asarray(self.extent.low), np.asarray(self.extent.high)
             bounded = np.isfinite(high - low)
@@ -160,13 +167,28 @@ class PythonDevice:
             middle, half = 0.5 * (low + high), 0.25 * (high - low)
             uniform = np.random.default_rng(seed).uniform(-1, 1, self.extent.size)
             return np.asarray(middle + half * uniform)
-        values = np.asarray(start, float).reshape(-1)
-        if values.size != self.extent.size or not np.all(np.isfinite(values)):
+        try:
+            values = real(start).reshape(-1)
+        except ValueError as error:
+            raise RequestError(
+                f"The device {self.name} gives as initial parameters {error}."
+            ) from None
+        if values.size != self.extent.size or not finite(values):
             raise RequestError(
                 f"The device {self.name} gives {values.size} initial parameters and has "
                 f"{self.extent.size}; give as many, all finite."
             )
         return values
+
+    def _own_initial(self, seed: int) -> Any:
+        if not callable(self.own_initial):
+            return self.own_initial
+        try:
+            return done("initial", self.own_initial(seed))
+        except Exception as error:
+            raise RequestError(
+                f"The device {self.name} gives no initial parameters: {told(error)}."
+            ) from error
 
     def write(self, theta: Float[np.ndarray, " P"]) -> None:
         """Program the parameters, kept inside the bounds."""
@@ -270,7 +292,7 @@ class PythonDevice:
         except BadReading as error:
             raise self._fails(f"it {error}") from None
         except Exception as error:
-            raise self._fails(f"{type(error).__name__}: {error}") from error
+            raise self._fails(told(error)) from error
         if not self.by_cost and outputs and reading.shape[1] not in outputs:
             raise self._fails(
                 f"it returned {reading.shape[1]} outputs a sample where the task has "

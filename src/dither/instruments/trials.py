@@ -75,7 +75,8 @@ def spread(readings: list[Reading]) -> float:
     """The standard deviation of one output, pooled over the outputs; 0 of fewer than two."""
     if len(readings) < 2:
         return 0.0
-    return float(np.sqrt(np.var(readings, axis=0, ddof=1).mean()))
+    # from the first, so that equal readings have none
+    return float(np.sqrt(np.var(np.array(readings) - readings[0], axis=0, ddof=1).mean()))
 
 
 def far_out(costs: Float[np.ndarray, "N *A"]) -> Bool[np.ndarray, "N *A"]:

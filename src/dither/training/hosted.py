@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dither._errors import RunError
+from dither._raised import told, whole
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import Clock, Probe, SparseWrite, Status
 from dither.instruments.python import PythonDevice
@@ -63,7 +64,7 @@ class HostedLoop(AbstractLoop):
             self.tests = self.inputs, self.targets
         self.ledger = Ledger.empty(1)
         self.failed_in_a_row = 0
-        self.last_failure = ""
+        self.last_failure = self.traceback = ""
         self.programmed = False
         self.start = np.asarray(device.space.snap(theta))
         alarm = None if device.guard is None else device.guard.drift
@@ -196,7 +197,7 @@ class HostedLoop(AbstractLoop):
             self.device.recover(self.failed_in_a_row)
 
     def _failed(self, error: Exception) -> Status:
-        self.last_failure = f"{type(error).__name__}: {error}"
+        self.last_failure, self.traceback = told(error), whole(error)
         return Status.TIMED_OUT if isinstance(error, TimeoutError) else Status.FAILED
 
     def _count(self, samples: int, status: Status, seconds: float) -> None:

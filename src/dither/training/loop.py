@@ -56,7 +56,7 @@ class AbstractLoop(ABC):
 
     Attributes: `replicas`, how many; `carry`; `scores`, whether outputs are seen, which can be
     scored, or only a cost; `alarms`, sentences on what was noticed on the way; `last_failure`, why
-    the last failed measurement failed.
+    the last failed measurement failed, and `traceback`, all of how it did.
     """
 
     replicas: int
@@ -64,6 +64,7 @@ class AbstractLoop(ABC):
     scores: bool
     alarms: list[str]
     last_failure: str
+    traceback: str = ""
 
     @abstractmethod
     def advance(self, n: int) -> None:

@@ -25,6 +25,7 @@ from dither.training.folder import (
     sweep,
     write_result,
     write_specification,
+    write_traceback,
 )
 from dither.training.fused import FusedLoop
 from dither.training.hosted import HostedLoop
@@ -107,6 +108,7 @@ def train(
 
 def _keep(folder: Path, run: Run, result: Result, name: str) -> None:
     run.save()
+    write_traceback(folder, run.loop.traceback if run.failure else "")
     write_result(folder, result)
     draw_run(result, name, folder, run.until.score)
 
