@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socketserver
+import threading
 
 import numpy as np
 import pytest
@@ -9,13 +11,18 @@ from typer.testing import CliRunner
 
 import dither
 from dither import PythonDevice, RequestError, Until
-from dither._numbers import finite, real
+from dither._numbers import decimal_commas, finite, real
 from dither.algorithms import WeightMGD
 from dither.cli import app
 from dither.instruments.check import check_device
 from dither.instruments.readings import BadReading
+from dither.instruments.scpi import ScpiConnection, ScpiDevice
+from dither.instruments.scpi_answers import InstrumentError, no_error
+from dither.instruments.scpi_commands import Channels
 from dither.tasks import XOR
 from dither.training import read_specification
+from dither.training.settings import change_setting
+from dither.training.train import TrapWarning
 
 X = np.random.default_rng(0).normal(size=(8, 2))
 LABELS = (X[:, 0] * X[:, 1] > 0).astype(int)
@@ -431,3 +438,197 @@ def test_exceptions_before_a_run_show_where_they_were_raised(name, sentence, wor
 def test_an_unsafe_device_shows_where_it_failed():
     with pytest.warns(UserWarning, match=rf"no route in lab.py, line {line('no route')}\); do so"):
         run_of("Unsafe")
+
+
+# instruments that speak SCPI
+
+
+class Instrument(socketserver.ThreadingTCPServer):
+    """A chip behind a socket; what it answers is changed by the test."""
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self, error='0,"No error"', answer=None):
+        super().__init__(("127.0.0.1", 0), Talk)
+        self.error, self.settings, self.chip = error, [], Chip()
+        self.answer = answer or (lambda y: ",".join(f"{v:.6E}" for v in y))
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+    def specification(self, *changes):
+        table = {
+            "kind": "scpi",
+            "resource": f"TCPIP0::127.0.0.1::{self.server_address[1]}::SOCKET",
+            "timeout": 1.0,
+            "safe": ["OUTP OFF"],
+            "channels": {
+                "v": {"count": 9, "write": "SOUR {values:.6f}", "bounds": [-4.0, 4.0]},
+            },
+            "readings": {"present": "INP {values}", "query": "READ?", "whole_batch": True},
+        }
+        for path, value in changes:
+            change_setting(table, path, value)
+        return ScpiConnection.model_validate(table)
+
+
+class Talk(socketserver.StreamRequestHandler):
+    def handle(self):
+        server, inputs = self.server, X
+        for command in self.rfile:
+            name, _, values = command.decode().strip().partition(" ")
+            match name:
+                case "SOUR":
+                    server.settings.append(values)
+                    server.chip.write([float(v) for v in values.split(",")])
+                case "INP":
+                    inputs = np.array([float(v) for v in values.split(",")]).reshape(-1, 2)
+                case "SYST:ERR?":
+                    self.wfile.write(f"{server.error}\n".encode())
+                case "READ?":
+                    answer = server.answer(server.chip.forward(inputs).ravel())
+                    self.wfile.write(f"{answer}\n".encode())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "0", "+0", "-0", "00", "0.0", "+0.00E+00", '00,"No error"', '+00000,"No error"',
+        '+000 No error', "0 No Error", "No error", '"0,No error"', '  0, "No error"',
+        '0,"Kein Fehler"', "NO ERROR",
+    ],
+)  # fmt: skip
+def test_error_0_in_any_form_is_no_error(error):
+    assert no_error(error, "SYST:ERR?")
+
+
+@pytest.mark.parametrize(
+    "error", ['-222,"Data out of range"', "1", '10,"No error"', "0x10", "0A", "Error 0", "", "ERR"]
+)
+def test_what_is_not_error_0_is_one(error):
+    assert not no_error(error, "SYST:ERR?")
+
+
+def test_an_instrument_with_its_own_error_0_is_trained():
+    pytest.importorskip("pyvisa_py", reason="pyvisa-py is not installed")
+    with Instrument(error="0 No Error") as instrument:
+        result = trained(instrument.specification(), 60)
+    assert not result.failure
+    assert not result.warnings
+    assert result.ledger["failed"] == 0
+
+
+def test_an_error_that_never_ends_is_told_once():
+    pytest.importorskip("pyvisa_py", reason="pyvisa-py is not installed")
+    with Instrument(error="-350,overflow") as instrument:
+        device = instrument.specification().connect()
+        with pytest.raises(InstrumentError) as caught:
+            device.write(np.zeros(9))
+        device.target.reconnect()
+    assert str(caught.value) == "-350,overflow (100 times)"
+
+
+@pytest.mark.parametrize(
+    ("how", "bounds", "grid"),
+    [
+        (".0f", (-4.0, 4.0), (-4, 4, 9)),
+        (".1f", (0.0, 2.5), (0, 2.5, 26)),
+        (".2f", (-5.0, -1.0), (-5, -1, 401)),
+        (".1f", (-0.3, 0.2), (-0.3, 0.2, 6)),
+        (".0e", (0.0, 4.0), (0, 4, 5)),
+        (".3g", (0.0, 9.0), (0, 9, 901)),
+        (".3e", (-40.0, 20.0), (-40, 20, 6001)),
+        ("g", (0.0, 4095.0), (0.0, 4095.0, 409501)),
+        (".6f", (-4.0, 4.0), (-4.0, 4.0, 0)),
+        ("", (-4.0, 4.0), (-4.0, 4.0, 0)),
+    ],
+)
+def test_a_format_is_a_grid(how, bounds, grid):
+    channels = Channels(write=f"V {{value:{how}}}", bounds=bounds)
+    assert channels.grid() == pytest.approx(grid)
+    low, high, levels = channels.grid()
+    if levels:
+        # every level is written as another
+        some = np.linspace(low, high, levels)[: 5000 if levels > 5000 else None]
+        assert len({float(format(v, how)) for v in some}) == len(some)
+
+
+def test_a_format_of_one_value_is_refused():
+    with pytest.raises(ValueError, match="writes one value between the bounds"):
+        Channels(write="V {value:.0f}", bounds=(-0.3, 0.2))
+
+
+def test_a_coarse_format_is_a_trap_and_whole_steps_are_written():
+    pytest.importorskip("pyvisa_py", reason="pyvisa-py is not installed")
+    coarse = ("channels.v.write", "SOUR {values:.0f}")
+    with Instrument() as instrument, pytest.warns(TrapWarning, match="step of 1"):
+        trained(instrument.specification(coarse), 150)
+    assert len(set(instrument.settings)) > 100
+
+
+def test_groups_of_channels_have_grids_of_their_own():
+    connection = Instrument().specification(
+        ("channels.v.count", 5), ("channels.w", {"write": "W {values:.1f}", "count": 4,
+                                                 "bounds": [0.0, 1.0]}),
+    )  # fmt: skip
+    device = PythonDevice(ScpiDevice(connection))
+    assert device.extent.levels == {"v": 0, "w": 11}
+    assert [p.step for p in device.space.parameters] == [0, pytest.approx(0.1)]
+
+
+def test_levels_by_name_are_checked():
+    chip = Chip()
+    chip.parameters, chip.levels = {"a": (4,), "b": (5,)}, {"a": 3}
+    with pytest.raises(RequestError, match="a number of levels or one for each name"):
+        PythonDevice(chip)
+    chip.levels = {"a": 3, "b": 0}
+    assert [p.levels for p in PythonDevice(chip).space.parameters] == [3, 0]
+
+
+def german(y):
+    return ",".join(f"{v:.6f}".replace(".", ",") for v in y)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (german, "commas are decimal ones; set the instrument to decimal points"),
+        (lambda y: ",".join(f"{v:.3E}".replace(".", ",") for v in y), "decimal ones"),
+        (lambda y: ";".join(f"{v:.2f}".replace(".", ",") for v in y), "numbers are due"),
+        (lambda y: "\n".join(f"{v:.6f}" for v in y), "1 for 4 samples, .* in one line"),
+        (lambda y: "\n".join(",".join(map(str, p)) for p in y.reshape(-1, 2)), "2 for 4 samples"),
+        (lambda y: f"VOLT {y[0]}", "'VOLT .*numbers are due"),
+    ],
+)
+def test_an_answer_that_is_not_understood_is_shown(answer, words):
+    pytest.importorskip("pyvisa_py", reason="pyvisa-py is not installed")
+    with Instrument(answer=answer) as instrument:
+        with pytest.raises(RequestError, match=rf"the answer to 'READ\?' is.*{words}"):
+            trained(instrument.specification(), 60)
+        # what was left over is not taken for the next answer
+        instrument.answer = lambda y: ",".join(map(str, y))
+        assert not trained(instrument.specification(), 60).failure
+
+
+def test_a_value_a_line_is_noticed_at_the_error_queue():
+    pytest.importorskip("pyvisa_py", reason="pyvisa-py is not installed")
+    lines = "0.250000\n0.750000"
+    with Instrument(answer=lambda _: lines) as instrument:
+        one = instrument.specification(("readings.whole_batch", False))
+        with pytest.raises(RequestError, match="a value a line, and all values are due in one"):
+            trained(one, 60)
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        (["0,512345,0,048576"], True), (["12,641470", "-3,500000"], True), (["1,05"], True),
+        (["1,512E-3,2,404E+01"], True), (["512,498,77,12"], False), (["0,5"], False),
+        (["1E+00,5E-01"], False), (["1.5,2.5"], False), (["1,2,3"], False), ([], False),
+        (["0,5e-3", "1,6e-3"], False), (["3,100000", "12,99999"], False),
+    ],
+)  # fmt: skip
+def test_decimal_commas(rows, found):
+    assert decimal_commas(rows) is found

@@ -17,12 +17,12 @@ class Extent:
     """What can be programmed.
 
     Attributes: `shapes` of the named arrays of parameters; `limits`, the bounds of each array;
-    `levels`, 0 for continuous.
+    `levels` of each array, 0 for continuous.
     """
 
     shapes: dict[str, tuple[int, ...]]
     limits: dict[str, tuple[float, float]]
-    levels: int
+    levels: dict[str, int]
 
     @cached_property
     def size(self) -> int:
@@ -60,8 +60,8 @@ def split(
     return {name: part.reshape(shape) for part, (name, shape) in zip(parts, shapes.items())}
 
 
-def extent_of(name: str, shapes: Any, bounds: Any, levels: int) -> Extent:
-    """The extent of the device of a name, from what it says: `parameters` and `bounds`.
+def extent_of(name: str, shapes: Any, bounds: Any, levels: Any) -> Extent:
+    """The extent of the device of a name, from what it says: `parameters`, `bounds`, `levels`.
 
     Errors: `RequestError` for what is missing or cannot be.
     """
@@ -76,19 +76,24 @@ def extent_of(name: str, shapes: Any, bounds: Any, levels: int) -> Extent:
         table = {str(key): tuple(int(n) for n in shape) for key, shape in shapes.items()}
         pairs = bounds if isinstance(bounds, Mapping) else dict.fromkeys(table, bounds)
         limits = {key: _pair(pairs[key]) for key in table}
+        counts = levels if isinstance(levels, Mapping) else dict.fromkeys(table, levels)
+        grids = {key: int(counts[key]) for key in table}
     except (TypeError, ValueError, AttributeError, KeyError):
         raise RequestError(
-            f"The device {name} has parameters {shapes!r} and bounds {bounds!r}; give an integer "
-            "or a table of names and shapes, and a pair (low, high) or one for each name."
+            f"The device {name} has parameters {shapes!r}, bounds {bounds!r} and levels "
+            f"{levels!r}; give an integer or a table of names and shapes, a pair (low, high) or "
+            "one for each name, and a number of levels or one for each name."
         ) from None
     if not table or any(min(shape, default=1) < 1 for shape in table.values()):
         raise RequestError(f"The device {name} has no parameters; give at least one.")
-    for low, high in limits.values():
+    for key, (low, high) in limits.items():
         if not low < high:
             raise RequestError(f"The device {name} must have low < high, not {low} and {high}.")
-        if levels and not math.isfinite(high - low):
-            raise RequestError(f"The device {name} has {levels} levels but no bounds; give both.")
-    return Extent(table, limits, levels)
+        if grids[key] and not math.isfinite(high - low):
+            raise RequestError(
+                f"The device {name} has {grids[key]} levels but no bounds; give both."
+            )
+    return Extent(table, limits, grids)
 
 
 def _pair(bounds: Any) -> tuple[float, float]:

@@ -42,7 +42,8 @@ class PythonDevice:
     `parameters`, is as good, and so is an object with `flip(i)` instead of `write`: see `Mirrors`.
 
     It may also have `bounds`, a pair (low, high) or a table of such by name; `bits`, of the DACs
-    between the bounds, or `levels`, the number of settings from low to high, such as 3 for ternary;
+    between the bounds, or `levels`, the number of settings from low to high, such as 3 for ternary,
+    or a table of such by name;
     `write_at(places, values)`, which programs some parameters and leaves the others;
     `initial`, parameters to start from, or a function of a seed that returns them; `safe()`, which
     brings it into a safe state; `reconnect()`, which opens its connection anew after failures in a
@@ -86,7 +87,7 @@ class PythonDevice:
         shapes = said("parameters") if parameters is None else parameters
         limits = said("bounds") if bounds is None else bounds
         bits = bits or said("bits")
-        levels = int(2**bits if bits else said("levels", 0))
+        levels = 2**bits if bits else said("levels", 0)
         self.extent = extent_of(self.name, shapes, limits, levels)
         self._check_abilities()
         self._weights = self._weights_of(tuple(said("layers", ())))
@@ -133,8 +134,13 @@ class PythonDevice:
         """Its parameters."""
         from dither.contract import Parameter, Space
 
-        shapes, limits, levels = self.extent.shapes, self.extent.limits, self.extent.levels
-        return Space(tuple(Parameter(name, shapes[name], *limits[name], levels) for name in shapes))
+        limits, levels = self.extent.limits, self.extent.levels
+        return Space(
+            tuple(
+                Parameter(name, shape, *limits[name], levels[name])
+                for name, shape in self.extent.shapes.items()
+            )
+        )
 
     @cached_property
     def access_level(self) -> "AccessLevel":
