@@ -4,6 +4,7 @@ import asyncio
 import json
 import socketserver
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 import dither
 from dither import PythonDevice, RequestError, Until
 from dither._numbers import decimal_commas, finite, real
-from dither.algorithms import WeightMGD
+from dither.algorithms import CoordinateDescent, WeightMGD
 from dither.cli import app
 from dither.instruments.check import check_device
 from dither.instruments.readings import BadReading
@@ -20,6 +21,7 @@ from dither.instruments.scpi import ScpiConnection, ScpiDevice
 from dither.instruments.scpi_answers import InstrumentError, no_error
 from dither.instruments.scpi_commands import Channels
 from dither.tasks import XOR
+from dither.tasks.own_error import OwnError as OwnErrorTask
 from dither.training import read_specification
 from dither.training.settings import change_setting
 from dither.training.train import TrapWarning
@@ -632,3 +634,134 @@ def test_a_value_a_line_is_noticed_at_the_error_queue():
 )  # fmt: skip
 def test_decimal_commas(rows, found):
     assert decimal_commas(rows) is found
+
+
+# what is large and constant
+
+
+class OwnError:
+    """Three settings and the squared distance to what is wanted, in units of `unit`."""
+
+    parameters, task, unit, offset, noise = 3, "own-error", 1.0, 0.0, 0.0
+    centre, bounds = 0.0, (-5.0, 5.0)
+    wanted = np.array([1.0, -2.0, 0.5])
+
+    def __init__(self, **settings):
+        vars(self).update(settings)
+        self.rng = np.random.default_rng(0)
+        self.received = []
+
+    def write(self, theta):
+        self.t = theta
+        self.received.append(theta)
+
+    def cost(self, x, y):
+        off = (self.t - self.centre) / self.unit - self.wanted
+        return self.offset + np.mean(off**2) + self.noise * self.rng.normal()
+
+
+def laser(**more):
+    """Wavelengths in nm."""
+    return OwnError(centre=1550.0, unit=1e-3, bounds=(1549.99, 1550.01), **more)
+
+
+BY_COST = WeightMGD(learning_rate=0.05, delta=0.05, pairs="central")
+
+
+def off_by(result, chip):
+    return np.abs((result.parameters[0] - chip.centre) / chip.unit - chip.wanted).max()
+
+
+@pytest.mark.parametrize(
+    ("centre", "unit"), [(1550.0, 1e-3), (193.4e12, 1e6), (-300.0, 0.01), (1e9, 1.0)]
+)
+def test_bounds_far_from_zero_are_trained_as_those_near_it(centre, unit):
+    chip = OwnError(centre=centre, unit=unit, bounds=(centre - 10 * unit, centre + 10 * unit))
+    steps = {"learning_rate": 0.05 * unit**2, "delta": 0.05 * unit}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrapWarning)
+        result = trained(chip, 2000, OwnErrorTask(), WeightMGD(pairs="central", **steps))
+    assert off_by(result, chip) < 0.01
+    settings = np.array(chip.received)
+    low, high = chip.bounds
+    assert np.all((settings >= low) & (settings <= high))
+    assert len(np.unique(settings, axis=0)) > 500
+    assert result.parameters.dtype == float
+
+
+def test_levels_far_from_zero_are_written_as_they_are():
+    chip = laser(levels=2001)
+    dither.train(
+        PythonDevice(chip), OwnErrorTask(), CoordinateDescent(), until=Until(measurements=100)
+    )
+    steps = (np.array(chip.received) - 1549.99) / 1e-5
+    assert np.abs(steps - np.round(steps)).max() < 1e-3
+    assert len(np.unique(steps.round(), axis=0)) > 50
+
+
+def test_names_far_from_zero_and_near_it():
+    chip = OwnError()
+    chip.parameters = {"volt": (1,), "nm": (2,)}
+    chip.bounds = {"volt": (-1.0, 1.0), "nm": (1549.99, 1550.01)}
+    device = PythonDevice(chip)
+    assert np.array_equal(device.extent.origin, [0, 1549.99, 1549.99])
+    assert [p.low for p in device.space.parameters] == [-1, 1549.99]
+    assert [p.low for p in device.trained_space.parameters] == [-1, 0]
+    chip.bounds = {"volt": (-1.0, 1.0), "nm": None}
+    assert np.array_equal(PythonDevice(chip).extent.origin, 0)
+
+
+def test_the_check_of_what_lies_far_from_zero():
+    report = check_device(PythonDevice(laser()), "own-error", 6)
+    assert report.moving == 1
+    assert (report.low, report.high) == (1549.99, 1550.01)
+
+
+def test_a_run_far_from_zero_goes_on_from_its_checkpoint(tmp_path):
+    steps = WeightMGD(pairs="baseline", learning_rate=2e-8, delta=5e-5)
+
+    def run(most, **how):
+        chip = laser(offset=1e6)
+        return dither.train(
+            chip, OwnErrorTask(), steps, until=Until(measurements=most), score_every=50, **how
+        )
+
+    run(200, out=tmp_path / "run")
+    resumed = run(400, out=tmp_path / "run", resume=True)
+    # another constant taken off, beside a baseline of before, were a step of 1e3 out of the bounds
+    assert np.allclose(resumed.parameters, run(400).parameters, rtol=0, atol=2e-5)
+
+
+def test_a_perturbation_that_drowns_in_wide_bounds_is_a_trap():
+    chip = OwnError(bounds=(0.0, 2000.0))
+    with pytest.warns(TrapWarning, match="give narrower bounds"):
+        trained(chip, 20, OwnErrorTask(), WeightMGD(learning_rate=1e-9, delta=5e-5))
+
+
+@pytest.mark.parametrize("offset", [1e6, -1e6, 3e8, 0.0])
+@pytest.mark.parametrize("pairs", ["central", "baseline"])
+def test_a_cost_with_a_large_constant_is_trained_as_one_without(offset, pairs):
+    chip = OwnError(offset=offset, noise=1e-5)
+    rule = WeightMGD(learning_rate=0.05, delta=0.05, pairs=pairs)
+    result = trained(chip, 3000, OwnErrorTask(), rule)
+    assert off_by(result, chip) < 0.02
+    # what is told of costs is whole again
+    assert result.history["cost"].iloc[-1] == pytest.approx(offset, abs=0.01 + 1e-7 * abs(offset))
+
+
+def test_a_cost_that_falls_by_decades_keeps_its_digits():
+    """What is taken off at the start would leave none of a cost of a millionth of it."""
+    chip = OwnError(initial=np.full(3, 5.0))
+    chip.cost = lambda *_: 1e8 * np.mean((chip.t - chip.wanted) ** 2) ** 2
+    rule = WeightMGD(learning_rate=2e-11, delta=0.02, pairs="central")
+    result = trained(chip, 6000, OwnErrorTask(), rule)
+    first, last = result.history["cost"].iloc[[0, -1]]
+    assert last < 1e-3 * first
+
+
+def test_coordinate_descent_anneals_by_the_whole_cost():
+    chip = OwnError(bounds=(0.0, 1.0), levels=2, offset=1e6)
+    rule = CoordinateDescent(temperature=0.5, cooling=1e6)
+    # moves are taken at random at a temperature of half a million
+    trained(chip, 200, OwnErrorTask(), rule)
+    assert len(np.unique(np.array(chip.received)[-50:], axis=0)) > 6

@@ -12,6 +12,10 @@ from jaxtyping import Float, Int
 from dither._errors import RequestError
 
 
+FAR = 10.0
+"""Bounds that are further from 0 than so many times their distance are taken from the lower one."""
+
+
 @dataclass(frozen=True)
 class Extent:
     """What can be programmed.
@@ -39,11 +43,30 @@ class Extent:
         """The upper bound, one number for all parameters or one for each."""
         return self._spread(1)
 
+    @cached_property
+    def origin(self) -> float | Float[np.ndarray, " P"]:
+        """What is taken off the parameters before single precision begins, which lacks the digits.
+
+        The lower bound of those that lie far from 0, as the wavelengths of a laser do; else 0.
+        """
+        return self._each({name: self.origin_of(name) for name in self.shapes})
+
+    def origin_of(self, name: str) -> float:
+        """The origin of an array."""
+        low, high = self.limits[name]
+        return low if FAR * (high - low) < max(abs(low), abs(high)) < math.inf else 0.0
+
     def _spread(self, side: int) -> float | Float[np.ndarray, " P"]:
-        bounds = [pair[side] for pair in self.limits.values()]
         if len(set(self.limits.values())) == 1:
-            return bounds[0]
-        return np.repeat(bounds, [math.prod(shape) for shape in self.shapes.values()])
+            return next(iter(self.limits.values()))[side]
+        return self._each({name: pair[side] for name, pair in self.limits.items()})
+
+    def _each(self, values: Mapping[str, float]) -> float | Float[np.ndarray, " P"]:
+        """A value of each array as one of each parameter, or of all."""
+        if len(set(values.values())) == 1:
+            return next(iter(values.values()))
+        sizes = [math.prod(shape) for shape in self.shapes.values()]
+        return np.repeat(list(values.values()), sizes)
 
     def bounds_at(self, places: Int[np.ndarray, "..."]) -> tuple[np.ndarray, np.ndarray]:
         """The lower and the upper bounds of the parameters at some places."""

@@ -132,15 +132,22 @@ class PythonDevice:
     @cached_property
     def space(self) -> "Space":
         """Its parameters."""
+        return self._space(dict.fromkeys(self.extent.shapes, 0.0))
+
+    @cached_property
+    def trained_space(self) -> "Space":
+        """Its parameters as they are trained, in single precision: less `extent.origin`."""
+        return self._space({name: self.extent.origin_of(name) for name in self.extent.shapes})
+
+    def _space(self, origins: Mapping[str, float]) -> "Space":
         from dither.contract import Parameter, Space
 
-        limits, levels = self.extent.limits, self.extent.levels
-        return Space(
-            tuple(
-                Parameter(name, shape, *limits[name], levels[name])
-                for name, shape in self.extent.shapes.items()
-            )
-        )
+        parameters = []
+        for name, origin in origins.items():
+            low, high = self.extent.limits[name]
+            shape, levels = self.extent.shapes[name], self.extent.levels[name]
+            parameters.append(Parameter(name, shape, low - origin, high - origin, levels))
+        return Space(tuple(parameters))
 
     @cached_property
     def access_level(self) -> "AccessLevel":
@@ -293,7 +300,9 @@ class PythonDevice:
         Errors: `RequestError` that names what is wrong.
         """
         try:
-            self.write(np.asarray(self.space.snap(self.initial(0))))
+            origin = self.extent.origin
+            start = self.trained_space.snap(self.initial(0) - origin)
+            self.write(np.asarray(start, float) + origin)
             reading = self.measure(inputs, targets)
         except BadReading as error:
             raise self._fails(f"it {error}") from None

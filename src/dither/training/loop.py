@@ -33,7 +33,8 @@ class Tally(eqx.Module):
 class Carry(eqx.Module):
     """All that is needed to go on: the algorithm's state, the device's, the key of the batches.
 
-    `varied` holds the settings in which this replica differs from the others.
+    `varied` holds the settings in which this replica differs from the others; `taken_off`, what is
+    taken off a device's own costs.
     """
 
     algorithm: State
@@ -41,6 +42,7 @@ class Carry(eqx.Module):
     data: Key[Array, ""]
     tally: Tally
     varied: dict[str, Any] = eqx.field(default_factory=dict)
+    taken_off: Any = ()
 
 
 class Evaluation(NamedTuple):
