@@ -2,10 +2,16 @@
 
 import asyncio
 import json
+import os
 import socketserver
+import subprocess
+import sys
 import threading
+import types
 import warnings
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +19,7 @@ from typer.testing import CliRunner
 import dither
 from dither import PythonDevice, RequestError, Until
 from dither._numbers import decimal_commas, finite, real
+from dither._places import find_object
 from dither.algorithms import CoordinateDescent, WeightMGD
 from dither.cli import app
 from dither.instruments.check import check_device
@@ -21,7 +28,12 @@ from dither.instruments.scpi import ScpiConnection, ScpiDevice
 from dither.instruments.scpi_answers import InstrumentError, no_error
 from dither.instruments.scpi_commands import Channels
 from dither.tasks import XOR
+from dither.tasks.arrays import Arrays
 from dither.tasks.own_error import OwnError as OwnErrorTask
+from dither.tasks.scores import symbol_error_rate, z_scored
+from dither.tasks.series import make_series
+from dither.tasks.series_file import SeriesFile
+from dither.tasks.series_task import SeriesTask, series_task
 from dither.training import read_specification
 from dither.training.settings import change_setting
 from dither.training.train import TrapWarning
@@ -765,3 +777,187 @@ def test_coordinate_descent_anneals_by_the_whole_cost():
     # moves are taken at random at a temperature of half a million
     trained(chip, 200, OwnErrorTask(), rule)
     assert len(np.unique(np.array(chip.received)[-50:], axis=0)) > 6
+
+
+# files of data
+
+
+def series(file, **settings):
+    return SeriesTask(series=SeriesFile(file=file, washout=20, train=60, test=40, **settings))
+
+
+V = np.sin(np.arange(130) / 7.0)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1, 1e9), (1e6, 193.4e12), (1e-6, 1.0), (-1, -1e8)])
+def test_a_series_far_from_zero_is_the_series(scale, offset, tmp_path):
+    np.save(tmp_path / "near.npy", scale * V)
+    np.save(tmp_path / "far.npy", offset + scale * V)
+    near, far = (series(tmp_path / name).load() for name in ("near.npy", "far.npy"))
+    a, b = (z_scored(np.asarray(task.targets, float)) for task in (near, far))
+    assert np.allclose(a, b, atol=1e-4)
+    assert np.allclose(near.inputs, far.inputs, atol=1e-6)
+
+
+def test_symbols_far_from_zero_are_told_apart():
+    symbols = np.random.default_rng(0).choice([-3.0, -1, 1, 3], 100)
+    parts = types.SimpleNamespace(washout=20, train=40, test=40, length=100)
+    far = make_series(V[:100], 1e9 + symbols, parts, symbol_error_rate, "SER")
+    task = series_task(far)
+    assert len(task.score.levels) == 4
+    assert task.score(task.test_targets, task.test_targets) == 1
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["inputs", "targets"])
+@pytest.mark.parametrize("offset", [1e9, -193.4e12, 1e6])
+def test_data_that_single_precision_does_not_resolve_is_refused(part, offset):
+    data = [X, X[:, :1]]
+    data[part] = offset + 1e-7 * abs(offset) * data[part] / np.abs(data[part]).max()
+    words = ("inputs", "targets")[part]
+    with pytest.raises(
+        RequestError, match=f"The {words} differ by .*subtract a constant from them"
+    ):
+        dither.make_task(*data, *data)
+    with jax.enable_x64(True):
+        dither.make_task(*data, *data)
+
+
+def test_data_that_is_resolved_or_constant_is_taken():
+    stamped = np.column_stack([1.7e9 + np.arange(8), X])
+    for inputs in (X, np.ones_like(X), stamped, X + 100, (X > 0).astype(int)):
+        dither.make_task(inputs, LABELS, inputs, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("\n".join(f"{v:.6f}".replace(".", ",") for v in 12.5 + V), "the first row is '12,500000'"),
+        ("\n".join(f"{v:.3f}".replace(".", ",") for v in V), "'0,000'.*decimal ones"),
+        ("\n".join(f"{k},0;{v:.3f}".replace(".", ",") for k, v in enumerate(V)), "0;0,000|;0"),
+        ("\n".join(f"{v:.4E}".replace(".", ",") for v in 2 + V), "decimal ones"),
+    ],
+)
+def test_a_table_with_decimal_commas_is_refused(text, words, tmp_path):
+    (tmp_path / "german.csv").write_text(text)
+    with pytest.raises(RequestError, match=words):
+        series(tmp_path / "german.csv").load()
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.txt"])
+@pytest.mark.parametrize("before", ["", "# volt\n"])
+def test_a_table_may_begin_with_a_mark_of_its_encoding(name, before, tmp_path):
+    text = before + "\n".join(f"{v:.6f}" for v in V)
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    assert np.allclose(series(tmp_path / name).load().targets[0, :5], V[21:26], atol=1e-6)
+
+
+def test_two_columns_are_two_columns(tmp_path):
+    (tmp_path / "two.csv").write_text("\n".join(f"{k},{v:.6f}" for k, v in enumerate(V)))
+    assert np.allclose(
+        series(tmp_path / "two.csv", column=1).load().targets[0, :5], V[21:26], atol=1e-6
+    )
+
+
+@pytest.mark.usefixtures("lab")
+def test_specifications_and_labs_files_may_begin_with_a_mark(tmp_path):
+    toml = Path(dither.__file__).parent / "presets" / "xor.toml"
+    (tmp_path / "x.toml").write_text(toml.read_text(), encoding="utf-8-sig")
+    assert read_specification("x.toml").task == read_specification("xor").task
+    (tmp_path / "lab.py").write_text(LAB, encoding="utf-8-sig")
+    assert find_object("lab.py:Chip").parameters == 9
+
+
+NO_NUMBERS = {
+    "complex.npy": (V + 1j * V, "it holds complex numbers"),
+    "table.npy": (np.array(list(zip(V, V)), dtype=[("t", "f8"), ("v", "f8")]), "values of type"),
+    "objects.npy": (np.array([{}, None]), "it holds Python objects"),
+    "words.npy": (np.array(["a", "b"]), "values of type"),
+}
+
+
+@pytest.mark.parametrize("name", NO_NUMBERS)
+def test_files_without_numbers_are_refused(name, tmp_path):
+    values, words = NO_NUMBERS[name]
+    np.save(tmp_path / name, values, allow_pickle=True)
+    with pytest.raises(RequestError, match=words) as refusal:
+        series(tmp_path / name).load()
+    assert "allow_pickle" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("begin", "words"),
+    [
+        (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "not an NPZ file.*such as .mat"),
+        (b"\x89HDF\r\n\x1a\n", "not an NPZ file"),
+        (b"", "not an NPZ file"),
+        (b"\x80\x04\x95 a pickle", "not an NPZ file"),
+        (b"PK\x03\x04 cut", "no NPZ file"),
+    ],
+)
+def test_files_of_other_programs_are_refused_with_how(begin, words, tmp_path):
+    (tmp_path / "data.mat").write_bytes(begin)
+    with pytest.raises(RequestError, match=words) as refusal:
+        Arrays(file=tmp_path / "data.mat").load()
+    assert "pickle" not in str(refusal.value)
+
+
+def test_an_archive_of_objects_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", inputs=np.array([{}, {}]), targets=np.zeros(2))
+    with pytest.raises(RequestError, match="it holds Python objects"):
+        Arrays(file=tmp_path / "x.npz").load()
+
+
+# settings and surroundings
+
+
+@pytest.mark.parametrize("largest", [10**7, 2**40, 1000])
+def test_labels_that_number_no_classes_are_refused(largest):
+    labels = np.array([0, 1, 2, largest, 0, 1, 2, 3])
+    with pytest.raises(RequestError, match=rf"the label {largest} \(sample 3\), and labels number"):
+        dither.make_task(X, labels, X, labels)
+
+
+def test_labels_of_many_classes_are_taken():
+    assert len(dither.make_task(X, LABELS + 998, X, LABELS + 998).classes) == 1000
+    many = np.arange(1500)
+    assert len(dither.make_task(many[:, None], many, many[:, None], many).classes) == 1500
+
+
+@pytest.mark.parametrize(
+    ("bounds", "initial", "words"),
+    [
+        ((-4.0, 4.0), np.full(9, 5.0), "parameter 0 at 5, outside its bounds -4 to 4"),
+        ((0.0, 1.0), np.linspace(0.1, -0.1, 9), "parameter 5 at -0.025"),
+        ((-4.0, 4.0), lambda seed: np.full(9, 4.1 + seed), "at 4.1, outside"),
+        ((1549.99, 1550.01), np.full(9, 1549.0), "at 1549, outside its bounds 1549.99"),
+    ],
+)
+def test_a_start_outside_the_bounds_is_refused(bounds, initial, words):
+    chip = Chip()
+    chip.bounds, chip.initial = bounds, initial
+    with pytest.raises(RequestError, match=words):
+        trained(chip)
+
+
+def test_a_start_on_the_bounds_is_taken():
+    chip = Chip()
+    chip.bounds, chip.initial = (0.1, 0.7), np.full(9, np.float32(0.1))
+    assert PythonDevice(chip).initial(0).size == 9
+    chip.bounds, chip.initial = None, np.full(9, 1e6)
+    assert PythonDevice(chip).initial(0)[0] == 1e6
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu", "nonsense"])
+@pytest.mark.parametrize("order", ["train xor --out run", "device check lab.py:Starts"])
+@pytest.mark.usefixtures("lab")
+def test_a_platform_that_is_not_there_is_told(platform, order, tmp_path):
+    if platform == "cuda" and any(d.platform == "gpu" for d in jax.devices()):
+        pytest.skip("there is one")
+    done = subprocess.run(
+        [sys.executable, "-m", "dither.cli", *order.split()],
+        env={**os.environ, "JAX_PLATFORMS": platform}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"dither: JAX cannot compute on JAX_PLATFORMS={platform}: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()

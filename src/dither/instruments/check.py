@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
+from dither._platform import check_platform
 from dither.contract import AccessLevel
 from dither.instruments import trials
 from dither.instruments.connection import AbstractConnection
@@ -159,6 +160,7 @@ def check_device(device: PythonDevice, task: str | Task, repeats: int = 20) -> R
     readings to take of each kind, ≥ 2. Returns: the report. Errors: `RequestError` for a failed
     self-test: a wrong shape, NaN, an exception; or where half of the readings at the start fail.
     """
+    check_platform()
     data = load_task(task) if isinstance(task, str) else task
     rng, space = np.random.default_rng(0), device.space
     dut = DeviceUnderTest(device, data)

@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 
 from dither._errors import RequestError
 
-
 FAR = 10.0
 """Bounds that are further from 0 than so many times their distance are taken from the lower one."""
 

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from dither.instruments.guard import Guard
 
 
+ROUNDING = 1e-6
+"""Of single precision, relative."""
+
+
 class PythonDevice:
     """Wraps a lab's object, so that training can write to it and measure it.
 
@@ -191,7 +195,22 @@ class PythonDevice:
                 f"The device {self.name} gives {values.size} initial parameters and has "
                 f"{self.extent.size}; give as many, all finite."
             )
+        self._check_start(values)
         return values
+
+    def _check_start(self, values: Float[np.ndarray, " P"]) -> None:
+        low, high = (
+            np.broadcast_to(bound, values.size) for bound in (self.extent.low, self.extent.high)
+        )
+        # the bounds in single precision lie a rounding off
+        slack = ROUNDING * np.maximum(np.abs(values), 1e-30)
+        outside = (values < low - slack) | (values > high + slack)
+        if outside.any():
+            place = int(np.argmax(outside))
+            raise RequestError(
+                f"The device {self.name} starts with parameter {place} at {values[place]:g}, "
+                f"outside its bounds {low[place]:g} to {high[place]:g}; start inside or widen them."
+            )
 
     def _own_initial(self, seed: int) -> Any:
         if not callable(self.own_initial):

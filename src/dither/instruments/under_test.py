@@ -23,8 +23,9 @@ class DeviceUnderTest:
     Attributes: `discrete`, whether parameters have two or three levels, so that there is room to go
     one way only; `space`, the parameters less `origin`; `start`, those to start from; `small`, an
     amplitude: a twentieth of the range, in whole steps, or 0.1 where there are no bounds; `reach`,
-    the largest that is tried: a quarter of the range, or 1; `visits` to the start, pairs of time and reading; `returns`, the
-    first readings of those, right after a write; `wait`, s, after each write.
+    the largest that is tried: a quarter of the range, or 1; `visits` to the start, pairs of time
+    and reading; `returns`, the first readings of those, right after a write; `wait`, s, after each
+    write.
     """
 
     def __init__(self, device: PythonDevice, task: Task) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
+from dither._platform import check_platform
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices.device import AbstractDevice
 from dither.instruments.connection import AbstractConnection
@@ -84,6 +85,7 @@ def train(
     Errors: `RequestError` before anything is written for what does not fit together. Warns with
     `TrapWarning` of settings that are likely mistakes.
     """
+    check_platform()
     until = until or Until(measurements=100_000)
     device = device_at(device) if isinstance(device, str) else device
     whole = described(name, key, replicas, score_every, task, device, algorithm, until)
