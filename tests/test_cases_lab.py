@@ -7,9 +7,9 @@ import socketserver
 import subprocess
 import sys
 import threading
-import types
 import warnings
 from pathlib import Path
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -118,7 +118,7 @@ def test_a_device_may_return_its_buffer(reusing, copying):
 
 def test_the_layers_inputs_may_be_a_buffer():
     class Sites:
-        parameters = {"dense0/bias": (1,), "dense0/weight": (2, 1)}
+        parameters: ClassVar = {"dense0/bias": (1,), "dense0/weight": (2, 1)}
         layers = ("dense0",)
         seen = np.zeros((8, 2))
 
@@ -332,7 +332,7 @@ class Decorated(Chip):
 class Future(Chip):
     v = np.zeros(9)
 
-    def write(self, theta):
+    def write(self, _):
         loop = asyncio.new_event_loop()
         try:
             return asyncio.Future(loop=loop)
@@ -350,7 +350,7 @@ class AsyncMirrors:
         return 0.5
 
 
-async def coroutine(theta, x):
+async def coroutine(_, x):
     return x
 
 
@@ -667,7 +667,7 @@ class OwnError:
         self.t = theta
         self.received.append(theta)
 
-    def cost(self, x, y):
+    def cost(self, *_):
         off = (self.t - self.centre) / self.unit - self.wanted
         return self.offset + np.mean(off**2) + self.noise * self.rng.normal()
 
@@ -801,7 +801,7 @@ def test_a_series_far_from_zero_is_the_series(scale, offset, tmp_path):
 
 def test_symbols_far_from_zero_are_told_apart():
     symbols = np.random.default_rng(0).choice([-3.0, -1, 1, 3], 100)
-    parts = types.SimpleNamespace(washout=20, train=40, test=40, length=100)
+    parts = SeriesFile(file="symbols", washout=20, train=40, test=40)
     far = make_series(V[:100], 1e9 + symbols, parts, symbol_error_rate, "SER")
     task = series_task(far)
     assert len(task.score.levels) == 4
@@ -947,8 +947,10 @@ def test_a_start_on_the_bounds_is_taken():
     assert PythonDevice(chip).initial(0)[0] == 1e6
 
 
-@pytest.mark.parametrize("platform", ["cuda", "tpu", "nonsense"])
-@pytest.mark.parametrize("order", ["train xor --out run", "device check lab.py:Starts"])
+@pytest.mark.parametrize(
+    ("platform", "order"),
+    [("cuda", "train xor --out run"), ("nonsense", "device check lab.py:Chip --inputs xor")],
+)
 @pytest.mark.usefixtures("lab")
 def test_a_platform_that_is_not_there_is_told(platform, order, tmp_path):
     if platform == "cuda" and any(d.platform == "gpu" for d in jax.devices()):

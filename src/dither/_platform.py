@@ -12,7 +12,7 @@ def check_platform() -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
-        asked = jax.config.jax_platforms or os.environ.get("JAX_PLATFORMS", "")
+        asked = os.environ.get("JAX_PLATFORMS", "")
         why = (str(error).splitlines() or ["there is none"])[0].partition(" (set ")[0].rstrip(".")
         raise RequestError(
             f"JAX cannot compute on JAX_PLATFORMS={asked}: {why}; unset it, or install a JAX that "

@@ -91,8 +91,9 @@ class Report:
         A difference that is twice its noise at an amplitude that is still linear shows that all
         parameters together move it.
         """
-        together = self.smallest_useful is not None and self.largest_linear is not None
-        if self.moving > 0 or (together and 2 * self.smallest_useful < self.largest_linear):
+        least, most = self.smallest_useful, self.largest_linear
+        together = least is not None and most is not None and 2 * least < most
+        if self.moving > 0 or together:
             return ""
         tried = f"None of {len(self.tried)} parameters tried, moved by ±{self.delta:.3g}, moves"
         if self.repeatability == 0:

@@ -97,14 +97,13 @@ class HostedLoop(AbstractLoop):
         room = next(room for room in ROOMS if room >= size)
         probes, rows, asked = self.ask(room, self.task, self.carry, size)
         readings = self._measure(probes, np.asarray(rows)[:size])
-        less = self._taken_off(readings)
+        whole_costs = [float(np.asarray(r)) for r in readings] if self.device.by_cost else []
+        less = self._taken_off(whole_costs)
         done, state, cost = len(readings), self.carry.algorithm, 0.0
         if done:
             if done < size:
                 asked = self.ask(room, self.task, self.carry, done)[2]
-            told = readings
-            if self.device.by_cost:
-                told = [np.asarray(reading - float(less)) for reading in readings]
+            told = [np.asarray(cost - float(less)) for cost in whole_costs] or readings
             block = jax.tree.map(partial(stacked, room), *told)
             state, costs = self.tell(self.task, asked, probes, rows, block, done, less)
             cost = float(np.asarray(costs)[:done].sum())
@@ -123,8 +122,8 @@ class HostedLoop(AbstractLoop):
             cost=np.asarray(tally.cost + tally.cost.dtype.type(cost)),
         )
         self.carry = Carry(state, None, self.carry.data, tally, taken_off=less)
-        if self.device.by_cost and done and abs(readings[-1]) < abs(less) / FALLEN:
-            self._take_off(np.float32(readings[-1]))
+        if whole_costs and abs(whole_costs[-1]) < abs(less) / FALLEN:
+            self._take_off(np.float32(whole_costs[-1]))
         return done + failed
 
     def _whole(self, theta: Float[Array | np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
@@ -132,15 +131,13 @@ class HostedLoop(AbstractLoop):
         single = np.asarray(theta)
         return np.asarray(single, float) + self.origin if np.any(self.origin) else single
 
-    def _taken_off(self, readings: list[Reading]) -> Any:
+    def _taken_off(self, costs: list[float]) -> Any:
         """What is taken off costs, in double precision: the first, where the zero is not known.
 
         A large constant would leave single precision no digits for what a parameter changes.
         """
         less = self.carry.taken_off
-        if not self.device.by_cost or not readings or not np.isnan(less):
-            return less
-        return np.float32(readings[0])
+        return np.float32(costs[0]) if costs and np.isnan(less) else less
 
     def _take_off(self, less: np.float32) -> None:
         """Take something else off costs; what is remembered of them is measured again."""
