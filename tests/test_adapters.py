@@ -24,7 +24,9 @@ from dither.instruments.aihwkit import AihwkitDevice
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.ophyd import OphydDevice
 from dither.instruments.qcodes import QcodesDevice
-from dither.instruments.scpi import Channels, InstrumentError, Readings, ScpiConnection
+from dither.instruments.scpi import ScpiConnection
+from dither.instruments.scpi_answers import InstrumentError
+from dither.instruments.scpi_commands import Channels, Readings
 from dither.instruments.torch import TorchDevice
 from dither.networks.jax_function import JaxFunction
 from dither.training.kinds import DEVICES

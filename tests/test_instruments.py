@@ -111,7 +111,8 @@ def test_of_what_answers_to_every_name_only_what_it_declares_counts():
 
     device = PythonDevice(Wrapped())
     assert device.abilities == {protocols.Writable, protocols.MeasuresOutputs}
-    assert (device.extent.levels, device.fed, device.own_initial) == (0, True, None)
+    assert (device.extent.levels, device.fed) == ({"theta": 0}, True)
+    assert device.own_initial is None
     mock = Mock()
     mock.parameters, mock.write, mock.measure = 3, lambda _: None, lambda x: x
     assert PythonDevice(mock).abilities == device.abilities

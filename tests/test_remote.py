@@ -686,7 +686,7 @@ def test_a_device_in_a_file_is_served_as_the_file_says(token, tmp_path):
     (tmp_path / "lab.py").write_text(LAB)
     (tmp_path / "bench.toml").write_text(BENCH.format(lab=tmp_path / "lab.py"))
     chip = served_device(str(tmp_path / "bench.toml"))
-    assert (chip.extent.low, chip.extent.high, chip.extent.levels) == (-1.0, 1.0, 16)
+    assert (chip.extent.low, chip.extent.high, chip.extent.levels) == (-1.0, 1.0, {"theta": 16})
     server = DeviceServer(chip, token_file=token)
     server.start()
     try:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from dither._errors import RequestError, nearest
+from dither._raised import told
 
 IN_A_FILE = re.compile(r"(.+\.py):(\w+)")
 
@@ -34,7 +35,7 @@ def find(place: str, what: str, fresh: bool = False) -> Any:
         if isinstance(error, FileNotFoundError) and error.filename == str(file):
             raise RequestError(f"The {what}'s file {where} does not exist.") from None
         raise RequestError(
-            f"The {what}'s module {where} fails to import: {type(error).__name__}: {error}."
+            f"The {what}'s module {where} fails to import: {told(error)}."
         ) from error
     if not hasattr(module, name):
         names = [n for n in vars(module) if not n.startswith("_")]
@@ -43,9 +44,14 @@ def find(place: str, what: str, fresh: bool = False) -> Any:
 
 
 def find_object(place: str) -> Any:
-    """The lab's object at a place; a class is called. Errors: as of `find`."""
+    """The lab's object at a place; a class is called. Errors: as of `find`, or of that call."""
     found = find(place, "device", fresh=True)
-    return found() if inspect.isclass(found) else found
+    if not inspect.isclass(found):
+        return found
+    try:
+        return found()
+    except Exception as error:
+        raise RequestError(f"The device {place} cannot be made: {told(error)}.") from error
 
 
 def module_of(file: Path, source: str | None = None, fresh: bool = False) -> ModuleType:
@@ -56,7 +62,7 @@ def module_of(file: Path, source: str | None = None, fresh: bool = False) -> Mod
     known = [getattr(module, "__dict__", {}) for module in list(sys.modules.values())]
     of_it = [] if fresh else [names for names in known if names.get("__file__") == str(file)]
     if source is None and (file.exists() or not of_it):
-        source = file.read_text(encoding="utf-8")
+        source = file.read_text(encoding="utf-8-sig")
     for names in of_it:
         if source is None or names.get("__source__", source) == source:
             return sys.modules[names["__name__"]]

@@ -150,14 +150,21 @@ class Outputs(eqx.Module):
 class Measurement(eqx.Module):
     """What came back for a probe: the cost of the batch, and what the access level adds to it.
 
-    Attributes: `cost`, mean over the batch. `outputs`, `sites` and `gradient` are there from the
-    access level of the same name on; to read one below it is a `TypeError`.
+    Attributes: `cost`, mean over the batch, less a constant where its zero is not known. `outputs`,
+    `sites` and `gradient` are there from the access level of the same name on; to read one below it
+    is a `TypeError`.
     """
 
     cost: Float[Array, ""]
     _outputs: Outputs | None = None
     _sites: Sites | None = None
     _gradient: Float[Array, " P"] | None = None
+    taken_off: Float[Array, ""] | tuple[()] = ()
+
+    @property
+    def whole_cost(self) -> Float[Array, ""]:
+        """The cost with the constant that was taken off, of single precision."""
+        return self.cost if isinstance(self.taken_off, tuple) else self.cost + self.taken_off
 
     @property
     def outputs(self) -> Outputs:

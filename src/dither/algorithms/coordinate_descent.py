@@ -170,7 +170,7 @@ class CoordinateDescent(AbstractAlgorithm):
             key=state.key,
             theta=SparseWrite(jnp.where(kept, places, N), values).into(state.theta),
             error=jnp.where(refers, cost, jnp.where(kept, state.error - falls.mean, state.error)),
-            first=jnp.where((tick == 0) & (state.tests == 0), cost, state.first),
+            first=jnp.where((tick == 0) & (state.tests == 0), measurement.whole_cost, state.first),
             undo=SparseWrite(
                 jnp.where(kept, N, places),
                 state.theta.at[places].get(mode="fill", fill_value=0),

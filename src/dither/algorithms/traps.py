@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+import jax.numpy as jnp
+import numpy as np
+
 from dither.codes import AnyCode
 from dither.contract import Space
 
@@ -11,7 +14,12 @@ def of_weights(space: Space, least: float, most: float) -> list[str]:
 
     Arguments: the space; the least amplitude and the most that a perturbation reaches, in a run.
     """
-    return [*of_dac_step(space, least), *of_bounds(space, most), *of_float(least)]
+    return [
+        *of_dac_step(space, least),
+        *of_bounds(space, most),
+        *of_digits(space, least),
+        *of_float(least),
+    ]
 
 
 def of_dac_step(space: Space, delta: float) -> list[str]:
@@ -33,6 +41,19 @@ def of_bounds(space: Space, reach: float) -> list[str]:
     return [
         f"Perturbations reach {reach:.3g} either way in a range of {room:.3g}: little of it is "
         "left to train in; set a smaller delta."
+    ]
+
+
+def of_digits(space: Space, delta: float) -> list[str]:
+    """A perturbation that single precision does not resolve beside the parameters."""
+    bounds = np.abs([bound for p in space.parameters for bound in (p.low, p.high)])
+    far = bounds[np.isfinite(bounds)].max(initial=0.0)
+    resolved = 2 * float(np.spacing(np.float32(far)))
+    if delta >= resolved or jnp.result_type(float) != jnp.float32:
+        return []
+    return [
+        f"delta = {delta:g} is under what single precision resolves of parameters up to "
+        f"{far:g}, {resolved:.2g}: give narrower bounds, or run with JAX_ENABLE_X64=1."
     ]
 
 

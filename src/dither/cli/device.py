@@ -49,6 +49,8 @@ def check(
     task = task or chip.task
     with made_safe(chip):
         report = check_device(chip, task if isinstance(task, str) else task.load(), repeats)
+    if report.unmoved:
+        typer.echo(json.dumps(report.facts()) if as_json else "\n".join(report.lines()))
     table = recommended(report, connection, task)
     if toml is not None:
         write_atomically(toml, tomlkit.dumps(table).encode())

@@ -33,9 +33,11 @@ def paper(
     ] = False,
 ) -> None:
     """Run a paper's figures again: measured beside published, expected and predicted."""
+    from dither._platform import check_platform
     from dither.cli.train import use_all_cores
 
     use_all_cores()
+    check_platform()
     from dither._errors import RequestError
     from dither.papers import find_paper
     from dither.training.checkpoint import write_atomically

@@ -16,13 +16,9 @@ if TYPE_CHECKING:
     from dither.instruments.python import PythonDevice
     from dither.instruments.qcodes import QcodesConnection, QcodesDevice
     from dither.instruments.readings import BadReading
-    from dither.instruments.scpi import (
-        Channels,
-        InstrumentError,
-        Readings,
-        ScpiConnection,
-        ScpiDevice,
-    )
+    from dither.instruments.scpi import ScpiConnection, ScpiDevice
+    from dither.instruments.scpi_answers import InstrumentError
+    from dither.instruments.scpi_commands import Channels, Readings
     from dither.instruments.torch import TorchConnection, TorchDevice
     from dither.instruments.written import Mirrors
 
@@ -37,7 +33,9 @@ _HOMES = {
     "instruments.python": ("PythonDevice",),
     "instruments.qcodes": ("QcodesConnection", "QcodesDevice"),
     "instruments.readings": ("BadReading",),
-    "instruments.scpi": ("Channels", "InstrumentError", "Readings", "ScpiConnection", "ScpiDevice"),
+    "instruments.scpi": ("ScpiConnection", "ScpiDevice"),
+    "instruments.scpi_answers": ("InstrumentError",),
+    "instruments.scpi_commands": ("Channels", "Readings"),
     "instruments.torch": ("TorchConnection", "TorchDevice"),
 }
 

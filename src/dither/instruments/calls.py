@@ -17,7 +17,9 @@ from dither.instruments.protocols import (
     MeasuresBlocks,
     Reconnectable,
     WritableAtPlaces,
+    done,
 )
+from dither.instruments.readings import each_its_own
 
 LONGEST_WAIT = 60.0
 """Seconds: no wait after a failure is longer."""
@@ -58,11 +60,16 @@ class Calls:
         return MeasuresBlocks in self.abilities and not gentle
 
     def make(self, name: str, *arguments: Any) -> Any:
-        """Call a method. Errors: `TimeoutError` where it, or the one before it, is late."""
+        """Call a method with copies of the arguments.
+
+        Errors: `TimeoutError` where it, or the one before it, is late; `RunError` where it is only
+        prepared by the call.
+        """
         function = getattr(self.target, name)
+        copies = [copied(argument) for argument in arguments]
         if self._thread is None or self.timeout is None:
-            return function(*arguments)
-        return self._thread.call(self.timeout, name, function, *arguments)
+            return done(name, function(*copies))
+        return done(name, self._thread.call(self.timeout, name, function, *copies))
 
     def program(
         self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None = None
@@ -76,10 +83,10 @@ class Calls:
         for step in self._steps(values, places):
             self.writes += 1
             if places is None:
-                self.make("write", step.copy())
+                self.make("write", step)
                 self._held = step
             else:
-                self.make("write_at", np.array(places), step.copy())
+                self.make("write_at", places, step)
                 if self._held is not None:
                     self._held[places] = step
             self._settle()
@@ -119,7 +126,7 @@ class Calls:
         targets: np.ndarray | None,
     ) -> Iterator[Any]:
         """The readings of K settings, programmed and measured in one call."""
-        for reading in self.make("measure_block", settings.copy(), inputs, targets):
+        for reading in each_its_own(self.make("measure_block", settings, inputs, targets)):
             self.writes += 1
             yield reading
         self._held, self._sure = np.array(settings[-1]), True
@@ -131,7 +138,7 @@ class Calls:
         if failures % self.reconnect_after == 0 and Reconnectable in self.abilities:
             self._reconnect()
             if self._held is not None:
-                self.make("write", self._held.copy())
+                self.make("write", self._held)
                 self.writes += 1
                 self._settle()
 
@@ -154,6 +161,13 @@ class Calls:
         else:
             self.make("safe")
         self._held = None
+
+
+def copied(argument: Any) -> Any:
+    """An array, or a table of arrays, as another of its own; anything else as it is."""
+    if isinstance(argument, dict):
+        return {name: copied(one) for name, one in argument.items()}
+    return np.array(argument) if isinstance(argument, np.ndarray) else argument
 
 
 def ramp(

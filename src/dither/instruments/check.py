@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
+from dither._platform import check_platform
 from dither.contract import AccessLevel
 from dither.instruments import trials
 from dither.instruments.connection import AbstractConnection
@@ -83,9 +84,32 @@ class Report:
         """The share of the parameters tried that move the output."""
         return 1 - len(self.dead) / len(self.tried)
 
+    @property
+    def unmoved(self) -> str:
+        """Why nothing moves the output, in a sentence; empty where something does.
+
+        A difference that is twice its noise at an amplitude that is still linear shows that all
+        parameters together move it.
+        """
+        least, most = self.smallest_useful, self.largest_linear
+        together = least is not None and most is not None and 2 * least < most
+        if self.moving > 0 or together:
+            return ""
+        tried = f"None of {len(self.tried)} parameters tried, moved by ±{self.delta:.3g}, moves"
+        if self.repeatability == 0:
+            return (
+                f"{tried} the output of {self.name}: the very same reading comes back whatever is "
+                "written; see that write reaches the device, that each measure reads anew, and "
+                "that the output is not at a limit of its range."
+            )
+        return (
+            f"{tried} the output of {self.name} beyond its noise of {self.repeatability:.3g}; see "
+            "that write reaches the device, average longer in measure, or allow wider bounds."
+        )
+
     def facts(self) -> dict[str, Any]:
         """The report as plain numbers; what is not finite as None."""
-        known = {**vars(self), "dead": self.dead, "moving": self.moving}
+        known = {**vars(self), "dead": self.dead, "moving": self.moving, "unmoved": self.unmoved}
         known["responses"] = [r if math.isfinite(r) else None for r in self.responses]
         return {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -137,6 +161,7 @@ def check_device(device: PythonDevice, task: str | Task, repeats: int = 20) -> R
     readings to take of each kind, ≥ 2. Returns: the report. Errors: `RequestError` for a failed
     self-test: a wrong shape, NaN, an exception; or where half of the readings at the start fail.
     """
+    check_platform()
     data = load_task(task) if isinstance(task, str) else task
     rng, space = np.random.default_rng(0), device.space
     dut = DeviceUnderTest(device, data)
@@ -215,8 +240,10 @@ def recommended(
     three time constants to settle; a time-out of twenty slowest calls and no less than a second;
     drift watched where there is some.
     Boolean and ternary parameters: coordinate descent, repeated until significant where there is
-    noise. Source: derived here.
+    noise. Source: derived here. Errors: `RequestError` where nothing moves the output.
     """
+    if report.unmoved:
+        raise RequestError(report.unmoved)
     guard: dict[str, Any] = {"timeout": _round(max(1.0, 20 * report.slowest_call)), "backoff": 0.1}
     if report.settling:
         guard["settle"] = _round(TIME_CONSTANTS * report.settling)

@@ -11,18 +11,21 @@ from jaxtyping import Float, Int
 
 from dither._errors import RequestError
 
+FAR = 10.0
+"""Bounds that are further from 0 than so many times their distance are taken from the lower one."""
+
 
 @dataclass(frozen=True)
 class Extent:
     """What can be programmed.
 
     Attributes: `shapes` of the named arrays of parameters; `limits`, the bounds of each array;
-    `levels`, 0 for continuous.
+    `levels` of each array, 0 for continuous.
     """
 
     shapes: dict[str, tuple[int, ...]]
     limits: dict[str, tuple[float, float]]
-    levels: int
+    levels: dict[str, int]
 
     @cached_property
     def size(self) -> int:
@@ -39,11 +42,30 @@ class Extent:
         """The upper bound, one number for all parameters or one for each."""
         return self._spread(1)
 
+    @cached_property
+    def origin(self) -> float | Float[np.ndarray, " P"]:
+        """What is taken off the parameters before single precision begins, which lacks the digits.
+
+        The lower bound of those that lie far from 0, as the wavelengths of a laser do; else 0.
+        """
+        return self._each({name: self.origin_of(name) for name in self.shapes})
+
+    def origin_of(self, name: str) -> float:
+        """The origin of an array."""
+        low, high = self.limits[name]
+        return low if FAR * (high - low) < max(abs(low), abs(high)) < math.inf else 0.0
+
     def _spread(self, side: int) -> float | Float[np.ndarray, " P"]:
-        bounds = [pair[side] for pair in self.limits.values()]
         if len(set(self.limits.values())) == 1:
-            return bounds[0]
-        return np.repeat(bounds, [math.prod(shape) for shape in self.shapes.values()])
+            return next(iter(self.limits.values()))[side]
+        return self._each({name: pair[side] for name, pair in self.limits.items()})
+
+    def _each(self, values: Mapping[str, float]) -> float | Float[np.ndarray, " P"]:
+        """A value of each array as one of each parameter, or of all."""
+        if len(set(values.values())) == 1:
+            return next(iter(values.values()))
+        sizes = [math.prod(shape) for shape in self.shapes.values()]
+        return np.repeat(list(values.values()), sizes)
 
     def bounds_at(self, places: Int[np.ndarray, "..."]) -> tuple[np.ndarray, np.ndarray]:
         """The lower and the upper bounds of the parameters at some places."""
@@ -60,8 +82,8 @@ def split(
     return {name: part.reshape(shape) for part, (name, shape) in zip(parts, shapes.items())}
 
 
-def extent_of(name: str, shapes: Any, bounds: Any, levels: int) -> Extent:
-    """The extent of the device of a name, from what it says: `parameters` and `bounds`.
+def extent_of(name: str, shapes: Any, bounds: Any, levels: Any) -> Extent:
+    """The extent of the device of a name, from what it says: `parameters`, `bounds`, `levels`.
 
     Errors: `RequestError` for what is missing or cannot be.
     """
@@ -76,19 +98,24 @@ def extent_of(name: str, shapes: Any, bounds: Any, levels: int) -> Extent:
         table = {str(key): tuple(int(n) for n in shape) for key, shape in shapes.items()}
         pairs = bounds if isinstance(bounds, Mapping) else dict.fromkeys(table, bounds)
         limits = {key: _pair(pairs[key]) for key in table}
+        counts = levels if isinstance(levels, Mapping) else dict.fromkeys(table, levels)
+        grids = {key: int(counts[key]) for key in table}
     except (TypeError, ValueError, AttributeError, KeyError):
         raise RequestError(
-            f"The device {name} has parameters {shapes!r} and bounds {bounds!r}; give an integer "
-            "or a table of names and shapes, and a pair (low, high) or one for each name."
+            f"The device {name} has parameters {shapes!r}, bounds {bounds!r} and levels "
+            f"{levels!r}; give an integer or a table of names and shapes, a pair (low, high) or "
+            "one for each name, and a number of levels or one for each name."
         ) from None
     if not table or any(min(shape, default=1) < 1 for shape in table.values()):
         raise RequestError(f"The device {name} has no parameters; give at least one.")
-    for low, high in limits.values():
+    for key, (low, high) in limits.items():
         if not low < high:
             raise RequestError(f"The device {name} must have low < high, not {low} and {high}.")
-        if levels and not math.isfinite(high - low):
-            raise RequestError(f"The device {name} has {levels} levels but no bounds; give both.")
-    return Extent(table, limits, levels)
+        if grids[key] and not math.isfinite(high - low):
+            raise RequestError(
+                f"The device {name} has {grids[key]} levels but no bounds; give both."
+            )
+    return Extent(table, limits, grids)
 
 
 def _pair(bounds: Any) -> tuple[float, float]:

@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
+from dither._errors import RequestError, RunError
+
 Theta: TypeAlias = Float[np.ndarray, " P"]
 Inputs: TypeAlias = Float[np.ndarray, "B ..."]
 
@@ -88,8 +90,13 @@ def abilities_of(target: Any) -> frozenset[type]:
 
 def follows(target: Any, protocol: type) -> bool:
     """Whether an object has the method of a protocol."""
+    return callable(attribute_of(target, method_of(protocol)))
+
+
+def method_of(protocol: type) -> str:
+    """The name of the method of a protocol."""
     (name,) = (name for name in vars(protocol) if not name.startswith("_"))
-    return callable(attribute_of(target, name))
+    return name
 
 
 def attribute_of(target: Any, name: str, default: Any = None) -> Any:
@@ -106,3 +113,32 @@ def attribute_of(target: Any, name: str, default: Any = None) -> Any:
 def answers_to_all(target: Any) -> bool:
     """Whether an object answers to every name, so that an answer says nothing."""
     return hasattr(target, "an_attribute_that_no_object_has")
+
+
+PREPARED = "it is only prepared when it is called, and never done; make it a plain function that "
+
+
+def check_plain(target: Any, names: Iterable[str], device: str) -> None:
+    """Check that methods do what they are for when they are called. Errors: `RequestError`."""
+    for name in names:
+        method = attribute_of(target, name)
+        if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+            raise RequestError(
+                f"The device {device} has an `async def {name}`: {PREPARED}waits until it is done, "
+                "as asyncio.run does."
+            )
+        if name != "measure_block" and inspect.isgeneratorfunction(method):
+            raise RequestError(
+                f"The device {device} has a {name} with `yield`: {PREPARED}runs it to its end."
+            )
+
+
+def done(name: str, returned: Any) -> Any:
+    """What a method has returned. Errors: `RunError` where that has still to be awaited or run."""
+    if inspect.isawaitable(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        raise RunError(f"{name} returned what is to be awaited: {PREPARED}waits until it is done")
+    if name != "measure_block" and inspect.isgenerator(returned):
+        raise RunError(f"{name} returned a generator: {PREPARED}runs it to its end")
+    return returned

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dither._errors import RequestError
+from dither._numbers import finite, real
+from dither._raised import told
 from dither.instruments.calls import Calls
 from dither.instruments.extent import extent_of
 from dither.instruments.protocols import (
@@ -17,6 +19,9 @@ from dither.instruments.protocols import (
     Writable,
     abilities_of,
     attribute_of,
+    check_plain,
+    done,
+    method_of,
 )
 from dither.instruments.readings import BadReading, as_cost, as_layer_inputs, as_outputs
 from dither.instruments.written import as_written
@@ -24,6 +29,10 @@ from dither.instruments.written import as_written
 if TYPE_CHECKING:
     from dither.contract import AccessLevel, Layer, Space
     from dither.instruments.guard import Guard
+
+
+ROUNDING = 1e-6
+"""Of single precision, relative."""
 
 
 class PythonDevice:
@@ -37,7 +46,8 @@ class PythonDevice:
     `parameters`, is as good, and so is an object with `flip(i)` instead of `write`: see `Mirrors`.
 
     It may also have `bounds`, a pair (low, high) or a table of such by name; `bits`, of the DACs
-    between the bounds, or `levels`, the number of settings from low to high, such as 3 for ternary;
+    between the bounds, or `levels`, the number of settings from low to high, such as 3 for ternary,
+    or a table of such by name;
     `write_at(places, values)`, which programs some parameters and leaves the others;
     `initial`, parameters to start from, or a function of a seed that returns them; `safe()`, which
     brings it into a safe state; `reconnect()`, which opens its connection anew after failures in a
@@ -81,7 +91,7 @@ class PythonDevice:
         shapes = said("parameters") if parameters is None else parameters
         limits = said("bounds") if bounds is None else bounds
         bits = bits or said("bits")
-        levels = int(2**bits if bits else said("levels", 0))
+        levels = 2**bits if bits else said("levels", 0)
         self.extent = extent_of(self.name, shapes, limits, levels)
         self._check_abilities()
         self._weights = self._weights_of(tuple(said("layers", ())))
@@ -101,6 +111,8 @@ class PythonDevice:
                 f"The device {self.name} has write but neither measure(inputs) nor "
                 "cost(inputs, targets); add one of them."
             )
+
+        check_plain(self.target, map(method_of, self.abilities), self.name)
 
     def _weights_of(self, layers: tuple[str, ...]) -> dict[str, tuple[int, int]]:
         """The shape (p, q) of the weights of each layer whose neurons can be perturbed."""
@@ -124,10 +136,22 @@ class PythonDevice:
     @cached_property
     def space(self) -> "Space":
         """Its parameters."""
+        return self._space(dict.fromkeys(self.extent.shapes, 0.0))
+
+    @cached_property
+    def trained_space(self) -> "Space":
+        """Its parameters as they are trained, in single precision: less `extent.origin`."""
+        return self._space({name: self.extent.origin_of(name) for name in self.extent.shapes})
+
+    def _space(self, origins: Mapping[str, float]) -> "Space":
         from dither.contract import Parameter, Space
 
-        shapes, limits, levels = self.extent.shapes, self.extent.limits, self.extent.levels
-        return Space(tuple(Parameter(name, shapes[name], *limits[name], levels) for name in shapes))
+        parameters = []
+        for name, origin in origins.items():
+            low, high = self.extent.limits[name]
+            shape, levels = self.extent.shapes[name], self.extent.levels[name]
+            parameters.append(Parameter(name, shape, low - origin, high - origin, levels))
+        return Space(tuple(parameters))
 
     @cached_property
     def access_level(self) -> "AccessLevel":
@@ -152,7 +176,7 @@ class PythonDevice:
         Uniform over the middle half of the bounds, or over (−1, 1) where there are none.
         Errors: `RequestError` where its own are not P finite ones.
         """
-        start = self.own_initial(seed) if callable(self.own_initial) else self.own_initial
+        start = self._own_initial(seed)
         if start is None:
             low, high = np.asarray(self.extent.low), np.asarray(self.extent.high)
             bounded = np.isfinite(high - low)
@@ -160,13 +184,43 @@ class PythonDevice:
             middle, half = 0.5 * (low + high), 0.25 * (high - low)
             uniform = np.random.default_rng(seed).uniform(-1, 1, self.extent.size)
             return np.asarray(middle + half * uniform)
-        values = np.asarray(start, float).reshape(-1)
-        if values.size != self.extent.size or not np.all(np.isfinite(values)):
+        try:
+            values = real(start).reshape(-1)
+        except ValueError as error:
+            raise RequestError(
+                f"The device {self.name} gives as initial parameters {error}."
+            ) from None
+        if values.size != self.extent.size or not finite(values):
             raise RequestError(
                 f"The device {self.name} gives {values.size} initial parameters and has "
                 f"{self.extent.size}; give as many, all finite."
             )
+        self._check_start(values)
         return values
+
+    def _check_start(self, values: Float[np.ndarray, " P"]) -> None:
+        low, high = (
+            np.broadcast_to(bound, values.size) for bound in (self.extent.low, self.extent.high)
+        )
+        # the bounds in single precision lie a rounding off
+        slack = ROUNDING * np.maximum(np.abs(values), 1e-30)
+        outside = (values < low - slack) | (values > high + slack)
+        if outside.any():
+            place = int(np.argmax(outside))
+            raise RequestError(
+                f"The device {self.name} starts with parameter {place} at {values[place]:g}, "
+                f"outside its bounds {low[place]:g} to {high[place]:g}; start inside or widen them."
+            )
+
+    def _own_initial(self, seed: int) -> Any:
+        if not callable(self.own_initial):
+            return self.own_initial
+        try:
+            return done("initial", self.own_initial(seed))
+        except Exception as error:
+            raise RequestError(
+                f"The device {self.name} gives no initial parameters: {told(error)}."
+            ) from error
 
     def write(self, theta: Float[np.ndarray, " P"]) -> None:
         """Program the parameters, kept inside the bounds."""
@@ -269,12 +323,14 @@ class PythonDevice:
         Errors: `RequestError` that names what is wrong.
         """
         try:
-            self.write(np.asarray(self.space.snap(self.initial(0))))
+            origin = self.extent.origin
+            start = self.trained_space.snap(self.initial(0) - origin)
+            self.write(np.asarray(start, float) + origin)
             reading = self.measure(inputs, targets)
         except BadReading as error:
             raise self._fails(f"it {error}") from None
         except Exception as error:
-            raise self._fails(f"{type(error).__name__}: {error}") from error
+            raise self._fails(told(error)) from error
         if not self.by_cost and outputs and reading.shape[1] not in outputs:
             raise self._fails(
                 f"it returned {reading.shape[1]} outputs a sample where the task has "

@@ -1,22 +1,22 @@
-"""The readings of a lab's object, checked."""
+"""The readings of a lab's object, checked and copied."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from dither._errors import RunError
+from dither._numbers import finite, real
 
 
 class BadReading(RunError):
-    """A reading that cannot be one: a wrong shape, NaN or infinity."""
+    """A reading that cannot be one: a wrong shape, NaN or infinity, masked or complex values."""
 
 
 def as_cost(given: Any) -> Float[np.ndarray, ""]:
     """A cost as one number. Errors: `BadReading`."""
-    reading: Float[np.ndarray, ...] = np.asarray(given, float)
+    reading = _real(given)
     if reading.size != 1:
         raise BadReading(f"returned a cost of shape {reading.shape} where one number is due")
     return _finite(reading.reshape(()))
@@ -24,7 +24,7 @@ def as_cost(given: Any) -> Float[np.ndarray, ""]:
 
 def as_outputs(given: Any, rows: int) -> Float[np.ndarray, "B K"]:
     """Outputs as one row for each input. Errors: `BadReading`."""
-    reading: Float[np.ndarray, ...] = np.asarray(given, float)
+    reading = _real(given)
     if reading.ndim == 1:
         reading = reading[:, None]
     if reading.ndim != 2 or len(reading) != rows:
@@ -35,9 +35,16 @@ def as_outputs(given: Any, rows: int) -> Float[np.ndarray, "B K"]:
     return _finite(reading)
 
 
+def _real(given: Any) -> Float[np.ndarray, "..."]:
+    try:
+        return real(given)
+    except ValueError as error:
+        raise BadReading(f"returned {error}") from None
+
+
 def _finite(reading: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    if not math.isfinite(reading.sum()):
-        raise BadReading("returned NaN or infinity")
+    if not finite(reading):
+        raise BadReading("returned NaN or infinity, or what is infinite in single precision")
     return reading
 
 
@@ -47,11 +54,22 @@ def as_layer_inputs(
     """What went into each layer, of so many inputs. Errors: `BadReading`."""
     read = {}
     for name, width in widths.items():
-        x: Float[np.ndarray, ...] = np.asarray(given[name], float)
-        if x.shape != (rows, width) or not math.isfinite(x.sum()):
+        x = _real(given[name])
+        if x.shape != (rows, width):
             raise BadReading(
-                f"returned inputs of layer {name} of shape {x.shape}, or not finite, where "
-                f"{(rows, width)} is due"
+                f"returned inputs of layer {name} of shape {x.shape} where {(rows, width)} is due"
             )
-        read[name] = x
+        read[name] = _finite(x)
     return read
+
+
+def each_its_own(readings: Iterable[Any]) -> Iterator[Any]:
+    """The readings of a block, one after another.
+
+    Errors: `BadReading` where one array is returned for several of them, so that all hold the last.
+    """
+    if isinstance(readings, list | tuple):
+        places = [r.__array_interface__["data"][0] for r in readings if isinstance(r, np.ndarray)]
+        if len(set(places)) < len(places):
+            raise BadReading("returned one array for several settings; return a copy for each")
+    yield from readings

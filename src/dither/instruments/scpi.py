@@ -1,116 +1,21 @@
 """A device that is spoken to in SCPI, from a table of its channels."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from string import Formatter
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
-from dither._configuration import Configuration
 from dither._errors import RequestError, RunError
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.extent import split
 from dither.instruments.extras import needs
 from dither.instruments.python import PythonDevice
-
-
-class InstrumentError(RunError):
-    """An instrument has put an error into its queue, or answered what it should not."""
-
-
-class Values(tuple[float, ...]):
-    """Numbers that a command's `{values}` or `{values:.6f}` turns into text, with commas."""
-
-    def __format__(self, how: str) -> str:
-        return ",".join(format(value, how) for value in self)
-
-
-def fields_of(template: str, known: tuple[str, ...]) -> dict[str, str]:
-    """The fields of a command with their formats. Errors: `ValueError` for an unknown one."""
-    fields = {
-        name: how or "" for _, name, how, _ in Formatter().parse(template) if name is not None
-    }
-    for name in fields:
-        if name not in known:
-            offered = " or ".join(f"{{{field}}}" for field in known)
-            raise ValueError(f"a command has no field {{{name}}}, but {offered}")
-    return fields
-
-
-class Channels(Configuration):
-    """Equal channels of an instrument, each holding one parameter.
-
-    Arguments: `write`, the command that sets one channel, with `{channel}` and `{value}`, or all of
-    them at once, with `{values}`; `bounds`, the pair (low, high) outside which nothing is ever
-    written; `count`, how many channels; `first`, the number of the first.
-
-    A field may say its format, as `{value:.4f}`; without one, all digits are written.
-    """
-
-    write: str
-    bounds: tuple[float, float]
-    count: Annotated[int, Field(ge=1)] = 1
-    first: int = 1
-
-    @field_validator("bounds")
-    @classmethod
-    def _low_before_high(cls, bounds: tuple[float, float]) -> tuple[float, float]:
-        if not bounds[0] < bounds[1]:
-            raise ValueError("give bounds as [low, high] with low < high")
-        return bounds
-
-    @model_validator(mode="after")
-    def _writes_inside_the_bounds(self) -> "Channels":
-        fields = fields_of(self.write, ("channel", "value", "values"))
-        if ("value" in fields) == ("values" in fields):
-            raise ValueError("a write command needs either {value} or {values}")
-        if "value" in fields and self.count > 1 and "channel" not in fields:
-            raise ValueError("a write command for several channels needs {channel}")
-        how = fields.get("value", fields.get("values", ""))
-        # rounding keeps order: what lies between the bounds is written between these
-        for bound, inwards in zip(self.bounds, (1, -1)):
-            written = float(format(bound, how))
-            if inwards * (written - bound) < 0:
-                raise ValueError(
-                    f"the format '{how}' writes the bound {bound} as {written}, outside the "
-                    "bounds; give more digits"
-                )
-        return self
-
-    def commands(self, values: Float[np.ndarray, " K"]) -> list[str]:
-        """The command that sets each channel; one that sets them all stands there for each."""
-        if "values" in fields_of(self.write, ("channel", "value", "values")):
-            return self.count * [
-                self.write.format(values=Values(values.tolist()), channel=self.first)
-            ]
-        return [
-            self.write.format(channel=channel, value=value)
-            for channel, value in enumerate(values.tolist(), self.first)
-        ]
-
-
-class Readings(Configuration):
-    """How a sample is presented and its outputs are read.
-
-    Arguments: `query`, answered by the outputs, with commas; `present`, a command before it; one of
-    them has the field `{values}`, a sample's inputs; `whole_batch`, whether they take all samples
-    of a batch at once, row after row, and answer so.
-    """
-
-    query: str
-    present: str = ""
-    whole_batch: bool = False
-
-    @model_validator(mode="after")
-    def _values_once(self) -> "Readings":
-        given = [fields_of(command, ("values",)) for command in (self.present, self.query)]
-        if sum("values" in fields for fields in given) != 1:
-            raise ValueError("either present or query needs the field {values}, a sample's inputs")
-        return self
+from dither.instruments.scpi_answers import InstrumentError, complain, no_error, numbers
+from dither.instruments.scpi_commands import Channels, Readings, Values
 
 
 class ScpiConnection(AbstractConnection):
@@ -123,7 +28,7 @@ class ScpiConnection(AbstractConnection):
         identity: what the answer to `*IDN?` must contain; not asked if empty.
         setup: commands once connected; `safe`: commands at the end of a run, however it ends.
         errors: the query of the error queue, asked after each write and each measurement; an answer
-            other than 0 fails the measurement. Not asked if empty.
+            other than error 0 fails the measurement. Not asked if empty.
         ready: a query whose answer is awaited after a write, such as `*OPC?`.
         settle: seconds to wait after a write.
         timeout: seconds to wait for an answer.
@@ -170,9 +75,11 @@ class ScpiDevice:
         self.connection = connection
         self.__name__ = connection.identity or connection.resource
         self.parameters = {name: (group.count,) for name, group in connection.channels.items()}
-        self.bounds: Mapping[str, tuple[float, float]] = {
-            name: group.bounds for name, group in connection.channels.items()
-        }
+        self.bounds: dict[str, tuple[float, float]] = {}
+        self.levels: dict[str, int] = {}
+        for name, group in connection.channels.items():
+            low, high, self.levels[name] = group.grid()
+            self.bounds[name] = low, high
         self.initial = connection.initial
         self._held: Float[np.ndarray, " P"] | None = None
         self._session: Any = None
@@ -196,19 +103,19 @@ class ScpiDevice:
         with self._talking():
             self._held = theta
             found = self._obey(self._commands(theta, places))
-        _complain(found)
+        complain(found)
         time.sleep(self.connection.settle)
 
     def measure(self, inputs: Float[np.ndarray, "B ..."]) -> Float[np.ndarray, "B K"]:
         """The outputs of a batch."""
         samples = np.asarray(inputs, float).reshape(len(inputs), -1)
         if self.connection.readings.whole_batch:
-            rows = self._read(samples.ravel()).reshape(len(samples), -1)
+            rows = self._read(samples.ravel(), len(samples)).reshape(len(samples), -1)
         else:
             rows = np.stack([self._read(sample) for sample in samples])
         with self._talking():
             found = self._obey([])
-        _complain(found)
+        complain(found)
         return rows
 
     def safe(self) -> None:
@@ -222,7 +129,7 @@ class ScpiDevice:
         try:
             with self._talking(restore=False):
                 found = self._obey(list(self.connection.safe))
-            _complain(found)
+            complain(found)
         except Exception as error:
             raise RunError(
                 f"the instrument {self.connection.resource} did not take "
@@ -298,7 +205,7 @@ class ScpiDevice:
             commands = []
         while errors and len(found) < MOST_ERRORS:
             answer = self._exchange(commands, errors)
-            if answer.split(",")[0].strip() in ("0", "+0", "-0"):
+            if no_error(answer, errors):
                 break
             found.append(answer)
             commands = []
@@ -318,29 +225,14 @@ class ScpiDevice:
         chosen = each if places is None else [each[place] for place in places]
         return list(dict.fromkeys(chosen))
 
-    def _read(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " K"]:
+    def _read(self, values: Float[np.ndarray, " n"], rows: int = 1) -> Float[np.ndarray, " K"]:
         readings = self.connection.readings
         given = Values(values.tolist())
         with self._talking():
             present = [readings.present.format(values=given)] if readings.present else []
-            answer = self._exchange(present, readings.query.format(values=given))
-        try:
-            numbers = np.array([float(number) for number in answer.split(",")])
-            return np.where(np.abs(numbers) < NO_NUMBER, numbers, np.nan)
-        except ValueError:
-            raise InstrumentError(
-                f"the answer to '{readings.query}' is '{answer[:80]}', and numbers are due"
-            ) from None
+            query = readings.query.format(values=given)
+            return numbers(self._exchange(present, query), readings.query, rows)
 
-
-NO_NUMBER = 9.9e37
-"""By SCPI's rule infinity is 9.9e37 and what is not a number 9.91e37."""
 
 MOST_ERRORS = 100
 """No more entries of an error queue are read at once."""
-
-
-def _complain(found: list[str]) -> None:
-    """Errors: `InstrumentError` with what was in the error queue, if anything."""
-    if found:
-        raise InstrumentError("; ".join(found))

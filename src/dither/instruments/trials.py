@@ -42,7 +42,7 @@ def repeat(dut: DeviceUnderTest, repeats: int) -> ReadingNoise:
     still, far = without_outliers(dut, [reading for _, reading in dut.visits])
     back = []
     for sign in np.resize([1.0, -1.0], repeats):
-        away = np.asarray(dut.device.space.snap(dut.start + sign * dut.small))
+        away = np.asarray(dut.space.snap(dut.start + sign * dut.small))
         dut.write(away)
         dut.visit()
         back.append(dut.visits[-1][1] if dut.visits else None)
@@ -75,7 +75,8 @@ def spread(readings: list[Reading]) -> float:
     """The standard deviation of one output, pooled over the outputs; 0 of fewer than two."""
     if len(readings) < 2:
         return 0.0
-    return float(np.sqrt(np.var(readings, axis=0, ddof=1).mean()))
+    # from the first, so that equal readings have none
+    return float(np.sqrt(np.var(np.array(readings) - readings[0], axis=0, ddof=1).mean()))
 
 
 def far_out(costs: Float[np.ndarray, "N *A"]) -> Bool[np.ndarray, "N *A"]:
@@ -122,7 +123,7 @@ def settle(dut: DeviceUnderTest, noise: float, repeats: int, rng: np.random.Gene
     runs = []
     offset = dut.small * rng.choice([-1.0, 1.0], dut.start.size)
     for sign in np.resize([1.0, -1.0], max(4, repeats // 4)):
-        theta = np.asarray(dut.device.space.snap(dut.start + sign * offset))
+        theta = np.asarray(dut.space.snap(dut.start + sign * offset))
         times, readings = dut.follow(theta)
         if len(times) > 3:
             runs.append((np.array(times), np.array(readings)))

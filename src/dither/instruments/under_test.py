@@ -21,15 +21,17 @@ class DeviceUnderTest:
 
     Arguments: the device; a task, whose first inputs are measured.
     Attributes: `discrete`, whether parameters have two or three levels, so that there is room to go
-    one way only; `start`, the parameters to start from; `small`, an amplitude: a twentieth of the
-    range, in whole steps, or 0.1 where there are no bounds; `reach`, the largest that is tried: a
-    quarter of the range, or 1; `visits` to the start, pairs of time and reading; `returns`, the
-    first readings of those, right after a write; `wait`, s, after each write.
+    one way only; `space`, the parameters less `origin`; `start`, those to start from; `small`, an
+    amplitude: a twentieth of the range, in whole steps, or 0.1 where there are no bounds; `reach`,
+    the largest that is tried: a quarter of the range, or 1; `visits` to the start, pairs of time
+    and reading; `returns`, the first readings of those, right after a write; `wait`, s, after each
+    write.
     """
 
     def __init__(self, device: PythonDevice, task: Task) -> None:
-        self.device, self.task, space = device, task, device.space
+        self.device, self.task, self.space = device, task, device.trained_space
         device.rewrite()  # what a write by itself does to a reading is to be seen
+        space, self.origin = self.space, device.extent.origin
         width = float(np.min(np.asarray(space.high) - np.asarray(space.low)))
         bounded, self.step = np.isfinite(width), float(np.max(space.step))
         self.small = float(np.max(space.amplitude(0.05 * width if bounded else 0.1)))
@@ -37,7 +39,7 @@ class DeviceUnderTest:
         if self.step:
             self.reach = max(1.0, np.floor(self.reach / self.step + 1e-6)) * self.step
         self.discrete = any(parameter.levels in (2, 3) for parameter in space.parameters)
-        start = space.snap(device.initial(0))
+        start = space.snap(device.initial(0) - self.origin)
         if not self.discrete:
             start = space.snap(space.confine(start, jnp.asarray(self.reach)))
         self.start = np.asarray(start, float)
@@ -55,7 +57,7 @@ class DeviceUnderTest:
         """Write; whether that went well."""
         begin = time.perf_counter()
         try:
-            self.device.write(theta)
+            self.device.write(np.asarray(theta, float) + self.origin)
         except Exception:
             self.readings += 1
             self.failed += 1
@@ -99,7 +101,7 @@ class DeviceUnderTest:
     def pair(self, offset: Float[np.ndarray, " P"]) -> tuple[Reading, Reading] | None:
         """The readings beside the start and on its other side, or at it, one after the other."""
         if self.discrete:
-            middle = 0.5 * (np.asarray(self.device.space.low) + np.asarray(self.device.space.high))
+            middle = 0.5 * (np.asarray(self.space.low) + np.asarray(self.space.high))
             offset = np.where(self.start > middle, -offset, offset)
         plus = self.at(self.start + offset)
         minus = self.at(self.start if self.discrete else self.start - offset)

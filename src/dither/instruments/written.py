@@ -7,11 +7,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dither._errors import RequestError
+from dither._numbers import real
 from dither.instruments.protocols import (
     Flippable,
     Writable,
     answers_to_all,
     attribute_of,
+    check_plain,
+    done,
     follows,
 )
 
@@ -71,6 +74,7 @@ class Mirrors:
                 f"The device {name} has flip(i) but does not say how many mirrors; give "
                 "it an attribute `parameters`, an integer."
             )
+        check_plain(target, ("flip", "output", "error"), name)
         self._held = np.zeros(int(self.parameters))
         self.initial = self._present()
         self._output, self._error = attribute_of(target, "output"), attribute_of(target, "error")
@@ -112,8 +116,8 @@ class Mirrors:
     def _measure(self, inputs: Float[np.ndarray, "1 L"]) -> Float[np.ndarray, "1 T"]:
         assert self._output is not None
         reading = self._output(inputs[0]) if self.fed else self._output()
-        return np.asarray(reading, float).reshape(1, -1)
+        return real(done("output", reading)).reshape(1, -1)
 
-    def _cost(self, inputs: np.ndarray, targets: np.ndarray) -> float:
+    def _cost(self, inputs: np.ndarray, targets: np.ndarray) -> Any:
         del inputs, targets
-        return float(self.target.error())
+        return self.target.error()

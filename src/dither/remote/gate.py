@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
+from dither._raised import told
 from dither.instruments.python import PythonDevice
 from dither.remote.record import Record
 
@@ -210,4 +211,4 @@ def _check_inside(values: Float[np.ndarray, "..."], low: Any, high: Any) -> None
 
 
 def _sentence(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
+    return told(error)[:500]

@@ -51,7 +51,7 @@ def read_token(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get(TOKEN_VARIABLE) or None
     try:
-        token = file.read_text(encoding="utf-8").strip()
+        token = file.read_text(encoding="utf-8-sig").strip()
         mode = file.stat().st_mode
     except (OSError, UnicodeDecodeError):
         raise RequestError(f"The token file {file} cannot be read.") from None

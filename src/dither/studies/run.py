@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from dither._errors import RequestError
+from dither._platform import check_platform
 from dither._words import count
 from dither.studies import store
 from dither.studies.cluster import work_on_cluster
@@ -40,6 +41,7 @@ def run_study(
     Errors: `RequestError` before anything is run for what is wrong in the grid, its runs, or the
     folder; `Interrupted` where it was asked to stop; a later call goes on.
     """
+    check_platform()
     study = study if isinstance(study, Study) else read_study(study)
     check_size(study, yes)
     folder = Path("studies") / study.name if out is None else Path(out)

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from dither._errors import RequestError
+from dither.tasks.numpy_file import NPZ, read_numpy
 from dither.tasks.task import AbstractSampledTask, Task, check_lengths
 
 NAMES = ("inputs", "targets", "test_inputs", "test_targets")
@@ -32,11 +33,7 @@ class Arrays(AbstractSampledTask):
 
     def load(self) -> Task:
         try:
-            with self.file.open("rb") as file:
-                archive = np.load(file, allow_pickle=False)
-                if isinstance(archive, np.ndarray):
-                    raise ValueError("it holds a single array without a name")
-                data = {name: archive[name] for name in NAMES if name in archive}
+            data = read_numpy(self.file, NPZ, NAMES)
         except FileNotFoundError:
             raise RequestError(f"The task's file {self.file} does not exist.") from None
         except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from pydantic import Field
 
 from dither._errors import RequestError
+from dither._numbers import decimal_commas, real
+from dither.tasks.numpy_file import NPY, read_numpy
 from dither.tasks.scores import nmse
 from dither.tasks.series import AbstractSeries, Series, make_series
 
@@ -40,12 +42,7 @@ class SeriesFile(AbstractSeries):
 
     def _read(self) -> Float[np.ndarray, " T"]:
         try:
-            if self.file.suffix == ".npy":
-                table = np.load(self.file, allow_pickle=False)
-            else:
-                comma = "," if self.file.suffix == ".csv" else None
-                table = np.loadtxt(self.file, delimiter=comma, ndmin=2)
-            table = np.asarray(table, float)
+            table = self._numbers() if self.file.suffix == ".npy" else self._table()
         except FileNotFoundError:
             raise RequestError(f"The series' file {self.file} does not exist.") from None
         except (OSError, ValueError, EOFError) as error:
@@ -57,3 +54,21 @@ class SeriesFile(AbstractSeries):
                 f"The series' file {self.file} has shape {table.shape} and no column {self.column}."
             )
         return table[:, self.column]
+
+    def _numbers(self) -> Float[np.ndarray, "..."]:
+        try:
+            return real(read_numpy(self.file, NPY))
+        except ValueError as error:
+            raise ValueError(f"it holds {error}") from None
+
+    def _table(self) -> Float[np.ndarray, "T _"]:
+        # "utf-8-sig": some programs begin a file with a mark of its encoding
+        lines = self.file.read_text(encoding="utf-8-sig").splitlines()
+        comma = "," if self.file.suffix == ".csv" else None
+        rows = [row for line in lines if (row := line.partition("#")[0].strip())]
+        if comma and decimal_commas(rows):
+            raise ValueError(
+                f"the first row is '{rows[0][:80]}', whose commas are taken for decimal ones: "
+                "write numbers with a point, such as 2.0 where there are two columns"
+            )
+        return np.loadtxt(lines, delimiter=comma, ndmin=2)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from dither._configuration import Registry
 from dither.tasks.channel import ChannelEqualisation
+from dither.tasks.digits_left import near_zero
 from dither.tasks.header import HeaderRecognition
 from dither.tasks.mackey_glass import MackeyGlass
 from dither.tasks.narma import NARMA10
@@ -40,7 +41,7 @@ class SeriesTask(AbstractTask):
 
     Inputs are the wash-out and the training part, targets those of the training part; for the test,
     as many steps of wash-out before the test part. The cost is the NMSE of z-scored output and
-    target, the score 1 − NMSE, or 1 − SER for symbols.
+    target, the score 1 − NMSE, or 1 − SER for symbols; a large mean of the targets is taken off.
 
     Arguments: `series`, a table with its `kind`, or the kind alone.
     """
@@ -60,16 +61,17 @@ def series_task(series: Series) -> Task:
     def one(values: Float[np.ndarray, " T"]) -> Float[Array, "1 T"]:
         return jnp.asarray(values[None], dtype)
 
+    targets = near_zero(series.targets, series.targets[series.train_part])
     score: Score = explained_series
     name = EXPLAINED
     if series.score is symbol_error_rate:
-        levels = np.unique(np.asarray(series.targets, dtype))
+        levels = np.unique(np.asarray(targets, dtype))
         score, name = RightSymbols(levels=tuple(map(float, levels))), "1 - SER"
     return Task(
         inputs=one(series.inputs[: series.train_part.stop]),
-        targets=one(series.targets[series.train_part]),
+        targets=one(targets[series.train_part]),
         test_inputs=one(series.inputs[begin:end]),
-        test_targets=one(series.targets[series.test_part]),
+        test_targets=one(targets[series.test_part]),
         batch=1,
         cost=nmse_cost,
         score=score,

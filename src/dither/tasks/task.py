@@ -15,6 +15,7 @@ from pydantic import Field
 from dither._configuration import Configuration
 from dither._errors import RequestError
 from dither.contract import Cost
+from dither.tasks.digits_left import check_resolved
 from dither.tasks.scores import (
     COSTS,
     EXPLAINED,
@@ -133,7 +134,7 @@ def make_task(
     """
     labelled = _check_arrays(inputs, targets, test_inputs, test_targets)
     if labelled:
-        classes = classes or tuple(str(label) for label in range(int(targets.max()) + 1))
+        classes = classes or _numbered(targets)
         _check_labels({"targets": targets, "test targets": test_targets}, len(classes))
     elif cost in ("cross_entropy", "smoothed_cross_entropy"):
         raise RequestError(
@@ -160,6 +161,21 @@ def make_task(
         classes=classes,
         image=image,
     )
+
+
+MOST_CLASSES = 1000
+"""As many classes may have no sample at all."""
+
+
+def _numbered(labels: Int[np.ndarray, " _"]) -> tuple[str, ...]:
+    """The names of numbered classes. Errors: `RequestError` for labels that number none."""
+    place, largest = int(np.argmax(labels)), int(labels.max())
+    if largest >= max(MOST_CLASSES, len(labels)):
+        raise RequestError(
+            f"The targets hold the label {largest} (sample {place}), and labels number the classes "
+            "from 0; number them so, or give values to reach as floating-point numbers."
+        )
+    return tuple(map(str, range(largest + 1)))
 
 
 def _check_arrays(
@@ -193,6 +209,10 @@ def _check_arrays(
                 f"A training {what} has shape {one.shape[1:]} and a test {what} "
                 f"{other.shape[1:]}; give them one shape."
             )
+    check_resolved(inputs, "inputs", "subtract a constant from them")
+    if not labelled:
+        both = "subtract a constant from them and from what the device returns"
+        check_resolved(targets, "targets", both)
     if labelled and targets.ndim > 1:
         raise RequestError(
             f"Integer targets have shape {targets.shape}; give one label a sample, or values as "

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -70,8 +70,12 @@ def tell_block(
     rows: Int[Array, "K B"],
     readings: Readings,
     n: Int[Array, ""],
+    taken_off: Any = (),
 ) -> tuple[State, Float[Array, " K"]]:
-    """Tell the first n probes of a block; readings are costs, or outputs from which they come."""
+    """Tell the first n probes of a block; readings are costs, or outputs from which they come.
+
+    `taken_off` is what has been taken off costs.
+    """
     outputs, x = readings if isinstance(readings, tuple) else (readings, None)
     costs = each = jnp.asarray(outputs)
     if outputs.ndim > 1:
@@ -85,7 +89,7 @@ def tell_block(
             shown = Outputs(outputs[k], task.targets[rows[k]])
         if x is not None:
             sites = Sites(each[k], jax.tree.map(lambda leaf: leaf[k], x))
-        measurement = Measurement(costs[k], shown, sites)
+        measurement = Measurement(costs[k], shown, sites, taken_off=taken_off)
         return algorithm.tell(state, probe, measurement)[0]
 
     return jax.lax.fori_loop(0, n, step, state), costs

@@ -14,7 +14,7 @@ from dither.training.until import Until
 def problem_of(device: AbstractDevice | PythonDevice, task: Task) -> Problem:
     """What an algorithm is told of a run on a device and a task."""
     return Problem(
-        space=device.space,
+        space=device.trained_space if isinstance(device, PythonDevice) else device.space,
         layers=device.layers,
         batch=task.batch,
         outputs=task.outputs[-1],

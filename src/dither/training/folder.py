@@ -26,6 +26,8 @@ HISTORY = "history.parquet"
 PROGRESS = "progress.json"
 """Where a run is: there as long as it goes on."""
 RESULT = "result.json"
+TRACEBACK = "traceback.txt"
+"""How a device failed: there where a run was given up for it."""
 
 
 def open_folder(out: Path, resume: bool) -> None:
@@ -53,7 +55,7 @@ def cut_before_checkpoint(out: Path, specification: Mapping[str, Any]) -> bool:
 def sweep(out: Path) -> None:
     """Remove what a write that was killed has left."""
     for file in (SPECIFICATION, str(CHECKPOINT), HISTORY, PROGRESS, "parameters.npz", RESULT,
-                 "figure.png", "figure.svg"):  # fmt: skip
+                 TRACEBACK, "figure.png", "figure.svg"):  # fmt: skip
         path = out / file
         for left in path.parent.glob(f".{path.name}-*"):
             left.unlink(missing_ok=True)
@@ -105,6 +107,14 @@ def write_result(out: Path, result: Result) -> None:
     (out / PROGRESS).unlink(missing_ok=True)
     told = {**result.summary(), "made": made()}
     write_atomically(out / RESULT, json.dumps(told, indent=2).encode())
+
+
+def write_traceback(out: Path, traceback: str) -> None:
+    """Write `traceback.txt`, or remove it where there is none."""
+    if traceback:
+        write_atomically(out / TRACEBACK, traceback.encode())
+    else:
+        (out / TRACEBACK).unlink(missing_ok=True)
 
 
 def made() -> dict[str, str]:

@@ -3,15 +3,16 @@
 import time
 import warnings
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from dither._errors import RunError
+from dither._raised import told, whole
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import Clock, Probe, SparseWrite, Status
 from dither.instruments.python import PythonDevice
@@ -27,6 +28,9 @@ Write: TypeAlias = tuple[Float[np.ndarray, " K"], Int[np.ndarray, " K"] | None]
 
 LONGEST_CALL = 1.0
 """Seconds after which the driver is to look for Ctrl-C, and failures are no longer waited for."""
+
+FALLEN = 16.0
+"""A cost that has fallen by this factor below what is taken off is taken off itself."""
 
 
 class HostedLoop(AbstractLoop):
@@ -49,13 +53,15 @@ class HostedLoop(AbstractLoop):
         self.replicas = 1
         self.scores = not device.by_cost
         _, learning, data, _ = jax.random.split(jax.random.key(seed), 4)
-        theta = jnp.asarray(device.initial(seed), jnp.result_type(float))
+        self.origin = device.extent.origin
+        theta = jnp.asarray(device.initial(seed) - self.origin, jnp.result_type(float))
         self.problem = problem_of(device, task)
         self.carry = Carry(
             algorithm=jax.jit(algorithm.init, static_argnums=2)(learning, theta, self.problem),
             device=None,
             data=data,
             tally=Tally.empty(),
+            taken_off=np.float32(np.nan) if device.by_cost else (),
         )
         self.inputs, self.targets = np.asarray(task.inputs), np.asarray(task.targets)
         self.tests = np.asarray(task.test_inputs), np.asarray(task.test_targets)
@@ -63,9 +69,9 @@ class HostedLoop(AbstractLoop):
             self.tests = self.inputs, self.targets
         self.ledger = Ledger.empty(1)
         self.failed_in_a_row = 0
-        self.last_failure = ""
+        self.last_failure = self.traceback = ""
         self.programmed = False
-        self.start = np.asarray(device.space.snap(theta))
+        self.start = self._whole(self.problem.space.snap(theta))
         alarm = None if device.guard is None else device.guard.drift
         self.reference = None if alarm is None else Reference(alarm)
         self.alarms: list[str] = []
@@ -91,12 +97,15 @@ class HostedLoop(AbstractLoop):
         room = next(room for room in ROOMS if room >= size)
         probes, rows, asked = self.ask(room, self.task, self.carry, size)
         readings = self._measure(probes, np.asarray(rows)[:size])
+        whole_costs = [float(np.asarray(r)) for r in readings] if self.device.by_cost else []
+        less = self._taken_off(whole_costs)
         done, state, cost = len(readings), self.carry.algorithm, 0.0
         if done:
             if done < size:
                 asked = self.ask(room, self.task, self.carry, done)[2]
-            block = jax.tree.map(partial(stacked, room), *readings)
-            state, costs = self.tell(self.task, asked, probes, rows, block, done)
+            told = [np.asarray(cost - float(less)) for cost in whole_costs] or readings
+            block = jax.tree.map(partial(stacked, room), *told)
+            state, costs = self.tell(self.task, asked, probes, rows, block, done, less)
             cost = float(np.asarray(costs)[:done].sum())
         failed = int(done < size)
         if failed:
@@ -112,8 +121,32 @@ class HostedLoop(AbstractLoop):
             failed_in_a_row=np.asarray(self.failed_in_a_row, np.int32),
             cost=np.asarray(tally.cost + tally.cost.dtype.type(cost)),
         )
-        self.carry = Carry(state, None, self.carry.data, tally)
+        self.carry = Carry(state, None, self.carry.data, tally, taken_off=less)
+        if whole_costs and abs(whole_costs[-1]) < abs(less) / FALLEN:
+            self._take_off(np.float32(whole_costs[-1]))
         return done + failed
+
+    def _whole(self, theta: Float[Array | np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
+        """Parameters with what was taken off them before single precision began."""
+        single = np.asarray(theta)
+        return np.asarray(single, float) + self.origin if np.any(self.origin) else single
+
+    def _taken_off(self, costs: list[float]) -> Any:
+        """What is taken off costs, in double precision: the first, where the zero is not known.
+
+        A large constant would leave single precision no digits for what a parameter changes.
+        """
+        less = self.carry.taken_off
+        return np.float32(costs[0]) if costs and np.isnan(less) else less
+
+    def _take_off(self, less: np.float32) -> None:
+        """Take something else off costs; what is remembered of them is measured again."""
+        carry, tally = self.carry, self.carry.tally
+        done = int(tally.measurements) - int(tally.failed)
+        cost = tally.cost + tally.cost.dtype.type(done * (float(carry.taken_off) - float(less)))
+        state = self.algorithm.on_drift(carry.algorithm)
+        tally = eqx.tree_at(lambda t: t.cost, tally, np.asarray(cost))
+        self.carry = Carry(state, None, carry.data, tally, taken_off=less)
 
     def _measure(self, probes: Probe, rows: Int[np.ndarray, "K B"]) -> list[Reading]:
         """The readings of K probes, each on its rows of the data, up to the first that fails."""
@@ -136,13 +169,16 @@ class HostedLoop(AbstractLoop):
     def _writes(self, probes: Probe, size: int) -> list[Write]:
         """What to program for each probe; the first write of all is one of all parameters."""
         if not isinstance(probes.parameters, SparseWrite):
-            return [(theta, None) for theta in self.device.writable(np.asarray(probes.parameters))]
+            settings = self.device.writable(self._whole(probes.parameters))
+            return [(theta, None) for theta in settings]
         places = np.asarray(probes.parameters.places)[:size]
-        values = self.device.writable_at(np.asarray(probes.parameters.values)[:size], places)
+        off = np.broadcast_to(self.origin, self.device.extent.size)
+        values = np.asarray(probes.parameters.values)[:size] + off[np.minimum(places, off.size - 1)]
+        values = self.device.writable_at(values, places)
         real = places < self.device.space.size
         writes: list[Write] = [(v[r], i[r]) for v, i, r in zip(values, places, real)]
         if not self.programmed:
-            theta = np.array(self.algorithm.parameters(self.carry.algorithm), float)
+            theta = np.array(self._whole(self.algorithm.parameters(self.carry.algorithm)), float)
             theta[writes[0][1]] = writes[0][0]
             writes[0] = (self.device.writable(theta), None)
         return writes
@@ -196,7 +232,7 @@ class HostedLoop(AbstractLoop):
             self.device.recover(self.failed_in_a_row)
 
     def _failed(self, error: Exception) -> Status:
-        self.last_failure = f"{type(error).__name__}: {error}"
+        self.last_failure, self.traceback = told(error), whole(error)
         return Status.TIMED_OUT if isinstance(error, TimeoutError) else Status.FAILED
 
     def _count(self, samples: int, status: Status, seconds: float) -> None:
@@ -212,14 +248,15 @@ class HostedLoop(AbstractLoop):
     def account(self) -> tuple[Ledger, Float[np.ndarray, " R"], int]:
         tally = jax.device_get(self.carry.tally)
         done = max(int(tally.measurements) - int(tally.failed), 1)
-        return self.ledger, np.array([float(tally.cost) / done]), self.failed_in_a_row
+        off = float(self.carry.taken_off) if self.device.by_cost else 0.0
+        return self.ledger, np.array([off + float(tally.cost) / done]), self.failed_in_a_row
 
     def clear(self) -> None:
         self.ledger = Ledger.empty(1)
         self.carry = eqx.tree_at(lambda c: c.tally, self.carry, Tally.empty())
 
     def evaluate(self) -> Evaluation:
-        theta = np.asarray(self.algorithm.parameters(self.carry.algorithm))
+        theta = self._whole(self.algorithm.parameters(self.carry.algorithm))
         inputs, targets = self.tests
         readings = self._test_readings(theta)
         if not self.scores:
@@ -256,9 +293,10 @@ class HostedLoop(AbstractLoop):
         inputs, targets = self.inputs[: self.task.batch], self.targets[: self.task.batch]
         costs = []
         for _ in range(AGAIN):
-            reading = jnp.asarray(self._until_done(self.start, inputs, targets))
+            reading = self._until_done(self.start, inputs, targets)
             if self.scores:
-                reading = jnp.mean(self.task.cost(reading, jnp.asarray(targets)))
+                y = jnp.asarray(reading, jnp.result_type(float))
+                reading = np.asarray(jnp.mean(self.task.cost(y, jnp.asarray(targets))))
             costs.append(float(reading))
         moved, alarmed = self.reference.told(np.array(costs))
         if alarmed:

@@ -36,7 +36,8 @@ class Tally(eqx.Module):
 class Carry(eqx.Module):
     """All that is needed to go on: the algorithm's state, the device's, the key of the batches.
 
-    `varied` holds the settings in which this replica differs from the others.
+    `varied` holds the settings in which this replica differs from the others; `taken_off`, what is
+    taken off a device's own costs.
     """
 
     algorithm: State
@@ -44,6 +45,7 @@ class Carry(eqx.Module):
     data: Key[Array, ""]
     tally: Tally
     varied: dict[str, Any] = eqx.field(default_factory=dict)
+    taken_off: Any = ()
 
 
 class Evaluation(NamedTuple):
@@ -59,7 +61,7 @@ class AbstractLoop(ABC):
 
     Attributes: `replicas`, how many; `carry`; `scores`, whether outputs are seen, which can be
     scored, or only a cost; `alarms`, sentences on what was noticed on the way; `last_failure`, why
-    the last failed measurement failed.
+    the last failed measurement failed, and `traceback`, all of how it did.
     """
 
     replicas: int
@@ -67,6 +69,7 @@ class AbstractLoop(ABC):
     scores: bool
     alarms: list[str]
     last_failure: str
+    traceback: str = ""
 
     @abstractmethod
     def advance(self, n: int) -> None:

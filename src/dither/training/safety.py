@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from dither._raised import told
 from dither.instruments.python import PythonDevice
 
 LEAVING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -30,9 +31,8 @@ def made_safe(device: Any) -> Iterator[list[str]]:
             try:
                 device.safe()
             except Exception as error:
-                what = f"{type(error).__name__}: {error}".rstrip(".")
                 trouble.append(
-                    f"The device {device.name} could not be brought into its safe state ({what}); "
-                    "do so by hand."
+                    f"The device {device.name} could not be brought into its safe state "
+                    f"({told(error)}); do so by hand."
                 )
                 warnings.warn(trouble[0], UnsafeWarning, stacklevel=4)

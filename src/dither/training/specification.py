@@ -105,7 +105,7 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
     Errors: `RequestError` for a file that is missing, cannot be read, or is not TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         return {"name": path.stem, **tomllib.loads(text)}, text
     except FileNotFoundError:
         raise RequestError(f"The file {path} does not exist.") from None

@@ -10,6 +10,7 @@ import numpy as np
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
+from dither._platform import check_platform
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices.device import AbstractDevice
 from dither.instruments.connection import AbstractConnection
@@ -25,6 +26,7 @@ from dither.training.folder import (
     sweep,
     write_result,
     write_specification,
+    write_traceback,
 )
 from dither.training.fused import FusedLoop
 from dither.training.hosted import HostedLoop
@@ -83,6 +85,7 @@ def train(
     Errors: `RequestError` before anything is written for what does not fit together. Warns with
     `TrapWarning` of settings that are likely mistakes.
     """
+    check_platform()
     until = until or Until(measurements=100_000)
     device = device_at(device) if isinstance(device, str) else device
     whole = described(name, key, replicas, score_every, task, device, algorithm, until)
@@ -107,6 +110,7 @@ def train(
 
 def _keep(folder: Path, run: Run, result: Result, name: str) -> None:
     run.save()
+    write_traceback(folder, run.loop.traceback if run.failure else "")
     write_result(folder, result)
     draw_run(result, name, folder, run.until.score)
 

@@ -1,0 +1,64 @@
+"""Numbers at the border where they enter: real, whole, and what single precision holds of them."""
+
+import re
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+MOST = float(np.finfo(np.float32).max)
+"""What is larger is infinite in single precision."""
+
+DOUBT = 6
+"""Digits after a comma from which on it is taken for a decimal one."""
+
+PAIR = re.compile(r"\s*[+-]?\d+,(\d+)(E[+-]?\d+)?\s*", re.IGNORECASE)
+
+
+def real(given: Any) -> Float[np.ndarray, "..."]:
+    """Numbers as an array of doubles of its own.
+
+    Errors: `ValueError`, the end of a sentence, for what is masked, complex, or no numbers.
+    """
+    if given is None:
+        raise ValueError("None, and numbers are due")
+    if isinstance(given, list | tuple) and any(isinstance(g, np.ma.MaskedArray) for g in given):
+        given = np.ma.array(given)
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise ValueError("masked values; leave them out, or fill them with what is known")
+    try:
+        found = np.asarray(given)
+    except ValueError:
+        raise ValueError("rows of unequal lengths") from None
+    if np.iscomplexobj(found):
+        raise ValueError("complex numbers; take what counts of them, such as abs(y)**2")
+    try:
+        return np.array(found, float)
+    except (TypeError, ValueError):
+        raise ValueError(f"values of type {found.dtype}, and numbers are due") from None
+
+
+def finite(values: Float[np.ndarray, "..."]) -> bool:
+    """Whether all are finite, in single precision too."""
+    return bool(np.abs(values).max(initial=0.0) <= MOST)
+
+
+def decimal_commas(rows: list[str]) -> bool:
+    """Whether commas between digits are decimal ones: 0,512345 for 0.512345.
+
+    Of pairs of digits alone: where the second of a pair begins with 0, where it has an exponent,
+    or where all have the same number of digits, six or more.
+    """
+    pairs = []
+    for row in rows:
+        fields = row.split(",")
+        halves = [",".join(fields[k : k + 2]) for k in range(0, len(fields), 2)]
+        found = [PAIR.fullmatch(half) for half in halves]
+        if not all(found):
+            return False
+        pairs += [pair for pair in found if pair]
+    digits = [pair[1] for pair in pairs]
+    if not digits:
+        return False
+    odd = any(len(pair[1]) > 1 and (pair[1][0] == "0" or pair[2]) for pair in pairs)
+    return odd or (len({len(d) for d in digits}) == 1 and len(digits[0]) >= DOUBT)

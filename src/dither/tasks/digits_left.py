@@ -1,0 +1,46 @@
+"""What is left of data in the precision that it is trained in."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Num
+
+from dither._errors import RequestError
+
+STEPS = 64
+"""Values are resolved if single precision has so many between the least and the largest."""
+
+ROUNDING = 1e-12
+"""A smaller spread, relative to the values, is taken for rounding."""
+
+FAR = 1000.0
+"""Values further from 0 than so many times their spread are brought near to it."""
+
+
+def check_resolved(values: Num[np.ndarray, "N ..."], name: str, instead: str) -> None:
+    """Check that not all that varies in data, column by column, is lost in single precision.
+
+    Arguments: the data; its name; what is to be done `instead`.
+    Errors: `RequestError`.
+    """
+    if jnp.result_type(float) != jnp.float32:
+        return
+    columns = values.reshape(len(values), -1).astype(float)
+    low, high = columns.min(axis=0), columns.max(axis=0)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    varies = high - low > ROUNDING * largest
+    lost = np.spacing(largest.astype(np.float32)) > (high - low) / STEPS
+    if not varies.any() or np.any(varies & ~lost):
+        return
+    place = int(np.argmax(varies))
+    raise RequestError(
+        f"The {name} differ by {high[place] - low[place]:.3g} around {low[place]:.6g}, which "
+        f"single precision does not resolve; {instead}, or run with JAX_ENABLE_X64=1."
+    )
+
+
+def near_zero(
+    values: Float[np.ndarray, " T"], like: Float[np.ndarray, " _"]
+) -> Float[np.ndarray, " T"]:
+    """Values less the mean of a part of them, where that is large beside the part's spread."""
+    mean = float(np.mean(like))
+    return values - mean if abs(mean) > FAR * float(np.ptp(like)) else values
