@@ -2,7 +2,8 @@
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,7 @@ from dither.training.figure import draw_run
 from dither.training.fit import check_fit, problem_of
 from dither.training.folder import (
     cut_before_checkpoint,
-    open_folder,
-    sweep,
+    owned,
     write_result,
     write_specification,
 )
@@ -86,22 +86,25 @@ def train(
     until = until or Until(measurements=100_000)
     device = device_at(device) if isinstance(device, str) else device
     whole = described(name, key, replicas, score_every, task, device, algorithm, until)
-    folder = _opened(out, resume)
-    tracking = None if track is None else find_tracker(track, folder)
-    data = task.load() if isinstance(task, AbstractTask) else task
-    chip = _as_device(device)
-    with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
-        run, traps = _begun(whole, chip, data, algorithm, until, folder, checkpoint_seconds, resume)
-        tracker = None if tracking is None or folder is None else tracking(folder, name, whole)
+    with _opened(out, resume) as folder:
+        tracking = None if track is None else find_tracker(track, folder)
+        data = task.load() if isinstance(task, AbstractTask) else task
+        chip = _as_device(device)
+        with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
+            run, traps = _begun(
+                whole, chip, data, algorithm, until, folder, checkpoint_seconds, resume
+            )
+            tracker = None if tracking is None or folder is None else tracking(folder, name, whole)
+            if folder is not None:
+                write_specification(folder, whole)
+                more = [] if tracker is None else [tracker]
+                observers = [*observers, *more, Live(folder, until)]
+            reason = run.go(observers, interrupted)
+        result = run.result(reason, (*traps, *run.loop.alarms, *trouble), chip.space)
         if folder is not None:
-            write_specification(folder, whole)
-            observers = [*observers, *([] if tracker is None else [tracker]), Live(folder, until)]
-        reason = run.go(observers, interrupted)
-    result = run.result(reason, (*traps, *run.loop.alarms, *trouble), chip.space)
-    if folder is not None:
-        _keep(folder, run, result, name)
-    if tracker is not None:
-        tracker.end(run.rows(), reason)
+            _keep(folder, run, result, name)
+        if tracker is not None:
+            tracker.end(run.rows(), reason)
     return result
 
 
@@ -143,15 +146,16 @@ def _begun(
     return run, traps
 
 
-def _opened(out: str | Path | None, resume: bool) -> Path | None:
-    if out is None:
-        if resume:
-            raise RequestError("To resume, say which run's folder: give out.")
-        return None
-    folder = Path(out)
-    open_folder(folder, resume)
-    sweep(folder)
-    return folder
+@contextmanager
+def _opened(out: str | Path | None, resume: bool) -> Iterator[Path | None]:
+    """The run's folder for this run alone, if there is to be one."""
+    if out is not None:
+        with owned(Path(out), resume):
+            yield Path(out)
+    elif resume:
+        raise RequestError("To resume, say which run's folder: give out.")
+    else:
+        yield None
 
 
 def evaluation_period(score_every: int | None, until: Until, of_an_evaluation: int = 0) -> int:

@@ -1,0 +1,165 @@
+"""What users of other packages have run into, tried here: runs, the shell, Python's own values."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import dither
+from dither import RequestError, Until
+from dither.tasks import XOR
+from dither.training.folder import LEASE, free_folder, latest_folder
+from dither.training.lease import Lease
+
+CHIP = dither.SimulatedDevice(network=dither.MLP(widths=(2, 3, 1)))
+RULE = dither.WeightMGD(learning_rate=1.0, delta=0.05)
+SHORT = Until(measurements=40)
+
+
+def shell(*arguments, cwd, **environment):
+    """Run `dither` as its own process."""
+    return subprocess.run(
+        [sys.executable, "-m", "dither.cli", *arguments],
+        cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+        timeout=300,
+    )  # fmt: skip
+
+
+def train(until=SHORT, device=CHIP, task=None, algorithm=RULE, **more):
+    return dither.train(device, task or XOR(), algorithm, until=until, **more)
+
+
+# ------------------------------------------------------------------- one folder, one owner
+
+
+def test_four_runs_started_at_once_have_a_folder_each(tmp_path):
+    few = ("--set", "until.measurements=40", "--set", "until.score=1.0", "--json")
+    command = [sys.executable, "-m", "dither.cli", "train", "xor", "--replicas", "1", *few]
+    started = [
+        subprocess.Popen([*command, "--seed", str(seed)], cwd=tmp_path, stdout=subprocess.PIPE)
+        for seed in range(4)
+    ]
+    told = [json.loads(process.communicate(timeout=300)[0]) for process in started]
+    assert [process.returncode for process in started] == [0] * 4
+    assert len({one["out"] for one in told}) == 4
+    for one in told:
+        folder = tmp_path / one["out"]
+        assert json.loads((folder / "result.json").read_text())["seed"] == one["seed"]
+        assert f"seed = {one['seed']}\n" in (folder / "spec.toml").read_text()
+
+
+def test_many_ask_for_a_free_folder_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(16) as pool:
+        folders = list(pool.map(free_folder, ["chip"] * 64))
+    assert {folder.name for folder in folders} == {f"chip-{k}" for k in range(1, 65)}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_is_still_going_is_left_alone(tmp_path, resume):
+    refused = []
+
+    def another(now):
+        del now
+        with pytest.raises(RequestError) as caught:
+            train(out=tmp_path / "run", resume=resume)
+        refused.append(str(caught.value))
+
+    whole = train(out=tmp_path / "run", observers=[another])
+    assert whole.ledger["measurements"] == 40
+    assert refused
+    if resume:
+        assert all("still going" in one and f"process {os.getpid()}" in one for one in refused)
+    assert not (tmp_path / "run" / LEASE).exists()
+
+
+def test_a_start_beside_one_that_has_not_written_yet_is_refused(tmp_path):
+    with (
+        Lease.take(tmp_path / "run" / LEASE),
+        pytest.raises(RequestError, match=r"still going \(process \d+ on .+\): give another --out"),
+    ):
+        train(out=tmp_path / "run")
+
+
+def test_a_run_whose_process_died_is_gone_on_with_at_once(tmp_path):
+    train(out=tmp_path / "run")
+    file = tmp_path / "run" / LEASE
+    code = (
+        "import os; from pathlib import Path; from dither.training.lease import Lease; "
+        f"Lease.take(Path({str(file)!r})); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert file.exists()
+    again = train(Until(measurements=60), out=tmp_path / "run", resume=True)
+    assert again.ledger["measurements"] == 60
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(("silent", "free"), [(20, False), (70, True)])
+def test_a_run_on_another_machine_counts_as_dead_after_a_minute(tmp_path, silent, free):
+    train(out=tmp_path / "run")
+    file = tmp_path / "run" / LEASE
+    file.write_text(json.dumps({"host": "elsewhere", "pid": 7, "born": 0.0}))
+    last = time.time() - silent
+    os.utime(file, (last, last))
+    if free:
+        train(Until(measurements=60), out=tmp_path / "run", resume=True)
+        return
+    with pytest.raises(RequestError, match="still going .process 7 on elsewhere"):
+        train(Until(measurements=60), out=tmp_path / "run", resume=True)
+
+
+def test_what_a_killed_start_has_left_is_no_run(tmp_path):
+    (tmp_path / "run").mkdir()
+    file = tmp_path / "run" / LEASE
+    file.write_text(json.dumps({"host": "elsewhere", "pid": 7, "born": 0.0}))
+    os.utime(file, (0, 0))
+    (tmp_path / "run" / ".spec.toml-1234").write_text("name")
+    train(out=tmp_path / "run")
+
+
+def test_what_is_refused_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestError):
+        train(out="a/b/c", task=dither.tasks.NIST7x7())
+    done = shell("train", "xor", "--set", "device.network.widths=[5, 1]", cwd=tmp_path)
+    assert done.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+# ----------------------------------------------------------------------- names as users have them
+
+
+@pytest.mark.parametrize("name", ["chip[1]", "a*", "what?", "[!a]", "ü 3", "$x", "chip.2", "-"])
+def test_runs_of_any_name_get_a_folder_each(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert [free_folder(name).name for _ in range(3)] == [f"{name}-{k}" for k in (1, 2, 3)]
+    (tmp_path / "runs" / f"{name}-2" / "spec.toml").write_text("")
+    assert latest_folder(name) == Path("runs") / f"{name}-2"
+
+
+@pytest.mark.parametrize("other", ["chip-b-1", "chip-1-1", "chip-b", "chipx-1", "xchip-1", "chip-"])
+def test_resume_takes_its_own_run(tmp_path, monkeypatch, other):
+    monkeypatch.chdir(tmp_path)
+    for name in ("chip-1", other):  # the other is the later one
+        Path("runs", name).mkdir(parents=True)
+        Path("runs", name, "spec.toml").write_text("")
+        os.utime(Path("runs", name, "spec.toml"), (len(name), len(name)))
+    assert latest_folder("chip") == Path("runs") / "chip-1"
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "../x", "a\\b", "x\n"])
+def test_a_name_that_names_no_folder_is_refused(name):
+    with pytest.raises(RequestError, match="name: .*without slashes"):
+        dither.read_specification("xor", [f"name={json.dumps(name)}"])
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestError, match="cannot be made: File name too long; give --out"):
+        free_folder("x" * 300)
