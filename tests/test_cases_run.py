@@ -6,13 +6,15 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dither
 from dither import RequestError, Until
-from dither.tasks import XOR
+from dither.tasks import XOR, Arrays
 from dither.training.folder import LEASE, free_folder, latest_folder
 from dither.training.lease import Lease
 
@@ -110,7 +112,7 @@ def test_a_run_on_another_machine_counts_as_dead_after_a_minute(tmp_path, silent
     if free:
         train(Until(measurements=60), out=tmp_path / "run", resume=True)
         return
-    with pytest.raises(RequestError, match="still going .process 7 on elsewhere"):
+    with pytest.raises(RequestError, match=r"still going \(process 7 on elsewhere\)"):
         train(Until(measurements=60), out=tmp_path / "run", resume=True)
 
 
@@ -155,7 +157,7 @@ def test_resume_takes_its_own_run(tmp_path, monkeypatch, other):
 
 @pytest.mark.parametrize("name", ["a/b", "..", "", "../x", "a\\b", "x\n"])
 def test_a_name_that_names_no_folder_is_refused(name):
-    with pytest.raises(RequestError, match="name: .*without slashes"):
+    with pytest.raises(RequestError, match=r"name: .*without slashes"):
         dither.read_specification("xor", [f"name={json.dumps(name)}"])
 
 
@@ -163,3 +165,114 @@ def test_a_name_that_is_too_long_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RequestError, match="cannot be made: File name too long; give --out"):
         free_folder("x" * 300)
+
+
+# ------------------------------------------------------------------ resume means the same run
+
+X = np.random.default_rng(0).normal(size=(40, 2))
+Y = (X[:, 0] * X[:, 1] > 0).astype(int)
+
+
+class Chip:
+    """Two weights and a bias, and parameters that do nothing."""
+
+    bounds = (-8.0, 8.0)
+
+    def __init__(self, parameters=3, bounds=(-8.0, 8.0)):
+        self.parameters, self.bounds = parameters, bounds
+
+    def write(self, theta):
+        self.theta = np.array(theta)
+
+    def measure(self, inputs):
+        z = inputs @ self.theta[:2] + self.theta[2]
+        return 1 / (1 + np.exp(-z[:, None]))
+
+
+def own_task(x=X, y=Y, **more):
+    return dither.make_task(x, y, x, y, **{"batch": 10, **more})
+
+
+def squares(outputs, targets):
+    return (outputs[:, 0] - targets) ** 2
+
+
+def minus_squares(outputs, targets):
+    return -((outputs[:, 0] - targets) ** 2)
+
+
+def scaled(by):
+    return lambda outputs, targets: by * (outputs[:, 0] - targets) ** 2
+
+
+class Scaled:
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, outputs, targets):
+        return scaled(self.by)(outputs, targets)
+
+
+def hosted(first, then, out):
+    """Train, and go on with something else."""
+    train(SMALL, *first, out=out)
+    return train(Until(measurements=120), *then, out=out, resume=True)
+
+
+SMALL = Until(measurements=60)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "differs"),
+    [
+        ((Chip(), own_task()), (Chip(), own_task(batch=20)), "task"),
+        ((Chip(), own_task()), (Chip(), own_task(cost=minus_squares)), "task"),
+        ((Chip(), own_task(cost=squares)), (Chip(), own_task(cost=minus_squares)), "task"),
+        ((Chip(), own_task(cost=scaled(1))), (Chip(), own_task(cost=scaled(2))), "task"),
+        ((Chip(), own_task(cost=Scaled(1))), (Chip(), own_task(cost=Scaled(2))), "task"),
+        ((Chip(), own_task()), (Chip(), own_task(y=1 - Y)), "task"),
+        ((Chip(), own_task()), (Chip(), own_task(x=X[::-1].copy())), "task"),
+        ((Chip(), own_task()), (Chip(5), own_task()), "device"),
+        ((Chip(), own_task()), (Chip(bounds=(-4.0, 4.0)), own_task()), "device"),
+        ((Chip(), own_task()), (Chip(5), own_task(batch=5)), "task and device"),
+    ],
+)  # fmt: skip
+def test_another_run_is_not_gone_on_with(tmp_path, first, then, differs):
+    ending = "differ" if " and " in differs else "differs"
+    with pytest.raises(RequestError, match=rf"specification \(its {differs} {ending}\); give"):
+        hosted(first, then, tmp_path / "run")
+
+
+@pytest.mark.parametrize("cost", ["mse", squares, scaled(2), Scaled(2), partial(squares)])
+def test_the_same_run_is_gone_on_with_from_objects_made_anew(tmp_path, cost):
+    again = hosted((Chip(), own_task(cost=cost)), (Chip(), own_task(cost=cost)), tmp_path / "run")
+    assert again.ledger["measurements"] == 120
+
+
+def test_data_in_a_file_is_part_of_the_run(tmp_path):
+    file = tmp_path / "data.npz"
+    chip, task = dither.SimulatedDevice(network=dither.MLP(widths=(2, 3, 1))), Arrays(file=file)
+    np.savez(file, inputs=X, targets=Y)
+    train(SMALL, chip, task, out=tmp_path / "run")
+    np.savez(file, inputs=X, targets=Y)  # the file is another, its content is not
+    train(Until(measurements=80), chip, task, out=tmp_path / "run", resume=True)
+    np.savez(file, inputs=X, targets=1 - Y)
+    with pytest.raises(RequestError, match=r"its task differs"):
+        train(Until(measurements=120), chip, task, out=tmp_path / "run", resume=True)
+
+
+def test_fingerprints_are_the_same_in_every_process():
+    code = (
+        "from dither.training.fingerprint import fingerprint; import numpy as np\n"
+        "def f(a, b=2, *, c={'x', 'y'}):\n"
+        "    return a if a in {'p', 'q', 'r'} else [lambda: b for _ in c]\n"
+        "print(fingerprint(f, {'k': np.arange(3.0), 'j': {1, 2}}, None, 0.1))"
+    )
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }  # fmt: skip
+    assert len(seen) == 1

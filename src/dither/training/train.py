@@ -1,13 +1,10 @@
 """Train a device: the one call."""
 
-import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
@@ -19,6 +16,7 @@ from dither.instruments.python import PythonDevice
 from dither.tasks.task import AbstractTask, Task
 from dither.training.checkpoint import digest
 from dither.training.figure import draw_run
+from dither.training.fingerprint import fingerprint
 from dither.training.fit import check_fit, problem_of
 from dither.training.folder import (
     cut_before_checkpoint,
@@ -92,7 +90,7 @@ def train(
         chip = _as_device(device)
         with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
             run, traps = _begun(
-                whole, chip, data, algorithm, until, folder, checkpoint_seconds, resume
+                whole, chip, task, data, algorithm, until, folder, checkpoint_seconds, resume
             )
             tracker = None if tracking is None or folder is None else tracking(folder, name, whole)
             if folder is not None:
@@ -117,6 +115,7 @@ def _keep(folder: Path, run: Run, result: Result, name: str) -> None:
 def _begun(
     whole: Mapping[str, Any],
     chip: AbstractDevice | PythonDevice,
+    task: Task | AbstractTask,
     data: Task,
     algorithm: AbstractAlgorithm,
     until: Until,
@@ -137,13 +136,38 @@ def _begun(
     else:
         loop = FusedLoop(algorithm, chip, data, seeds)
     every = evaluation_period(whole["score_every"], until, loop.measurements_per_evaluation())
-    asked = digest(whole)
+    asked = _digests(whole, task, data, chip)
     run = Run(loop, until, every, seeds, folder, asked, checkpoint_seconds, data.score_name)
     if resume and folder is not None and not cut_before_checkpoint(folder, whole):
         run.resume()
     if isinstance(chip, PythonDevice):
         run.ledger += one_measurement(data.batch)  # the self-test
     return run, traps
+
+
+def _digests(
+    whole: Mapping[str, Any],
+    task: Task | AbstractTask,
+    data: Task,
+    chip: AbstractDevice | PythonDevice,
+) -> dict[str, str]:
+    """Short names for what makes a run this run, part by part; not when to stop, nor the guard.
+
+    Of dither's own tasks settings and files say it all; of others the data does.
+    """
+    asked = {key: value for key, value in whole.items() if key != "until"}
+    device = {key: value for key, value in whole["device"].items() if key != "guard"}
+    shape = (chip.space, int(chip.access_level))
+    asked["task"] = [whole["task"], fingerprint(data if _foreign(whole["task"]) else task)]
+    asked["device"] = [device, fingerprint(shape if isinstance(chip, PythonDevice) else chip)]
+    return {name: digest(part) for name, part in asked.items()}
+
+
+def _foreign(table: Any) -> bool:
+    """Whether a part of a specification has a kind that is defined outside of dither."""
+    if isinstance(table, Mapping):
+        return ":" in str(table.get("kind", "")) or any(map(_foreign, table.values()))
+    return isinstance(table, list) and any(map(_foreign, table))
 
 
 @contextmanager
@@ -197,10 +221,7 @@ def describe(part: Any) -> dict[str, Any]:
     if isinstance(part, Configuration):
         return part.model_dump(mode="json", exclude_none=True)
     if isinstance(part, Task):
-        content = hashlib.sha256()
-        for array in (part.inputs, part.targets, part.test_inputs, part.test_targets):
-            content.update(np.asarray(array).tobytes())
-        return {"kind": "python-object", "digest": content.hexdigest()[:16]}
+        return {"kind": "python-object", "digest": fingerprint(part)}
     if isinstance(part, PythonDevice):
         return {"kind": "python-object", "name": part.name}
     return {"kind": "python-object", "name": getattr(part, "__name__", type(part).__name__)}
