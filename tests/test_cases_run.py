@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,13 @@ import pytest
 
 import dither
 from dither import RequestError, Until
+from dither.studies.report import write_report
 from dither.tasks import XOR, Arrays
+from dither.training.drawing import figure_bytes
+from dither.training.figure import run_figure
 from dither.training.folder import LEASE, free_folder, latest_folder
 from dither.training.lease import Lease
+from dither.watch.run import RunWatch
 
 CHIP = dither.SimulatedDevice(network=dither.MLP(widths=(2, 3, 1)))
 RULE = dither.WeightMGD(learning_rate=1.0, delta=0.05)
@@ -276,3 +281,86 @@ def test_fingerprints_are_the_same_in_every_process():
         for seed in ("1", "2", "3")
     }  # fmt: skip
     assert len(seen) == 1
+
+
+# ------------------------------------------------- a picture, tracker or page never costs a result
+
+
+@pytest.mark.parametrize(
+    "backend", ["module://no_such.backend", "nonsense", "QtAgg", "", "svg", "TkAgg"]
+)
+def test_figures_do_not_depend_on_what_shows_the_users(tmp_path, backend):
+    code = (
+        "from pathlib import Path; from dither.training.drawing import picture, save_figure\n"
+        "with picture(2, 1) as figure: figure.subplots().plot([1, 2], [3, 4])\n"
+        "save_figure(figure, Path('figure'))"
+    )
+    (tmp_path / "own").mkdir()
+    own = "text.usetex: True\nfont.family: NoSuchFont\nsavefig.facecolor: red\nfont.size: 40\n"
+    (tmp_path / "own" / "matplotlibrc").write_text(own)
+    made = []
+    for where, name in ((tmp_path, "agg"), (tmp_path / "own", backend)):
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=where, env={**os.environ, "MPLBACKEND": name},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        made.append([(where / f"figure.{ending}").read_bytes() for ending in ("png", "svg")])
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no fonts"), OSError("full"), MemoryError("much")])
+def test_a_figure_that_fails_is_a_warning(tmp_path, monkeypatch, error):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("dither.training.figure.run_figure", fails)
+    with pytest.warns(UserWarning, match=rf"run is done and kept.*{error}.*dither report"):
+        result = train(out=tmp_path / "run")
+    assert result.ledger["measurements"] == 40
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["stop_reason"]
+    assert not (tmp_path / "run" / LEASE).exists()
+
+
+STEEP = """
+task = "xor"
+[device]
+kind = "simulated"
+network = {kind = "mlp", widths = [2, 3, 1], activation = "relu"}
+[algorithm]
+kind = "weight-mgd"
+learning_rate = 1e6
+delta = 1.0
+[until]
+measurements = 3000
+"""
+
+
+def test_a_run_that_diverges_at_once_says_so(tmp_path):
+    (tmp_path / "steep.toml").write_text(STEEP)
+    done = shell("train", "steep.toml", "--replicas", "3", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.endswith("dither: The parameters diverged; set a smaller learning rate.\n")
+    assert (tmp_path / "runs" / "steep-1" / "figure.png").is_file()
+    assert write_report(tmp_path / "runs" / "steep-1").is_file()
+    assert (
+        RunWatch(tmp_path / "runs" / "steep-1").look(time.time()).head.state == "ended (diverged)"
+    )
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize(
+    "costs",
+    [[NAN, NAN], [INF, INF], [1.0, INF], [1.0, NAN], [1e-30, 1e38], [0.0, 0.0], [-1.0, -2.0]],
+)
+def test_any_costs_can_be_drawn(replicas, costs, recwarn):
+    result = train(replicas=replicas, score_every=20)
+    costs = np.repeat(costs, replicas)
+    drawn = replace(result, history=result.history.assign(cost=costs, test_cost=costs))
+    assert figure_bytes(run_figure(replace(drawn, score=None), "any"), "png")
+    assert figure_bytes(run_figure(drawn, "any"), "svg")
+    assert [str(one.message) for one in recwarn if one.category is not dither.TrapWarning] == []
