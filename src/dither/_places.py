@@ -12,6 +12,9 @@ from typing import Any
 
 from dither._errors import RequestError, nearest
 
+LOOKED_IN: set[Path] = set()
+"""Folders of labs' files, whose modules can be imported."""
+
 IN_A_FILE = re.compile(r"(.+\.py):(\w+)")
 
 
@@ -30,7 +33,7 @@ def find(place: str, what: str, fresh: bool = False) -> Any:
             file = Path(where).resolve()
             module = module_of(file, file.read_text(encoding="utf-8"), fresh)
         else:
-            module = importlib.import_module(where)
+            module = _imported(where)
     except FileNotFoundError as error:
         if error.filename != str(Path(where).resolve()):
             raise RequestError(f"The {what}'s file {where} fails to run: {error}.") from error
@@ -47,6 +50,17 @@ def find(place: str, what: str, fresh: bool = False) -> Any:
     return getattr(module, name)
 
 
+def _imported(name: str) -> ModuleType:
+    """A module by its name, also from the current folder, as under `python -m`."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.partition(".")[0]:
+            raise
+        _look_in(Path.cwd())
+        return importlib.import_module(name)
+
+
 def find_object(place: str) -> Any:
     """The lab's object at a place; a class is called. Errors: as of `find`."""
     found = find(place, "device", fresh=True)
@@ -54,7 +68,10 @@ def find_object(place: str) -> Any:
 
 
 def module_of(file: Path, source: str, fresh: bool = False) -> ModuleType:
-    """The module that a file's text makes; the same one as long as the text is the same."""
+    """The module that a file's text makes; the same one as long as the text is the same.
+
+    It imports the modules beside the file, as a program does.
+    """
     digest = hashlib.sha256(f"{file}\n{source}".encode()).hexdigest()
     name = f"{file.stem}_{digest[:12]}"
     if name in sys.modules and not fresh:
@@ -62,12 +79,31 @@ def module_of(file: Path, source: str, fresh: bool = False) -> ModuleType:
     module = ModuleType(name)
     module.__dict__.update(__file__=str(file), __source__=source)
     sys.modules[name] = module
+    _look_in(file.parent)
     try:
         exec(compile(source, str(file), "exec"), module.__dict__)
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+def _look_in(folder: Path) -> None:
+    """Import from a folder first; modules of its names that came from other labs' are forgotten."""
+    others = LOOKED_IN - {folder}
+    names = {path.stem for path in folder.glob("*.py")} | {
+        path.parent.name for path in folder.glob("*/__init__.py")
+    }
+    for name in list(sys.modules):
+        top = sys.modules.get(name.partition(".")[0])
+        file = Path(getattr(top, "__file__", None) or "")
+        home = file.parent.parent if file.name == "__init__.py" else file.parent
+        if name.partition(".")[0] in names and home in others:
+            sys.modules.pop(name)
+    LOOKED_IN.add(folder)
+    if str(folder) in sys.path:
+        sys.path.remove(str(folder))
+    sys.path.insert(0, str(folder))
 
 
 def place_of(cls: type) -> str | None:
