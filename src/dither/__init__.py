@@ -96,3 +96,7 @@ def __getattr__(name: str) -> Any:
         if name == home.partition(".")[0]:
             return import_module(f"dither.{name}")
     raise AttributeError(f"module 'dither' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_HOMES, "__version__"})

@@ -48,7 +48,7 @@ class SeriesFile(AbstractSeries):
             table = np.asarray(table, float)
         except FileNotFoundError:
             raise RequestError(f"The series' file {self.file} does not exist.") from None
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, TypeError, EOFError) as error:
             raise RequestError(f"The series' file {self.file} is unreadable ({error}).") from None
         if table.ndim == 1:
             table = table[:, None]

@@ -4,10 +4,11 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
+from dither._whole import whole_number
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices.device import AbstractDevice
 from dither.instruments.connection import AbstractConnection
@@ -17,7 +18,7 @@ from dither.tasks.task import AbstractTask, Task
 from dither.training.checkpoint import digest
 from dither.training.figure import draw_run
 from dither.training.fingerprint import fingerprint
-from dither.training.fit import check_fit, problem_of
+from dither.training.fit import budget_traps, check_fit, problem_of
 from dither.training.folder import (
     cut_before_checkpoint,
     owned,
@@ -36,6 +37,9 @@ from dither.training.safety import LEAVING, made_safe
 from dither.training.trackers import find_tracker
 from dither.training.until import Until
 
+LARGEST = 2**31 - 1
+"""The largest seed."""
+
 
 class TrapWarning(UserWarning):
     """A setting that is likely a mistake, with what to change."""
@@ -46,10 +50,10 @@ def train(
     task: Task | AbstractTask,
     algorithm: AbstractAlgorithm,
     *,
-    key: int = 0,
+    key: SupportsIndex = 0,
     until: Until | None = None,
-    replicas: int = 1,
-    score_every: int | None = None,
+    replicas: SupportsIndex = 1,
+    score_every: SupportsIndex | None = None,
     checkpoint_seconds: float = 10.0,
     out: str | Path | None = None,
     resume: bool = False,
@@ -64,7 +68,8 @@ def train(
             where one is: `FILE.py:NAME`, `remote://HOST:PORT`.
         task: what to learn.
         algorithm: how.
-        key: the seed; replica r has seed key + r, and is the run that this seed alone would give.
+        key: the seed, 0 to 2³¹ − 1; replica r has seed key + r, and is the run that this seed alone
+            would give.
         until: the stop rules; 100 000 measurements if not given.
         replicas: how many instances of a simulated device to train side by side.
         score_every: training measurements between evaluations on the test set; a hundredth of the
@@ -82,8 +87,12 @@ def train(
     `TrapWarning` of settings that are likely mistakes.
     """
     until = until or Until(measurements=100_000)
+    count = whole_number(replicas, "The number of replicas", 1, LARGEST)
+    seed = whole_number(key, "The key, which is the seed,", 0, LARGEST + 1 - count)
+    if score_every is not None:
+        score_every = whole_number(score_every, "score_every", 1, LARGEST)
     device = device_at(device) if isinstance(device, str) else device
-    whole = described(name, key, replicas, score_every, task, device, algorithm, until)
+    whole = described(name, seed, count, score_every, task, device, algorithm, until)
     with _opened(out, resume) as folder:
         tracking = None if track is None else find_tracker(track, folder)
         data = task.load() if isinstance(task, AbstractTask) else task
@@ -126,7 +135,10 @@ def _begun(
     """A run at its start or at its checkpoint, and the traps that its settings are."""
     key, replicas = whole["seed"], whole["replicas"]
     check_fit(chip, data, algorithm, until, replicas)
-    traps = tuple(algorithm.warnings(problem_of(chip, data), until.measurements))
+    traps = (
+        *algorithm.warnings(problem_of(chip, data), until.measurements),
+        *budget_traps(chip, data, until.measurements),
+    )
     for trap in traps:
         warnings.warn(trap, TrapWarning, stacklevel=3)
     seeds = [key + r for r in range(replicas)]
