@@ -39,6 +39,7 @@ def shell(*arguments, cwd, **environment):
     return subprocess.run(
         [sys.executable, "-m", "dither.cli", *arguments],
         cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+        errors="replace",
         timeout=300,
     )  # fmt: skip
 

@@ -134,8 +134,8 @@ def make_task(
     Returns: the task. Errors: `RequestError` in one sentence.
     """
     inputs, test_inputs = as_array(inputs, "inputs"), as_array(test_inputs, "test inputs")
-    targets = _column(as_array(targets, "targets"))
-    test_targets = _column(as_array(test_targets, "test targets"))
+    targets = as_array(_column(targets), "targets")
+    test_targets = as_array(_column(test_targets), "test targets")
     labelled = _check_arrays(inputs, targets, test_inputs, test_targets)
     cost = _cost_of(cost)
     classes = _names(classes)
@@ -165,10 +165,10 @@ def make_task(
     )
 
 
-def _column(targets: Shaped[np.ndarray, "_ ..."]) -> Shaped[np.ndarray, "_ ..."]:
-    """Targets; labels that stand in one column, as in a data frame, as one axis."""
-    one = targets.ndim == 2 and targets.shape[1] == 1
-    return targets[:, 0] if one and np.issubdtype(targets.dtype, np.integer) else targets
+def _column(targets: Any) -> Any:
+    """Targets; those of a data frame with a single column as a series."""
+    columns: Any = getattr(targets, "columns", ())
+    return targets[columns[0]] if len(columns) == 1 else targets
 
 
 def _cost_of(cost: str | Cost) -> Cost:

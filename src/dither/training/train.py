@@ -34,7 +34,7 @@ from dither.training.loop import AbstractLoop
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.safety import LEAVING, made_safe
-from dither.training.trackers import find_tracker
+from dither.training.trackers import AbstractTracker, find_tracker
 from dither.training.until import Until
 
 LARGEST = 2**31 - 1
@@ -87,12 +87,9 @@ def train(
     `TrapWarning` of settings that are likely mistakes.
     """
     until = until or Until(measurements=100_000)
-    count = whole_number(replicas, "The number of replicas", 1, LARGEST)
-    seed = whole_number(key, "The key, which is the seed,", 0, LARGEST + 1 - count)
-    if score_every is not None:
-        score_every = whole_number(score_every, "score_every", 1, LARGEST)
+    count, seed, every = _counts(replicas, key, score_every)
     device = device_at(device) if isinstance(device, str) else device
-    whole = described(name, seed, count, score_every, task, device, algorithm, until)
+    whole = described(name, seed, count, every, task, device, algorithm, until)
     with _opened(out, resume) as folder:
         tracking = None if track is None else find_tracker(track, folder)
         data = task.load() if isinstance(task, AbstractTask) else task
@@ -104,21 +101,38 @@ def train(
             tracker = None if tracking is None or folder is None else tracking(folder, name, whole)
             if folder is not None:
                 write_specification(folder, whole)
-                more = [] if tracker is None else [tracker]
-                observers = [*observers, *more, Live(folder, until)]
-            reason = run.go(observers, interrupted)
+            reason = run.go(_observers(observers, tracker, folder, until), interrupted)
         result = run.result(reason, (*traps, *run.loop.alarms, *trouble), chip.space)
-        if folder is not None:
-            _keep(folder, run, result, name)
-        if tracker is not None:
-            tracker.end(run.rows(), reason)
+        _keep(folder, run, result, name, tracker)
     return result
 
 
-def _keep(folder: Path, run: Run, result: Result, name: str) -> None:
-    run.save()
-    write_result(folder, result)
-    draw_run(result, name, folder, run.until.score)
+def _counts(
+    replicas: SupportsIndex, key: SupportsIndex, score_every: SupportsIndex | None
+) -> tuple[int, int, int | None]:
+    many = whole_number(replicas, "The number of replicas", 1, LARGEST)
+    seed = whole_number(key, "The key, which is the seed,", 0, LARGEST + 1 - many)
+    if score_every is None:
+        return many, seed, None
+    return many, seed, whole_number(score_every, "score_every", 1, LARGEST)
+
+
+def _observers(
+    own: Sequence[Observer], tracker: AbstractTracker | None, folder: Path | None, until: Until
+) -> list[Observer]:
+    live = [] if folder is None else [Live(folder, until)]
+    return [*own, *([] if tracker is None else [tracker]), *live]
+
+
+def _keep(
+    folder: Path | None, run: Run, result: Result, name: str, tracker: AbstractTracker | None
+) -> None:
+    if folder is not None:
+        run.save()
+        write_result(folder, result)
+        draw_run(result, name, folder, run.until.score)
+    if tracker is not None:
+        tracker.end(run.rows(), result.stop_reason)
 
 
 def _begun(
