@@ -730,3 +730,56 @@ def test_the_users_file_and_line_are_in_the_traceback(tmp_path):
     ]
     assert ("lab.py", 1, "from my_driver import Driver") in lines
     assert ("my_driver.py", 3, "raise KeyError('wavelength')") in lines
+
+
+# ------------------------------------------------------------------- a run and what it has learned
+
+
+def test_a_run_is_read_again_and_predicts(tmp_path):
+    result = train(replicas=2, out=tmp_path / "run")
+    again = dither.load_run(tmp_path / "run")
+    assert again.summary() == result.summary()
+    pd.testing.assert_frame_equal(again.history, result.history)
+    np.testing.assert_array_equal(again.parameters, result.parameters)
+    assert [p.name for p in again.space.parameters] == [p.name for p in result.space.parameters]
+    for replica in (0, 1):
+        arrays = result.space.unravel(jnp.asarray(result.parameters[replica]))
+        expected = CHIP.network(arrays, jnp.asarray(ROWS, float))
+        for one in (result, again):
+            np.testing.assert_allclose(one.predict(ROWS, replica), expected, rtol=1e-6)
+
+
+def test_an_instance_predicts_with_its_own_defects():
+    defects = [{"kind": "mismatch", "gain": 0.5}]
+    chip = dither.SimulatedDevice(network=CHIP.network, imperfections=defects)
+    result = train(device=chip, replicas=2)
+    outputs = result.predict(XOR().load().test_inputs)
+    task = XOR().load()
+    cost = np.mean(task.cost(jnp.asarray(outputs), task.test_targets))
+    assert cost == pytest.approx(result.replicas[0].test_cost, rel=1e-5)
+
+
+def test_a_real_device_is_measured_for_a_prediction(tmp_path):
+    chip = Chip()
+    train(SMALL, chip, own_task(), out=tmp_path / "run")
+    again = dither.load_run(tmp_path / "run", chip)
+    theta = again.parameters[0]
+    expected = 1 / (1 + np.exp(-(X @ theta[:2] + theta[2])))
+    np.testing.assert_allclose(again.predict(X)[:, 0], expected, rtol=1e-5)
+    with pytest.raises(RequestError, match=r"give it: load_run\(folder, device\)"):
+        dither.load_run(tmp_path / "run").predict(X)
+
+
+def test_what_cannot_be_predicted_is_told_in_a_sentence(tmp_path):
+    result = train(out=tmp_path / "run")
+    for inputs in (np.zeros((4, 3)), np.zeros((4,)), "x", [[np.nan, 1.0]]):
+        with pytest.raises(RequestError) as caught:
+            result.predict(inputs)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(RequestError, match="none is 1"):
+        result.predict(ROWS, replica=1)
+    with pytest.raises(RequestError, match="There is no run in"):
+        dither.load_run(tmp_path)
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(RequestError, match="There is an unfinished run in"):
+        dither.load_run(tmp_path / "run")

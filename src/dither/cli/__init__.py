@@ -36,10 +36,11 @@ UsageError: Any = typer.BadParameter.__base__
 """What wrong options raise; where it is defined depends on the version of Typer."""
 
 
-def _tell_version(asked: bool) -> None:
+def _tell_version(asked: bool) -> bool:
     if asked:
         typer.echo(f"dither {version('dither')}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()

@@ -30,6 +30,7 @@ CHECKPOINT = Path("checkpoint") / "state.npz"
 HISTORY = "history.parquet"
 PROGRESS = "progress.json"
 """Where a run is: there as long as it goes on."""
+PARAMETERS = "parameters.npz"
 RESULT = "result.json"
 LEASE = "lease.json"
 """Who is training in a folder: there as long as that goes on."""
@@ -109,7 +110,7 @@ def cut_before_checkpoint(out: Path, specification: Mapping[str, Any]) -> bool:
 
 def sweep(out: Path) -> None:
     """Remove what a write that was killed has left."""
-    for file in (SPECIFICATION, str(CHECKPOINT), HISTORY, PROGRESS, "parameters.npz", RESULT,
+    for file in (SPECIFICATION, str(CHECKPOINT), HISTORY, PROGRESS, PARAMETERS, RESULT,
                  "figure.png", "figure.svg"):  # fmt: skip
         path = out / file
         for left in path.parent.glob(f".{path.name}-*"):
@@ -187,7 +188,7 @@ def write_result(out: Path, result: Result) -> None:
         start = stop
     buffer = BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # mypy takes the names for allow_pickle
-    write_atomically(out / "parameters.npz", buffer.getvalue())
+    write_atomically(out / PARAMETERS, buffer.getvalue())
     (out / PROGRESS).unlink(missing_ok=True)
     told = {**result.summary(), "made": made()}
     write_atomically(out / RESULT, json.dumps(told, indent=2).encode())

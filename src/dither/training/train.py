@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -103,6 +104,7 @@ def train(
                 write_specification(folder, whole)
             reason = run.go(_observers(observers, tracker, folder, until), interrupted)
         result = run.result(reason, (*traps, *run.loop.alarms, *trouble), chip.space)
+        result = replace(result, device=chip)
         _keep(folder, run, result, name, tracker)
     return result
 
