@@ -16,7 +16,7 @@ import pytest
 import dither
 from dither import RequestError
 from dither.studies import load_study, plan, read_study, run_study, store
-from dither.studies.lease import Lease
+from dither.training.lease import Lease
 from dither.training.settings import change_setting
 from dither.training.specification import read_table
 
@@ -221,7 +221,7 @@ def test_a_lease_is_held_by_one_and_taken_over_from_the_dead(tmp_path: Path) -> 
     assert Lease.take(file) is None
     mine.give_up()
     code = (
-        "import sys, os; from pathlib import Path; from dither.studies.lease import Lease; "
+        "import sys, os; from pathlib import Path; from dither.training.lease import Lease; "
         f"Lease.take(Path({str(file)!r})); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)

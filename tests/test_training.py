@@ -384,7 +384,7 @@ def test_what_does_not_fit_is_refused():
     three = SimulatedDevice(network=MLP(widths=(2, 3)))
     with pytest.raises(RequestError, match="3 outputs and the task needs 1 or 2"):
         train(Until(measurements=10), three)
-    with pytest.raises(RequestError, match="at least one replica"):
+    with pytest.raises(RequestError, match="number of replicas must be a whole number from 1"):
         train(Until(measurements=10), replicas=0)
     with pytest.raises(RequestError, match="set replicas to 1"):
         train(Until(measurements=10), NumpyDevice((2, 2, 1)), replicas=2)

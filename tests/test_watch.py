@@ -24,11 +24,11 @@ import dither
 from dither import MLP, RequestError, SimulatedDevice, Until, WeightMGD
 from dither._words import duration
 from dither.studies import Study, run_study
-from dither.studies.lease import Lease
 from dither.studies.local import lease_file
 from dither.studies.plan import plan
 from dither.tasks import XOR
 from dither.training import live
+from dither.training.lease import Lease
 from dither.watch import RunWatch, StudyWatch, serve, watch_folder
 from dither.watch.run import MOST_POINTS, curve, run_view
 from dither.watch.study import study_view

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from dither.networks import CNN, MLP, AbstractNetwork
     from dither.studies import Study, load_study, read_study, run_study
     from dither.tasks import AbstractTask, Task, make_task
-    from dither.training import Result, Specification, TrapWarning, Until, read_specification, train
+    from dither.training import (
+        Result,
+        Specification,
+        TrapWarning,
+        Until,
+        load_run,
+        read_specification,
+        train,
+    )
 
 __version__ = version("dither")
 
@@ -49,7 +57,15 @@ _HOMES = {
     "studies": ("Study", "load_study", "read_study", "run_study"),
     "networks": ("CNN", "MLP", "AbstractNetwork"),
     "tasks": ("AbstractTask", "Task", "make_task"),
-    "training": ("Result", "Specification", "TrapWarning", "Until", "read_specification", "train"),
+    "training": (
+        "Result",
+        "Specification",
+        "TrapWarning",
+        "Until",
+        "load_run",
+        "read_specification",
+        "train",
+    ),
 }
 
 __all__ = [
@@ -80,6 +96,7 @@ __all__ = [
     "TrapWarning",
     "Until",
     "WeightMGD",
+    "load_run",
     "load_study",
     "make_task",
     "read_specification",
@@ -96,3 +113,7 @@ def __getattr__(name: str) -> Any:
         if name == home.partition(".")[0]:
             return import_module(f"dither.{name}")
     raise AttributeError(f"module 'dither' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_HOMES, "__version__"})

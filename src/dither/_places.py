@@ -13,6 +13,9 @@ from typing import Any
 from dither._errors import RequestError, nearest
 from dither._raised import told
 
+LOOKED_IN: set[Path] = set()
+"""Folders of labs' files, whose modules can be imported."""
+
 IN_A_FILE = re.compile(r"(.+\.py):(\w+)")
 
 
@@ -28,7 +31,7 @@ def find(place: str, what: str, fresh: bool = False) -> Any:
         raise RequestError(f"The {what} '{place}' is not of the form FILE.py:NAME or MODULE:NAME.")
     file = Path(where).resolve()
     try:
-        module = module_of(file, fresh=fresh) if file.suffix == ".py" else import_module(where)
+        module = module_of(file, fresh=fresh) if file.suffix == ".py" else _imported(where)
     except RequestError:
         raise
     except Exception as error:
@@ -41,6 +44,17 @@ def find(place: str, what: str, fresh: bool = False) -> Any:
         names = [n for n in vars(module) if not n.startswith("_")]
         raise RequestError(f"The module {where} has no '{name}'; {nearest(name, names)}")
     return getattr(module, name)
+
+
+def _imported(name: str) -> ModuleType:
+    """A module by its name, also from the current folder, as under `python -m`."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.partition(".")[0]:
+            raise
+        _look_in(Path.cwd())
+        return import_module(name)
 
 
 def find_object(place: str) -> Any:
@@ -57,7 +71,8 @@ def find_object(place: str) -> Any:
 def module_of(file: Path, source: str | None = None, fresh: bool = False) -> ModuleType:
     """The module that a file makes: the one that was imported from it, or what its text makes.
 
-    One module is made of one text, as long as a `fresh` one is not asked for.
+    One module is made of one text, as long as a `fresh` one is not asked for. It imports the
+    modules beside the file, as a program does.
     """
     known = [getattr(module, "__dict__", {}) for module in list(sys.modules.values())]
     of_it = [] if fresh else [names for names in known if names.get("__file__") == str(file)]
@@ -71,12 +86,31 @@ def module_of(file: Path, source: str | None = None, fresh: bool = False) -> Mod
     module = ModuleType(name)
     module.__dict__.update(__file__=str(file), __source__=source)
     sys.modules[name] = module
+    _look_in(file.parent)
     try:
         exec(compile(source or "", str(file), "exec"), module.__dict__)
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+def _look_in(folder: Path) -> None:
+    """Import from a folder first; modules of its names that came from other labs' are forgotten."""
+    others = LOOKED_IN - {folder}
+    names = {path.stem for path in folder.glob("*.py")} | {
+        path.parent.name for path in folder.glob("*/__init__.py")
+    }
+    for name in list(sys.modules):
+        top = sys.modules.get(name.partition(".")[0])
+        file = Path(getattr(top, "__file__", None) or "")
+        home = file.parent.parent if file.name == "__init__.py" else file.parent
+        if name.partition(".")[0] in names and home in others:
+            sys.modules.pop(name)
+    LOOKED_IN.add(folder)
+    if str(folder) in sys.path:
+        sys.path.remove(str(folder))
+    sys.path.insert(0, str(folder))
 
 
 def place_of(cls: type) -> str | None:

@@ -38,9 +38,12 @@ def of_bounds(space: Space, reach: float) -> list[str]:
     room = min(parameter.high - parameter.low for parameter in space.parameters)
     if 4 * reach <= room:
         return []
+    left = "little of it is left to train in"
+    if 2 * reach > room:
+        left = "they are cut at the bounds, and nothing can be trained"
     return [
-        f"Perturbations reach {reach:.3g} either way in a range of {room:.3g}: little of it is "
-        "left to train in; set a smaller delta."
+        f"Perturbations reach {reach:.3g} either way in a range of {room:.3g}: {left}; set a "
+        f"smaller delta, such as {0.05 * room:.2g}."
     ]
 
 

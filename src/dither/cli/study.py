@@ -70,17 +70,16 @@ def study(
 
 
 def _tell(name: str, table: "pd.DataFrame", out: Path, own: int, as_json: bool) -> None:
-    from dither.studies.report import write_report
     from dither.training.stop import FAILED
 
-    page = write_report(out)
+    page = _report(out)
     runs = table[table["role"] == "run"]
     reached = int(runs["reached"].sum())
     failed = runs["stop_reason"].isin(FAILED)
     if as_json:
         told = {
             "out": str(out),
-            "report": str(page),
+            "report": None if page is None else str(page),
             "runs": len(runs),
             "reached": reached,
             "failed": int(failed.sum()),
@@ -90,9 +89,26 @@ def _tell(name: str, table: "pd.DataFrame", out: Path, own: int, as_json: bool) 
         typer.echo(json.dumps(told))
     else:
         typer.echo(f"{name}: {len(runs)} runs, {reached} reached their target")
-        typer.echo(f"folder: {out}\nreport: {page}")
+        typer.echo(f"folder: {out}")
+        if page is not None:
+            typer.echo(f"report: {page}")
     if failed.any():
-        typer.echo(f"dither: {int(failed.sum())} runs diverged or failed; see {page}.", err=True)
+        see = page or out
+        typer.echo(f"dither: {int(failed.sum())} runs diverged or failed; see {see}.", err=True)
+
+
+def _report(out: Path) -> Path | None:
+    """The report's file; None, and a warning, where it cannot be written."""
+    try:
+        from dither.studies.report import write_report
+
+        return write_report(out)
+    except Exception as error:  # whatever Matplotlib or a full disk raises: the runs are worth more
+        _warn(
+            f"The runs are done and kept, but the report could not be written ({error}); "
+            f"`dither report {out}` tries again."
+        )
+        return None
 
 
 def _tell_beforehand(asked: "Study", out: Path, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,7 +41,6 @@ def train(
     """Train a device from measured costs alone."""
     use_all_cores()
     from dither.training import read_specification
-    from dither.training.folder import free_folder, latest_folder
     from dither.training.progress import ProgressBar
 
     asked: list[str] = []
@@ -60,12 +60,14 @@ def train(
     specification = read_specification(what, asked)
     if out is None and resume and Path(what).is_dir():
         out = Path(what)
-    if out is None:
-        out = (latest_folder if resume else free_folder)(specification.name)
 
-    with warnings.catch_warnings(), ProgressBar(specification.name) as observe:
+    with (
+        warnings.catch_warnings(),
+        _folder(out, specification.name, resume) as folder,
+        ProgressBar(specification.name) as observe,
+    ):
         warnings.showwarning = _warn
-        result = specification.train(out, resume=resume, observers=[observe], track=track)
+        result = specification.train(folder, resume=resume, observers=[observe], track=track)
     if as_json:
         typer.echo(json.dumps(result.summary()))
     else:
@@ -73,6 +75,15 @@ def train(
     if not result.succeeded:
         typer.echo(f"dither: {result.failure or result.stop_reason.advice}", err=True)
         raise typer.Exit(1)
+
+
+def _folder(out: Path | None, name: str, resume: bool) -> AbstractContextManager[Path]:
+    """The run's folder: as given, or the latest of this name, or a new one."""
+    from dither.training.folder import latest_folder, new_folder
+
+    if out is None and not resume:
+        return new_folder(name)
+    return nullcontext(latest_folder(name) if out is None else out)
 
 
 def use_all_cores() -> None:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from dither._configuration import Configuration
 from dither._places import find_object
+from dither.instruments.extent import MOST_BITS
 from dither.instruments.guard import Guard
 from dither.instruments.python import PythonDevice
 
@@ -40,7 +41,7 @@ class LabDevice(AbstractObjectConnection):
     """A lab's object; `bounds` and `bits` override what it says of itself."""
 
     kind: Literal["lab"] = "lab"
-    bits: Annotated[int, Field(ge=1, le=24)] | None = None
+    bits: Annotated[int, Field(ge=1, le=MOST_BITS)] | None = None
 
     def connect(self) -> PythonDevice:
         target = find_object(self.object)

@@ -10,6 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dither._errors import RequestError
+from dither._whole import whole_number
+
+MOST_BITS = 24
+"""The most that single precision tells apart."""
 
 FAR = 10.0
 """Bounds that are further from 0 than so many times their distance are taken from the lower one."""
@@ -102,9 +106,9 @@ def extent_of(name: str, shapes: Any, bounds: Any, levels: Any) -> Extent:
         grids = {key: int(counts[key]) for key in table}
     except (TypeError, ValueError, AttributeError, KeyError):
         raise RequestError(
-            f"The device {name} has parameters {shapes!r}, bounds {bounds!r} and levels "
-            f"{levels!r}; give an integer or a table of names and shapes, a pair (low, high) or "
-            "one for each name, and a number of levels or one for each name."
+            f"The device {name} has parameters {_shown(shapes)}, bounds {_shown(bounds)} and "
+            f"levels {_shown(levels)}; give an integer or a table of names and shapes, a pair (low, high) "
+            "or one for each name, and a number of levels or one for each name."
         ) from None
     if not table or any(min(shape, default=1) < 1 for shape in table.values()):
         raise RequestError(f"The device {name} has no parameters; give at least one.")
@@ -116,6 +120,25 @@ def extent_of(name: str, shapes: Any, bounds: Any, levels: Any) -> Extent:
                 f"The device {name} has {grids[key]} levels but no bounds; give both."
             )
     return Extent(table, limits, grids)
+
+
+def levels_of(name: str, bits: Any, levels: Any) -> int:
+    """How many settings a parameter of the device of a name has, 0 for continuous.
+
+    Arguments: the name; `bits` of its DACs or `levels`, None where it does not say.
+    Errors: `RequestError` for what is no whole number or cannot be.
+    """
+    if bits is not None and bits != 0:
+        return int(2 ** whole_number(bits, f"The device {name}: bits", 1, MOST_BITS))
+    if levels is None or levels == 0:
+        return 0
+    return whole_number(levels, f"The device {name}: levels", 2, 2**MOST_BITS)
+
+
+def _shown(value: Any) -> str:
+    """A value in one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def _pair(bounds: Any) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """A real device: any Python object or callable of NumPy arrays; served, it needs no JAX."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from dither._errors import RequestError
 from dither._numbers import finite, real
 from dither._raised import told
 from dither.instruments.calls import Calls
-from dither.instruments.extent import extent_of
+from dither.instruments.extent import extent_of, levels_of
 from dither.instruments.protocols import (
     MeasuresCost,
     MeasuresOutputs,
@@ -90,11 +90,12 @@ class PythonDevice:
         self.own_initial = said("initial")
         shapes = said("parameters") if parameters is None else parameters
         limits = said("bounds") if bounds is None else bounds
-        bits = bits or said("bits")
-        levels = 2**bits if bits else said("levels", 0)
+        bits, levels = said("bits") if bits is None else bits, said("levels")
+        if bits is not None or not isinstance(levels, Mapping):
+            levels = levels_of(self.name, bits, levels)
         self.extent = extent_of(self.name, shapes, limits, levels)
         self._check_abilities()
-        self._weights = self._weights_of(tuple(said("layers", ())))
+        self._weights = self._weights_of(self._layer_names(said("layers", ())))
         self._calls = Calls(target, self.abilities)
         if guard is not None:
             step = float(np.max(self.space.step))
@@ -113,6 +114,15 @@ class PythonDevice:
             )
 
         check_plain(self.target, map(method_of, self.abilities), self.name)
+
+    def _layer_names(self, layers: Any) -> tuple[str, ...]:
+        one_text = isinstance(layers, str) or not isinstance(layers, Iterable)
+        if one_text or not all(isinstance(name, str) for name in layers):
+            raise RequestError(
+                f"The device {self.name} has layers {layers!r}; give the names of its dense "
+                'layers, such as ("dense0", "dense1").'
+            )
+        return tuple(layers)
 
     def _weights_of(self, layers: tuple[str, ...]) -> dict[str, tuple[int, int]]:
         """The shape (p, q) of the weights of each layer whose neurons can be perturbed."""

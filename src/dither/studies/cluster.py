@@ -8,11 +8,11 @@ from typing import Any
 from dither._errors import RequestError, RunError
 from dither.studies import store
 from dither.studies.job import do_job
-from dither.studies.lease import Lease
 from dither.studies.local import Counter, StudyObserver, finished, lease_file
 from dither.studies.plan import Job, plan
 from dither.studies.study import Study
 from dither.studies.together import Interrupted
+from dither.training.lease import Lease
 
 RETRIES = 10
 """How often a job is given to another worker after one that failed."""

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 from dither.studies import store
 from dither.studies.job import do_job
-from dither.studies.lease import Lease
 from dither.studies.plan import Job, plan
 from dither.studies.study import Study
+from dither.training.lease import Lease
 from dither.training.run import Progress
 
 LOOK_AGAIN_AFTER = 1.0

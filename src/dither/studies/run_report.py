@@ -9,20 +9,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from dither._errors import RequestError
 from dither._words import number
-from dither.contract import Space
 from dither.studies.fits import median_with_interval
 from dither.studies.page import Page, versions
 from dither.studies.pictures import Picture
 from dither.studies.tables import Table, median_in_words
 from dither.training.figure import run_figure
 from dither.training.folder import SPECIFICATION
-from dither.training.ledger import Ledger
-from dither.training.result import Replica, Result
-from dither.training.stop import StopReason
+from dither.training.load import load_run
+from dither.training.result import Result
 
 
 def run_page(folder: Path) -> Page:
@@ -37,9 +33,10 @@ def run_page(folder: Path) -> Page:
     if not (folder / "result.json").is_file():
         notes = ["The run is not finished, so that there is nothing to show."]
         return Page(**common, facts=(), notes=notes, pictures=(), tables=(), made=versions())
-    result, told = _result(folder)
+    result = load_run(folder)
     target = asked.get("until", {}).get("score")
     ended = (folder / "result.json").stat().st_mtime
+    told = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     made = told.get("made", {})
     return Page(
         **common,
@@ -53,36 +50,6 @@ def run_page(folder: Path) -> Page:
             *versions(),
         ],
     )
-
-
-def _result(folder: Path) -> tuple[Result, dict[str, Any]]:
-    try:
-        told = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        history = pd.read_parquet(folder / "history.parquet")
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise RequestError(
-            f"The run in {folder} cannot be read ({type(error).__name__}); run it again."
-        ) from None
-    replicas = tuple(
-        Replica(**{**one, "stop_reason": StopReason(one["stop_reason"])})
-        for one in told["replicas"]
-    )
-    accounts = {n: np.array([one.ledger[n] for one in replicas]) for n in replicas[0].ledger}
-    result = Result(
-        score=told["score"],
-        score_name=told["score_name"],
-        stop_reason=StopReason(told["stop_reason"]),
-        replicas=replicas,
-        accounts=Ledger(**accounts),
-        history=history,
-        parameters=np.zeros((len(replicas), 0)),
-        space=Space(()),
-        seed=told["seed"],
-        out=folder,
-        warnings=tuple(told["warnings"]),
-        failure=told["failure"],
-    )
-    return result, told
 
 
 def _facts(result: Result, target: float | None) -> list[tuple[str, str]]:

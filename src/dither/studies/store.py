@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import tomlkit
 
 from dither._errors import RequestError
-from dither.studies.lease import abandoned
 from dither.studies.study import Study, read_study
 from dither.training.checkpoint import write_atomically
+from dither.training.lease import abandoned
 from dither.training.settings import without_none
 
 SPECIFICATION = "study.toml"

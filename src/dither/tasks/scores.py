@@ -145,6 +145,12 @@ def symbol_error_rate(output: Float[np.ndarray, " T"], target: Float[np.ndarray,
     return float(np.mean(decided != target))
 
 
+def highest(score: Score) -> float | None:
+    """The most that a score can be; None where that is not known."""
+    known = score in (accuracy, explained, explained_series) or isinstance(score, RightSymbols)
+    return 1.0 if known else None
+
+
 @dataclass(frozen=True)
 class Display:
     """How that is shown which a test set says.

@@ -45,7 +45,7 @@ class SeriesFile(AbstractSeries):
             table = self._numbers() if self.file.suffix == ".npy" else self._table()
         except FileNotFoundError:
             raise RequestError(f"The series' file {self.file} does not exist.") from None
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, TypeError, EOFError) as error:
             raise RequestError(f"The series' file {self.file} is unreadable ({error}).") from None
         if table.ndim == 1:
             table = table[:, None]

@@ -2,8 +2,8 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, SupportsIndex, TypeAlias
 
 import equinox as eqx
 import jax
@@ -14,8 +14,10 @@ from pydantic import Field
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
+from dither._whole import whole_number
 from dither.contract import Cost
 from dither.tasks.digits_left import check_resolved
+from dither.tasks.given import as_array
 from dither.tasks.scores import (
     COSTS,
     EXPLAINED,
@@ -23,9 +25,11 @@ from dither.tasks.scores import (
     Display,
     Score,
     accuracy,
+    cross_entropy,
     display_of,
     explained,
     mse,
+    smoothed_cross_entropy,
 )
 
 BatchSize: TypeAlias = Annotated[int, Field(ge=1)] | Literal["all"]
@@ -112,39 +116,41 @@ def check_lengths(
 
 
 def make_task(
-    inputs: Shaped[np.ndarray, "_ ..."],
-    targets: Shaped[np.ndarray, "_ ..."],
-    test_inputs: Shaped[np.ndarray, "_ ..."],
-    test_targets: Shaped[np.ndarray, "_ ..."],
+    inputs: Any,
+    targets: Any,
+    test_inputs: Any,
+    test_targets: Any,
     *,
-    classes: tuple[str, ...] = (),
-    cost: CostName | Cost = "mse",
+    classes: Sequence[str] = (),
+    cost: str | Cost = "mse",
     score: Score | None = None,
     score_name: str | None = None,
-    batch: BatchSize = "all",
+    batch: SupportsIndex | str = "all",
     image: tuple[int, int] | None = None,
 ) -> Task:
     """A task from arrays, checked: finite inputs, equal lengths, labels inside the classes.
 
     Arguments: training and test inputs (numbers) and targets (integer class labels, or rows of
-    values); the names of the classes (found from the labels if not given); a cost by name or as a
-    function; a score (accuracy for labels, 1 − NMSE for values); the batch size, N at most; height
-    and width of image inputs.
+    values), as arrays, lists, data frames or tensors; the names of the classes (found from the
+    labels if not given); a cost by name or as a function; a score (accuracy for labels, 1 − NMSE
+    for values); the batch size, 1 to N; height and width of image inputs.
     Returns: the task. Errors: `RequestError` in one sentence.
     """
+    inputs, test_inputs = as_array(inputs, "inputs"), as_array(test_inputs, "test inputs")
+    targets = as_array(_column(targets), "targets")
+    test_targets = as_array(_column(test_targets), "test targets")
     labelled = _check_arrays(inputs, targets, test_inputs, test_targets)
+    cost = _cost_of(cost)
+    classes = _names(classes)
     if labelled:
         classes = classes or _numbered(targets)
         _check_labels({"targets": targets, "test targets": test_targets}, len(classes))
-    elif cost in ("cross_entropy", "smoothed_cross_entropy"):
+    elif cost in (cross_entropy, smoothed_cross_entropy):
         raise RequestError(
-            f"The cost {cost} needs integer class labels as targets; give labels or use mse."
+            f"The cost {_named(cost)} needs integer class labels as targets; give labels or use "
+            "mse."
         )
-    if batch != "all" and batch > len(inputs):
-        raise RequestError(
-            f"A batch of {batch} is larger than the {len(inputs)} training samples; set batch to "
-            f"{len(inputs)} or less, or to 'all'."
-        )
+    size = _batch_size(batch, len(inputs))
     if score is None:
         score, score_name = (accuracy, "accuracy") if labelled else (explained, EXPLAINED)
     dtype = jnp.result_type(float)
@@ -154,12 +160,12 @@ def make_task(
         targets=jnp.asarray(targets, kind),
         test_inputs=jnp.asarray(test_inputs, dtype),
         test_targets=jnp.asarray(test_targets, kind),
-        batch=len(inputs) if batch == "all" else batch,
-        cost=COSTS[cost] if isinstance(cost, str) else cost,
+        batch=size,
+        cost=cost,
         score=score,
         score_name=score_name or str(getattr(score, "__name__", "score")),
         classes=classes,
-        image=image,
+        image=None if image is None else (int(image[0]), int(image[1])),
     )
 
 
@@ -178,6 +184,48 @@ def _numbered(labels: Int[np.ndarray, " _"]) -> tuple[str, ...]:
     return tuple(map(str, range(largest + 1)))
 
 
+def _column(targets: Any) -> Any:
+    """Targets; those of a data frame with a single column as a series."""
+    columns: Any = getattr(targets, "columns", ())
+    return targets[columns[0]] if len(columns) == 1 else targets
+
+
+def _cost_of(cost: str | Cost) -> Cost:
+    if callable(cost):
+        return cost
+    found = next((function for name, function in COSTS.items() if name == cost), None)
+    if found is None:
+        raise RequestError(
+            f"There is no cost {cost!r}; give {' or '.join(COSTS)}, or a function of outputs and "
+            "targets."
+        )
+    return found
+
+
+def _named(cost: Cost) -> str:
+    return next(name for name, function in COSTS.items() if function is cost)
+
+
+def _names(classes: Any) -> tuple[str, ...]:
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise RequestError(f"The classes {classes!r} are no list of names; give a name for each.")
+    return tuple(map(str, classes))
+
+
+def _batch_size(batch: Any, samples: int) -> int:
+    if isinstance(batch, str):
+        if batch != "all":
+            raise RequestError(f"There is no batch '{batch}'; give a whole number, or 'all'.")
+        return samples
+    size = whole_number(batch, "The batch", 1)
+    if size > samples:
+        raise RequestError(
+            f"A batch of {size} is larger than the {samples} training samples; set batch to "
+            f"{samples} or less, or to 'all'."
+        )
+    return size
+
+
 def _check_arrays(
     inputs: Shaped[np.ndarray, "_ ..."],
     targets: Shaped[np.ndarray, "_ ..."],
@@ -189,15 +237,6 @@ def _check_arrays(
     parts["test inputs"] = (test_inputs, "test targets", test_targets)
     for name, (x, goal, t) in parts.items():
         check_lengths(x, t, name, goal)
-        for what, values in ((name, x), (goal, t)):
-            if not np.issubdtype(values.dtype, np.number):
-                raise RequestError(f"The {what} are of type {values.dtype}; give numbers.")
-            if not np.all(np.isfinite(values)):
-                rows = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-                raise RequestError(
-                    f"The {what} hold NaN or infinity, first in sample {int(np.argmax(rows))}; "
-                    "remove or replace such samples."
-                )
     labelled = bool(np.issubdtype(targets.dtype, np.integer))
     if labelled != np.issubdtype(test_targets.dtype, np.integer):
         raise RequestError(

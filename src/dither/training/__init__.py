@@ -7,6 +7,7 @@ from dither.training.flow import follow_flow as follow_flow
 from dither.training.flow import measurements_per_update as measurements_per_update
 from dither.training.flow import time_to_accuracy as time_to_accuracy
 from dither.training.ledger import Ledger as Ledger
+from dither.training.load import load_run as load_run
 from dither.training.result import Replica as Replica
 from dither.training.result import Result as Result
 from dither.training.run import Observer as Observer

@@ -17,7 +17,7 @@ import numpy as np
 from dither._errors import RequestError
 
 T = TypeVar("T")
-VERSION = 1
+VERSION = 2
 
 
 def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
@@ -69,12 +69,9 @@ def like(template: Any, saved: np.ndarray) -> Any:
     return jnp.asarray(saved, template.dtype)
 
 
-def digest(specification: Mapping[str, Any]) -> str:
-    """A short name for what a specification asks, other than when to stop and the guard."""
-    asked = {key: value for key, value in specification.items() if key != "until"}
-    if isinstance(asked.get("device"), Mapping):
-        asked["device"] = {k: value for k, value in asked["device"].items() if k != "guard"}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+def digest(content: Any) -> str:
+    """A short name for a table that JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def save_checkpoint(
@@ -96,11 +93,12 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, template: T, expected: str
+    path: Path, template: T, expected: str | Mapping[str, str]
 ) -> tuple[T, dict[str, np.ndarray], dict[str, Any]]:
     """What `save_checkpoint` saved, as a pytree like the template.
 
-    Arguments: the file; a pytree of the same structure; the digest of the specification.
+    Arguments: the file; a pytree of the same structure; the digest of the specification, or those
+    of its parts by name.
     Errors: `RequestError` for a missing or damaged file, or one of another specification.
     """
     if not path.is_file():
@@ -114,13 +112,18 @@ def load_checkpoint(
             f"The checkpoint {path} is damaged or cut short ({type(error).__name__}); remove the "
             "folder and start again."
         ) from None
+    if about["version"] != VERSION:
+        raise RequestError(
+            f"The checkpoint {path} was written by another version of dither; go on with that one."
+        )
     if about["digest"] != expected:
         raise RequestError(
-            f"The checkpoint {path} is of another specification; give the one in spec.toml beside "
-            "it, or another --out."
+            f"The checkpoint {path} is of another specification"
+            f"{_differing(about['digest'], expected)}; give the one in spec.toml beside it, or "
+            "another --out."
         )
     leaves, structure = jax.tree.flatten(template)
-    if about["version"] != VERSION or about["leaves"] != len(leaves):
+    if about["leaves"] != len(leaves):
         raise RequestError(
             f"The checkpoint {path} was written by another version of dither; go on with that one."
         )
@@ -130,3 +133,11 @@ def load_checkpoint(
     prefix = "array."
     arrays = {n.removeprefix(prefix): a for n, a in saved.items() if n.startswith(prefix)}
     return tree, arrays, about
+
+
+def _differing(saved: Any, expected: Any) -> str:
+    """Which parts of a specification are others, where their digests are told apart."""
+    if not isinstance(saved, Mapping) or not isinstance(expected, Mapping):
+        return ""
+    other = [name for name in expected if saved.get(name) != expected[name]]
+    return f" (its {' and '.join(other)} differ{'s' if len(other) == 1 else ''})"

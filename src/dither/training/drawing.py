@@ -1,7 +1,9 @@
 """How all figures are drawn: colours, style, axes, files."""
 
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,12 +35,32 @@ STYLE: Any = {
 
 @contextmanager
 def picture(width: float, height: float, **style: Any) -> Iterator["Figure"]:
-    """A figure of a size in inches, to be drawn inside in dither's style."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
+    """A figure of a size in inches, to be drawn inside in dither's style.
 
-    with mpl.rc_context(STYLE | style):
-        yield Figure(figsize=(width, height), layout="constrained")
+    It depends neither on the user's own style nor on the program that shows their figures.
+    """
+    with _styled(style):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def _styled(style: Any = None) -> AbstractContextManager[None]:
+    """Matplotlib's own style, and on it dither's."""
+    try:
+        import matplotlib.style
+    except ValueError:  # MPLBACKEND names what Matplotlib does not know
+        for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+            del sys.modules[name]
+        named = os.environ.pop("MPLBACKEND", "")
+        try:
+            import matplotlib.style
+        finally:
+            os.environ["MPLBACKEND"] = named
+    return matplotlib.style.context(["default", STYLE | (style or {})])
 
 
 def band(axes: Any, x: Any, quartiles: Any, colour: str, **line: Any) -> None:
@@ -68,12 +90,10 @@ def number_decades(axes: Any) -> None:
 
 def figure_bytes(figure: "Figure", ending: str) -> bytes:
     """A figure in a format, the same bytes whenever it is written."""
-    import matplotlib as mpl
-
     made = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
     extra: dict[str, Any] = {"dpi": 200} if made is None else {"metadata": made}
     buffer = BytesIO()
-    with mpl.rc_context(STYLE):
+    with _styled():
         figure.savefig(buffer, format=ending, **extra)
     return buffer.getvalue()
 

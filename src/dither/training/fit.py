@@ -1,5 +1,7 @@
 """Whether device, task and algorithm fit together."""
 
+import math
+
 import numpy as np
 
 from dither._errors import RequestError
@@ -7,8 +9,13 @@ from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import AccessLevel, Problem
 from dither.devices.device import AbstractDevice
 from dither.instruments.python import PythonDevice
+from dither.tasks.scores import highest
 from dither.tasks.task import Task
+from dither.training.drift import AGAIN
 from dither.training.until import Until
+
+SELF_TEST = 1
+"""Measurements before a device is trained."""
 
 
 def problem_of(device: AbstractDevice | PythonDevice, task: Task) -> Problem:
@@ -35,8 +42,6 @@ def check_fit(
 
     Errors: `RequestError` for shapes that do not fit, what cannot be seen, a failed self-test.
     """
-    if replicas < 1:
-        raise RequestError(f"There must be at least one replica, not {replicas}.")
     if device.access_level < algorithm.access_level:
         wanted, shown = algorithm.access_level.name.lower(), device.access_level.name.lower()
         raise RequestError(
@@ -44,6 +49,7 @@ def check_fit(
             "take another algorithm or device."
         )
     algorithm.check(problem_of(device, task))
+    _check_aim(task, until)
     if isinstance(device, PythonDevice):
         if replicas != 1:
             raise RequestError(
@@ -54,8 +60,53 @@ def check_fit(
                 f"The device {device.name} shows only a cost, so no score can be reached; remove "
                 "until.score."
             )
+        _check_budget(device, task, until)
         rows = slice(0, task.batch)
         inputs, targets = np.asarray(task.inputs[rows]), np.asarray(task.targets[rows])
         device.self_test(inputs, targets, task.outputs)
     else:
         device.check_task(task)
+
+
+def measurements_per_evaluation(device: PythonDevice, task: Task) -> int:
+    """How many measurements a look at the test set takes, one of drift beside it."""
+    watching = AGAIN if device.guard is not None and device.guard.drift is not None else 0
+    tests = task.test_inputs if device.fed else task.inputs
+    return watching + math.ceil(len(tests) / task.batch)
+
+
+def budget_traps(
+    device: AbstractDevice | PythonDevice, task: Task, most: int | None
+) -> tuple[str, ...]:
+    """What is said where a run may take so few measurements that training gets the lesser part."""
+    if most is None or not isinstance(device, PythonDevice):
+        return ()
+    look = measurements_per_evaluation(device, task)
+    if (left := most - look - SELF_TEST) >= look:
+        return ()
+    return (
+        f"Of until.measurements = {most} one look at the test set takes {look}, so that {left} are "
+        f"left to train with; set {4 * look} or more, or a larger batch.",
+    )
+
+
+def _check_aim(task: Task, until: Until) -> None:
+    most = highest(task.score)
+    if until.score is None or most is None or until.score <= most:
+        return
+    percent = 100 * most >= until.score >= 2 * most
+    instead = f"{until.score / 100:g} for {until.score:g} %" if percent else f"{most:g} or less"
+    raise RequestError(
+        f"until.score = {until.score:g} cannot be reached, as the {task.score_name} is {most:g} at "
+        f"the most; set {instead}."
+    )
+
+
+def _check_budget(device: PythonDevice, task: Task, until: Until) -> None:
+    look = measurements_per_evaluation(device, task)
+    if until.measurements is not None and until.measurements <= look + SELF_TEST:
+        raise RequestError(
+            f"until.measurements = {until.measurements} leaves none to train with: the device's "
+            f"self-test takes {SELF_TEST} and one look at the test set, in batches of "
+            f"{task.batch}, {look}; set {4 * look} or more, or a larger batch."
+        )

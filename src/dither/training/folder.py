@@ -1,10 +1,14 @@
 """A run's folder: everything needed to repeat it, and what came of it."""
 
+import contextlib
+import itertools
 import json
 import os
 import platform
+import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +21,7 @@ import tomlkit
 
 from dither._errors import RequestError
 from dither.training.checkpoint import write_atomically
+from dither.training.lease import Lease, holder
 from dither.training.result import Result
 from dither.training.settings import without_none
 
@@ -25,9 +30,16 @@ CHECKPOINT = Path("checkpoint") / "state.npz"
 HISTORY = "history.parquet"
 PROGRESS = "progress.json"
 """Where a run is: there as long as it goes on."""
+PARAMETERS = "parameters.npz"
 RESULT = "result.json"
 TRACEBACK = "traceback.txt"
 """How a device failed: there where a run was given up for it."""
+LEASE = "lease.json"
+"""Who is training in a folder: there as long as that goes on."""
+
+LEASE_SECONDS = 60.0
+"""Without a sign of life until a run is taken for dead: less than for a study's job, which is that
+of the same process and must not be taken over before."""
 
 
 def open_folder(out: Path, resume: bool) -> None:
@@ -37,11 +49,57 @@ def open_folder(out: Path, resume: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise RequestError(f"The output {out} is a file; give a folder.")
-    if not resume and out.is_dir() and any(out.iterdir()):
+    if not resume and out.is_dir() and any(map(_counts, out.iterdir())):
         what = "another run" if (out / SPECIFICATION).exists() else "other files"
         raise RequestError(
             f"The output folder {out} holds {what}; give another --out, or --resume to go on."
         )
+
+
+def _counts(path: Path) -> bool:
+    """Whether a file is more than what a start, under way or killed, has left."""
+    return not path.name.startswith((LEASE, f".{LEASE}-", f".{SPECIFICATION}-", ".clock-"))
+
+
+@contextmanager
+def owned(out: Path, resume: bool) -> Iterator[None]:
+    """A run's folder for this run alone; where nothing was written, it leaves none behind.
+
+    Errors: `RequestError` where the folder cannot be written, holds another run, or one that is
+    still going.
+    """
+    open_folder(out, resume)
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        lease = Lease.take(out / LEASE, LEASE_SECONDS)
+    except OSError as error:
+        raise RequestError(
+            f"The output folder {out} cannot be written: {error.strerror}."
+        ) from None
+    if lease is None:
+        raise RequestError(_still_going(out))
+    try:
+        open_folder(out, resume)
+        sweep(out)
+        yield
+    finally:
+        lease.give_up()
+        _remove_empty(new)
+
+
+def _still_going(out: Path) -> str:
+    about = holder(out / LEASE)
+    by = f" (process {about['pid']} on {about['host']})" if about else ""
+    return (
+        f"The run in {out} is still going{by}: give another --out, or wait until it has ended or, "
+        f"where that machine is down, for {LEASE_SECONDS:.0f} s."
+    )
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    with contextlib.suppress(OSError):  # one that is not empty, and so are those above it
+        for folder in folders:
+            folder.rmdir()
 
 
 def cut_before_checkpoint(out: Path, specification: Mapping[str, Any]) -> bool:
@@ -54,7 +112,7 @@ def cut_before_checkpoint(out: Path, specification: Mapping[str, Any]) -> bool:
 
 def sweep(out: Path) -> None:
     """Remove what a write that was killed has left."""
-    for file in (SPECIFICATION, str(CHECKPOINT), HISTORY, PROGRESS, "parameters.npz", RESULT,
+    for file in (SPECIFICATION, str(CHECKPOINT), HISTORY, PROGRESS, PARAMETERS, RESULT,
                  TRACEBACK, "figure.png", "figure.svg"):  # fmt: skip
         path = out / file
         for left in path.parent.glob(f".{path.name}-*"):
@@ -62,10 +120,34 @@ def sweep(out: Path) -> None:
 
 
 def free_folder(name: str) -> Path:
-    """The first free folder `runs/NAME-k`."""
-    taken = {path.name for path in Path("runs").glob(f"{name}-*")}
-    number = next(k for k in range(1, len(taken) + 2) if f"{name}-{k}" not in taken)
-    return Path("runs") / f"{name}-{number}"
+    """The first free folder `runs/NAME-k`, made: whoever asks at the same time gets another.
+
+    Errors: `RequestError` where it cannot be made.
+    """
+    for number in itertools.count(1):
+        folder = Path("runs") / f"{name}-{number}"
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RequestError(
+                f"The folder {folder} cannot be made: {error.strerror}; give --out."
+            ) from None
+        return folder
+    raise AssertionError("numbers do not end")
+
+
+@contextmanager
+def new_folder(name: str) -> Iterator[Path]:
+    """The same, and removed again where nothing was written to it."""
+    new = [] if Path("runs").exists() else [Path("runs")]
+    folder = free_folder(name)
+    try:
+        yield folder
+    finally:
+        _remove_empty([folder, *new])
 
 
 def latest_folder(name: str) -> Path:
@@ -73,7 +155,12 @@ def latest_folder(name: str) -> Path:
 
     Errors: `RequestError` where there is none.
     """
-    found = [path for path in Path("runs").glob(f"{name}-*") if (path / SPECIFICATION).exists()]
+    own = re.compile(re.escape(name) + r"-\d+")
+    found = [
+        path
+        for path in (Path("runs").iterdir() if Path("runs").is_dir() else ())
+        if own.fullmatch(path.name) and (path / SPECIFICATION).exists()
+    ]
     if not found:
         raise RequestError(f"There is no run of {name} under runs/ to resume; give --out.")
     return max(found, key=lambda path: (path / SPECIFICATION).stat().st_mtime)
@@ -103,7 +190,7 @@ def write_result(out: Path, result: Result) -> None:
         start = stop
     buffer = BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # mypy takes the names for allow_pickle
-    write_atomically(out / "parameters.npz", buffer.getvalue())
+    write_atomically(out / PARAMETERS, buffer.getvalue())
     (out / PROGRESS).unlink(missing_ok=True)
     told = {**result.summary(), "made": made()}
     write_atomically(out / RESULT, json.dumps(told, indent=2).encode())

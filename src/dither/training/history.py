@@ -33,19 +33,25 @@ def known(value: float | None) -> float | None:
 
 
 def by_replica(history: pd.DataFrame, column: str) -> pd.DataFrame:
-    """A column of a history, a line for each count of measurements, a column for each replica."""
+    """A column of a history, a line for each count of measurements, a column for each replica.
+
+    Without the lines and the replicas of which nothing is known.
+    """
     return history.pivot_table(index="measurements", columns="replica", values=column)
 
 
 def held(lines: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, "N ..."]:
     """Lines in which what has ended keeps its last value, so that a median stays one over all."""
-    filled = pd.DataFrame(lines.reshape(len(lines), -1)).ffill()
+    filled = pd.DataFrame(lines.reshape(len(lines), math.prod(lines.shape[1:]))).ffill()
     return filled.to_numpy(float).reshape(lines.shape)
 
 
 def quartiles(table: pd.DataFrame) -> Float[np.ndarray, "3 N"]:
     """The quartiles over the columns, line by line; a column that has ended keeps its last."""
-    return np.asarray(np.nanpercentile(held(table.to_numpy(float)), [25, 50, 75], axis=1))
+    if table.empty:
+        return np.full((3, len(table)), np.nan)
+    with np.errstate(invalid="ignore"):  # between two infinite costs there is none
+        return np.asarray(np.nanpercentile(held(table.to_numpy(float)), [25, 50, 75], axis=1))
 
 
 class History:

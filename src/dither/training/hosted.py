@@ -19,7 +19,7 @@ from dither.instruments.python import PythonDevice
 from dither.tasks.task import Task
 from dither.training.blocks import BLOCK, ROOMS, Reading, compiled, stacked
 from dither.training.drift import AGAIN, DriftWarning, Reference
-from dither.training.fit import problem_of
+from dither.training.fit import measurements_per_evaluation, problem_of
 from dither.training.ledger import Ledger
 from dither.training.loop import AbstractLoop, Carry, Evaluation, Tally
 
@@ -333,8 +333,7 @@ class HostedLoop(AbstractLoop):
         )
 
     def measurements_per_evaluation(self) -> int:
-        watching = 0 if self.reference is None else AGAIN
-        return watching - (-len(self.tests[0]) // self.task.batch)
+        return measurements_per_evaluation(self.device, self.task)
 
     def seconds_per_measurement(self) -> float:
         return 0.0

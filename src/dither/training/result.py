@@ -1,6 +1,6 @@
 """What a run ends with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from dither._errors import RequestError
 from dither.contract import Space
 from dither.training.ledger import Ledger
 from dither.training.stop import StopReason
@@ -36,7 +37,7 @@ class Result:
     Attributes: `score`, the median over the replicas (None where only a cost can be seen), under
     `score_name`; `stop_reason`; `replicas`; `history`, a tidy DataFrame; `parameters`, R rows of P;
     `space`, which names them; `seed`; `out`, the run's folder; `failure`, the device's last
-    complaint.
+    complaint; `device`, what was trained, None where that is not known.
     """
 
     score: float | None
@@ -51,11 +52,27 @@ class Result:
     out: Path | None
     warnings: tuple[str, ...] = ()
     failure: str = ""
+    device: Any = field(default=None, repr=False)
 
     @property
     def ledger(self) -> dict[str, int | float]:
         """The account of one device: of the replica that measured most."""
         return self.accounts.replica(int(np.argmax(self.accounts.measurements)))
+
+    def predict(self, inputs: Any, replica: int = 0) -> Float[np.ndarray, "B K"]:
+        """The outputs of the trained device for new inputs, one row a sample.
+
+        A real device is written to and measured for it, which no ledger counts.
+
+        Arguments: the inputs, as the task has them; which `replica`, from 0.
+        Errors: `RequestError` where inputs do not fit, or the device is not known.
+        """
+        from dither.training.predict import outputs_of
+
+        if not 0 <= replica < len(self.replicas):
+            raise RequestError(f"There are {len(self.replicas)} replicas and none is {replica}.")
+        seed, theta = self.replicas[replica].seed, self.parameters[replica]
+        return outputs_of(self.device, theta, seed, inputs)
 
     @property
     def succeeded(self) -> bool:

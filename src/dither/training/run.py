@@ -60,7 +60,7 @@ class Run:
         every: int,
         seeds: list[int],
         out: Path | None,
-        digest: str,
+        digest: str | Mapping[str, str],
         checkpoint_seconds: float,
         score_name: str,
     ) -> None:

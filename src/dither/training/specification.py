@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tomlkit
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from dither._configuration import Configuration
 from dither._errors import RequestError, nearest
@@ -27,6 +27,12 @@ from dither.training.until import Until
 C = TypeVar("C", bound=Configuration)
 
 
+def _names_a_folder(name: str) -> str:
+    if not name.strip(". ") or re.search(r"[/\\\x00-\x1f]", name):
+        raise ValueError("a run's folder is named so; give a name without slashes")
+    return name
+
+
 class Specification(Configuration):
     """What to train, on what, how, and when to stop.
 
@@ -40,7 +46,7 @@ class Specification(Configuration):
         until: the stop rules.
     """
 
-    name: str = "run"
+    name: Annotated[str, AfterValidator(_names_a_folder)] = "run"
     about: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     replicas: Annotated[int, Field(ge=1)] = 1

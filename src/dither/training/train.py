@@ -1,16 +1,16 @@
 """Train a device: the one call."""
 
-import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, SupportsIndex
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
 from dither._platform import check_platform
+from dither._whole import whole_number
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices.device import AbstractDevice
 from dither.instruments.connection import AbstractConnection
@@ -19,11 +19,11 @@ from dither.instruments.python import PythonDevice
 from dither.tasks.task import AbstractTask, Task
 from dither.training.checkpoint import digest
 from dither.training.figure import draw_run
-from dither.training.fit import check_fit, problem_of
+from dither.training.fingerprint import fingerprint
+from dither.training.fit import budget_traps, check_fit, problem_of
 from dither.training.folder import (
     cut_before_checkpoint,
-    open_folder,
-    sweep,
+    owned,
     write_result,
     write_specification,
     write_traceback,
@@ -37,8 +37,11 @@ from dither.training.loop import AbstractLoop
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.safety import LEAVING, made_safe
-from dither.training.trackers import find_tracker
+from dither.training.trackers import AbstractTracker, find_tracker
 from dither.training.until import Until
+
+LARGEST = 2**31 - 1
+"""The largest seed."""
 
 
 class TrapWarning(UserWarning):
@@ -50,10 +53,10 @@ def train(
     task: Task | AbstractTask,
     algorithm: AbstractAlgorithm,
     *,
-    key: int = 0,
+    key: SupportsIndex = 0,
     until: Until | None = None,
-    replicas: int = 1,
-    score_every: int | None = None,
+    replicas: SupportsIndex = 1,
+    score_every: SupportsIndex | None = None,
     checkpoint_seconds: float = 10.0,
     out: str | Path | None = None,
     resume: bool = False,
@@ -68,7 +71,8 @@ def train(
             where one is: `FILE.py:NAME`, `remote://HOST:PORT`.
         task: what to learn.
         algorithm: how.
-        key: the seed; replica r has seed key + r, and is the run that this seed alone would give.
+        key: the seed, 0 to 2³¹ − 1; replica r has seed key + r, and is the run that this seed alone
+            would give.
         until: the stop rules; 100 000 measurements if not given.
         replicas: how many instances of a simulated device to train side by side.
         score_every: training measurements between evaluations on the test set; a hundredth of the
@@ -87,37 +91,60 @@ def train(
     """
     check_platform()
     until = until or Until(measurements=100_000)
+    count, seed, every = _counts(replicas, key, score_every)
     device = device_at(device) if isinstance(device, str) else device
-    whole = described(name, key, replicas, score_every, task, device, algorithm, until)
-    folder = _opened(out, resume)
-    tracking = None if track is None else find_tracker(track, folder)
-    data = task.load() if isinstance(task, AbstractTask) else task
-    chip = _as_device(device)
-    with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
-        run, traps = _begun(whole, chip, data, algorithm, until, folder, checkpoint_seconds, resume)
-        tracker = None if tracking is None or folder is None else tracking(folder, name, whole)
-        if folder is not None:
-            write_specification(folder, whole)
-            observers = [*observers, *([] if tracker is None else [tracker]), Live(folder, until)]
-        reason = run.go(observers, interrupted)
-    result = run.result(reason, (*traps, *run.loop.alarms, *trouble), chip.space)
-    if folder is not None:
-        _keep(folder, run, result, name)
-    if tracker is not None:
-        tracker.end(run.rows(), reason)
+    whole = described(name, seed, count, every, task, device, algorithm, until)
+    with _opened(out, resume) as folder:
+        tracking = None if track is None else find_tracker(track, folder)
+        data = task.load() if isinstance(task, AbstractTask) else task
+        chip = _as_device(device)
+        with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
+            run, traps = _begun(
+                whole, chip, task, data, algorithm, until, folder, checkpoint_seconds, resume
+            )
+            tracker = None if tracking is None or folder is None else tracking(folder, name, whole)
+            if folder is not None:
+                write_specification(folder, whole)
+            reason = run.go(_observers(observers, tracker, folder, until), interrupted)
+        result = run.result(reason, (*traps, *run.loop.alarms, *trouble), chip.space)
+        result = replace(result, device=chip)
+        _keep(folder, run, result, name, tracker)
     return result
 
 
-def _keep(folder: Path, run: Run, result: Result, name: str) -> None:
-    run.save()
-    write_traceback(folder, run.loop.traceback if run.failure else "")
-    write_result(folder, result)
-    draw_run(result, name, folder, run.until.score)
+def _counts(
+    replicas: SupportsIndex, key: SupportsIndex, score_every: SupportsIndex | None
+) -> tuple[int, int, int | None]:
+    many = whole_number(replicas, "The number of replicas", 1, LARGEST)
+    seed = whole_number(key, "The key, which is the seed,", 0, LARGEST + 1 - many)
+    if score_every is None:
+        return many, seed, None
+    return many, seed, whole_number(score_every, "score_every", 1, LARGEST)
+
+
+def _observers(
+    own: Sequence[Observer], tracker: AbstractTracker | None, folder: Path | None, until: Until
+) -> list[Observer]:
+    live = [] if folder is None else [Live(folder, until)]
+    return [*own, *([] if tracker is None else [tracker]), *live]
+
+
+def _keep(
+    folder: Path | None, run: Run, result: Result, name: str, tracker: AbstractTracker | None
+) -> None:
+    if folder is not None:
+        run.save()
+        write_traceback(folder, run.loop.traceback if run.failure else "")
+        write_result(folder, result)
+        draw_run(result, name, folder, run.until.score)
+    if tracker is not None:
+        tracker.end(run.rows(), result.stop_reason)
 
 
 def _begun(
     whole: Mapping[str, Any],
     chip: AbstractDevice | PythonDevice,
+    task: Task | AbstractTask,
     data: Task,
     algorithm: AbstractAlgorithm,
     until: Until,
@@ -128,7 +155,10 @@ def _begun(
     """A run at its start or at its checkpoint, and the traps that its settings are."""
     key, replicas = whole["seed"], whole["replicas"]
     check_fit(chip, data, algorithm, until, replicas)
-    traps = tuple(algorithm.warnings(problem_of(chip, data), until.measurements))
+    traps = (
+        *algorithm.warnings(problem_of(chip, data), until.measurements),
+        *budget_traps(chip, data, until.measurements),
+    )
     for trap in traps:
         warnings.warn(trap, TrapWarning, stacklevel=3)
     seeds = [key + r for r in range(replicas)]
@@ -138,7 +168,7 @@ def _begun(
     else:
         loop = FusedLoop(algorithm, chip, data, seeds)
     every = evaluation_period(whole["score_every"], until, loop.measurements_per_evaluation())
-    asked = digest(whole)
+    asked = _digests(whole, task, data, chip)
     run = Run(loop, until, every, seeds, folder, asked, checkpoint_seconds, data.score_name)
     if resume and folder is not None and not cut_before_checkpoint(folder, whole):
         run.resume()
@@ -147,15 +177,41 @@ def _begun(
     return run, traps
 
 
-def _opened(out: str | Path | None, resume: bool) -> Path | None:
-    if out is None:
-        if resume:
-            raise RequestError("To resume, say which run's folder: give out.")
-        return None
-    folder = Path(out)
-    open_folder(folder, resume)
-    sweep(folder)
-    return folder
+def _digests(
+    whole: Mapping[str, Any],
+    task: Task | AbstractTask,
+    data: Task,
+    chip: AbstractDevice | PythonDevice,
+) -> dict[str, str]:
+    """Short names for what makes a run this run, part by part; not when to stop, nor the guard.
+
+    Of dither's own tasks settings and files say it all; of others the data does.
+    """
+    asked = {key: value for key, value in whole.items() if key != "until"}
+    device = {key: value for key, value in whole["device"].items() if key != "guard"}
+    shape = (chip.space, int(chip.access_level))
+    asked["task"] = [whole["task"], fingerprint(data if _foreign(whole["task"]) else task)]
+    asked["device"] = [device, fingerprint(shape if isinstance(chip, PythonDevice) else chip)]
+    return {name: digest(part) for name, part in asked.items()}
+
+
+def _foreign(table: Any) -> bool:
+    """Whether a part of a specification has a kind that is defined outside of dither."""
+    if isinstance(table, Mapping):
+        return ":" in str(table.get("kind", "")) or any(map(_foreign, table.values()))
+    return isinstance(table, list) and any(map(_foreign, table))
+
+
+@contextmanager
+def _opened(out: str | Path | None, resume: bool) -> Iterator[Path | None]:
+    """The run's folder for this run alone, if there is to be one."""
+    if out is not None:
+        with owned(Path(out), resume):
+            yield Path(out)
+    elif resume:
+        raise RequestError("To resume, say which run's folder: give out.")
+    else:
+        yield None
 
 
 def evaluation_period(score_every: int | None, until: Until, of_an_evaluation: int = 0) -> int:
@@ -197,10 +253,7 @@ def describe(part: Any) -> dict[str, Any]:
     if isinstance(part, Configuration):
         return part.model_dump(mode="json", exclude_none=True)
     if isinstance(part, Task):
-        content = hashlib.sha256()
-        for array in (part.inputs, part.targets, part.test_inputs, part.test_targets):
-            content.update(np.asarray(array).tobytes())
-        return {"kind": "python-object", "digest": content.hexdigest()[:16]}
+        return {"kind": "python-object", "digest": fingerprint(part)}
     if isinstance(part, PythonDevice):
         return {"kind": "python-object", "name": part.name}
     return {"kind": "python-object", "name": getattr(part, "__name__", type(part).__name__)}

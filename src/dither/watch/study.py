@@ -16,11 +16,11 @@ from jaxtyping import Float, Int
 
 from dither._words import Plain, count, duration, text_of
 from dither.studies import store
-from dither.studies.lease import EXPIRES_AFTER, abandoned, holder
 from dither.studies.plan import Job, Planned, plan
 from dither.studies.study import Study, read_study
 from dither.tasks.scores import display_of
 from dither.training.folder import PROGRESS
+from dither.training.lease import EXPIRES_AFTER, abandoned, holder
 from dither.training.stop import FAILED
 from dither.watch.view import Head, TextTable, Tile, modified
 

@@ -1,4 +1,4 @@
-"""Leases: who is doing which job of a study, on one machine or many that share a folder."""
+"""Leases: who is at work on a run or a job, on one machine or many that share a folder."""
 
 import json
 import os
@@ -20,8 +20,8 @@ class Lease:
     """The right to do one job: a file that is there as long as its holder lives.
 
     The file is made in one step that only one process can win, and touched every few seconds. A
-    lease is over when it has not been touched for `EXPIRES_AFTER` seconds, told by the clock of
-    the file system itself, or when its holder was a process of this machine that is no more.
+    lease is over when it has not been touched for some seconds, told by the clock of the file
+    system itself, or when its holder was a process of this machine that is no more.
     """
 
     def __init__(self, file: Path) -> None:
@@ -36,10 +36,13 @@ class Lease:
         self._touching = threading.Thread(target=self._touch, daemon=True)
 
     @staticmethod
-    def take(file: Path) -> "Lease | None":
-        """The lease, or None where somebody else has it."""
+    def take(file: Path, expires_after: float = EXPIRES_AFTER) -> "Lease | None":
+        """The lease, or None where somebody else has it.
+
+        Arguments: the file; `expires_after`, s, without a sign of life of the one who has it.
+        """
         lease = Lease(file)
-        if lease._make() or (_remove_abandoned(file) and lease._make()):
+        if lease._make() or (_remove_abandoned(file, expires_after) and lease._make()):
             lease._touching.start()
             return lease
         return None
@@ -84,7 +87,7 @@ def holder(file: Path) -> dict[str, Any]:
     return about if isinstance(about, dict) else {}
 
 
-def abandoned(file: Path) -> bool:
+def abandoned(file: Path, expires_after: float = EXPIRES_AFTER) -> bool:
     """Whether a lease's holder has died."""
     about = holder(file)
     if about.get("host") == socket.gethostname():
@@ -97,7 +100,7 @@ def abandoned(file: Path) -> bool:
         probe.unlink()
     except OSError:
         return False
-    return now - last > EXPIRES_AFTER
+    return now - last > expires_after
 
 
 def _born(pid: int) -> float | None:
@@ -109,10 +112,10 @@ def _born(pid: int) -> float | None:
         return None
 
 
-def _remove_abandoned(file: Path) -> bool:
+def _remove_abandoned(file: Path, expires_after: float) -> bool:
     """Remove the lease of one who has died; of several that try, one succeeds."""
     before = holder(file)
-    if not abandoned(file):
+    if not abandoned(file, expires_after):
         return False
     grave = file.with_name(f".{file.name}-{socket.gethostname()}-{os.getpid()}")
     try:

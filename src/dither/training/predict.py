@@ -1,0 +1,66 @@
+"""What a trained device makes of new inputs."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from dither._errors import RequestError
+from dither.devices.device import AbstractDevice
+from dither.instruments.connection import AbstractConnection
+from dither.instruments.python import PythonDevice
+from dither.tasks.given import as_array
+from dither.training.safety import made_safe
+
+
+def outputs_of(
+    device: Any, parameters: Float[np.ndarray, " P"], seed: int, inputs: Any
+) -> Float[np.ndarray, "B K"]:
+    """The outputs of a device for inputs, one row a sample.
+
+    Of a simulated device the instance that a run of this seed has trained, as it was fabricated; a
+    real one is written to, measured once, and brought into its safe state.
+
+    Errors: `RequestError` where there is no device, it shows only a cost, or inputs do not fit.
+    """
+    rows = as_array(inputs, "inputs")
+    if isinstance(device, AbstractConnection):
+        device = device.connect()
+    if device is None:
+        raise RequestError(
+            "The run's device was a Python object, which its folder does not hold; give it: "
+            "load_run(folder, device)."
+        )
+    if not isinstance(device, AbstractDevice | PythonDevice):
+        device = PythonDevice(device)
+    try:
+        if isinstance(device, AbstractDevice):
+            return _simulated(device, parameters, seed, rows)
+        return _measured(device, parameters, rows)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise RequestError(
+            f"Inputs of shape {rows.shape} do not fit the device "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); give "
+            "rows as the task has them."
+        ) from error
+
+
+def _simulated(
+    device: AbstractDevice, parameters: Float[np.ndarray, " P"], seed: int, rows: np.ndarray
+) -> Float[np.ndarray, "B K"]:
+    *_, fabrication = jax.random.split(jax.random.key(seed), 4)
+    theta = jnp.asarray(parameters, jnp.result_type(float))
+    chip = device.write(device.fabricate(fabrication), theta, jnp.bool_(False))
+    return np.asarray(device.outputs(chip, jnp.asarray(rows, jnp.result_type(float))))
+
+
+def _measured(
+    device: PythonDevice, parameters: Float[np.ndarray, " P"], rows: np.ndarray
+) -> Float[np.ndarray, "B K"]:
+    if device.by_cost:
+        raise RequestError(f"The device {device.name} shows only a cost, so no outputs are known.")
+    with made_safe(device):
+        device.write(parameters)
+        return device.measure(rows, None)
