@@ -102,13 +102,18 @@ def extent_of(name: str, shapes: Any, bounds: Any, levels: Any) -> Extent:
         table = {str(key): tuple(int(n) for n in shape) for key, shape in shapes.items()}
         pairs = bounds if isinstance(bounds, Mapping) else dict.fromkeys(table, bounds)
         limits = {key: _pair(pairs[key]) for key in table}
-        counts = levels if isinstance(levels, Mapping) else dict.fromkeys(table, levels)
-        grids = {key: int(counts[key]) for key in table}
     except (TypeError, ValueError, AttributeError, KeyError):
         raise RequestError(
-            f"The device {name} has parameters {_shown(shapes)}, bounds {_shown(bounds)} and "
-            f"levels {_shown(levels)}; give an integer or a table of names and shapes, a pair (low, high) "
-            "or one for each name, and a number of levels or one for each name."
+            f"The device {name} has parameters {_shown(shapes)} and bounds {_shown(bounds)}; give "
+            "an integer or a table of names and shapes, and a pair (low, high) or one for each "
+            "name."
+        ) from None
+    try:
+        counts = levels if isinstance(levels, Mapping) else dict.fromkeys(table, levels)
+        grids = {key: int(counts[key]) for key in table}
+    except (TypeError, ValueError, KeyError):
+        raise RequestError(
+            f"The device {name} has levels {_shown(levels)}; give a number, or one for each name."
         ) from None
     if not table or any(min(shape, default=1) < 1 for shape in table.values()):
         raise RequestError(f"The device {name} has no parameters; give at least one.")

@@ -28,7 +28,6 @@ from dither.tasks.scores import (
     cross_entropy,
     display_of,
     explained,
-    mse,
     smoothed_cross_entropy,
 )
 
@@ -77,7 +76,8 @@ class Task(eqx.Module):
         if jnp.issubdtype(self.targets.dtype, jnp.floating):
             return (math.prod(self.targets.shape[1:]),)
         classes = len(self.classes)
-        return (1, 2) if classes == 2 and self.cost is mse else (classes,)
+        of_logits = self.cost in (cross_entropy, smoothed_cross_entropy)
+        return (1, 2) if classes == 2 and not of_logits else (classes,)
 
 
 class AbstractTask(Configuration):
