@@ -443,6 +443,7 @@ def test_a_python_device_gives_the_fused_trajectory(kind):
     fused = train(kind, n, key=key, score_every=10**6)
     device = trainable(kind, NumpyDevice((3, 2, 2), initial=DEVICE.initial(start)))
     device.parameters = {parameter.name: parameter.shape for parameter in DEVICE.space.parameters}
+    device.initial = np.clip(device.initial, *getattr(device, "bounds", (-np.inf, np.inf)))
     # on a real device the self-test of 3 samples and the last look at 8 test samples, in batches
     # of 3, are measurements too
     hosted = train(kind, n + 4, device, key=key, score_every=10**6)
