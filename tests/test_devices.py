@@ -370,7 +370,7 @@ def train_on(target, rule=None):
         (Reads(lambda x: np.zeros((len(x) - 1, 1))), r"shape \(7, 1\) for 8 inputs"),
         (Reads(lambda x: np.full(len(x), np.nan)), "NaN"),
         (Reads(lambda x: np.zeros((len(x), 3))), "3 outputs a sample"),
-        (Reads(lambda _: "dark"), "could not convert"),
+        (Reads(lambda _: "dark"), "numbers are due"),
         (Reads(lambda _: 1 / 0), "ZeroDivisionError"),
     ],
 )

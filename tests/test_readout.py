@@ -138,11 +138,12 @@ def test_measured_error_and_test_outputs_are_those_of_the_equations(weights, rea
     y = y**2 if coherent else y
     batch = Batch(task.inputs, task.targets)
     measured, _, after = device.measure(state, batch, nmse_cost, None, AccessLevel.OUTPUTS)
-    np.testing.assert_allclose(measured.outputs[0], y, atol=1e-3 if coherent else 1e-5)
+    np.testing.assert_allclose(measured.outputs.y[0], y, atol=1e-3 if coherent else 1e-5)
     assert float(measured.cost) == pytest.approx(nmse(y, series.targets[series.train_part]), 1e-4)
     assert int(after.measured) == 1
     hidden, *_ = device.measure(state, batch, nmse_cost, None, AccessLevel.COST)
-    assert hidden.outputs is None
+    with pytest.raises(TypeError, match="no outputs"):
+        _ = hidden.outputs
 
     # the test part is run in by as many steps as the training part
     run_in = series.inputs[WASHOUT + T - WASHOUT :]
@@ -158,7 +159,7 @@ def repeat(device, state, task, draws):
         now = replace(state, measured=number)
         batch = Batch(task.inputs, task.targets)
         measured, *_ = device.measure(now, batch, task.cost, None, AccessLevel.OUTPUTS)
-        return measured.outputs[0], device.outputs(now, task.test_inputs)[0]
+        return measured.outputs.y[0], device.outputs(now, task.test_inputs)[0]
 
     return jax.vmap(one)(jnp.arange(draws))
 
@@ -232,7 +233,7 @@ def test_imperfections_act_on_outputs_and_on_the_cost_in_their_order():
         now = replace(state, measured=number)
         batch = Batch(task.inputs, task.targets)
         found, *_ = costly.measure(now, batch, task.cost, None, AccessLevel.OUTPUTS)
-        return found.cost, found.outputs[0]
+        return found.cost, found.outputs.y[0]
 
     costs, outputs = jax.vmap(cost)(jnp.arange(1000))
     y = np.asarray(state.columns.train, float).T @ np.asarray(theta, float)

@@ -332,9 +332,9 @@ class PythonDevice:
         Arguments: a batch; how many outputs are right, any number if not given.
         Errors: `RequestError` that names what is wrong.
         """
+        origin = self.extent.origin
+        start = self.trained_space.snap(self.initial(0) - origin)
         try:
-            origin = self.extent.origin
-            start = self.trained_space.snap(self.initial(0) - origin)
             self.write(np.asarray(start, float) + origin)
             reading = self.measure(inputs, targets)
         except BadReading as error:

@@ -28,7 +28,8 @@ def check_resolved(values: Num[np.ndarray, "N ..."], name: str, instead: str) ->
     low, high = columns.min(axis=0), columns.max(axis=0)
     largest = np.maximum(np.abs(low), np.abs(high))
     varies = high - low > ROUNDING * largest
-    lost = np.spacing(largest.astype(np.float32)) > (high - low) / STEPS
+    with np.errstate(over="ignore"):
+        lost = np.spacing(largest.astype(np.float32)) > (high - low) / STEPS
     if not varies.any() or np.any(varies & ~lost):
         return
     place = int(np.argmax(varies))

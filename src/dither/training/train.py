@@ -67,8 +67,7 @@ def train(
     """Train a device on a task by an algorithm that sees only what can be measured.
 
     Arguments:
-        device: a `SimulatedDevice`, any Python object or callable as `PythonDevice` takes it, or
-            where one is: `FILE.py:NAME`, `remote://HOST:PORT`.
+        device: a `SimulatedDevice`, what `PythonDevice` takes, `FILE.py:NAME` or `remote://…`.
         task: what to learn.
         algorithm: how.
         key: the seed, 0 to 2³¹ − 1; replica r has seed key + r, and is the run that this seed alone
