@@ -3,12 +3,10 @@
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from dither._words import short, text_of
 from dither.studies.outcome import Summary
@@ -18,6 +16,9 @@ from dither.studies.study import Study
 from dither.tasks.scores import Display, display_of
 from dither.training.drawing import GREY, PALETTE, band, logarithmic, picture
 from dither.training.history import quartiles
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PANELS, LINES, SEEDS = 9, 8, 30
 """The most panels, lines in a panel and runs in a line that are drawn."""
@@ -74,11 +75,13 @@ def _draw(
     last: str,
     colours: dict[Any, str],
     display: Display,
-) -> tuple[Figure, bool]:
+) -> "tuple[Figure, bool]":
     wide = min(3, len(shown))
     high = -(-len(shown) // wide)
     fewer = False
     with picture(max(2.9 * wide, 5.0) + 1.2, 2.3 * high + 0.6) as figure:
+        from matplotlib.lines import Line2D
+
         grid = figure.subplots(high, wide, sharex=True, sharey=True, squeeze=False).ravel()
         for axes in grid[len(shown) :]:
             axes.set_visible(False)

@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from dither._words import short, text_of
 from dither.studies.fitted import Fitted
 from dither.studies.outcome import Outcome, Summary, finite, median_of
 from dither.studies.study import Study
 from dither.training.drawing import GREY, PALETTE, logarithmic, number_decades, picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MARKERS = "osDvP*Xh"
 
@@ -35,7 +35,7 @@ class Picture:
     name: str
     title: str
     caption: str
-    figure: Figure
+    figure: "Figure"
 
 
 def spaced(items: Sequence[Any], most: int) -> list[Any]:
@@ -138,6 +138,8 @@ def _draw_law(axes: Any, one: Fitted, law: Sequence[tuple[Summary, float]], colo
 
 
 def _scales(axes: Any, form: str, sizes: Sequence[float]) -> None:
+    from matplotlib.ticker import NullLocator
+
     if form == "power law":
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
@@ -165,6 +167,8 @@ def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Pictur
     wide = outcome.counts and some.size > 0 and some.min() > 0
     width, height = min(2.6 + 0.72 * len(columns), 9.0), min(1.4 + 0.36 * len(rows), 9.0)
     with picture(width, height, **{"axes.grid": False}) as figure:
+        from matplotlib.colors import LogNorm
+
         axes = figure.subplots()
         axes.set_facecolor("#e8e8e8")
         norm = LogNorm(some.min(), max(some.max(), some.min() * 1.01)) if wide else None

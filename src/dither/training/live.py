@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from dither._errors import RequestError
 from dither.training.checkpoint import write_atomically
 from dither.training.folder import PROGRESS, write_history
 from dither.training.history import known
@@ -45,7 +44,7 @@ class Live:
         self.seen.append((now.wall_seconds, now.measurements))
         while len(self.seen) > 2 and self.seen[1][0] < now.wall_seconds - WINDOW:
             self.seen.popleft()
-        with contextlib.suppress(RequestError):
+        with contextlib.suppress(Exception):  # whatever a disk raises: the run is worth more
             facts = json.dumps(progress_facts(now, self.until, self._rate()))
             write_atomically(self.out / PROGRESS, facts.encode(), durable=False)
             self._history(now)

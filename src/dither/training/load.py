@@ -62,7 +62,8 @@ def _parameters(folder: Path, replicas: int) -> tuple[np.ndarray, Space]:
     with np.load(folder / PARAMETERS, allow_pickle=False) as archive:
         arrays = {name.replace(".", "/"): archive[name] for name in archive.files}
     space = Space(tuple(Parameter(name, array.shape[1:]) for name, array in arrays.items()))
-    return np.hstack([array.reshape(replicas, -1) for array in arrays.values()]), space
+    rows = [array.reshape(replicas, -1) for array in arrays.values()]
+    return np.hstack([np.zeros((replicas, 0)), *rows]), space
 
 
 def _device(folder: Path) -> Any:
