@@ -73,6 +73,8 @@ class AlgorithmBattery(SettingsBattery):
             start = jax.random.split(jax.random.key(key), 4)[0]
             device = hosted(subject, NumpyDevice((3, 2, 2), initial=DEVICE.initial(start)))
             device.parameters = {p.name: p.shape for p in DEVICE.space.parameters}
+            bounds = getattr(device, "bounds", (-np.inf, np.inf))
+            device.initial = np.clip(device.initial, *bounds)
             fused = train(subject, n, key=key, score_every=10**6)
             # on a real device the self-test of 3 samples and the last look at 8 test samples, in
             # batches of 3, are measurements too
