@@ -25,6 +25,7 @@ from dither.tasks import XOR, Arrays
 from dither.tasks.series_file import SeriesFile
 from dither.training.drawing import figure_bytes
 from dither.training.figure import run_figure
+from dither.training.fingerprint import fingerprint
 from dither.training.folder import LEASE, free_folder, latest_folder
 from dither.training.lease import Lease
 from dither.watch.run import RunWatch
@@ -271,6 +272,28 @@ def test_data_in_a_file_is_part_of_the_run(tmp_path):
     np.savez(file, inputs=X, targets=1 - Y)
     with pytest.raises(RequestError, match=r"its task differs"):
         train(Until(measurements=120), chip, task, out=tmp_path / "run", resume=True)
+
+
+def recursive():
+    def cost(outputs, targets, depth=1):
+        return squares(outputs, targets) if depth == 0 else cost(outputs, targets, depth - 1)
+
+    return cost
+
+
+def closing_over(thing):
+    return lambda outputs, targets: (thing, outputs, targets)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [recursive(), closing_over(object()), closing_over(np.abs), closing_over(jnp.sin), np.exp, len],
+)
+def test_fingerprints_do_not_depend_on_places_in_memory(value):
+    assert fingerprint(value) == fingerprint(value)
+    assert fingerprint(closing_over(object())) == fingerprint(closing_over(object()))
+    assert fingerprint(recursive()) == fingerprint(recursive())
+    assert fingerprint(closing_over(np.abs)) != fingerprint(closing_over(np.exp))
 
 
 def test_fingerprints_are_the_same_in_every_process():

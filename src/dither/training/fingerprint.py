@@ -27,56 +27,63 @@ def fingerprint(*values: Any) -> str:
     return content.hexdigest()[:16]
 
 
-def _pieces(value: Any) -> Iterator[bytes]:
+def _pieces(value: Any, within: tuple[int, ...] = ()) -> Iterator[bytes]:
+    """What makes a value, piece by piece; `within` are the objects that it is a part of."""
     yield type(value).__name__.encode()
+    if id(value) in within:
+        return
+    parts = _parts(value)
+    if isinstance(parts, bytes):
+        yield parts
+        return
+    for part in parts:
+        yield from _pieces(part, (*within, id(value)))
+
+
+def _parts(value: Any) -> bytes | tuple[Any, ...]:
+    """A value as bytes, or the values that it is made of."""
     if isinstance(value, np.ndarray | np.generic | jax.Array):
         array = np.asarray(value)
-        yield f"{array.dtype} {array.shape}".encode()
-        yield array.tobytes()
-    elif isinstance(value, Path):
-        yield hashlib.sha256(value.read_bytes()).digest() if value.is_file() else bytes(value)
-    elif isinstance(value, Mapping):
-        for key in sorted(value, key=repr):
-            yield from _pieces((key, value[key]))
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _pieces(inner)
-    elif isinstance(value, set | frozenset):
-        yield from _pieces(sorted(map(repr, value)))
-    elif isinstance(value, type) or inspect.ismodule(value) or inspect.isbuiltin(value):
-        yield value.__name__.encode()
-    elif callable(value) and not isinstance(value, Configuration):
-        yield from _of_callable(value)
-    elif isinstance(value, Configuration):
-        yield from _pieces({name: getattr(value, name) for name in type(value).model_fields})
-    elif dataclasses.is_dataclass(value):
-        yield from _pieces({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
-    else:
-        yield repr(value).encode()
+        return f"{array.dtype} {array.shape} ".encode() + array.tobytes()
+    if isinstance(value, Path):
+        return hashlib.sha256(value.read_bytes()).digest() if value.is_file() else bytes(value)
+    if isinstance(value, Mapping):
+        return tuple((key, value[key]) for key in sorted(value, key=repr))
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    if isinstance(value, set | frozenset):
+        return tuple(sorted(map(repr, value)))
+    if isinstance(value, CodeType):
+        return (value.co_code, value.co_names, value.co_consts)
+    if isinstance(value, Configuration):
+        return tuple((name, getattr(value, name)) for name in type(value).model_fields)
+    if isinstance(value, type) or inspect.ismodule(value):
+        return value.__name__.encode()
+    if callable(value):
+        return _of_callable(value)
+    if dataclasses.is_dataclass(value):
+        return tuple((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+    # without a text of its own an object shows only where in memory it is
+    text = repr(value)
+    return b"" if hex(id(value)) in text else text.encode()
 
 
-def _of_callable(value: Any) -> Iterator[bytes]:
+def _of_callable(value: Any) -> bytes | tuple[Any, ...]:
     function = inspect.unwrap(value)
     if isinstance(function, functools.partial):
-        yield from _pieces((function.func, function.args, function.keywords))
-    elif isinstance(function, MethodType):
-        yield from _pieces((function.__func__, vars(function.__self__)))
-    elif isinstance(function, FunctionType):
-        named = {name: function.__globals__.get(name) for name in function.__code__.co_names}
+        return (function.func, function.args, function.keywords)
+    if isinstance(function, MethodType):
+        return (function.__func__, vars(function.__self__))
+    if isinstance(function, FunctionType):
+        code = function.__code__
+        named = {name: function.__globals__.get(name) for name in code.co_names}
         known = {name: one for name, one in named.items() if _plain(one)}
-        closed = tuple(cell.cell_contents for cell in function.__closure__ or ())
-        yield from _of_code(function.__code__)
-        yield from _pieces((function.__defaults__, function.__kwdefaults__, closed, known))
-    else:  # an object that can be called
-        yield from _of_code(type(function).__call__.__code__)
-        yield from _pieces(vars(function))
-
-
-def _of_code(code: CodeType) -> Iterator[bytes]:
-    yield code.co_code
-    yield " ".join(code.co_names).encode()
-    for constant in code.co_consts:
-        yield from _of_code(constant) if isinstance(constant, CodeType) else _pieces(constant)
+        closed = inspect.getclosurevars(function).nonlocals
+        return (code, function.__defaults__, function.__kwdefaults__, closed, known)
+    call = getattr(type(function).__call__, "__code__", None)
+    if call is None:  # compiled, such as a function of NumPy
+        return str(getattr(function, "__name__", type(function).__name__)).encode()
+    return (call, getattr(function, "__dict__", {}))
 
 
 def _plain(value: Any) -> bool:

@@ -70,8 +70,7 @@ def train(
         device: a `SimulatedDevice`, what `PythonDevice` takes, `FILE.py:NAME` or `remote://…`.
         task: what to learn.
         algorithm: how.
-        key: the seed, 0 to 2³¹ − 1; replica r has seed key + r, and is the run that this seed alone
-            would give.
+        key: the seed, 0 to 2³¹ − 1; replica r is the run that the seed key + r alone would give.
         until: the stop rules; 100 000 measurements if not given.
         replicas: how many instances of a simulated device to train side by side.
         score_every: training measurements between evaluations on the test set; a hundredth of the
