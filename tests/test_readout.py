@@ -519,8 +519,8 @@ def test_few_parameters_at_a_time_are_what_all_of_them_would_be():
     assert one.replicas[0].test_cost == two.replicas[0].test_cost
     assert len(set(one.parameters[0])) == 3
     assert whole.whole == one.ledger["writes"]
-    # the self-test, the first write, and the looks
-    assert few.whole == 2 + len(two.history)
+    # the self-test, the first write, and the evaluations that found something else written
+    assert 2 < few.whole <= 2 + len(two.history)
 
 
 # -------------------------------------------------------------------------------------- the shell

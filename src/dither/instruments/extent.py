@@ -127,14 +127,21 @@ def extent_of(name: str, shapes: Any, bounds: Any, levels: Any) -> Extent:
     return Extent(table, limits, grids)
 
 
-def levels_of(name: str, bits: Any, levels: Any) -> int:
+def levels_of(name: str, bits: Any, levels: Any) -> int | Mapping[str, int]:
     """How many settings a parameter of the device of a name has, 0 for continuous.
 
-    Arguments: the name; `bits` of its DACs or `levels`, None where it does not say.
+    Arguments: the name; `bits` of its DACs or `levels`, one number or one for each name, None
+    where it does not say.
     Errors: `RequestError` for what is no whole number or cannot be.
     """
     if bits is not None and bits != 0:
         return int(2 ** whole_number(bits, f"The device {name}: bits", 1, MOST_BITS))
+    if isinstance(levels, Mapping):
+        return {key: _count(name, each) for key, each in levels.items()}
+    return _count(name, levels)
+
+
+def _count(name: str, levels: Any) -> int:
     if levels is None or levels == 0:
         return 0
     return whole_number(levels, f"The device {name}: levels", 2, 2**MOST_BITS)

@@ -90,9 +90,7 @@ class PythonDevice:
         self.own_initial = said("initial")
         shapes = said("parameters") if parameters is None else parameters
         limits = said("bounds") if bounds is None else bounds
-        bits, levels = said("bits") if bits is None else bits, said("levels")
-        if bits is not None or not isinstance(levels, Mapping):
-            levels = levels_of(self.name, bits, levels)
+        levels = levels_of(self.name, said("bits") if bits is None else bits, said("levels"))
         self.extent = extent_of(self.name, shapes, limits, levels)
         self._check_abilities()
         self._weights = self._weights_of(self._layer_names(said("layers", ())))
