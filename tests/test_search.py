@@ -120,7 +120,7 @@ def test_listed_values_are_one_round_that_ends_when_one_has_won() -> None:
     assert search.propose([], []) == [0.1, 1.0, 3.0]
     assert search.propose([0.1, 1.0, 3.0], [1.0, 2.0, 3.0]) == []
     until = Until(score=0.9, measurements=1000)
-    took = [Replica(0, "score", 0.9, 0.1, {"measurements": 100 * n}) for n in (1, 2, 3, 4)]
+    took = [Replica(0, StopReason.SCORE, 0.9, 0.1, {"measurements": 100 * n}) for n in (1, 2, 3, 4)]
     assert search.worth(took, until) == 350  # three of four by 300, more than three by 400
     reasons = np.array(["score"] * 3 + [""] * 5 + ["score"] * 3 + ["measurements"])
     assert not search.decided(reasons)

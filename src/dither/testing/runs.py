@@ -43,7 +43,7 @@ def grid_of(algorithm: AbstractAlgorithm) -> DAC | None:
     for grid in GRIDS:
         device = SimulatedDevice(network=NETWORK, imperfections=() if grid is None else (grid,))
         try:
-            check_fit(device, SMALL_BATCH.load(), algorithm, Until(measurements=1))
+            check_fit(device, SMALL_BATCH.load(), algorithm, Until(measurements=100))
         except RequestError as error:
             refused = error
         else:
@@ -73,7 +73,7 @@ def hosted(algorithm: AbstractAlgorithm, device: D) -> D:
     """The same; the test is left out where a Python device does not give what it must see."""
     try:
         chip = PythonDevice(trainable(algorithm, NumpyDevice()))
-        check_fit(chip, SMALL_BATCH.load(), algorithm, Until(measurements=1))
+        check_fit(chip, SMALL_BATCH.load(), algorithm, Until(measurements=100))
     except RequestError as error:
         pytest.skip(str(error))
     return trainable(algorithm, device)
