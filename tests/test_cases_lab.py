@@ -595,7 +595,7 @@ def test_groups_of_channels_have_grids_of_their_own():
 def test_levels_by_name_are_checked():
     chip = Chip()
     chip.parameters, chip.levels = {"a": (4,), "b": (5,)}, {"a": 3}
-    with pytest.raises(RequestError, match="a number of levels or one for each name"):
+    with pytest.raises(RequestError, match="give a number, or one for each name"):
         PythonDevice(chip)
     chip.levels = {"a": 3, "b": 0}
     assert [p.levels for p in PythonDevice(chip).space.parameters] == [3, 0]

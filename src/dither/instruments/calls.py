@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,6 +20,8 @@ from dither.instruments.protocols import (
     done,
 )
 from dither.instruments.readings import each_its_own
+
+T = TypeVar("T")
 
 LONGEST_WAIT = 60.0
 """Seconds: no wait after a failure is longer."""
@@ -70,6 +72,14 @@ class Calls:
         if self._thread is None or self.timeout is None:
             return done(name, function(*copies))
         return done(name, self._thread.call(self.timeout, name, function, *copies))
+
+    def read(self, checked: Callable[[Any], T], name: str, *arguments: Any) -> T:
+        """What a call returns, checked; after a failure it is not sure what the object holds."""
+        try:
+            return checked(self.make(name, *arguments))
+        except Exception:
+            self._sure = False
+            raise
 
     def program(
         self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None = None
@@ -126,8 +136,14 @@ class Calls:
         targets: np.ndarray | None,
     ) -> Iterator[Any]:
         """The readings of K settings, programmed and measured in one call."""
-        for reading in each_its_own(self.make("measure_block", settings, inputs, targets)):
-            self.writes += 1
+        differs = np.any(settings[1:] != settings[:-1], axis=1)
+        changed = [not self._holds(settings[0], None), *differs.tolist(), False]
+        self.writes += changed[0]
+        for k, reading in enumerate(
+            each_its_own(self.make("measure_block", settings, inputs, targets)), start=1
+        ):
+            # where a reading fails, its setting has been written
+            self.writes += changed[min(k, len(settings))]
             yield reading
         self._held, self._sure = np.array(settings[-1]), True
 

@@ -263,8 +263,8 @@ class PythonDevice:
         Errors: `BadReading` where what came back is not that.
         """
         if self.by_cost:
-            return as_cost(self._calls.make("cost", inputs, targets))
-        return as_outputs(self._calls.make("measure", inputs), len(inputs))
+            return self._calls.read(as_cost, "cost", inputs, targets)
+        return self._calls.read(lambda y: as_outputs(y, len(inputs)), "measure", inputs)
 
     def measure_sites(
         self, inputs: Float[np.ndarray, "B ..."], added: Mapping[str, Float[np.ndarray, "..."]]
