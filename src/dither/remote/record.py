@@ -13,7 +13,7 @@ from dither._errors import RequestError
 
 
 class Record:
-    """Counts the writes and measurements asked for, and the least and greatest value written to each parameter.
+    """Counts what is asked for, and the least and greatest value written to each parameter.
 
     Events are appended to a file, one JSON object a line, flushed at once: `lease`, `refused`,
     `lost`, `safe`, and now and then `account`, which holds all counts.
