@@ -50,7 +50,7 @@ def cost_after(rule, device):
     until = Until(measurements=3000)
     result = dither.train(device, task, rule, until=until, score_every=10**6)
     device.theta = result.parameters[0]
-    return float(np.mean((device.forward(task.inputs) - np.asarray(task.targets)) ** 2))
+    return float(np.mean((device.forward(np.asarray(task.inputs)) - np.asarray(task.targets)) ** 2))
 
 
 def test_bursts_ruin_what_is_not_clipped_and_not_what_is():

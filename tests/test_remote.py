@@ -335,9 +335,10 @@ from pathlib import Path
 from dither.remote.client import RemoteObject
 remote = RemoteObject(sys.argv[1], token_file=Path(sys.argv[2]), name="ann")
 batches = np.zeros((64, 2, 2))
+settings = np.linspace(0.0, 1.0, 64)[:, None] * np.ones(9)
 print("begun", flush=True)
 while True:
-    list(remote.measure_block(np.zeros((64, 9)), batches, batches))
+    list(remote.measure_block(settings, batches, batches))
 """
 
 
@@ -407,10 +408,10 @@ def test_a_device_that_hangs_is_made_safe_when_it_comes_back(serve, token):
     device = Hanging()
     server = serve(device, timeout=0.5)
     remote = RemoteObject(server.address, token_file=token, patience=0.1)
-    batches = np.stack([X] * 64)
+    batches, settings = np.stack([X] * 64), np.linspace(0.0, 0.9, 64)[:, None] * np.ones(9)
     began = time.monotonic()
     with pytest.raises(ConnectionError, match=r"not answered for 0\.5 s"):
-        list(remote.measure_block(np.zeros((64, 9)), batches, batches))
+        list(remote.measure_block(settings, batches, batches))
     assert time.monotonic() - began < 3
     with pytest.raises(RunError, match="held by"):
         remote.measure(X)
@@ -419,7 +420,7 @@ def test_a_device_that_hangs_is_made_safe_when_it_comes_back(serve, token):
     until(lambda: device.made_safe == 1)
     assert device.writes == 5  # not the rest of the block
     remote.patience = 5.0
-    assert len(list(remote.measure_block(np.zeros((64, 9)), batches, batches))) == 64
+    assert len(list(remote.measure_block(settings, batches, batches))) == 64
     remote.close()
 
 
