@@ -79,6 +79,7 @@ class Registry(dict[str, type[Configuration]]):
     table of another value.
     """
 
+    # a registry marks a field, and marks are hashed; a dict has no hash
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __init__(

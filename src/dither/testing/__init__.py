@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+# before the batteries are imported, so that their asserts say what was compared
 for name in ("algorithm", "code", "device", "imperfection", "network", "settings", "task"):
     pytest.register_assert_rewrite(f"dither.testing.{name}")
 
