@@ -85,8 +85,8 @@ class AlgorithmBattery(SettingsBattery):
         assert fused.ledger["measurements"] == n
         assert fused.ledger["samples"] == 3 * n
         assert around.ledger["measurements"] == n + 4
-        # the self-test writes the start, and what is evaluated at the end has been written or not
-        assert abs(around.ledger["writes"] - fused.ledger["writes"]) <= 4
+        # the self-test and the look write too; a probe need not say that it changes nothing
+        assert around.ledger["writes"] <= fused.ledger["writes"] + 4
         assert around.ledger["samples"] == 3 * n + 8 + 3
         assert around.score == fused.score
 
