@@ -497,7 +497,7 @@ def test_a_browser_watches_a_run(tmp_path, chromium):
     command = [
         sys.executable, "-m", "dither.cli", "train", "xor", "--device",
         f"{tmp_path / 'slow.py'}:Slow", "--out", str(out), "--set", "until.measurements=1000000",
-        "--set", "until.score=2.0", "--set", "score_every=20",
+        "--set", "until.confirm=1000000", "--set", "score_every=20",
     ]  # fmt: skip
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     points = """
