@@ -82,7 +82,7 @@ def write_preset_table() -> None:
     """The presets' results as the page prints them."""
     table = json.loads((RESULTS / "presets.json").read_text())
     lines = [
-        "| preset | device instances | reached the aim | measurements to it: median | final score |",
+        "| preset | device instances | reached the aim | median measurements to it | final score |",
         "|---|---|---|---|---|",
     ]
     for name, row in table.items():
