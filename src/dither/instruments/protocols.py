@@ -135,6 +135,8 @@ def check_plain(target: Any, names: Iterable[str], device: str) -> None:
 
 def done(name: str, returned: Any) -> Any:
     """What a method has returned. Errors: `RunError` where that has still to be awaited or run."""
+    if returned is None or type(returned) is np.ndarray:  # nearly always
+        return returned
     if inspect.isawaitable(returned):
         if inspect.iscoroutine(returned):
             returned.close()
