@@ -18,8 +18,8 @@ import pytest
 
 import dither
 from dither import RequestError, Until
+from dither._numbers import whole_number
 from dither._places import find, find_object
-from dither._whole import whole_number
 from dither.studies.report import write_report
 from dither.tasks import XOR, Arrays
 from dither.tasks.series_file import SeriesFile

@@ -1,10 +1,13 @@
 """Numbers at the border where they enter: real, whole, and what single precision holds of them."""
 
+import operator
 import re
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+from dither._errors import RequestError
 
 MOST = float(np.finfo(np.float32).max)
 """What is larger is infinite in single precision."""
@@ -62,3 +65,19 @@ def decimal_commas(rows: list[str]) -> bool:
         return False
     odd = any(len(pair[1]) > 1 and (pair[1][0] == "0" or pair[2]) for pair in pairs)
     return odd or (len({len(d) for d in digits}) == 1 and len(digits[0]) >= DOUBT)
+
+
+def whole_number(value: Any, what: str, least: int, most: int | None = None) -> int:
+    """A whole number in a range, as Python's own.
+
+    Arguments: the value; `what` it is, to begin a sentence with; the range.
+    Errors: `RequestError` where it is none or outside.
+    """
+    bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or (most is not None and number > most):
+        raise RequestError(f"{what} must be a whole number {bounds}, not {value!r}.")
+    return number

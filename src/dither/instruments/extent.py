@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dither._errors import RequestError
-from dither._whole import whole_number
+from dither._numbers import whole_number
 
 MOST_BITS = 24
 """The most that single precision tells apart."""

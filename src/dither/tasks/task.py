@@ -14,7 +14,7 @@ from pydantic import Field
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
-from dither._whole import whole_number
+from dither._numbers import whole_number
 from dither.contract import Cost
 from dither.tasks.digits_left import check_resolved
 from dither.tasks.given import as_array

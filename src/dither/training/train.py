@@ -9,8 +9,8 @@ from typing import Any, SupportsIndex
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
+from dither._numbers import whole_number
 from dither._platform import check_platform
-from dither._whole import whole_number
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices.device import AbstractDevice
 from dither.instruments.connection import AbstractConnection

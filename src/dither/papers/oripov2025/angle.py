@@ -123,7 +123,10 @@ def angles(scale: Scale, observe: Observe) -> Made:
         found = []
         for seed in range(seeds.get(d, 0)):
             share = (done + mine * seed / seeds[d]) / sum(work)
-            tell = lambda what, share=share: observe(what, share)  # noqa: E731
+
+            def tell(what: str, share: float = share) -> None:
+                observe(what, share)
+
             found.append(kept_iterations(cell, seed, LIMIT * law, scale.folder, tell))
         done += mine
         point = {"d": d, "parameters": device_of(cell).space.size}
