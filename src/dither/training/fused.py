@@ -1,7 +1,7 @@
 """The loop around a traceable device: compiled whole, replicas side by side."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -201,15 +201,22 @@ def advance(
     algorithm, device, task, n = setting
     axes = replica_axes(carry, device)
 
+    def once(one: Carry, task: Task) -> Carry:
+        return measure_once(algorithm, device, task, one)[0]
+
     def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
-        step: Callable[[Carry], Carry] = jax.vmap(
-            lambda one: measure_once(algorithm, device, task, one)[0],
-            in_axes=(axes,),
-            out_axes=axes,
-        )
+        step = jax.vmap(partial(once, task=task), in_axes=(axes,), out_axes=axes)
         after: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), carry)
         return after
 
+    if carry.tally.cost.shape[0] == 1:
+        # without an axis of replicas, of which there is one, products of matrices are faster
+        alone = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], carry, axes)
+        alone = jax.lax.fori_loop(0, n, lambda _, now: once(now, task), alone)
+        after: Carry = jax.tree.map(
+            lambda leaf, axis: leaf if axis is None else leaf[None], alone, axes
+        )
+        return after
     sharding = replica_sharding(carry, axes)
     if sharding is None:
         return every_replica(carry, task, n)
