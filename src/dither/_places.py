@@ -18,6 +18,8 @@ LOOKED_IN: set[Path] = set()
 
 IN_A_FILE = re.compile(r"(.+\.py):(\w+)")
 
+DATA = re.compile(r".+\.(csv|tsv|txt|dat|npy|npz)", re.IGNORECASE)
+
 
 def find(place: str, what: str, fresh: bool = False) -> Any:
     """The object at a place.
@@ -135,7 +137,7 @@ def source_of(cls: type) -> tuple[str, str] | None:
 
 
 def absolute(table: Any, folder: Path | None = None) -> Any:
-    """A table in which each `FILE.py:NAME` is found from any folder.
+    """A table in which each `FILE.py:NAME`, and each file of data, is found from any folder.
 
     Arguments: a specification's table, or a part of it; the folder to look in before the current.
     """
@@ -143,8 +145,10 @@ def absolute(table: Any, folder: Path | None = None) -> Any:
         return {key: absolute(inner, folder) for key, inner in table.items()}
     if isinstance(table, list | tuple):
         return [absolute(inner, folder) for inner in table]
-    if isinstance(table, str) and (place := IN_A_FILE.fullmatch(table)):
+    if isinstance(table, str):
+        place = IN_A_FILE.fullmatch(table)
+        name, rest = (place[1], f":{place[2]}") if place else (table, "")
         for above in (folder or Path(), Path()):
-            if (file := above / place[1]).is_file():
-                return f"{file.resolve()}:{place[2]}"
+            if (place or DATA.fullmatch(name)) and (file := above / name).is_file():
+                return f"{file.resolve()}{rest}"
     return table

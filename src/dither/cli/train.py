@@ -27,6 +27,10 @@ def train(
             metavar="DEVICE", help="Train FILE.py:NAME, or what remote://HOST:PORT serves, instead."
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TASK", help="Learn another task: own.csv, own.npz, or a kind."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the first replica.")] = None,
     replicas: Annotated[int | None, typer.Option(help="Specimens trained side by side.")] = None,
     out: Annotated[
@@ -52,6 +56,8 @@ def train(
             asked.append("device=" + json.dumps("lab"))
             asked.append("device.object=" + json.dumps(device))
         replicas = replicas or 1
+    if task is not None:
+        asked.append("task=" + json.dumps(task))
     asked += changes or []
     if seed is not None:
         asked.append(f"seed={seed}")

@@ -9,6 +9,7 @@ from typing import Any, SupportsIndex
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
+from dither._explain import made_of
 from dither._numbers import whole_number
 from dither._platform import check_platform
 from dither.algorithms.algorithm import AbstractAlgorithm
@@ -16,6 +17,7 @@ from dither.devices.device import AbstractDevice
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.network import device_at
 from dither.instruments.python import PythonDevice
+from dither.tasks import TASKS
 from dither.tasks.task import AbstractTask, Task
 from dither.training.checkpoint import digest
 from dither.training.figure import draw_run
@@ -50,7 +52,7 @@ class TrapWarning(UserWarning):
 
 def train(
     device: Any,
-    task: Task | AbstractTask,
+    task: Task | AbstractTask | str,
     algorithm: AbstractAlgorithm,
     *,
     key: SupportsIndex = 0,
@@ -68,7 +70,7 @@ def train(
 
     Arguments:
         device: a `SimulatedDevice`, what `PythonDevice` takes, `FILE.py:NAME` or `remote://…`.
-        task: what to learn.
+        task: what to learn; also a file such as `spectra.csv`, or a kind of task.
         algorithm: how.
         key: the seed, 0 to 2³¹ − 1; replica r is the run that the seed key + r alone would give.
         until: the stop rules; 100 000 measurements if not given.
@@ -91,6 +93,7 @@ def train(
     until = until or Until(measurements=100_000)
     count, seed, every = _counts(replicas, key, score_every)
     device = device_at(device) if isinstance(device, str) else device
+    task = made_of(TASKS, task) if isinstance(task, str) else task
     whole = described(name, seed, count, every, task, device, algorithm, until)
     with _opened(out, resume) as folder:
         tracking = None if track is None else find_tracker(track, folder)
