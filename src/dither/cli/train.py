@@ -47,22 +47,12 @@ def train(
     from dither.training import read_specification
     from dither.training.progress import ProgressBar
 
-    asked: list[str] = []
-    if device is not None:
-        # before the changes, some of which may be the device's
-        if device.startswith("remote://"):
-            asked.append("device=" + json.dumps(device))
-        else:
-            asked.append("device=" + json.dumps("lab"))
-            asked.append("device.object=" + json.dumps(device))
-        replicas = replicas or 1
-    if task is not None:
-        asked.append("task=" + json.dumps(task))
-    asked += changes or []
+    # before the changes, some of which may be the device's or the task's
+    asked = [*_parts(device, task), *(changes or [])]
     if seed is not None:
         asked.append(f"seed={seed}")
-    if replicas is not None:
-        asked.append(f"replicas={replicas}")
+    if replicas is not None or device is not None:
+        asked.append(f"replicas={replicas or 1}")
     specification = read_specification(what, asked)
     if out is None and resume and Path(what).is_dir():
         out = Path(what)
@@ -81,6 +71,16 @@ def train(
     if not result.succeeded:
         typer.echo(f"dither: {result.failure or result.stop_reason.advice}", err=True)
         raise typer.Exit(1)
+
+
+def _parts(device: str | None, task: str | None) -> list[str]:
+    """The changes that put another device or task in the place of the specification's."""
+    parts = [] if task is None else ["task=" + json.dumps(task)]
+    if device is None:
+        return parts
+    if device.startswith("remote://"):
+        return [*parts, "device=" + json.dumps(device)]
+    return [*parts, "device=" + json.dumps("lab"), "device.object=" + json.dumps(device)]
 
 
 def _folder(out: Path | None, name: str, resume: bool) -> AbstractContextManager[Path]:

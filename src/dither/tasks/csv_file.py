@@ -140,7 +140,7 @@ class CSVFile(AbstractSampledTask):
             "as many, or name the columns."
         )
 
-    def _labels(self, file: Path, table: Table) -> pd.Series:  # type: ignore[type-arg]
+    def _labels(self, file: Path, table: Table) -> pd.Series:
         labels = table.frame.iloc[:, self._label_place(table)]
         if pd.api.types.is_numeric_dtype(labels):
             return labels
@@ -152,7 +152,7 @@ class CSVFile(AbstractSampledTask):
 
     def _targets(
         self,
-        parts: "list[pd.Series]",  # type: ignore[type-arg]
+        parts: list[pd.Series],
     ) -> tuple[list[Num[np.ndarray, "N ..."]], tuple[str, ...]]:
         """The targets of training and test samples, and the names of the classes."""
         column = pd.concat(parts, ignore_index=True)

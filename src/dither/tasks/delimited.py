@@ -157,7 +157,9 @@ def numbers(file: Path, table: Table, places: list[int]) -> Float[np.ndarray, "N
     found = []
     for place in places:
         column = table.frame.iloc[:, place]
-        cells = [] if pd.api.types.is_numeric_dtype(column) else column.astype(str)
+        cells: list[str] = []
+        if not pd.api.types.is_numeric_dtype(column):
+            cells = column.astype(str).tolist()
         for line, cell in enumerate(cells):
             if not is_number(cell, table.decimal):
                 holds = f"'{cell}'" if cell.strip() else "nothing"

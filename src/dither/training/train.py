@@ -92,8 +92,7 @@ def train(
     check_platform()
     until = until or Until(measurements=100_000)
     count, seed, every = _counts(replicas, key, score_every)
-    device = device_at(device) if isinstance(device, str) else device
-    task = made_of(TASKS, task) if isinstance(task, str) else task
+    device, task = _named(device, task)
     whole = described(name, seed, count, every, task, device, algorithm, until)
     with _opened(out, resume) as folder:
         tracking = None if track is None else find_tracker(track, folder)
@@ -111,6 +110,14 @@ def train(
         result = replace(result, device=chip)
         _keep(folder, run, result, name, tracker)
     return result
+
+
+def _named(device: Any, task: Task | AbstractTask | str) -> tuple[Any, Task | AbstractTask]:
+    """Device and task, which may be given by their names; what the device needs is installed."""
+    device = device_at(device) if isinstance(device, str) else device
+    if isinstance(device, AbstractConnection):
+        device.check_installed()
+    return device, made_of(TASKS, task) if isinstance(task, str) else task
 
 
 def _counts(
