@@ -1,6 +1,7 @@
 """Training on a user's own data: tables, arrays, frames and datasets, as people have them."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -360,3 +361,50 @@ def test_a_run_on_a_table_is_the_same_from_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "deeper")
     told = shell("train", "../run", "--resume", "--set", "until.measurements=400", "--json")
     assert json.loads(told)["ledger"]["measurements"] == 400
+
+
+def test_new_rows_are_told_as_the_trained_device_sees_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.csv").write_text(COMMA)
+    device = dither.SimulatedDevice(network=dither.MLP(widths=(2, 3)))
+    task = CSVFile(file="own.csv", scale="standard")
+    result = dither.train(device, task, RULE, until=SHORT, out="run")
+    new = FLOWERS.sample(7, random_state=0)[["species", "width", "length"]]
+    new.to_csv("new.csv", index=False)
+    raw = task.model_copy(update={"scale": None}).load()
+    x = np.asarray(raw.inputs, float)
+    rows = (new[["length", "width"]].to_numpy() - x.mean(0)) / x.std(0)
+    expected = result.predict(rows)
+    told = json.loads(shell("predict", "run", "--inputs", "new.csv", "--json"))
+    np.testing.assert_allclose(told["outputs"], expected, rtol=1e-4, atol=1e-5)
+    assert told["classes"] == [SPECIES[k] for k in expected.argmax(axis=1)]
+    shell("predict", "run", "--inputs", "new.csv", "--out", "told.csv")
+    table = pd.read_csv("told.csv")
+    assert list(table) == ["class", "output 0", "output 1", "output 2"]
+    assert table["class"].tolist() == told["classes"]
+    np.save("new.npy", rows)  # as the task has them
+    again = json.loads(shell("predict", "run", "--inputs", "new.npy", "--json"))
+    np.testing.assert_allclose(again["outputs"], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.csv", None, "does not exist"),
+        ("none.npy", None, "does not exist"),
+        ("new.csv", "length,more\n1,2\n", "no column 'width'.*known are length, more"),
+        ("new.csv", "1\n2\n", "has 1 columns and .* has 2 inputs"),
+        ("new.csv", "1,2,3,4\n1,2,3,4\n", "has 4 columns and .* has 2 inputs"),
+        ("new.npy", "1,2", "is not an NPY file"),
+    ],
+)
+def test_new_rows_that_do_not_fit_are_refused(tmp_path, monkeypatch, name, content, words):
+    monkeypatch.chdir(tmp_path)
+    Path("own.csv").write_text(COMMA)
+    device = dither.SimulatedDevice(network=dither.MLP(widths=(2, 3)))
+    dither.train(device, "own.csv", RULE, until=dither.Until(measurements=20), out="run")
+    if content is not None:
+        Path(name).write_text(content)
+    done = CliRunner().invoke(app, ["predict", "run", "--inputs", name])
+    assert isinstance(done.exception, RequestError)
+    assert re.search(words, str(done.exception)), done.exception

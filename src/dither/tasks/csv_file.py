@@ -83,6 +83,11 @@ class CSVFile(AbstractSampledTask):
         return as_array(numbers(file, table, self._input_places(table)), "inputs")
 
     def _input_places(self, table: Table) -> list[int]:
+        if table.frame.shape[1] < 2:
+            raise RequestError(
+                f"The table {self.file} has one column; set columns apart by commas, semicolons or "
+                "tabs: inputs and a label."
+            )
         label = self._label_place(table)
         if self.inputs is None:
             places = [place for place in range(table.frame.shape[1]) if place != label]

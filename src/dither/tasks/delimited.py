@@ -108,11 +108,6 @@ def _check_rows(file: Path, rows: list[list[str]], mark: str, lines: list[str]) 
                 f"Row {place + 1} of {file} has {len(row)} columns and the first has "
                 f"{len(rows[0])}; give each row as many."
             )
-    if len(rows[0]) < 2:
-        raise RequestError(
-            f"The table {file} has one column ('{lines[0][:40]}'); set columns apart by commas, "
-            "semicolons or tabs: inputs and a label."
-        )
     digits = [",".join(cell for cell in row if is_number(cell)) for row in rows]
     if mark == "," and decimal_commas([row for row in digits if row]):
         raise RequestError(
