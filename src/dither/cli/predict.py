@@ -28,13 +28,11 @@ def predict(
     from dither.instruments.network import device_at
     from dither.training import load_run
     from dither.training.checkpoint import write_atomically
-    from dither.training.predict import inputs_in, task_in, told_classes
+    from dither.training.predict import inputs_in, told_names
 
     result = load_run(run, None if device is None else device_at(device))
-    task = task_in(run)
-    rows = inputs_in(inputs, task)
-    outputs = result.predict(rows)
-    classes = told_classes(outputs, task)
+    outputs = result.predict(inputs_in(inputs, result.task))
+    classes = told_names(outputs, () if result.task is None else result.task.load().classes)
     names = [f"output {k}" for k in range(outputs.shape[1])]
     if as_json:
         typer.echo(json.dumps({"outputs": outputs.tolist(), "classes": classes or None}))

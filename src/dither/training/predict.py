@@ -9,20 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Num
-from pydantic import TypeAdapter, ValidationError
 
-from dither._configuration import Configuration
 from dither._errors import RequestError
-from dither._explain import explain
 from dither.devices.device import AbstractDevice
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.python import PythonDevice
-from dither.tasks import AbstractTask, AnyTask, CSVFile
+from dither.tasks.csv_file import CSVFile
 from dither.tasks.delimited import numbers, read_delimited
 from dither.tasks.given import as_array
 from dither.tasks.numpy_file import NPY, NPZ, read_numpy
+from dither.tasks.scores import told_class
 from dither.training.safety import made_safe
-from dither.training.specification import read_table
 
 
 def outputs_of(
@@ -57,22 +54,11 @@ def outputs_of(
         ) from error
 
 
-def task_in(run: Path) -> AbstractTask | None:
-    """The task of a run's folder; None where it was a Python object."""
-    table = read_table(str(run))[0]["task"]
-    if table.get("kind") == "python-object":
-        return None
-    try:
-        task: AbstractTask = TypeAdapter(AnyTask).validate_python(table)
-    except ValidationError as error:
-        raise RequestError(explain(error, f"The task of {run}", Configuration, table)) from None
-    return task
-
-
-def inputs_in(file: Path, task: AbstractTask | None) -> Num[np.ndarray, "B ..."]:
+def inputs_in(file: Path, task: Any) -> Num[np.ndarray, "B ..."]:
     """The inputs in a file, as a task has them: its columns, its scale.
 
-    Arguments: the file, a table, NPY, or NPZ with an array `inputs`; the task, if it is known.
+    Arguments: the file, a table, NPY, or NPZ with an array `inputs`; the task, None where it is not
+    known.
     Errors: `RequestError` for a file that is missing, is neither, or has not the task's columns.
     """
     if file.suffix.lower() not in (".npy", ".npz"):
@@ -92,14 +78,10 @@ def inputs_in(file: Path, task: AbstractTask | None) -> Num[np.ndarray, "B ..."]
         raise RequestError(f"The inputs' file {file} cannot be read: {error}.") from None
 
 
-def told_classes(outputs: Float[np.ndarray, "B K"], task: AbstractTask | None) -> list[str]:
-    """The name of the class that each row of outputs tells; none where the task has no classes."""
-    classes = () if task is None else task.load().classes
-    if not classes:
-        return []
-    one = outputs.shape[1] == 1
-    places = (outputs[:, 0] > 0.5).astype(int) if one else outputs.argmax(axis=1)
-    return [classes[place] for place in places]
+def told_names(outputs: Float[np.ndarray, "B K"], classes: tuple[str, ...]) -> list[str]:
+    """The name of the class that each row of outputs tells; none where there are no classes."""
+    return [classes[place] for place in np.asarray(told_class(jnp.asarray(outputs)), int)
+            if classes]  # fmt: skip
 
 
 def _simulated(
