@@ -66,13 +66,14 @@ class CSVFile(AbstractSampledTask):
         columns = tuple(map(str, names)) if table.named else ()
         return self.task_of(*parts, classes=classes, columns=columns)
 
-    def inputs_of(self, file: Path) -> Float[np.ndarray, "N K"]:
+    def inputs_of(self, file: str | Path) -> Float[np.ndarray, "N K"]:
         """The inputs in another file as this task has them: the same columns, scaled as here.
 
         Its columns are found by their names, or it has no others than inputs and label.
         Errors: `RequestError` as of `load`.
         """
-        table, other = read_delimited(self.file, self.header), read_delimited(file, None)
+        file = Path(file)
+        table, other = read_delimited(self.file, self.header), read_delimited(file)
         x = self._inputs(self.file, table)
         if self.test_file is None:
             t, _ = self._targets([self._labels(self.file, table)])

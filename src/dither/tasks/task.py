@@ -128,7 +128,7 @@ def make_task(
     test_share: float = 0.2,
     seed: SupportsIndex = 0,
     classes: Sequence[str] = (),
-    columns: Sequence[str] = (),
+    columns: Iterable[str] = (),
     cost: str | Cost = "mse",
     score: Score | None = None,
     score_name: str | None = None,
