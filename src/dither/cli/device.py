@@ -41,11 +41,13 @@ def check(
     import tomlkit
 
     from dither._explain import made_of
+    from dither._platform import check_platform
     from dither.instruments.check import check_device, recommended
     from dither.tasks import TASKS
     from dither.training.checkpoint import write_atomically
     from dither.training.safety import made_safe
 
+    check_platform()
     connection, task = _to_check(place, inputs)
     data = None if task is None else task.load()
     chip = connection.connect()
