@@ -15,6 +15,7 @@ from dither import RequestError, make_task
 from dither.cli import app
 from dither.tasks import Arrays, CSVFile
 from dither.tasks.set_aside import set_aside
+from dither.testing import battery
 
 SPECIES = ("setosa", "versicolor", "virginica")
 FLOWERS = pd.DataFrame(
@@ -348,6 +349,8 @@ def test_a_table_is_found_beside_the_file_that_names_it(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     assert dither.read_specification("there/run.toml").task.load().classes == SPECIES
+    named = dither.read_specification("there/run.toml", ["name=own.csv", "about=own.csv"])
+    assert (named.name, named.about) == ("own.csv", "own.csv")
     changed = dither.read_specification("there/run.toml", ["task.inputs=[0]", "task.label=2"])
     assert changed.task.load().inputs.shape == (48, 1)
 
@@ -408,3 +411,9 @@ def test_new_rows_that_do_not_fit_are_refused(tmp_path, monkeypatch, name, conte
     done = CliRunner().invoke(app, ["predict", "run", "--inputs", name])
     assert isinstance(done.exception, RequestError)
     assert re.search(words, str(done.exception)), done.exception
+
+
+SPECTRA = Path(__file__).parents[1] / "examples" / "spectra.csv"
+TestATable = battery(
+    CSVFile(file=SPECTRA), CSVFile(file=SPECTRA, inputs=(1, 4), label=5, values=True, scale="minmax")
+)

@@ -20,6 +20,9 @@ IN_A_FILE = re.compile(r"(.+\.py):(\w+)")
 
 DATA = re.compile(r".+\.(csv|tsv|txt|dat|npy|npz)", re.IGNORECASE)
 
+WORDS = ("name", "about")
+"""Keys of a table whose values are words for people, and name no file."""
+
 
 def find(place: str, what: str, fresh: bool = False) -> Any:
     """The object at a place.
@@ -173,7 +176,9 @@ def absolute(table: Any, folder: Path | None = None) -> Any:
     Arguments: a specification's table, or a part of it; the folder to look in before the current.
     """
     if isinstance(table, Mapping):
-        return {key: absolute(inner, folder) for key, inner in table.items()}
+        return {
+            key: inner if key in WORDS else absolute(inner, folder) for key, inner in table.items()
+        }
     if isinstance(table, list | tuple):
         return [absolute(inner, folder) for inner in table]
     if isinstance(table, str):
