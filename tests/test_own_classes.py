@@ -100,6 +100,7 @@ def test_a_class_is_given_its_arguments(lab):
         ("Chip", {}, r"needs the argument port; give device\.arguments = \{port = …\}"),
         ("Chip", {"gain": 2.0}, "needs the argument port;"),
         ("Chip", {"port": "COM3", "gian": 2.0}, "takes no argument 'gian'; did you mean gain"),
+        ("Chip", {"prt": "COM3"}, "takes no argument 'prt'; did you mean port"),
         ("Chip", {"port": "COM3", "self": 1}, "takes no argument 'self'"),
         ("Keywords", {"prt": 3}, "cannot be made: TypeError"),
         ("Fails", {"port": "COM3"}, r"cannot be made: OSError: no port COM3 in .*lab\.py, line 27"),

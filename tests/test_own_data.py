@@ -158,6 +158,12 @@ def test_a_table_that_cannot_be_used_is_refused_in_a_sentence(written, text, set
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("column", [1.5, True, -1, None, [0]])
+def test_what_names_no_column_is_told(column):
+    with pytest.raises(ValueError, match="a column's name, or its number from 0"):
+        CSVFile(file="own.csv", inputs=(column,))
+
+
 def test_a_missing_table_is_told(tmp_path):
     with pytest.raises(RequestError, match=r"none\.csv does not exist"):
         CSVFile(file=tmp_path / "none.csv").load()
@@ -351,6 +357,10 @@ def test_a_table_is_found_beside_the_file_that_names_it(tmp_path, monkeypatch):
     assert dither.read_specification("there/run.toml").task.load().classes == SPECIES
     named = dither.read_specification("there/run.toml", ["name=own.csv", "about=own.csv"])
     assert (named.name, named.about) == ("own.csv", "own.csv")
+    other = dither.read_specification(
+        "there/run.toml", ["task=there/own.csv", "task.file=none.csv"]
+    )
+    assert other.task.file == Path("none.csv")
     changed = dither.read_specification("there/run.toml", ["task.inputs=[0]", "task.label=2"])
     assert changed.task.load().inputs.shape == (48, 1)
 
@@ -414,6 +424,5 @@ def test_new_rows_that_do_not_fit_are_refused(tmp_path, monkeypatch, name, conte
 
 
 SPECTRA = Path(__file__).parents[1] / "examples" / "spectra.csv"
-TestATable = battery(
-    CSVFile(file=SPECTRA), CSVFile(file=SPECTRA, inputs=(1, 4), label=5, values=True, scale="minmax")
-)
+SCALED = CSVFile(file=SPECTRA, inputs=(1, 4), label=5, values=True, scale="minmax")
+TestATable = battery(CSVFile(file=SPECTRA), SCALED)

@@ -90,6 +90,10 @@ def _check_arguments(cls: type, place: str, given: Mapping[str, Any]) -> None:
         return
     named = [one for one in taken if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
     names = [one.name for one in named]
+    unknown = [name for name in given if name not in names]
+    if unknown and not any(one.kind is one.VAR_KEYWORD for one in taken):
+        near = nearest(unknown[0], names) if names else "it takes none."
+        raise RequestError(f"The device {place} takes no argument '{unknown[0]}'; {near}")
     needed = [one.name for one in named if one.default is one.empty and one.name not in given]
     if needed:
         example = ", ".join(f"{name} = …" for name in needed)
@@ -98,10 +102,6 @@ def _check_arguments(cls: type, place: str, given: Mapping[str, Any]) -> None:
             f"{' and '.join(needed)}; give device.arguments = {{{example}}} in a TOML file, or by "
             "--set."
         )
-    unknown = [name for name in given if name not in names]
-    if unknown and not any(one.kind is one.VAR_KEYWORD for one in taken):
-        near = nearest(unknown[0], names) if names else "it takes none."
-        raise RequestError(f"The device {place} takes no argument '{unknown[0]}'; {near}")
 
 
 def module_of(file: Path, source: str | None = None, fresh: bool = False) -> ModuleType:

@@ -21,5 +21,5 @@ def by_file(value: Any) -> Any:
     if isinstance(value, Mapping):
         file = str(value.get("kind", ""))
         kind = KINDS.get(Path(file).suffix.lower())
-        return value if kind is None else {**value, "kind": kind, "file": file}
+        return value if kind is None else {"file": file, **value, "kind": kind}
     return value

@@ -1,12 +1,12 @@
 """A task from the user's own table."""
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Num
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from dither._errors import RequestError, nearest
 from dither.tasks.by_file import DataFile
@@ -16,7 +16,14 @@ from dither.tasks.samples import numbers_of
 from dither.tasks.set_aside import set_aside
 from dither.tasks.task import AbstractSampledTask, Task
 
-Column: TypeAlias = str | Annotated[int, Field(ge=0, strict=True)]
+
+def _column(given: Any) -> Any:
+    if isinstance(given, str) or (type(given) is int and given >= 0):
+        return given
+    raise ValueError("give a column's name, or its number from 0")
+
+
+Column: TypeAlias = Annotated[str | int, BeforeValidator(_column)]
 """A column: its name, or its number from 0."""
 
 
