@@ -351,3 +351,6 @@ class AbstractDescentRule(AbstractGradientRule):
     @property
     def rate(self) -> LearningRate:
         return self.learning_rate
+
+    def rate_of(self, state: GradientState) -> Float[Array, ""]:
+        return state.rate(self.learning_rate, self.optimizer, self.times(state.problem).tau_theta)

@@ -6,5 +6,8 @@ jaxtyping, grpcio and msgpack, and no JAX.
 
 import os
 
+from dither.remote.writes import Writes as Writes
+from dither.remote.writes import read_record as read_record
+
 # what strangers send must not fill the log; read by gRPC when it is first imported
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -17,7 +17,7 @@ import numpy as np
 from dither._errors import RequestError
 
 T = TypeVar("T")
-VERSION = 2
+VERSION = 3
 
 
 def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
@@ -139,5 +139,5 @@ def _differing(saved: Any, expected: Any) -> str:
     """Which parts of a specification are others, where their digests are told apart."""
     if not isinstance(saved, Mapping) or not isinstance(expected, Mapping):
         return ""
-    other = [name for name in expected if saved.get(name) != expected[name]]
+    other = [name for name in {**expected, **saved} if saved.get(name) != expected.get(name)]
     return f" (its {' and '.join(other)} differ{'s' if len(other) == 1 else ''})"

@@ -39,7 +39,7 @@ def picture(width: float, height: float, **style: Any) -> Iterator["Figure"]:
 
     It depends neither on the user's own style nor on the program that shows their figures.
     """
-    with _styled(style):
+    with styled(style):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -48,7 +48,7 @@ def picture(width: float, height: float, **style: Any) -> Iterator["Figure"]:
         yield figure
 
 
-def _styled(style: Any = None) -> AbstractContextManager[None]:
+def styled(style: Any = None) -> AbstractContextManager[None]:
     """Matplotlib's own style, and on it dither's."""
     try:
         import matplotlib.style
@@ -93,7 +93,7 @@ def figure_bytes(figure: "Figure", ending: str) -> bytes:
     made = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
     extra: dict[str, Any] = {"dpi": 200} if made is None else {"metadata": made}
     buffer = BytesIO()
-    with _styled():
+    with styled():
         figure.savefig(buffer, format=ending, **extra)
     return buffer.getvalue()
 
