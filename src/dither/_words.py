@@ -1,6 +1,7 @@
 """Numbers as people read them: the same in the shell, on pages, in figures and in reports."""
 
 import math
+import time
 from typing import TypeAlias
 
 Plain: TypeAlias = bool | int | float | str
@@ -71,3 +72,9 @@ def duration(seconds: int | float) -> str:
     if whole >= 60:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole} s" if seconds >= 1 or seconds == 0 else f"{seconds:.2g} s"
+
+
+def clock(moment: float) -> str:
+    """A moment, in seconds since the epoch, by the clock here; with the day where it is old."""
+    day = "" if time.time() - moment < 12 * 3600 else "%Y-%m-%d "
+    return time.strftime(f"{day}%H:%M:%S", time.localtime(moment))

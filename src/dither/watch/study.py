@@ -237,6 +237,8 @@ def _medians(study: Study, grid: pd.DataFrame | None) -> Medians | None:
     line_of = grid[by] if by else pd.Series("", grid.index)
     medians = pd.crosstab(line_of, grid[x], values=worth, aggfunc="median")
     values = medians.reindex(index=lines, columns=places).replace(np.inf, np.nan)
+    if not values.notna().any(axis=None):
+        return None
     return Medians(
         quantity=quantity,
         log=aimed,
