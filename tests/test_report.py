@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from dither import RequestError
 from dither.contract import Space
 from dither.studies import Study, load_study, store
+from dither.studies.axes import axis_words, words_of
 from dither.studies.job import row_of
 from dither.studies.learning_curves import on_one_grid
 from dither.studies.plan import FIRST_SEED, planned
@@ -166,13 +168,16 @@ def test_the_page_says_of_each_cell_what_its_runs_say(made_up: Path) -> None:
     page = stands_alone(made_up / "report.html")
     table = load_study(made_up)
     assert 0.1 < 1 - table["reached"].mean() < 0.6
-    told = {tuple(line[:2]): line[2:] for line in page.lines if len(line) == 6}
+    told = {tuple(line[:2]): line[2:] for line in page.lines if len(line) == 9}
     for (rate, bits), runs in table.groupby(["algorithm.learning_rate", "bits"]):
         ends, stopped = runs["measurements"].to_numpy(), ~runs["reached"].to_numpy()
         median = kaplan_meier_median(ends, stopped)
-        runs_said, reached, said, _ = told[f"{rate:g}", str(bits)]
+        runs_said, reached, said, _, writes, score, missed = told[f"{rate:g}", str(bits)]
         assert (runs_said, reached) == ("7", str((~stopped).sum()))
         assert said == ("not reached" if np.isinf(median) else f"{median:.0f}")
+        assert writes == ("not reached" if np.isinf(median) else f"{float(f'{median:.4g}'):.0f}")
+        assert score == f"{runs['score'].median():.4g}"
+        assert missed == (f"{runs['score'][stopped].median():.4g}" if stopped.any() else "—")
     total = f"{table['measurements'].sum():,}".replace(",", "\u202f")
     assert f"{total} in the runs" in page.text
     assert "42 of 42 are finished" in page.text.replace("\u202f", "")
@@ -181,7 +186,7 @@ def test_the_page_says_of_each_cell_what_its_runs_say(made_up: Path) -> None:
 def test_the_page_holds_fits_figures_versions_and_what_repeats_it(made_up: Path) -> None:
     page = stands_alone(made_up / "report.html")
     for rate in ("0.5", "1"):
-        told = rf"At algorithm.learning_rate = {rate}: exponent of measurements to accuracy 1 "
+        told = rf"At learning rate = {rate}: exponent of measurements to accuracy 1 "
         assert re.search(told + r"against bits: [\d.]+ \([\d.]+–[\d.]+\), 21 runs", page.text)
     assert page.tags.count("svg") == page.tags.count("figure") == 3
     assert page.tags.count("h1") == 1
@@ -215,7 +220,7 @@ def test_parts_are_figures_and_tables_that_others_read(made_up: Path) -> None:
     fits = pd.read_csv(parts / "fit-1.csv")
     assert np.all((fits["exponent_low"] < 2) & (fits["exponent_high"] > 2))
     latex = (parts / "cells.tex").read_text()
-    assert r"algorithm.learning\_rate" in latex
+    assert "learning rate" in latex
     assert latex.count(r"\\") >= 7
 
 
@@ -228,7 +233,72 @@ def test_a_diverged_run_counts_as_stopped_at_the_end_of_its_budget(tmp_path: Pat
     page = stands_alone(write_report(make(tmp_path / "study", study, half_diverge)))
     # had the three been stopped at 10 measurements, the median would be that of the other four
     assert ["0.5", "7", "4", "1003"] in [line[:4] for line in page.lines]
+    assert ["1003"] in [line[5:6] for line in page.lines]  # and so for their writes
     assert ["0.5", "diverged", "3 of 7"] in page.lines
+
+
+def test_seconds_and_joules_are_told_of_each_cell_where_they_are_known(tmp_path: Path) -> None:
+    def priced(cell: Any, seed: int) -> Result:
+        result = grown(cell, seed)
+        (one,) = result.replicas
+        spent = {"device_seconds": 1e-3, "joules": 2e-6}
+        ledger = one.ledger | {k: one.ledger["measurements"] * v for k, v in spent.items()}
+        return replace(result, replicas=(replace(one, ledger=ledger),))
+
+    folder = make(tmp_path / "priced", study_of(), priced)
+    page = stands_alone(write_report(folder, ["csv"]))
+    cells, runs = pd.read_csv(folder / "report" / "cells.csv"), load_study(folder)
+    assert {"writes", "device_seconds", "joules", "score", "reached"} <= set(runs.columns)
+    heading = next(line for line in page.lines if "joules" in line)
+    assert "seconds on the device" in heading
+    for _, cell in cells.iterrows():
+        rate, bits = cell["algorithm.learning_rate"], cell["bits"]
+        mine = runs[(runs["bits"] == bits) & (runs["algorithm.learning_rate"] == rate)]
+        stopped = ~mine["reached"].to_numpy()
+        for column in ("writes", "device_seconds", "joules"):
+            median = kaplan_meier_median(mine[column].to_numpy(), stopped)
+            assert cell[column] == pytest.approx(median)
+        missed = mine["score"][stopped].median()
+        assert cell["score_of_those_that_missed"] == pytest.approx(missed, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("device.imperfections.0.bits", "DAC bits"),
+        ("device.imperfections.1.sigma", "cost noise sigma"),
+        ("device.imperfections.2.bits", "ADC bits"),
+        ("device.imperfections.0.kind", "imperfection"),
+        ("device.network.widths", "layer widths"),
+        ("device.network.kind", "network"),
+        ("algorithm.learning_rate", "learning rate"),
+        ("algorithm.kind", "algorithm"),
+        ("algorithm.optimizer.name", "optimizer"),
+        ("algorithm.delta", "perturbation amplitude delta"),
+        ("until.measurements", "budget of measurements"),
+        ("device.imperfections.7.bits", "bits"),
+        ("seed", "seed"),
+    ],
+)
+def test_axes_have_names_in_words(path: str, words: str) -> None:
+    imperfections = [{"kind": "dac", "bits": 8}, {"kind": "cost-noise", "sigma": 0.1}, "adc"]
+    assert words_of(path, {"device": {"imperfections": imperfections}}) == words
+
+
+def test_axes_of_the_same_words_keep_their_paths() -> None:
+    base = {
+        "task": "xor", "until": {"measurements": 40},
+        "device": {"kind": "simulated", "network": {"kind": "mlp", "widths": [2, 2, 1]},
+                   "imperfections": [{"kind": "dac", "bits": 8, "low": -1, "high": 1},
+                                     {"kind": "dac", "bits": 8, "low": -1, "high": 1}]},
+        "algorithm": {"kind": "weight-mgd", "learning_rate": 0.05},
+    }  # fmt: skip
+    first, second = (f"device.imperfections.{k}.bits" for k in (0, 1))
+    axes = {first: [4, 8], second: [4, 8], "size": {"algorithm.delta": [0.1, 0.2]}}
+    words = axis_words(Study.model_validate({"base": base, "axes": axes}))
+    assert (words[first], words[second], words["size"]) == (first, second, "size")
+    del axes[second]
+    assert axis_words(Study.model_validate({"base": base, "axes": axes}))[first] == "DAC bits"
 
 
 def test_an_unfinished_study_and_one_without_a_run(tmp_path: Path) -> None:
@@ -239,7 +309,7 @@ def test_an_unfinished_study_and_one_without_a_run(tmp_path: Path) -> None:
     page = stands_alone(write_report(folder))
     assert "6 of 42 runs are" in page.text
     assert "no power law:" in page.text  # one size alone
-    assert ["0.5", "3", "0", "0", "—", "—"] in [
+    assert ["0.5", "3", "0", "0", "—", "—", "—", "—", "—"] in [
         [*line[:2], line[2].split(" of ")[0], *line[3:]] for line in page.lines
     ]
     empty = make(tmp_path / "none", study_of(), lambda *_: None)
@@ -264,7 +334,7 @@ def test_what_users_write_is_text(tmp_path: Path) -> None:
     page = stands_alone(write_report(folder, ["latex", "csv"]))
     assert "b" not in page.tags
     assert evil in page.text
-    assert "the values of the axis algorithm.learning_rate are no numbers" in page.text
+    assert "the values of the axis learning rate are no numbers" in page.text
     assert r"\$x\_1\$" in (folder / "report" / "cells.tex").read_text()
 
 
@@ -326,7 +396,7 @@ def run_folder(folder: Path, result: Result) -> None:
 def test_a_run_has_a_report_too(tmp_path: Path) -> None:
     run_folder(tmp_path / "run", result_of(3, 1500))
     page = stands_alone(write_report(tmp_path / "run", ["csv", "svg"]))
-    assert ["3", "score", "1", "0", "1500"] in page.lines
+    assert ["3", "score", "1", "0", "—", "1500", "1500"] in page.lines
     made = json.loads((tmp_path / "run" / "result.json").read_text())["made"]
     for said in ("a<b", made["machine"], made["jax"], "dither train spec.toml"):
         assert said in page.text

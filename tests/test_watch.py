@@ -280,7 +280,7 @@ def test_what_is_done_of_a_study_is_counted_cell_by_cell(tmp_path):
             ]  # fmt: skip
             assert done.planned[k, j] == len(mine) == 4
             assert done.done[k, j] == sum(run.name in there for run in mine)
-    assert (done.x, done.y) == ("algorithm.delta", "algorithm.learning_rate")
+    assert (done.x, done.y) == ("perturbation amplitude delta", "learning rate")
     assert done.x_labels == ("0.01", "0.1", "0.3")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dither._words import short, text_of
+from dither.studies.axes import axis_words
 from dither.studies.fitted import Fitted
 from dither.studies.outcome import Outcome, Summary, finite, median_of
 from dither.studies.study import Study
@@ -45,8 +46,10 @@ def spaced(items: Sequence[Any], most: int) -> list[Any]:
     return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
 
 
-def fit_picture(name: str, fits: Sequence[Fitted], law: Sequence[tuple[Summary, float]]) -> Picture:
-    """Medians with intervals, the single runs, the curves with their bands, the law over them.
+def fit_picture(
+    name: str, fits: Sequence[Fitted], predicted: Sequence[tuple[Summary, float]]
+) -> Picture:
+    """Medians with intervals, the single runs, the curves with their bands, what was predicted.
 
     Arguments: the file's name; the curves of one fit; each cell's prediction, empty if none.
     """
@@ -59,13 +62,13 @@ def fit_picture(name: str, fits: Sequence[Fitted], law: Sequence[tuple[Summary, 
         for k, one in enumerate(drawn):
             factor = 1 + APART * (k - (len(drawn) - 1) / 2)
             _draw_fit(axes, one, factor, PALETTE[k], MARKERS[k], MOST_POINTS // len(drawn), rng)
-            _draw_law(axes, one, law, PALETTE[k])
+            _draw_predicted(axes, one, predicted, PALETTE[k])
         _scales(
             axes, asked.form, [float(size) for one in drawn for size in one.runs[asked.x].unique()]
         )
-        axes.set(xlabel=asked.x, ylabel=outcome.name)
-        if asked.by is not None or law:
-            figure.legend(loc="outside right upper", title=asked.by)
+        axes.set(xlabel=fits[0].x, ylabel=outcome.name)
+        if asked.by is not None or predicted:
+            figure.legend(loc="outside right upper", title=fits[0].by or None)
     caption = (
         "Points: Kaplan–Meier medians of the runs with their 95 % intervals, an arrow where the "
         "interval has no upper end; lines: the fits, with 95 % bands by bootstrap; small dots: "
@@ -73,14 +76,14 @@ def fit_picture(name: str, fits: Sequence[Fitted], law: Sequence[tuple[Summary, 
     )
     if not outcome.counts:
         caption = caption.replace("Kaplan–Meier medians", "medians").split(", and open")[0] + "."
-    if law:
-        caption += " Dashed: what the law says beforehand."
+    if predicted:
+        caption += " Dashed: what was predicted before the runs."
     if thinned:
         caption += f" {MOST_POINTS} of the single runs are drawn, taken at random."
     if len(drawn) < len(fits):
-        caption += f" {len(drawn)} of {len(fits)} values of {asked.by} are drawn, evenly spaced."
-    by = "" if asked.by is None else f", by {asked.by}"
-    return Picture(name, f"{outcome.name} against {asked.x}{by}: {asked.form}", caption, figure)
+        caption += f" {len(drawn)} of {len(fits)} values of {fits[0].by} are drawn, evenly spaced."
+    by = f", by {fits[0].by}" if fits[0].by else ""
+    return Picture(name, f"{outcome.name} against {fits[0].x}{by}: {asked.form}", caption, figure)
 
 
 def _draw_fit(
@@ -120,19 +123,21 @@ def _draw_fit(
     axes.plot(grid, curve.value, color=colour, marker=marker, markevery=[], label=label or "fit")
 
 
-def _draw_law(axes: Any, one: Fitted, law: Sequence[tuple[Summary, float]], colour: str) -> None:
+def _draw_predicted(
+    axes: Any, one: Fitted, told: Sequence[tuple[Summary, float]], colour: str
+) -> None:
     """The prediction at each size: the median over the cells there."""
     asked = one.asked
     cells = [
         (float(cell.labels[asked.x]), predicted)
-        for cell, predicted in law
+        for cell, predicted in told
         if np.isfinite(predicted) and (asked.by is None or cell.labels[asked.by] == one.value)
     ]
     if not cells or not len(one.runs):
         return
     sizes = sorted({size for size, _ in cells})
     middle = [np.median([p for size, p in cells if size == here]) for here in sizes]
-    name = "law" if one.value is None else f"law, {text_of(one.value, LETTERS)}"
+    name = "predicted" if one.value is None else f"predicted, {text_of(one.value, LETTERS)}"
     axes.plot(sizes, middle, "--", color=GREY if one.value is None else colour, marker="x",
               markersize=5, linewidth=1.2, label=name)  # fmt: skip
 
@@ -152,6 +157,7 @@ def _scales(axes: Any, form: str, sizes: Sequence[float]) -> None:
 def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Picture:
     """The median over the first two axes, of the runs of all others together."""
     first, second, *others = study.axes
+    words = axis_words(study)
     rows, columns = study.labels(first), study.labels(second)
     together: dict[Any, list[Any]] = {}
     for cell in cells:
@@ -176,8 +182,8 @@ def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Pictur
         image = axes.pcolormesh(*edges, values, cmap="cividis", norm=norm)
         axes.invert_yaxis()
         for axis, labels, name in (
-            (axes.xaxis, columns, second),
-            (axes.yaxis, rows, first),
+            (axes.xaxis, columns, words[second]),
+            (axes.yaxis, rows, words[first]),
         ):
             places = spaced(range(len(labels)), 24)
             axis.set_ticks(places, [text_of(labels[place], LETTERS) for place in places])
@@ -194,8 +200,10 @@ def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Pictur
     if not outcome.counts:
         caption = "The median in each cell; grey where no run is finished."
     if others:
-        caption += f" Runs of all values of {', '.join(others)} are taken together."
-    return Picture("heat-map", f"{outcome.name} over {first} and {second}", caption, figure)
+        left = ", ".join(words[axis] for axis in others)
+        caption += f" Runs of all values of {left} are taken together."
+    title = f"{outcome.name} over {words[first]} and {words[second]}"
+    return Picture("heat-map", title, caption, figure)
 
 
 def _numbers(
