@@ -1,5 +1,6 @@
 """Reports: what they say is what the runs say; pages that stand alone; parts; bad input."""
 
+import itertools
 import json
 import os
 import re
@@ -14,18 +15,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.ticker import NullLocator
 
 from dither import RequestError
+from dither._words import short
 from dither.contract import Space
 from dither.studies import Study, load_study, store
 from dither.studies.axes import axis_words, words_of
+from dither.studies.fitted import fits_of
 from dither.studies.job import row_of
 from dither.studies.learning_curves import on_one_grid
+from dither.studies.outcome import outcome_of, summaries
+from dither.studies.pictures import MARKERS, fit_picture, heat_map, labels_apart
 from dither.studies.plan import FIRST_SEED, planned
 from dither.studies.predictions import PREDICTIONS
 from dither.studies.report import write_report
 from dither.studies.store import open_study, row_bytes, write_run
 from dither.training import Ledger, Replica, Result, Specification, StopReason
+from dither.training.drawing import logarithmic, picture
 
 BUDGET = 20_000
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -457,3 +464,85 @@ def test_the_law_of_coordinate_descent_over_runs() -> None:
     noisy = READOUT | {"device": READOUT["device"] | {"noise": {"additive": 0.1}}}
     assert np.isnan(law(Specification.model_validate(noisy)))
     assert np.isnan(law(study_of().cells[0].specification))
+
+
+# ------------------------------------------------------------------------------- what is drawn
+
+
+def test_medians_stand_on_their_size_and_ticks_at_the_sizes(made_up: Path) -> None:
+    study, table = study_of(), load_study(made_up)
+    (curves,) = fits_of(study, table)
+    axes = fit_picture("any", curves, []).figure.axes[0]
+    drawn = [line for line in axes.lines if str(line.get_marker()) in MARKERS and len(line.get_xdata())]
+    medians = [line for line in drawn if len(line.get_xdata()) == 1]
+    assert len(medians) >= 4
+    assert {float(line.get_xdata()[0]) for line in medians} <= {2.0, 3.0, 4.0}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "3", "4"]
+    assert axes.get_xlabel() == "bits"
+
+
+@pytest.mark.parametrize("sizes", [[9.0, 10, 11, 12], [49.0, 961, 1000, 2500], [2.0, 4, 8, 16]])
+def test_labels_of_sizes_do_not_touch(sizes: list[float]) -> None:
+    sizes = [float(size) for size in sizes]
+    with picture(7.2, 4.4) as figure:
+        axes = figure.subplots()
+        axes.plot(sizes, sizes)
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+        labels = labels_apart(sizes, log=True)
+        axes.set_xticks(sizes, labels)
+        figure.canvas.draw()
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+    assert labels[0] == short(sizes[0])
+    for left, right in itertools.pairwise(boxes):
+        assert left.x1 < right.x0
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("values", [[1000.0] * 4, [1000.0, 1100.0, 1200.0, 1300.0], [0.0] * 4])
+def test_a_colour_bar_has_a_range_with_numbers(
+    tmp_path: Path, values: list[float], counts: bool
+) -> None:
+    axes = {"algorithm.learning_rate": [0.5, 1.0], "algorithm.delta": [0.01, 0.02]}
+    study = study_of(axes=axes, fits=[])
+    places = {
+        tuple(cell.labels[axis] for axis in axes): value for cell, value in zip(study.cells, values)
+    }
+    make(
+        tmp_path / "s", study,
+        lambda cell, seed: result_of(
+            seed, max(places[tuple(cell.labels[axis] for axis in axes)], 10.0)
+        ),
+    )  # fmt: skip
+    runs = load_study(tmp_path / "s")
+    outcome = outcome_of(runs, "measurements" if counts else "score")
+    drawn = heat_map(study, summaries(study, runs, outcome), outcome).figure
+    bar = drawn.axes[-1]
+    low, high = bar.get_ylim()
+    assert high > low
+    drawn.canvas.draw()
+    shown = [
+        label.get_text() for tick, label in zip(bar.get_yticks(), bar.get_yticklabels())
+        if low <= tick <= high and label.get_text()
+    ]  # fmt: skip
+    assert len(shown) >= 2
+    assert not any("e" in text for text in shown)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.55, 0.9), (1.2e-4, 3e-4), (0.02, 0.9), (1e-7, 1e-2), (400.0, 90_000.0)]
+)
+def test_ticks_are_numbers_as_people_write_them(low: float, high: float) -> None:
+    with picture(4.0, 3.0) as figure:
+        axes = figure.subplots()
+        axes.plot([0, 1], [low, high])
+        logarithmic(axes)
+        figure.canvas.draw()
+        view = axes.get_ylim()
+        written = [
+            label.get_text() for tick, label in zip(axes.get_yticks(), axes.get_yticklabels())
+            if view[0] <= tick <= view[1] and label.get_text()
+        ]  # fmt: skip
+    assert len(written) >= 2
+    for text in written:
+        assert re.fullmatch(r"[\d.]+[kMG]?|([\d.]+·)?10⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+", text), text

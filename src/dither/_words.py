@@ -7,6 +7,9 @@ from typing import TypeAlias
 Plain: TypeAlias = bool | int | float | str
 """What stands in a cell of a table."""
 
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+"""The signs of an exponent."""
+
 THIN = "\u202f"
 """A narrow space that does not break, between thousands."""
 
@@ -50,11 +53,15 @@ def rounded(value: int | float, digits: int) -> float:
 
 
 def short(value: int | float) -> str:
-    """A number for an axis or a heat map: 950, 12k, 3.5M."""
+    """A number for an axis or a heat map: 950, 12k, 3.5M, 0.02, 10⁻⁵."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
+    digits, _, exponent = f"{value:.3g}".partition("e")
+    if not exponent:
+        return digits.replace("-", "−")
+    power = f"10{str(int(exponent)).translate(RAISED)}"
+    return power if digits == "1" else f"{digits.replace('-', '−')}·{power}"
 
 
 def text_of(value: Plain, most: int | None = None) -> str:

@@ -33,6 +33,10 @@ STYLE: Any = {
 }
 
 
+NARROW = 3.0
+"""The range of a logarithmic axis, as a factor, below which its numbers are evenly spaced."""
+
+
 @contextmanager
 def picture(width: float, height: float, **style: Any) -> Iterator["Figure"]:
     """A figure of a size in inches, to be drawn inside in dither's style.
@@ -79,9 +83,14 @@ def logarithmic(axes: Any) -> None:
 
 def number_decades(axes: Any) -> None:
     """Numbers on a logarithmic vertical axis, also over less than a decade."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     low, high = axes.get_ylim()
+    if high < NARROW * low:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(lambda value, _: short(value))
+        return
     fine = (1, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5) if high < 300 * low else (1,)
     axes.yaxis.set_major_locator(LogLocator(subs=fine))
     axes.yaxis.set_major_formatter(lambda value, _: short(value))

@@ -79,8 +79,9 @@ def draw_score(
     shown = display_of(score_name)
     told = history.assign(score=shown.of(history["score"]))
     _curves(axes, told, shown.column, BLUE)
-    log = shown.log and _spans_decades(told[shown.column])
-    axes.set(ylabel=shown.quantity, yscale="log" if log else "linear", ylim=shown.limits)
+    axes.set(ylabel=shown.quantity, ylim=shown.limits)
+    if shown.log and _spans_decades(told[shown.column]):
+        logarithmic(axes)
     if shown.column == "score" and target is not None:
         axes.axhline(shown.of(target), color=GREY, linestyle="--", linewidth=1, label="aim")
     _count_measurements(axes)
