@@ -65,7 +65,7 @@ def plain(leaf: Any) -> np.ndarray:
 def like(template: Any, saved: np.ndarray) -> Any:
     """What `plain` made, as a leaf like the template."""
     if isinstance(template, jax.Array) and jnp.issubdtype(template.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jnp.asarray(saved))
+        return jax.random.wrap_key_data(jnp.asarray(saved), impl=jax.random.key_impl(template))
     return jnp.asarray(saved, template.dtype)
 
 

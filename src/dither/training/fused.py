@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from dither._threefry import random_key
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.contract import Batch, Probe, Problem, Status
 from dither.devices.device import AbstractDevice
@@ -37,7 +38,7 @@ def start(
     algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
     if varied:
         problem = replace(problem, space=device.space)
-    initial, learning, data, fabrication = jax.random.split(jax.random.key(seed), 4)
+    initial, learning, data, fabrication = jax.random.split(random_key(seed), 4)
     theta = device.initial(initial) if parameters is None else parameters
     return Carry(
         algorithm=algorithm.init(learning, theta, problem),

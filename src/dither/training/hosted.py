@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from dither._errors import RunError
 from dither._raised import told, whole
+from dither._threefry import random_key
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import Clock, Probe, SparseWrite, Status
 from dither.instruments.python import PythonDevice
@@ -53,7 +54,7 @@ class HostedLoop(AbstractLoop):
         self.ask, self.tell = compiled(algorithm)
         self.replicas = 1
         self.scores = not device.by_cost
-        _, learning, data, _ = jax.random.split(jax.random.key(seed), 4)
+        _, learning, data, _ = jax.random.split(random_key(seed), 4)
         self.origin = device.extent.origin
         initial = device.initial(seed) if parameters is None else parameters
         theta = jnp.asarray(initial - self.origin, jnp.result_type(float))

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dither._errors import RequestError
+from dither._threefry import random_key
 from dither.devices.device import AbstractDevice
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.python import PythonDevice
@@ -50,7 +51,7 @@ def outputs_of(
 def _simulated(
     device: AbstractDevice, parameters: Float[np.ndarray, " P"], seed: int, rows: np.ndarray
 ) -> Float[np.ndarray, "B K"]:
-    *_, fabrication = jax.random.split(jax.random.key(seed), 4)
+    *_, fabrication = jax.random.split(random_key(seed), 4)
     theta = jnp.asarray(parameters, jnp.result_type(float))
     chip = device.write(device.fabricate(fabrication), theta, jnp.bool_(False))
     return np.asarray(device.outputs(chip, jnp.asarray(rows, jnp.result_type(float))))
