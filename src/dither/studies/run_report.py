@@ -99,10 +99,13 @@ def _pictures(result: Result, name: str, target: float | None) -> list[Picture]:
 
 def _replicas(result: Result) -> Table:
     spent = [name for name, total in result.accounts.total().items() if total > 0 and name in SPENT]
+    rated = result.learning_rate is not None
     headings = ("seed", "stopped by", result.score_name or "score", "test cost",
-                "last learning rate", "measurements", *(SPENT[name] for name in spent))  # fmt: skip
+                *(["last learning rate"] if rated else []), "measurements",
+                *(SPENT[name] for name in spent))  # fmt: skip
     rows = [
-        (one.seed, one.stop_reason, one.score, one.test_cost, one.learning_rate,
+        (one.seed, one.stop_reason, one.score, one.test_cost,
+         *([one.learning_rate] if rated else []),
          one.ledger["measurements"], *(one.ledger[name] for name in spent))
         for one in result.replicas
     ]  # fmt: skip
