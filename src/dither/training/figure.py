@@ -1,5 +1,6 @@
 """The figure of a run: cost and score against measurements."""
 
+import textwrap
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 SIZE = (8.0, 3.2)
 """Inches."""
 
+LETTERS = 95
+"""The most in a line of a title."""
+
 
 def run_figure(result: Result, name: str, target: float | None = None) -> "Figure":
     """Cost and score against measurements: each replica, their median, the middle half shaded.
@@ -46,7 +50,8 @@ def draw_curves(figure: Any, result: Result, name: str, target: float | None) ->
     draw_cost(left, result.history)
     draw_score(right, result.history, None if result.score is None else result.score_name, target)
     many = f", {len(result.replicas)} replicas" if len(result.replicas) > 1 else ""
-    figure.suptitle(f"{name}: {_ending(result)}{many}", fontsize=10)
+    title = textwrap.fill(f"{name}: {_ending(result)}{many}", LETTERS, break_long_words=True)
+    figure.suptitle(title, fontsize=10)
 
 
 def plot_result(result: Result, axes: Any = None) -> Any:
@@ -79,8 +84,9 @@ def draw_score(
     shown = display_of(score_name)
     told = history.assign(score=shown.of(history["score"]))
     _curves(axes, told, shown.column, BLUE)
-    log = shown.log and _spans_decades(told[shown.column])
-    axes.set(ylabel=shown.quantity, yscale="log" if log else "linear", ylim=shown.limits)
+    axes.set(ylabel=shown.quantity, ylim=shown.limits)
+    if shown.log and _spans_decades(told[shown.column]):
+        logarithmic(axes)
     if shown.column == "score" and target is not None:
         axes.axhline(shown.of(target), color=GREY, linestyle="--", linewidth=1, label="aim")
     _count_measurements(axes)

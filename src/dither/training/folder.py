@@ -203,7 +203,8 @@ def read_parameters(folder: Path) -> tuple[Float[np.ndarray, "R P"], Space]:
     with np.load(folder / PARAMETERS, allow_pickle=False) as archive:
         arrays = {name.replace(".", "/"): archive[name] for name in archive.files}
     space = Space(tuple(Parameter(name, array.shape[1:]) for name, array in arrays.items()))
-    return np.hstack([array.reshape(len(array), -1) for array in arrays.values()]), space
+    rows = [array.reshape(len(array), -1) for array in arrays.values()]
+    return np.hstack(rows or [np.zeros((1, 0))]), space
 
 
 def write_traceback(out: Path, traceback: str) -> None:
