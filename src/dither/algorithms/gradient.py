@@ -337,20 +337,3 @@ class AbstractGradientRule(AbstractAlgorithm):
     def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
         tau_x, tau_theta = self.periods(problem)
         return traps.of_periods({"tau_x": tau_x, "tau_theta": tau_theta}, measurements)
-
-
-class AbstractDescentRule(AbstractGradientRule):
-    """A gradient rule with a learning rate.
-
-    Arguments: `learning_rate`, eta ≥ 0, or `auto` for plain descent
-    (`dither.algorithms.calibration`).
-    """
-
-    learning_rate: Annotated[LearningRate, Field(examples=[0.02])]
-
-    @property
-    def rate(self) -> LearningRate:
-        return self.learning_rate
-
-    def rate_of(self, state: GradientState) -> Float[Array, ""]:
-        return state.rate(self.learning_rate, self.optimizer, self.times(state.problem).tau_theta)
