@@ -40,8 +40,8 @@ def check(
     """Test a device inside its bounds, and recommend settings to train it with."""
     import tomlkit
 
+    from dither._files import make_folder, write_atomically
     from dither.instruments.check import check_device, recommended
-    from dither.training.checkpoint import write_atomically
     from dither.training.safety import made_safe
 
     connection, task = _to_check(place, inputs)
@@ -53,6 +53,7 @@ def check(
         typer.echo(json.dumps(report.facts()) if as_json else "\n".join(report.lines()))
     table = recommended(report, connection, task)
     if toml is not None:
+        make_folder(toml.parent)
         write_atomically(toml, tomlkit.dumps(table).encode())
     if as_json:
         typer.echo(json.dumps({**report.facts(), "recommended": table}))

@@ -39,8 +39,8 @@ def paper(
     use_all_cores()
     check_platform()
     from dither._errors import RequestError
+    from dither._files import make_folder, write_atomically
     from dither.papers import find_paper
-    from dither.training.checkpoint import write_atomically
     from dither.training.drawing import save_figure
     from dither.training.folder import free_folder, open_folder
 
@@ -50,6 +50,7 @@ def paper(
         raise RequestError("--resume needs the folder to go on in; give it by --out.")
     out = free_folder(name) if out is None else out
     open_folder(out, resume)
+    make_folder(out)
     scale = chosen.scale(quick, out, resume)
     rows: list[Row] = []
     with PaperBar() as observe:

@@ -1,7 +1,6 @@
 """`dither study`."""
 
 import json
-import signal
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,11 +36,11 @@ def study(
 ) -> None:
     """Do many trainings: a grid of runs, or what is missing of it; then write the report."""
     from dither._errors import RequestError
+    from dither._interrupt import LEAVING, ctrl_c
     from dither.studies import read_study, run_study
     from dither.studies.run import check_size
     from dither.studies.store import SPECIFICATION
     from dither.studies.together import Interrupted
-    from dither.training.interrupt import ctrl_c
 
     asked = read_study(file)
     if out is None:
@@ -55,7 +54,7 @@ def study(
     with (
         warnings.catch_warnings(),
         StudyBar(asked.name) as observe,
-        ctrl_c(signal.SIGTERM) as interrupted,
+        ctrl_c(*LEAVING) as interrupted,
     ):
         warnings.showwarning = _warn
         try:

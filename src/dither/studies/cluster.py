@@ -77,6 +77,8 @@ def work_on_cluster(
             count(f"{workers} workers of {address}")
             if interrupted():
                 raise Interrupted
+            if store.gone(folder):
+                raise store.save_beside(folder, study)
     finally:
         client.cancel(list(doing))
         for lease in doing.values():

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import os
 import platform
 import re
@@ -10,17 +9,18 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import pandas as pd
 import tomlkit
 
 from dither._errors import RequestError
-from dither.training.checkpoint import write_atomically
+from dither._files import is_file, make_folder, read_file, refusal, write_atomically
+from dither._seal import sealed_json, sealed_toml
+from dither.training.checkpoint import npz
+from dither.training.history import history_bytes
 from dither.training.lease import Lease, holder
 from dither.training.result import Result
 from dither.training.settings import without_none
@@ -47,9 +47,13 @@ def open_folder(out: Path, resume: bool) -> None:
 
     Errors: `RequestError` where it holds another run, or is no folder.
     """
-    if out.exists() and not out.is_dir():
-        raise RequestError(f"The output {out} is a file; give a folder.")
-    if not resume and out.is_dir() and any(map(_counts, out.iterdir())):
+    try:
+        if out.exists() and not out.is_dir():
+            raise RequestError(f"The output {out} is a file; give a folder.")
+        taken = not resume and out.is_dir() and any(map(_counts, out.iterdir()))
+    except OSError as error:
+        raise refusal(out, error, "read") from None
+    if taken:
         what = "another run" if (out / SPECIFICATION).exists() else "other files"
         raise RequestError(
             f"The output folder {out} holds {what}; give another --out, or --resume to go on."
@@ -73,9 +77,8 @@ def owned(out: Path, resume: bool) -> Iterator[None]:
     try:
         lease = Lease.take(out / LEASE, LEASE_SECONDS)
     except OSError as error:
-        raise RequestError(
-            f"The output folder {out} cannot be written: {error.strerror}."
-        ) from None
+        _remove_empty(new)
+        raise refusal(out, error, "written") from None
     if lease is None:
         raise RequestError(_still_going(out))
     try:
@@ -102,12 +105,37 @@ def _remove_empty(folders: Iterable[Path]) -> None:
             folder.rmdir()
 
 
+def gone(out: Path) -> bool:
+    """Whether a run's folder is no longer there, while the run that has its lease goes on."""
+    try:
+        return not (out / LEASE).exists()
+    except OSError:  # a shared folder may be away for a while
+        return False
+
+
+def folder_beside(folder: Path) -> Path:
+    """A new folder `FOLDER.saved` for what is known where a folder was deleted.
+
+    Errors: `RequestError` where it cannot be made.
+    """
+    for number in itertools.count(1):
+        beside = folder.with_name(f"{folder.name}.saved{'' if number == 1 else f'-{number}'}")
+        if not beside.exists():
+            break
+    make_folder(beside)
+    return beside
+
+
 def cut_before_checkpoint(out: Path, specification: Mapping[str, Any]) -> bool:
     """Whether a folder holds this very run, cut before its first checkpoint."""
     file = out / SPECIFICATION
-    if not file.is_file() or (out / CHECKPOINT).exists():
+    if not is_file(file) or is_file(out / CHECKPOINT):
         return False
-    return file.read_text(encoding="utf-8") == tomlkit.dumps(without_none(specification))
+    return read_file(file) == _specification(specification)
+
+
+def _specification(specification: Mapping[str, Any]) -> bytes:
+    return sealed_toml(tomlkit.dumps(without_none(specification)))
 
 
 def sweep(out: Path) -> None:
@@ -168,15 +196,12 @@ def latest_folder(name: str) -> Path:
 
 def write_specification(out: Path, specification: Mapping[str, Any]) -> None:
     """Write `spec.toml`."""
-    text = tomlkit.dumps(without_none(specification))
-    write_atomically(out / SPECIFICATION, text.encode())
+    write_atomically(out / SPECIFICATION, _specification(specification))
 
 
 def write_history(out: Path, history: pd.DataFrame, durable: bool = True) -> None:
     """Write `history.parquet`."""
-    buffer = BytesIO()
-    history.to_parquet(buffer, index=False)
-    write_atomically(out / HISTORY, buffer.getvalue(), durable)
+    write_atomically(out / HISTORY, history_bytes(history), durable)
 
 
 def write_result(out: Path, result: Result) -> None:
@@ -188,12 +213,10 @@ def write_result(out: Path, result: Result) -> None:
         rows = result.parameters[:, start:stop].reshape(-1, *parameter.shape)
         arrays[parameter.name.replace("/", ".")] = rows
         start = stop
-    buffer = BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # mypy takes the names for allow_pickle
-    write_atomically(out / PARAMETERS, buffer.getvalue())
+    write_atomically(out / PARAMETERS, npz(arrays))
     (out / PROGRESS).unlink(missing_ok=True)
     told = {**result.summary(), "made": made()}
-    write_atomically(out / RESULT, json.dumps(told, indent=2).encode())
+    write_atomically(out / RESULT, sealed_json(told, indent=2))
 
 
 def write_traceback(out: Path, traceback: str) -> None:

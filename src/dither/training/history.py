@@ -1,11 +1,16 @@
 """What a run has recorded, evaluation by evaluation."""
 
 import math
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from jaxtyping import Float
 
+from dither._seal import KEY, OPEN, DamagedFileError, read_sealed, sealed
 from dither.training.ledger import Ledger
 
 COLUMNS = (
@@ -52,6 +57,30 @@ def quartiles(table: pd.DataFrame) -> Float[np.ndarray, "3 N"]:
         return np.full((3, len(table)), np.nan)
     with np.errstate(invalid="ignore"):  # between two infinite costs there is none
         return np.asarray(np.nanpercentile(held(table.to_numpy(float)), [25, 50, 75], axis=1))
+
+
+def history_bytes(history: pd.DataFrame) -> bytes:
+    """A history as a Parquet file, sealed in its footer."""
+    table = pa.Table.from_pandas(history, preserve_index=False)
+    buffer = BytesIO()
+    with pq.ParquetWriter(buffer, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({KEY: OPEN})
+    return sealed(buffer.getvalue())
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """The history in a file of `history_bytes`. Errors: as of `read_sealed`."""
+    content = read_sealed(path)
+    try:
+        history = pd.read_parquet(BytesIO(content))
+    except Exception as error:  # whatever a reader raises for what is no table
+        raise DamagedFileError(
+            f"{path} holds no table as dither writes it ({type(error).__name__})."
+        ) from None
+    if list(history.columns) != ["replica", "seed", *COLUMNS]:
+        raise DamagedFileError(f"{path} has other columns than a run's history.")
+    return history
 
 
 class History:

@@ -1,14 +1,17 @@
 """Leases: who is at work on a run or a job, on one machine or many that share a folder."""
 
-import json
 import os
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from dither._errors import RequestError
+from dither._seal import read_json, sealed_json
 
 EXPIRES_AFTER = 90.0
 """Seconds without a sign of life after which another may take a job over."""
@@ -66,32 +69,35 @@ class Lease:
             handle = os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except FileExistsError:
             return False
-        with os.fdopen(handle, "w") as file:
-            json.dump(self.about, file)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(sealed_json(self.about))
+        except OSError:  # a full disk
+            self.file.unlink(missing_ok=True)
+            raise
         return True
 
     def _touch(self) -> None:
         while not self._over.wait(SIGN_OF_LIFE_EVERY):
             try:
-                self.file.touch()
-            except OSError:  # a shared folder may be away for a while
+                os.utime(self.file)
+            except OSError:  # a shared folder may be away for a while, or gone
                 continue
 
 
 def holder(file: Path) -> dict[str, Any]:
-    """Who holds a lease; empty where nobody does, or it is just being written."""
+    """Who holds a lease; empty where nobody does, it is just being written, or it is damaged."""
     try:
-        about = json.loads(file.read_text())
-    except (OSError, ValueError):
+        return read_json(file)
+    except RequestError:
         return {}
-    return about if isinstance(about, dict) else {}
 
 
 def abandoned(file: Path, expires_after: float = EXPIRES_AFTER) -> bool:
     """Whether a lease's holder has died."""
     about = holder(file)
     if about.get("host") == socket.gethostname():
-        return bool(_born(int(about["pid"])) != about["born"])
+        return bool(_born(about["pid"]) != about["born"])
     try:
         last = file.stat().st_mtime
         probe = file.with_name(f".clock-{socket.gethostname()}-{os.getpid()}")
@@ -104,10 +110,16 @@ def abandoned(file: Path, expires_after: float = EXPIRES_AFTER) -> bool:
 
 
 def _born(pid: int) -> float | None:
-    """When a process was started, which tells it from a later one of the same number."""
+    """When a process was started, which tells it from a later one of the same number.
+
+    On Linux in seconds since the system's start, which stay when its clock is set.
+    """
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        since = psutil.boot_time() if sys.platform == "linux" else 0.0
+        return round(float(process.create_time()) - since, 2)
     except psutil.NoSuchProcess:
         return None
 

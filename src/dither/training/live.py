@@ -1,7 +1,6 @@
 """A run's folder while the run goes on: its history so far, and where it is."""
 
 import contextlib
-import json
 import time
 from collections import deque
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dither.training.checkpoint import write_atomically
+from dither._files import write_atomically
+from dither._seal import sealed_json
 from dither.training.folder import PROGRESS, write_history
 from dither.training.history import known
 from dither.training.run import Progress
@@ -45,8 +45,8 @@ class Live:
         while len(self.seen) > 2 and self.seen[1][0] < now.wall_seconds - WINDOW:
             self.seen.popleft()
         with contextlib.suppress(Exception):  # whatever a disk raises: the run is worth more
-            facts = json.dumps(progress_facts(now, self.until, self._rate()))
-            write_atomically(self.out / PROGRESS, facts.encode(), durable=False)
+            facts = sealed_json(progress_facts(now, self.until, self._rate()))
+            write_atomically(self.out / PROGRESS, facts, durable=False)
             self._history(now)
         self.next = time.monotonic() + EVERY
 

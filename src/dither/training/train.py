@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 from dither._configuration import Configuration
-from dither._errors import RequestError
+from dither._errors import RequestError, RunError
+from dither._interrupt import LEAVING, ctrl_c
 from dither._numbers import whole_number
 from dither._platform import check_platform
 from dither.algorithms.algorithm import AbstractAlgorithm
@@ -17,12 +18,15 @@ from dither.instruments.connection import AbstractConnection
 from dither.instruments.network import device_at
 from dither.instruments.python import PythonDevice
 from dither.tasks.task import AbstractTask, Task
-from dither.training.checkpoint import digest
+from dither.training.checkpoint import check_digest, digest, read_checkpoint
 from dither.training.figure import draw_run
 from dither.training.fingerprint import fingerprint
 from dither.training.fit import budget_traps, check_fit, problem_of
 from dither.training.folder import (
+    CHECKPOINT,
     cut_before_checkpoint,
+    folder_beside,
+    gone,
     owned,
     write_result,
     write_specification,
@@ -30,13 +34,12 @@ from dither.training.folder import (
 )
 from dither.training.fused import FusedLoop
 from dither.training.hosted import HostedLoop
-from dither.training.interrupt import ctrl_c
 from dither.training.ledger import one_measurement
 from dither.training.live import Live
 from dither.training.loop import AbstractLoop
 from dither.training.result import Result
 from dither.training.run import Observer, Run
-from dither.training.safety import LEAVING, made_safe
+from dither.training.safety import made_safe
 from dither.training.trackers import AbstractTracker, find_tracker
 from dither.training.until import Until
 
@@ -95,19 +98,51 @@ def train(
     with _opened(out, resume) as folder:
         tracking = None if track is None else find_tracker(track, folder)
         data = task.load() if isinstance(task, AbstractTask) else task
-        chip = _as_device(device)
+        asked = _digests(whole, task, data)
+        goes_on = resume and folder is not None and _goes_on(folder, whole, asked)
+        chip = _as_device(device)  # which runs a lab's own file
         with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
             run, traps = _begun(
-                whole, chip, task, data, algorithm, until, folder, checkpoint_seconds, resume
+                whole, chip, data, algorithm, until, folder, checkpoint_seconds, asked, goes_on
             )
             tracker = None if tracking is None or folder is None else tracking(folder, name, whole)
             if folder is not None:
                 write_specification(folder, whole)
-            reason = run.go(_observers(observers, tracker, folder, until), interrupted)
+            reason = run.go(
+                _observers(observers, tracker, folder, until),
+                lambda: interrupted() or (folder is not None and gone(folder)),
+            )
         result = run.result(reason, (*traps, *run.loop.alarms, *trouble), chip.space)
         result = replace(result, device=chip)
-        _keep(folder, run, result, name, tracker)
+        if folder is not None and gone(folder):
+            result = _saved_beside(folder, whole, run, result)
+        _keep(result.out, run, result, name, tracker)
+        if result.out != folder:
+            raise RunError(
+                f"The folder {folder} was deleted while its run went on; all that is known is "
+                f"saved in {result.out}: go on with --out {result.out} --resume."
+            )
     return result
+
+
+def _goes_on(folder: Path, whole: Mapping[str, Any], asked: Mapping[str, str]) -> bool:
+    """Whether a run is resumed from a checkpoint, which must be of this run; else it begins.
+
+    Errors: `RequestError` where it is another run's.
+    """
+    if cut_before_checkpoint(folder, whole):
+        return False
+    path = folder / CHECKPOINT
+    _, about = read_checkpoint(path)
+    check_digest(path, about.digest, asked)
+    return True
+
+
+def _saved_beside(folder: Path, whole: Mapping[str, Any], run: Run, result: Result) -> Result:
+    """A run's folder was deleted: begin one beside it."""
+    run.out = folder_beside(folder)
+    write_specification(run.out, whole)
+    return replace(result, out=run.out)
 
 
 def _counts(
@@ -142,13 +177,13 @@ def _keep(
 def _begun(
     whole: Mapping[str, Any],
     chip: AbstractDevice | PythonDevice,
-    task: Task | AbstractTask,
     data: Task,
     algorithm: AbstractAlgorithm,
     until: Until,
     folder: Path | None,
     checkpoint_seconds: float,
-    resume: bool,
+    asked: Mapping[str, str],
+    goes_on: bool,
 ) -> tuple[Run, tuple[str, ...]]:
     """A run at its start or at its checkpoint, and the traps that its settings are."""
     key, replicas = whole["seed"], whole["replicas"]
@@ -166,31 +201,31 @@ def _begun(
     else:
         loop = FusedLoop(algorithm, chip, data, seeds)
     every = evaluation_period(whole["score_every"], until, loop.measurements_per_evaluation())
-    asked = _digests(whole, task, data, chip)
-    run = Run(loop, until, every, seeds, folder, asked, checkpoint_seconds, data.score_name)
-    if resume and folder is not None and not cut_before_checkpoint(folder, whole):
+    digests = {**asked, "device's shape": _shape_digest(chip)}
+    run = Run(loop, until, every, seeds, folder, digests, checkpoint_seconds, data.score_name)
+    if goes_on:
         run.resume()
     if isinstance(chip, PythonDevice):
         run.ledger += one_measurement(data.batch)  # the self-test
     return run, traps
 
 
-def _digests(
-    whole: Mapping[str, Any],
-    task: Task | AbstractTask,
-    data: Task,
-    chip: AbstractDevice | PythonDevice,
-) -> dict[str, str]:
+def _digests(whole: Mapping[str, Any], task: Task | AbstractTask, data: Task) -> dict[str, str]:
     """Short names for what makes a run this run, part by part; not when to stop, nor the guard.
 
-    Of dither's own tasks settings and files say it all; of others the data does.
+    Of dither's own tasks settings and files say it all; of others the data does. Of the device they
+    are the settings; no file of a lab's is run for them.
     """
     asked = {key: value for key, value in whole.items() if key != "until"}
-    device = {key: value for key, value in whole["device"].items() if key != "guard"}
-    shape = (chip.space, int(chip.access_level))
+    asked["device"] = {key: value for key, value in whole["device"].items() if key != "guard"}
     asked["task"] = [whole["task"], fingerprint(data if _foreign(whole["task"]) else task)]
-    asked["device"] = [device, fingerprint(shape if isinstance(chip, PythonDevice) else chip)]
     return {name: digest(part) for name, part in asked.items()}
+
+
+def _shape_digest(chip: AbstractDevice | PythonDevice) -> str:
+    """A short name for what shows in a device once it is there."""
+    seen = (chip.space, int(chip.access_level)) if isinstance(chip, PythonDevice) else chip
+    return digest(fingerprint(seen))
 
 
 def _foreign(table: Any) -> bool:

@@ -1,10 +1,7 @@
 """What the page of a run shows, from the run's folder."""
 
-import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +10,13 @@ import pandas as pd
 from jaxtyping import Float
 
 from dither._errors import RequestError
+from dither._seal import read_json
 from dither._words import count, duration, number
 from dither.tasks.scores import display_of
 from dither.training.folder import HISTORY, PROGRESS, RESULT, SPECIFICATION
-from dither.training.history import by_replica, quartiles
+from dither.training.history import by_replica, quartiles, read_history
 from dither.training.settings import settings
+from dither.training.specification import read_toml
 from dither.watch.view import Head, Mood, TextTable, Tile, modified
 
 QUIET_AFTER = 15.0
@@ -75,11 +74,7 @@ class RunWatch:
 
     def look(self, now: float) -> RunView:
         """The page now. Arguments: seconds since the epoch. Errors: `RequestError`."""
-        try:
-            text = (self.folder / SPECIFICATION).read_text(encoding="utf-8")
-            specification = tomllib.loads(text)
-        except (OSError, ValueError) as error:
-            raise RequestError(f"{self.folder / SPECIFICATION} cannot be read: {error}.") from None
+        specification, _ = read_toml(self.folder / SPECIFICATION)
         progress, result = _json(self.folder / PROGRESS), _json(self.folder / RESULT)
         signs = [modified(self.folder / name) for name in (SPECIFICATION, HISTORY, PROGRESS)]
         return run_view(
@@ -91,9 +86,9 @@ class RunWatch:
         try:
             found = file.stat()
             if (found.st_mtime_ns, found.st_ino) != self.read_at:
-                self.history = pd.read_parquet(BytesIO(file.read_bytes()))
+                self.history = read_history(file)
                 self.read_at = (found.st_mtime_ns, found.st_ino)
-        except (OSError, ValueError):
+        except (OSError, RequestError):
             return self.history
         return self.history
 
@@ -271,7 +266,6 @@ def curve(
 
 def _json(file: Path) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(file)
+    except RequestError:
         return None
-    return found

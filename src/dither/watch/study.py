@@ -1,7 +1,6 @@
 """What the page of a study shows, from the study's folder."""
 
 import contextlib
-import json
 import socket
 import time
 import warnings
@@ -14,6 +13,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from dither._errors import RequestError
+from dither._seal import read_json
 from dither._words import Plain, count, duration, text_of
 from dither.studies import store
 from dither.studies.plan import Job, Planned, plan
@@ -136,8 +137,8 @@ def _doing(folder: Path, job: Job, now: float) -> Doing | None:
     parts = sorted((folder / store.WORK / job.name).glob(f"*/*/{PROGRESS}"), key=modified)
     progress = None
     if parts:
-        with contextlib.suppress(OSError, ValueError):
-            progress = json.loads(parts[-1].read_text())
+        with contextlib.suppress(RequestError):
+            progress = read_json(parts[-1])
     what = job.runs[0].cell.where
     return Doing(what, about["host"], about["pid"], now - about["since"], len(job.runs), progress)
 
