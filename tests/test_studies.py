@@ -15,6 +15,7 @@ import pytest
 
 import dither
 from dither import RequestError
+from dither._seal import sealed_json
 from dither.studies import load_study, plan, read_study, run_study, store
 from dither.training.lease import Lease
 from dither.training.settings import change_setting
@@ -231,7 +232,7 @@ def test_a_lease_is_held_by_one_and_taken_over_from_the_dead(tmp_path: Path) -> 
     taken.give_up()
     # of another machine: only when it shows no sign of life
     about = {"host": "elsewhere", "pid": 1, "born": 0.0}
-    file.write_text(json.dumps(about))
+    file.write_bytes(sealed_json(about))
     assert Lease.take(file) is None
     old = time.time() - 1000
     os.utime(file, (old, old))

@@ -32,6 +32,10 @@ the row before; `test_cost` and `score` are of the unperturbed parameters on the
 counts are of one replica since its start."""
 
 
+NEEDED = ("replica", "measurements", "wall_seconds", "cost", "test_cost", "score")
+"""The columns without which a history shows nothing."""
+
+
 def known(value: float | None) -> float | None:
     """A number, None where there is none or it is not finite."""
     return float(value) if value is not None and math.isfinite(value) else None
@@ -78,8 +82,9 @@ def read_history(path: Path) -> pd.DataFrame:
         raise DamagedFileError(
             f"{path} holds no table as dither writes it ({type(error).__name__})."
         ) from None
-    if list(history.columns) != ["replica", "seed", *COLUMNS]:
-        raise DamagedFileError(f"{path} has other columns than a run's history.")
+    lacking = [name for name in NEEDED if name not in history.select_dtypes("number")]
+    if lacking:
+        raise DamagedFileError(f"{path} is no run's history: it lacks numbers of {lacking[0]}.")
     return history
 
 

@@ -99,38 +99,37 @@ def train(
         tracking = None if track is None else find_tracker(track, folder)
         data = task.load() if isinstance(task, AbstractTask) else task
         asked = _digests(whole, task, data)
-        goes_on = resume and folder is not None and _goes_on(folder, whole, asked)
+        goes_on = resume and _goes_on(folder, whole, asked)
         chip = _as_device(device)  # which runs a lab's own file
         with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
             run, traps = _begun(
                 whole, chip, data, algorithm, until, folder, checkpoint_seconds, asked, goes_on
             )
-            tracker = None if tracking is None or folder is None else tracking(folder, name, whole)
-            if folder is not None:
-                write_specification(folder, whole)
-            reason = run.go(
-                _observers(observers, tracker, folder, until),
-                lambda: interrupted() or (folder is not None and gone(folder)),
-            )
-        result = run.result(reason, (*traps, *run.loop.alarms, *trouble), chip.space)
-        result = replace(result, device=chip)
-        if folder is not None and gone(folder):
-            result = _saved_beside(folder, whole, run, result)
-        _keep(result.out, run, result, name, tracker)
-        if result.out != folder:
-            raise RunError(
-                f"The folder {folder} was deleted while its run went on; all that is known is "
-                f"saved in {result.out}: go on with --out {result.out} --resume."
-            )
-    return result
+            tracker = _recorded(folder, whole, tracking)
+            seen = _observers(observers, tracker, folder, until)
+            reason = run.go(seen, lambda: interrupted() or (folder is not None and gone(folder)))
+        told = (*traps, *run.loop.alarms, *trouble)
+        result = replace(run.result(reason, told, chip.space), device=chip)
+        return _kept(folder, whole, run, result, tracker)
 
 
-def _goes_on(folder: Path, whole: Mapping[str, Any], asked: Mapping[str, str]) -> bool:
+def _recorded(
+    folder: Path | None, whole: Mapping[str, Any], tracking: type[AbstractTracker] | None
+) -> AbstractTracker | None:
+    """The run's specification is written, and its record elsewhere begun where one is asked for."""
+    if folder is None:
+        return None
+    tracker = None if tracking is None else tracking(folder, whole["name"], whole)
+    write_specification(folder, whole)
+    return tracker
+
+
+def _goes_on(folder: Path | None, whole: Mapping[str, Any], asked: Mapping[str, str]) -> bool:
     """Whether a run is resumed from a checkpoint, which must be of this run; else it begins.
 
     Errors: `RequestError` where it is another run's.
     """
-    if cut_before_checkpoint(folder, whole):
+    if folder is None or cut_before_checkpoint(folder, whole):
         return False
     path = folder / CHECKPOINT
     _, about = read_checkpoint(path)
@@ -138,11 +137,24 @@ def _goes_on(folder: Path, whole: Mapping[str, Any], asked: Mapping[str, str]) -
     return True
 
 
-def _saved_beside(folder: Path, whole: Mapping[str, Any], run: Run, result: Result) -> Result:
-    """A run's folder was deleted: begin one beside it."""
-    run.out = folder_beside(folder)
-    write_specification(run.out, whole)
-    return replace(result, out=run.out)
+def _kept(
+    folder: Path | None,
+    whole: Mapping[str, Any],
+    run: Run,
+    result: Result,
+    tracker: AbstractTracker | None,
+) -> Result:
+    """A result, once it is in the run's folder, or beside it where that was deleted meanwhile."""
+    if folder is None or not gone(folder):
+        _keep(folder, run, result, whole["name"], tracker)
+        return result
+    beside = run.out = folder_beside(folder)
+    write_specification(beside, whole)
+    _keep(beside, run, replace(result, out=beside), whole["name"], tracker)
+    raise RunError(
+        f"The folder {folder} was deleted while its run went on; all that is known is saved in "
+        f"{beside}: go on with --out {beside} --resume."
+    )
 
 
 def _counts(
