@@ -97,16 +97,27 @@ def refusal(path: Path, error: OSError, done: str) -> DitherError:
 
 
 def _lacking(path: Path, done: str) -> str:
-    """Which place on the way to a file keeps one out, its mode and its owner."""
-    way = [*reversed(path.absolute().parents)]
-    for place in way:
-        if not os.access(place, os.X_OK):
-            break
+    """Which place on the way to a file keeps one out: its mode and its owner."""
+    way = [place for place in reversed(path.absolute().parents) if _there(place)]
+    closed = [place for place in way if not os.access(place, os.X_OK)]
+    if closed:
+        place = closed[0]
     else:
         place = path if done == "read" or os.access(way[-1], os.W_OK) else way[-1]
     try:
         found = place.stat()
+    except OSError:
+        return f" for {place}"
+    try:
         owner = place.owner()
-    except (OSError, KeyError, NotImplementedError, UnboundLocalError):
-        return "; ask the owner of the folder for it"
-    return f" ({place} is {stat.filemode(found.st_mode)} and belongs to {owner}), ask for it there"
+    except (KeyError, NotImplementedError):  # no such user, or Windows
+        owner = f"user {found.st_uid}"
+    mode = stat.filemode(found.st_mode)
+    return f" ({place} is {mode} and belongs to {owner}, who can change that by chmod)"
+
+
+def _there(place: Path) -> bool:
+    try:
+        return place.exists()
+    except OSError:  # a folder before it is closed, and told of
+        return False

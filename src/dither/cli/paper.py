@@ -26,7 +26,8 @@ def paper(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="The folder to write to; runs/NAME-k if not given.")
+        Path | None,
+        typer.Option(help="The folder to write to; runs/NAME-k if not given.", readable=False),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the trainings kept in --out.")

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 
 def study(
-    file: Annotated[Path, typer.Argument(help="A study's TOML file, or its folder.")],
+    file: Annotated[
+        Path, typer.Argument(help="A study's TOML file, or its folder.", readable=False)
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="The study's folder; studies/NAME if not given.")
+        Path | None,
+        typer.Option(help="The study's folder; studies/NAME if not given.", readable=False),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
     cluster: Annotated[

@@ -16,7 +16,7 @@ import jax
 import pandas as pd
 import tomlkit
 
-from dither._errors import RequestError
+from dither._errors import DitherError, RequestError
 from dither._files import is_file, make_folder, read_file, refusal, write_atomically
 from dither._seal import sealed_json, sealed_toml
 from dither.training.checkpoint import npz
@@ -76,9 +76,9 @@ def owned(out: Path, resume: bool) -> Iterator[None]:
     new = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         lease = Lease.take(out / LEASE, LEASE_SECONDS)
-    except OSError as error:
+    except DitherError:
         _remove_empty(new)
-        raise refusal(out, error, "written") from None
+        raise
     if lease is None:
         raise RequestError(_still_going(out))
     try:

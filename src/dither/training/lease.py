@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from dither._errors import RequestError
+from dither._files import refusal
 from dither._seal import read_json, sealed_json
 
 EXPIRES_AFTER = 90.0
@@ -43,9 +44,14 @@ class Lease:
         """The lease, or None where somebody else has it.
 
         Arguments: the file; `expires_after`, s, without a sign of life of the one who has it.
+        Errors: `RequestError` where it cannot be written, `RunError` where the disk is full.
         """
         lease = Lease(file)
-        if lease._make() or (_remove_abandoned(file, expires_after) and lease._make()):
+        try:
+            taken = lease._make() or (_remove_abandoned(file, expires_after) and lease._make())
+        except OSError as error:
+            raise refusal(file, error, "written") from None
+        if taken:
             lease._touching.start()
             return lease
         return None
