@@ -83,7 +83,7 @@ def main() -> None:
         _end(error)
     except OSError as error:
         where = error.filename or "The output"
-        _end(refusal(Path(str(where)), error, "used" if error.filename else "written"))
+        _end(refusal(Path(str(where)), error, "used"))
 
 
 def _end(error: DitherError) -> None:

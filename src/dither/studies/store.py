@@ -59,9 +59,7 @@ def open_study(folder: Path, study: Study) -> Study:
     Errors: `RequestError` where the folder holds another study, or other files.
     """
     whole = study.model_copy(update={"base": study.base_table(), "set": {}})
-    text = sealed_toml(
-        tomlkit.dumps(without_none(whole.model_dump(mode="json", exclude_none=True)))
-    )
+    text = _specification(whole)
     file = folder / SPECIFICATION
     if is_file(file):
         there = read_study(file)
@@ -83,6 +81,11 @@ def open_study(folder: Path, study: Study) -> Study:
     return whole
 
 
+def _specification(study: Study) -> bytes:
+    table = study.model_dump(mode="json", exclude_none=True)
+    return sealed_toml(tomlkit.dumps(without_none(table)))
+
+
 def gone(folder: Path) -> bool:
     """Whether a study's folder was deleted while it is being worked on."""
     try:
@@ -99,7 +102,7 @@ def save_beside(folder: Path, study: Study) -> RunError:
     saved = folder_beside(folder)
     if folder.is_dir():
         folder.replace(saved)
-    open_study(saved, study)
+    write_atomically(saved / SPECIFICATION, _specification(study))
     return RunError(
         f"The folder {folder} was deleted while its study went on; what was done since, and what "
         f"was under way, is saved in {saved}: go on with dither study {saved}."

@@ -214,7 +214,12 @@ class Run:
             "plateau": self.until.plateau,
             "score": self.until.score,
         }
-        save_checkpoint(self.out / CHECKPOINT, self.loop.to_save(), self._arrays(), about)
+        file = self.out / CHECKPOINT
+        try:
+            save_checkpoint(file, self.loop.to_save(), self._arrays(), about)
+        except RunError as error:
+            so_far = "--resume goes on from it" if file.is_file() else "no checkpoint was saved yet"
+            raise RunError(f"{str(error).rstrip('.')}; {so_far}.") from None
         self.saved = time.monotonic()
 
     def _arrays(self) -> dict[str, np.ndarray]:
