@@ -117,7 +117,10 @@ def test_a_run_whose_process_died_is_gone_on_with_at_once(tmp_path):
 
 
 @pytest.mark.parametrize(("silent", "free"), [(20, False), (70, True)])
-def test_a_run_on_another_machine_counts_as_dead_after_a_minute(tmp_path, silent, free):
+def test_a_run_on_another_machine_counts_as_dead_after_a_minute(
+    tmp_path, silent, free, monkeypatch
+):
+    monkeypatch.setattr("dither.training.lease.SIGN_OF_LIFE_EVERY", 0.1)
     train(out=tmp_path / "run")
     file = tmp_path / "run" / LEASE
     file.write_bytes(sealed_json({"host": "elsewhere", "pid": 7, "born": 0.0}))
@@ -130,7 +133,8 @@ def test_a_run_on_another_machine_counts_as_dead_after_a_minute(tmp_path, silent
         train(Until(measurements=60), out=tmp_path / "run", resume=True)
 
 
-def test_what_a_killed_start_has_left_is_no_run(tmp_path):
+def test_what_a_killed_start_has_left_is_no_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("dither.training.lease.SIGN_OF_LIFE_EVERY", 0.1)
     (tmp_path / "run").mkdir()
     file = tmp_path / "run" / LEASE
     file.write_bytes(sealed_json({"host": "elsewhere", "pid": 7, "born": 0.0}))

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from dither._files import is_file, make_folder, read_file, refusal, write_atomic
 from dither._seal import sealed_json, sealed_toml
 from dither.training.checkpoint import npz
 from dither.training.history import history_bytes
-from dither.training.lease import Lease, holder
+from dither.training.lease import Lease, abandoned, holder, watched_for
 from dither.training.result import Result
 from dither.training.settings import without_none
 
@@ -76,6 +77,9 @@ def owned(out: Path, resume: bool) -> Iterator[None]:
     new = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         lease = Lease.take(out / LEASE, LEASE_SECONDS)
+        if lease is None and abandoned(out / LEASE, LEASE_SECONDS):
+            time.sleep(watched_for())
+            lease = Lease.take(out / LEASE, LEASE_SECONDS)
     except DitherError:
         _remove_empty(new)
         raise

@@ -19,6 +19,9 @@ EXPIRES_AFTER = 90.0
 
 SIGN_OF_LIFE_EVERY = 5.0
 
+_SEEN: dict[Path, tuple[int, float]] = {}
+"""When leases that look abandoned were last touched, and since when that is known here."""
+
 
 class Lease:
     """The right to do one job: a file that is there as long as its holder lives.
@@ -115,6 +118,26 @@ def abandoned(file: Path, expires_after: float = EXPIRES_AFTER) -> bool:
     return now - last > expires_after
 
 
+def watched_for() -> float:
+    """Seconds for which a lease must not be touched before it is taken over."""
+    return 2.2 * SIGN_OF_LIFE_EVERY
+
+
+def silent(file: Path) -> bool:
+    """Whether a lease has not been touched while it was watched from here.
+
+    That is told by how long this process has seen it so, not by clocks, which may be set.
+    """
+    try:
+        touched = file.stat().st_mtime_ns
+    except OSError:
+        return False
+    before, since = _SEEN.setdefault(file, (touched, time.monotonic()))
+    if before != touched:
+        _SEEN[file] = touched, time.monotonic()
+    return before == touched and time.monotonic() - since >= watched_for()
+
+
 def _born(pid: int) -> float | None:
     """When a process was started, which tells it from a later one of the same number.
 
@@ -134,6 +157,8 @@ def _remove_abandoned(file: Path, expires_after: float) -> bool:
     """Remove the lease of one who has died; of several that try, one succeeds."""
     before = holder(file)
     if not abandoned(file, expires_after):
+        return False
+    if before.get("host") != socket.gethostname() and not silent(file):
         return False
     grave = file.with_name(f".{file.name}-{socket.gethostname()}-{os.getpid()}")
     try:
