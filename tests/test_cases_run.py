@@ -123,7 +123,7 @@ def test_a_run_on_another_machine_counts_as_dead_after_a_minute(
     monkeypatch.setattr("dither.training.lease.SIGN_OF_LIFE_EVERY", 0.1)
     train(out=tmp_path / "run")
     file = tmp_path / "run" / LEASE
-    file.write_bytes(sealed_json({"host": "elsewhere", "pid": 7, "born": 0.0}))
+    file.write_bytes(sealed_json({"host": "elsewhere", "pid": 7, "born": 0.0, "since": 0.0}))
     last = time.time() - silent
     os.utime(file, (last, last))
     if free:
@@ -137,7 +137,7 @@ def test_what_a_killed_start_has_left_is_no_run(tmp_path, monkeypatch):
     monkeypatch.setattr("dither.training.lease.SIGN_OF_LIFE_EVERY", 0.1)
     (tmp_path / "run").mkdir()
     file = tmp_path / "run" / LEASE
-    file.write_bytes(sealed_json({"host": "elsewhere", "pid": 7, "born": 0.0}))
+    file.write_bytes(sealed_json({"host": "elsewhere", "pid": 7, "born": 0.0, "since": 0.0}))
     os.utime(file, (0, 0))
     (tmp_path / "run" / ".spec.toml-1234").write_text("name")
     train(out=tmp_path / "run")

@@ -235,7 +235,7 @@ def test_a_lease_is_held_by_one_and_taken_over_from_the_dead(
     assert taken is not None
     taken.give_up()
     # of another machine: only when it shows no sign of life
-    about = {"host": "elsewhere", "pid": 1, "born": 0.0}
+    about = {"host": "elsewhere", "pid": 1, "born": 0.0, "since": 0.0}
     file.write_bytes(sealed_json(about))
     assert Lease.take(file) is None
     old = time.time() - 1000

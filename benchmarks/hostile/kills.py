@@ -1,5 +1,6 @@
 """SIGKILL at random moments of runs and studies, which are gone on with each time."""
 
+import multiprocessing
 import random
 import signal
 import time
@@ -25,7 +26,8 @@ COLUMNS = ["run", "seed", "score", "stop_reason", "measurements"]
 def kills_of_runs(folder: Path) -> dict[str, int | float | str]:
     """Runs of ten seeds, each killed and gone on with until it ends."""
     chance = random.Random(0)
-    train(None)
+    for measurements in (40, 80):  # what is compiled now needs no compiling in a fork
+        train(folder / "warm", measurements, resume=measurements > 40)
     began = time.monotonic()
     child(lambda: train(folder / "first"))
     takes = time.monotonic() - began
@@ -37,7 +39,7 @@ def kills_of_runs(folder: Path) -> dict[str, int | float | str]:
             train(out, key=key, resume=(out / SPECIFICATION).exists())
 
         for _ in range(200):
-            status = child(go_on, kill_after=chance.uniform(0.0, takes))
+            status = child(go_on, chance.uniform(0.0, takes * chance.choice((0.3, 0.3, 1.0))))
             kills += status == -signal.SIGKILL
             failed += status > 0
             if status >= 0:
@@ -54,22 +56,30 @@ def kills_of_runs(folder: Path) -> dict[str, int | float | str]:
     }
 
 
+def go_on_with_study(out: Path) -> None:
+    """Do what is missing of the study, in a process that has computed nothing before."""
+    run_study(STUDY, out)
+
+
 def kills_of_studies(folder: Path) -> dict[str, int | float | str]:
     """A study of 24 runs, killed and gone on with until it is done; then another."""
-    chance = random.Random(0)
-    began = time.monotonic()
+    chance, processes = random.Random(0), multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["forked", "dither.studies"])
     whole = run_study(STUDY, folder / "whole")
-    takes = time.monotonic() - began
     kills = failed = studies = equal = 0
     while kills < KILLS_OF_STUDIES:
         out = folder / f"study-{studies}"
-        for _ in range(200):
-            status = child(lambda out=out: run_study(STUDY, out), chance.uniform(0.0, takes / 3))
-            kills += status == -signal.SIGKILL
-            failed += status > 0
-            if status >= 0:
+        for _ in range(50):
+            process = processes.Process(target=go_on_with_study, args=(out,))
+            process.start()
+            process.join(chance.uniform(1.0, 8.0))
+            process.kill()
+            process.join()
+            kills += process.exitcode == -signal.SIGKILL
+            failed += (process.exitcode or 0) > 0
+            if process.exitcode == 0:
                 break
-        equal += status == 0 and load_study(out)[COLUMNS].equals(whole[COLUMNS])
+        equal += process.exitcode == 0 and load_study(out)[COLUMNS].equals(whole[COLUMNS])
         studies += 1
     return {
         "kills": kills,

@@ -97,9 +97,10 @@ class Lease:
 def holder(file: Path) -> dict[str, Any]:
     """Who holds a lease; empty where nobody does, it is just being written, or it is damaged."""
     try:
-        return read_json(file)
+        about = read_json(file)
     except RequestError:
         return {}
+    return about if {"host", "pid", "born", "since"} <= about.keys() else {}
 
 
 def abandoned(file: Path, expires_after: float = EXPIRES_AFTER) -> bool:

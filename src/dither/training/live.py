@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from dither._errors import RequestError
 from dither._files import write_atomically
-from dither._seal import sealed_json
+from dither._seal import read_json, sealed_json
 from dither.training.folder import PROGRESS, write_history
 from dither.training.history import known
 from dither.training.run import Progress
@@ -20,6 +21,9 @@ EVERY = 1.0
 
 SHARE = 0.02
 """The most of a run's time that goes into writing its history."""
+
+FACTS = {"measurements", "most", "cost", "score", "score_name", "ledger", "replicas", "finished"}
+"""What stands in `progress.json` without fail."""
 
 WINDOW = 10.0
 """Seconds over which a rate is told."""
@@ -62,6 +66,15 @@ class Live:
     def _rate(self) -> float | None:
         (before, few), (now, many) = self.seen[0], self.seen[-1]
         return (many - few) / (now - before) if now > before else None
+
+
+def read_progress(file: Path) -> dict[str, Any] | None:
+    """What stands in `progress.json`; None where there is none, or it is damaged."""
+    try:
+        facts = read_json(file)
+    except RequestError:
+        return None
+    return facts if facts.keys() >= FACTS else None
 
 
 def progress_facts(now: Progress, until: Until, rate: float | None) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from dither._words import count, duration, number
 from dither.tasks.scores import display_of
 from dither.training.folder import HISTORY, PROGRESS, RESULT, SPECIFICATION
 from dither.training.history import by_replica, quartiles, read_history
+from dither.training.live import read_progress
+from dither.training.load import read_result
 from dither.training.settings import settings
 from dither.training.specification import read_toml
 from dither.watch.view import Head, Mood, TextTable, Tile, modified
@@ -75,7 +77,7 @@ class RunWatch:
     def look(self, now: float) -> RunView:
         """The page now. Arguments: seconds since the epoch. Errors: `RequestError`."""
         specification, _ = read_toml(self.folder / SPECIFICATION)
-        progress, result = _json(self.folder / PROGRESS), _json(self.folder / RESULT)
+        progress, result = read_progress(self.folder / PROGRESS), _result(self.folder / RESULT)
         signs = [modified(self.folder / name) for name in (SPECIFICATION, HISTORY, PROGRESS)]
         return run_view(
             self.folder, specification, progress, result, self._history(), now - max(signs)
@@ -264,8 +266,8 @@ def curve(
     )
 
 
-def _json(file: Path) -> dict[str, Any] | None:
+def _result(file: Path) -> dict[str, Any] | None:
     try:
-        return read_json(file)
+        return read_json(file) if read_result(file) else None
     except RequestError:
         return None
