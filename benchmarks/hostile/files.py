@@ -10,6 +10,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -258,7 +259,8 @@ def permissions(folder: Path) -> dict[str, int | float | str]:
             except Exception:
                 counts["other tracebacks"] += 1
             finally:
-                path.chmod(0o755)
+                with suppress(FileNotFoundError):  # which the act may have removed
+                    path.chmod(0o755)
             for part in (run, study):
                 shutil.rmtree(part)
                 shutil.copytree(whole / part.name, part)

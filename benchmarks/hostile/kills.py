@@ -1,6 +1,7 @@
 """SIGKILL at random moments of runs and studies, which are gone on with each time."""
 
 import multiprocessing
+import os
 import random
 import signal
 import time
@@ -65,14 +66,19 @@ def kills_of_studies(folder: Path) -> dict[str, int | float | str]:
     """A study of 24 runs, killed and gone on with until it is done; then another."""
     chance, processes = random.Random(0), multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["forked", "dither.studies"])
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
     whole = run_study(STUDY, folder / "whole")
     kills = failed = studies = equal = 0
     while kills < KILLS_OF_STUDIES:
         out = folder / f"study-{studies}"
-        for _ in range(50):
+        for start in range(1 + KILLS_OF_STUDIES // 2):
             process = processes.Process(target=go_on_with_study, args=(out,))
             process.start()
-            process.join(chance.uniform(1.0, 8.0))
+            process.join(chance.uniform(1.0, 12.0) if start < KILLS_OF_STUDIES // 2 else None)
             process.kill()
             process.join()
             kills += process.exitcode == -signal.SIGKILL

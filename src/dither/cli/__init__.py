@@ -78,6 +78,7 @@ def main() -> None:
         print(said if "\n" in said else f"dither: {said.rstrip('.')}; {see}", file=sys.stderr)
         sys.exit(2)
     except typer.Abort:
+        print("dither: Interrupted.", file=sys.stderr)
         sys.exit(status_of_signal() or 128 + signal.SIGINT)
     except DitherError as error:
         _end(error)
