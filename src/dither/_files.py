@@ -20,6 +20,16 @@ def read_file(path: Path) -> bytes:
         raise refusal(path, error, "read") from None
 
 
+def check_permission(path: Path) -> None:
+    """Check that a user's file is not closed. Errors: `RequestError` where it is."""
+    try:
+        path.open("rb").close()
+    except PermissionError as error:
+        raise refusal(path, error, "read") from None
+    except OSError:  # what is missing is told by those who look for it
+        return
+
+
 def is_file(path: Path) -> bool:
     """Whether a file is there. Errors: `RequestError` where that cannot be told."""
     try:
