@@ -313,7 +313,7 @@ def test_a_folder_that_is_deleted_meanwhile_is_saved_beside(tmp_path):
         if now.measurements >= 300 and out.exists():
             shutil.rmtree(out)
 
-    with pytest.raises(RunError, match=r"run was deleted .* saved in .*run\.saved: go on with"):
+    with pytest.raises(RunError, match=r"run was deleted or .* saved in .*run\.saved: go on with"):
         train(out, 2000, observers=[delete])
     assert not out.exists()
     beside = tmp_path / "run.saved"
@@ -322,6 +322,20 @@ def test_a_folder_that_is_deleted_meanwhile_is_saved_beside(tmp_path):
     again = train(beside, n + 100, resume=True)
     whole = train(None, n + 100)
     assert np.array_equal(again.parameters, whole.parameters)
+
+
+def test_a_folder_that_another_has_taken_over_is_left_to_it(tmp_path):
+    out, other = tmp_path / "run", {"host": "elsewhere", "pid": 7, "born": 0.0, "since": 0.0}
+
+    def take_over(now):
+        if now.measurements >= 300:
+            (out / "lease.json").write_bytes(sealed_json(other))
+
+    with pytest.raises(RunError, match=r"taken over .* saved in .*run\.saved"):
+        train(out, 2000, observers=[take_over])
+    assert read_json(out / "lease.json") == other
+    assert not (out / "result.json").exists()
+    assert load_run(tmp_path / "run.saved").ledger["measurements"] >= 300
 
 
 def test_a_study_whose_folder_is_deleted_goes_on_beside_it(folder, tmp_path):

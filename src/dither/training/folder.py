@@ -110,11 +110,14 @@ def _remove_empty(folders: Iterable[Path]) -> None:
 
 
 def gone(out: Path) -> bool:
-    """Whether a run's folder is no longer there, while the run that has its lease goes on."""
+    """Whether the folder of a run of this process was deleted or taken over while it goes on."""
     try:
-        return not (out / LEASE).exists()
+        if not (out / SPECIFICATION).exists():
+            return True
     except OSError:  # a shared folder may be away for a while
         return False
+    about = holder(out / LEASE)
+    return bool(about) and (about["host"], about["pid"]) != (socket.gethostname(), os.getpid())
 
 
 def folder_beside(folder: Path) -> Path:

@@ -70,7 +70,8 @@ class Lease:
         self._over.set()
         if self._touching.is_alive():
             self._touching.join()
-        self.file.unlink(missing_ok=True)
+        if holder(self.file) in ({}, self.about):  # else another has taken it over
+            self.file.unlink(missing_ok=True)
 
     def _make(self) -> bool:
         self.file.parent.mkdir(parents=True, exist_ok=True)

@@ -152,8 +152,8 @@ def _kept(
     write_specification(beside, whole)
     _keep(beside, run, replace(result, out=beside), whole["name"], tracker)
     raise RunError(
-        f"The folder {folder} was deleted while its run went on; all that is known is saved in "
-        f"{beside}: go on with --out {beside} --resume."
+        f"The folder {folder} was deleted or taken over while its run went on; all that is known "
+        f"is saved in {beside}: go on with --out {beside} --resume."
     )
 
 
