@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 endif
 
 .NOTPARALLEL:
-.PHONY: help demo test adapters lint types docs figures bench andreoli2023 mccaughan2023 oripov2025 clean
+.PHONY: help demo test adapters lint types docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
@@ -37,6 +37,9 @@ figures: $(VENV)/.installed ## draw the documentation's figures again
 
 bench: $(VENV)/.installed ## measure speed beside others (pip install '.[bench]'): LINES=cnn CORES=2
 	$(PY) benchmarks/bench --lines "$(LINES)" --cores $(or $(CORES),1)
+
+hostile: $(VENV)/.installed-test ## do what must not harm, row by row: half an hour; ROWS="Bits Kills" for some
+	$(PY) benchmarks/hostile $(ROWS)
 
 andreoli2023: $(VENV)/.installed ## run the paper's figures again in full: a quarter of an hour
 	rm -rf build/andreoli2023

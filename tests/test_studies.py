@@ -15,7 +15,9 @@ import pytest
 
 import dither
 from dither import RequestError
+from dither._seal import sealed_json
 from dither.studies import load_study, plan, read_study, run_study, store
+from dither.training import lease
 from dither.training.lease import Lease
 from dither.training.settings import change_setting
 from dither.training.specification import read_table
@@ -214,7 +216,10 @@ def test_two_processes_on_one_folder_share_the_work(tmp_path: Path) -> None:
     assert min(own) > 0
 
 
-def test_a_lease_is_held_by_one_and_taken_over_from_the_dead(tmp_path: Path) -> None:
+def test_a_lease_is_held_by_one_and_taken_over_from_the_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "SIGN_OF_LIFE_EVERY", 0.1)
     file = tmp_path / "leases" / "job.json"
     mine = Lease.take(file)
     assert mine is not None
@@ -230,11 +235,13 @@ def test_a_lease_is_held_by_one_and_taken_over_from_the_dead(tmp_path: Path) -> 
     assert taken is not None
     taken.give_up()
     # of another machine: only when it shows no sign of life
-    about = {"host": "elsewhere", "pid": 1, "born": 0.0}
-    file.write_text(json.dumps(about))
+    about = {"host": "elsewhere", "pid": 1, "born": 0.0, "since": 0.0}
+    file.write_bytes(sealed_json(about))
     assert Lease.take(file) is None
     old = time.time() - 1000
     os.utime(file, (old, old))
+    assert Lease.take(file) is None  # not before it was watched for a while: clocks may be set
+    time.sleep(lease.watched_for())
     taken = Lease.take(file)
     assert taken is not None
     taken.give_up()

@@ -22,6 +22,7 @@ import pytest
 
 import dither
 from dither import MLP, RequestError, SimulatedDevice, Until, WeightMGD
+from dither._seal import sealed_json
 from dither._words import duration
 from dither.studies import Study, run_study
 from dither.studies.local import lease_file
@@ -236,7 +237,7 @@ def test_how_a_run_ended(tmp_path):
 
 def test_a_run_that_goes_on_again_is_not_one_that_ended(tmp_path):
     train(tmp_path / "run")
-    (tmp_path / "run" / "progress.json").write_text(json.dumps(PROGRESS))
+    (tmp_path / "run" / "progress.json").write_bytes(sealed_json(PROGRESS))
     assert RunWatch(tmp_path / "run").look(time.time()).head.state == "running"
 
 
@@ -333,7 +334,7 @@ def test_a_studys_folder_and_who_is_at_work(tmp_path):
     with Lease.take(lease_file(folder, job)):
         part = folder / "work" / job.name / "runs" / "0"
         part.mkdir(parents=True)
-        (part / "progress.json").write_text(json.dumps(PROGRESS))
+        (part / "progress.json").write_bytes(sealed_json(PROGRESS))
         view = watch.look(time.time())
         assert view.head.state == "1 job being done"
         assert tiles(view)["runs done"] == "18 of 24"
@@ -343,8 +344,8 @@ def test_a_studys_folder_and_who_is_at_work(tmp_path):
         assert str(os.getpid()) in row[-1]
     abandoned = lease_file(folder, job)
     abandoned.parent.mkdir(exist_ok=True)
-    abandoned.write_text(
-        json.dumps({"host": "elsewhere", "pid": 1, "born": 0.0, "since": time.time() - 500})
+    abandoned.write_bytes(
+        sealed_json({"host": "elsewhere", "pid": 1, "born": 0.0, "since": time.time() - 500})
     )
     assert watch.look(time.time()).head.mood == "going"
     assert watch.look(time.time() + 100.0).head.state == "nobody is working on it"

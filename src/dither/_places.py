@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from dither._errors import RequestError, nearest
+from dither._files import refusal
 from dither._raised import told
 
 LOOKED_IN: set[Path] = set()
@@ -42,6 +43,8 @@ def find(place: str, what: str, fresh: bool = False) -> Any:
     except Exception as error:
         if isinstance(error, FileNotFoundError) and error.filename == str(file):
             raise RequestError(f"The {what}'s file {where} does not exist.") from None
+        if isinstance(error, PermissionError) and error.filename == str(file):
+            raise refusal(Path(where), error, "read") from None
         raise RequestError(
             f"The {what}'s module {where} fails to import: {told(error)}."
         ) from error

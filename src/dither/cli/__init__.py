@@ -1,13 +1,19 @@
 """The shell: the same things that Python offers, as commands."""
 
+import contextlib
+import os
+import signal
 import sys
 from importlib.metadata import version
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dither._errors import RequestError, RunError
+from dither._errors import DitherError, RequestError
+from dither._files import refusal
+from dither._interrupt import status_of_signal
 from dither.cli.device import device
 from dither.cli.paper import paper
 from dither.cli.predict import predict
@@ -56,12 +62,17 @@ def _dither(
 
 
 def main() -> None:
-    """Run the shell: exit status 0 done, 1 the run failed, 2 the request was wrong."""
+    """Run the shell.
+
+    Exit status: 0 done, 1 the run failed, 2 the request was wrong, 128 + N ended by signal N.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # which may know less than Unicode
             stream.reconfigure(errors="replace")
     try:
-        sys.exit(app(prog_name="dither", standalone_mode=False))
+        status = app(prog_name="dither", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(status_of_signal() or status)
     except UsageError as error:
         said = error.format_message()
         see = f"see {error.ctx.command_path} --help." if error.ctx else "see dither --help."
@@ -69,10 +80,21 @@ def main() -> None:
         print(said if "\n" in said else f"dither: {said.rstrip('.')}; {see}", file=sys.stderr)
         sys.exit(2)
     except typer.Abort:
-        sys.exit(1)
-    except RunError as error:
+        print("dither: Interrupted.", file=sys.stderr)
+        sys.exit(status_of_signal() or 128 + signal.SIGINT)
+    except DitherError as error:
+        _end(error)
+    except OSError as error:
+        where = error.filename or "The output"
+        _end(refusal(Path(str(where)), error, "used"))
+
+
+def _end(error: DitherError) -> None:
+    """Say what was wrong and end with its status, or that of the signal that came first."""
+    with contextlib.suppress(OSError):
         print(f"dither: {error}", file=sys.stderr)
-        sys.exit(1)
-    except RequestError as error:
-        print(f"dither: {error}", file=sys.stderr)
-        sys.exit(2)
+    try:
+        sys.stdout.flush()
+    except OSError:  # a full disk: Python would try again on its way out
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(status_of_signal() or (2 if isinstance(error, RequestError) else 1))

@@ -41,10 +41,10 @@ def check(
     import tomlkit
 
     from dither._explain import made_of
+    from dither._files import make_folder, write_atomically
     from dither._platform import check_platform
     from dither.instruments.check import check_device, recommended
     from dither.tasks import TASKS
-    from dither.training.checkpoint import write_atomically
     from dither.training.safety import made_safe
 
     check_platform()
@@ -58,6 +58,7 @@ def check(
         typer.echo(json.dumps(report.facts()) if as_json else "\n".join(report.lines()))
     table = recommended(report, connection, task)
     if toml is not None:
+        make_folder(toml.parent)
         write_atomically(toml, tomlkit.dumps(table).encode())
     if as_json:
         typer.echo(json.dumps({**report.facts(), "recommended": table}))

@@ -27,7 +27,8 @@ def paper(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="The folder to write to; runs/NAME-k if not given.")
+        Path | None,
+        typer.Option(help="The folder to write to; runs/NAME-k if not given.", readable=False),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the trainings kept in --out.")
@@ -40,8 +41,8 @@ def paper(
     use_all_cores()
     check_platform()
     from dither._errors import RequestError
+    from dither._files import make_folder, write_atomically
     from dither.papers import find_paper
-    from dither.training.checkpoint import write_atomically
     from dither.training.drawing import save_figure
     from dither.training.folder import new_folder, open_folder
 
@@ -53,6 +54,7 @@ def paper(
     own = new_folder(name) if out is None else nullcontext(out)
     with own as out, PaperBar() as observe:
         open_folder(out, resume)
+        make_folder(out)
         scale = chosen.scale(quick, out, resume)
         for one, make in makers.items():
             observe.figure = one

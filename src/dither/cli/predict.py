@@ -25,9 +25,9 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what a trained device makes of new inputs: a table, a row a sample."""
+    from dither._files import write_atomically
     from dither.instruments.network import device_at
     from dither.training import load_run
-    from dither.training.checkpoint import write_atomically
     from dither.training.predict import inputs_in, told_names
 
     result = load_run(run, None if device is None else device_at(device))

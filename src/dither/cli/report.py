@@ -7,7 +7,9 @@ import typer
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A study's or a run's folder.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A study's or a run's folder.", readable=False)
+    ],
     format: Annotated[  # noqa: A002  # the name of the option
         str | None,
         typer.Option(
@@ -15,7 +17,8 @@ def report(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where to write; the folder itself if not given.")
+        Path | None,
+        typer.Option(help="Where to write; the folder itself if not given.", readable=False),
     ] = None,
 ) -> None:
     """Write the report of a study or a run: one HTML file."""

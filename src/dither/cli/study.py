@@ -1,7 +1,6 @@
 """`dither study`."""
 
 import json
-import signal
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,9 +17,12 @@ if TYPE_CHECKING:
 
 
 def study(
-    file: Annotated[Path, typer.Argument(help="A study's TOML file, or its folder.")],
+    file: Annotated[
+        Path, typer.Argument(help="A study's TOML file, or its folder.", readable=False)
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="The study's folder; studies/NAME if not given.")
+        Path | None,
+        typer.Option(help="The study's folder; studies/NAME if not given.", readable=False),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
     cluster: Annotated[
@@ -37,12 +39,12 @@ def study(
 ) -> None:
     """Do many trainings: a grid of runs, or what is missing of it; then write the report."""
     from dither._errors import RequestError
+    from dither._interrupt import LEAVING, ctrl_c
     from dither.studies import read_study, run_study
     from dither.studies.installed import check_installed
     from dither.studies.run import check_size
     from dither.studies.store import SPECIFICATION
     from dither.studies.together import Interrupted
-    from dither.training.interrupt import ctrl_c
 
     asked = read_study(file)
     if out is None:
@@ -57,7 +59,7 @@ def study(
     with (
         warnings.catch_warnings(),
         StudyBar(asked.name) as observe,
-        ctrl_c(signal.SIGTERM) as interrupted,
+        ctrl_c(*LEAVING) as interrupted,
     ):
         warnings.showwarning = _warn
         try:

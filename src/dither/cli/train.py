@@ -5,7 +5,7 @@ import os
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -13,6 +13,11 @@ from dither._words import count, number
 
 if TYPE_CHECKING:
     from dither.training import Result, Specification
+
+
+Out: TypeAlias = Annotated[
+    Path | None, typer.Option(help="The run's folder; runs/NAME-k if not given.", readable=False)
+]
 
 
 def train(
@@ -33,9 +38,7 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the first replica.")] = None,
     replicas: Annotated[int | None, typer.Option(help="Specimens trained side by side.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run's folder; runs/NAME-k if not given.")
-    ] = None,
+    out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     start_from: Annotated[
         Path | None,

@@ -7,7 +7,7 @@ import typer
 
 
 def watch(
-    folder: Annotated[Path, typer.Argument(help="The folder of a run or a study.")],
+    folder: Annotated[Path, typer.Argument(help="The folder of a run or a study.", readable=False)],
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 5006,
     listen: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where; elsewhere than here a token is needed.")

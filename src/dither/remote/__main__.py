@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 from dither._errors import DitherError, RequestError
+from dither._interrupt import status_of_signal
 from dither.remote.serve import serve
 
 
 def main() -> None:
-    """Serve until Ctrl-C: exit status 0 done, 1 the run failed, 2 the request was wrong."""
+    """Serve until a signal N: exit status 128 + N; 1 it failed, 2 the request was wrong."""
     parser = argparse.ArgumentParser(prog="python -m dither.remote", description=__doc__)
     parser.add_argument("place", metavar="FILE.py:NAME")
     parser.add_argument("--listen", default="127.0.0.1:7700", metavar="HOST:PORT")
@@ -23,6 +24,7 @@ def main() -> None:
     except DitherError as error:
         print(f"dither: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, RequestError) else 1)
+    sys.exit(status_of_signal())
 
 
 main()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dither._errors import RequestError
+from dither._interrupt import LEAVING, heard
 from dither._places import find_object
 from dither.instruments.protocols import HasSafeState
 from dither.instruments.python import PythonDevice
@@ -48,9 +49,15 @@ def serve(
             device, listen, token_file=token_file, client_ca=client_ca, say=say, **settings
         )
     stop = threading.Event()
+
+    def leave(number: int, _: object) -> None:
+        heard(number)
+        stop.set()
+
     before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, leave)
+        for number in (signal.SIGINT, *LEAVING)
+        if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
         server.start()

@@ -71,8 +71,8 @@ def work_on_cluster(
                 _keep(folder, task)
                 doing.pop(task).give_up()
             count(f"{workers} workers of {address}")
-            if interrupted():
-                raise Interrupted
+            if interrupted() or store.gone(folder):
+                raise store.save_beside(folder, study) if store.gone(folder) else Interrupted
     finally:
         client.cancel(list(doing))
         for lease in doing.values():

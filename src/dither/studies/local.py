@@ -12,6 +12,7 @@ from dither.studies import store
 from dither.studies.job import do_job
 from dither.studies.plan import Job, plan
 from dither.studies.study import Study
+from dither.studies.together import Interrupted
 from dither.training.lease import Lease
 from dither.training.run import Progress
 
@@ -68,6 +69,10 @@ def work(
     """
     jobs = plan(study)
     count = Counter(folder, jobs, observers)
+
+    def stop() -> bool:
+        return interrupted() or store.gone(folder)
+
     # processes begin at different places, so that they seldom want the same job
     first = os.getpid() * 7919 % max(len(jobs), 1)
     left = [*jobs[first:], *jobs[:first]]
@@ -83,13 +88,13 @@ def work(
             with lease:
                 taken = True
                 if not finished(folder, job):
-                    _do(folder, job, count, interrupted)
+                    _attempt(folder, study, job, count, stop)
             left.remove(job)
         if left and not taken:
             count("what is left is being done by others")
             time.sleep(LOOK_AGAIN_AFTER)
             if interrupted():
-                return
+                raise Interrupted
 
 
 def lease_file(folder: Path, job: Job) -> Path:
@@ -100,6 +105,19 @@ def lease_file(folder: Path, job: Job) -> Path:
 def finished(folder: Path, job: Job) -> bool:
     """Whether all runs of a job are finished."""
     return all((folder / store.RUNS / f"{run.name}.parquet").exists() for run in job.runs)
+
+
+def _attempt(
+    folder: Path, study: Study, job: Job, count: Counter, interrupted: Callable[[], bool]
+) -> None:
+    """Do a job. Errors: `Interrupted`; `RunError` where the study's folder was deleted."""
+    try:
+        _do(folder, job, count, interrupted)
+    except Interrupted:
+        if not store.gone(folder):
+            raise
+    if store.gone(folder):
+        raise store.save_beside(folder, study)
 
 
 def _do(

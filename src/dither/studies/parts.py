@@ -1,19 +1,26 @@
 """A report's parts in other formats: figures for papers, tables for other programs."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from dither._errors import RequestError, nearest
+from dither._files import make_folder, write_atomically
 from dither._words import THIN
 from dither.studies.pictures import Picture
 from dither.studies.tables import Table
-from dither.training.checkpoint import write_atomically
 from dither.training.drawing import figure_bytes
 
 PICTURES = ("png", "svg", "pdf")
 TABLES = ("csv", "latex")
 FORMATS = (*PICTURES, *TABLES)
 """What the parts of a report can be written as."""
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a formula begins with."""
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]inf")
 
 IN_LATEX = {THIN: r"\,", "−": "-", "–": "--", "—": "---", "∞": r"$\infty$", "·": r"$\cdot$"}
 
@@ -31,6 +38,8 @@ def write_parts(
     folder: Path, formats: Sequence[str], pictures: Sequence[Picture], tables: Sequence[Table]
 ) -> None:
     """Write each figure and each table in each format that is for it."""
+    if formats:
+        make_folder(folder)
     for one in formats:
         for picture in pictures if one in PICTURES else ():
             write_atomically(folder / f"{picture.name}.{one}", figure_bytes(picture.figure, one))
@@ -42,7 +51,7 @@ def write_parts(
 def table_text(table: Table, kind: str) -> str:
     """A table as CSV, of numbers, or for LaTeX, in words (with the package booktabs)."""
     if kind == "csv":
-        return table.numbers.to_csv(index=False)
+        return table.numbers.map(as_text).rename(columns=as_text).to_csv(index=False)
     caption = table.title.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&")
     text = table.in_words.map(_escaped).rename(columns=_escaped).to_latex(
         index=False, escape=False, longtable=True, caption=caption
@@ -50,6 +59,13 @@ def table_text(table: Table, kind: str) -> str:
     for sign, latex in IN_LATEX.items():
         text = text.replace(sign, latex)
     return text
+
+
+def as_text(cell: Any) -> Any:
+    """A cell that a spreadsheet takes for data: text that it would take for a formula is quoted."""
+    if not isinstance(cell, str) or not cell.startswith(FORMULA) or NUMBER.fullmatch(cell):
+        return cell
+    return f"'{cell}"
 
 
 def _escaped(text: str) -> str:

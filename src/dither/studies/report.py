@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from dither._errors import RequestError
+from dither._files import is_file, make_folder, write_atomically
+from dither._seal import without_seal
 from dither._words import Plain, number, rounded, text_of
 from dither.studies import store
 from dither.studies.axes import axis_words, words_of
@@ -20,7 +22,7 @@ from dither.studies.run_report import run_page
 from dither.studies.study import PARAMETERS, Study, read_study
 from dither.studies.tables import cells_table, failures_table, fit_table
 from dither.training import folder as run_folder
-from dither.training.checkpoint import write_atomically
+from dither.training.specification import read_toml
 
 REPORT = "report.html"
 PARTS = "report"
@@ -43,15 +45,16 @@ def write_report(
     folder = Path(folder)
     out = folder if out is None else Path(out)
     asked = check_formats(formats)
-    if (folder / store.SPECIFICATION).is_file():
+    if is_file(folder / store.SPECIFICATION):
         page = study_page(folder)
-    elif (folder / run_folder.SPECIFICATION).is_file():
+    elif is_file(folder / run_folder.SPECIFICATION):
         page = run_page(folder)
     else:
         raise RequestError(
             f"There is no study and no run in {folder}: it has neither {store.SPECIFICATION} nor "
             f"{run_folder.SPECIFICATION}."
         )
+    make_folder(out)
     write_parts(out / PARTS, asked, page.pictures, page.tables)
     write_atomically(out / REPORT, html(page).encode())
     return out / REPORT
@@ -64,7 +67,7 @@ def study_page(folder: Path) -> Page:
     runs = table[table["role"] == "run"] if len(table) else table
     facts = [("runs", f"{number(len(runs))} of {number(study.runs)} are finished")]
     command = f"dither study {store.SPECIFICATION} --out {folder.resolve().name}"
-    toml = (folder / store.SPECIFICATION).read_text(encoding="utf-8")
+    toml = without_seal(read_toml(folder / store.SPECIFICATION)[1])
     common = {"kind": "study", "title": study.name, "about": study.about, "command": command,
               "file": store.SPECIFICATION, "toml": toml}  # fmt: skip
     if not len(runs):

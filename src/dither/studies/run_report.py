@@ -1,8 +1,6 @@
 """The report of a single run."""
 
-import json
 import time
-import tomllib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dither._files import is_file
+from dither._seal import without_seal
 from dither._words import number
 from dither.studies.fits import median_with_interval
 from dither.studies.outcome import SPENT
@@ -17,28 +17,27 @@ from dither.studies.page import Page, versions
 from dither.studies.pictures import Picture
 from dither.studies.tables import Table, median_in_words
 from dither.training.figure import run_figure
-from dither.training.folder import SPECIFICATION
-from dither.training.load import load_run
+from dither.training.folder import RESULT, SPECIFICATION
+from dither.training.load import load_run, read_result
 from dither.training.result import Result
+from dither.training.specification import read_toml
 
 
 def run_page(folder: Path) -> Page:
     """What the report of a run shows, from its folder."""
-    toml = (folder / SPECIFICATION).read_text(encoding="utf-8")
-    asked = tomllib.loads(toml)
+    asked, text = read_toml(folder / SPECIFICATION)
     common: dict[str, Any] = {
         "kind": "run", "title": str(asked.get("name", folder.name)),
-        "about": str(asked.get("about", "")), "file": SPECIFICATION, "toml": toml, "findings": (),
-        "command": f"dither train {SPECIFICATION}",
+        "about": str(asked.get("about", "")), "file": SPECIFICATION, "findings": (),
+        "toml": without_seal(text), "command": f"dither train {SPECIFICATION}",
     }  # fmt: skip
-    if not (folder / "result.json").is_file():
+    if not is_file(folder / RESULT):
         notes = ["The run is not finished, so that there is nothing to show."]
         return Page(**common, facts=(), notes=notes, pictures=(), tables=(), made=versions())
     result = load_run(folder)
     target = asked.get("until", {}).get("score")
-    ended = (folder / "result.json").stat().st_mtime
-    told = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    made = told.get("made", {})
+    ended = (folder / RESULT).stat().st_mtime
+    made = read_result(folder / RESULT).made
     return Page(
         **common,
         facts=_facts(result, target),

@@ -1,6 +1,7 @@
 """A study's folder: its specification, one immutable Parquet file for each finished run."""
 
 import contextlib
+import itertools
 import json
 import shutil
 import warnings
@@ -11,13 +12,21 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset
 import pyarrow.parquet as pq
 import tomlkit
 
-from dither._errors import RequestError
+from dither._errors import RequestError, RunError
+from dither._files import (
+    files_in,
+    is_file,
+    make_folder,
+    read_file,
+    refusal,
+    write_atomically,
+)
+from dither._seal import KEY, OPEN, DamagedFileError, read_sealed, sealed, sealed_toml
 from dither.studies.study import Study, read_study
-from dither.training.checkpoint import write_atomically
+from dither.training.folder import folder_beside
 from dither.training.lease import abandoned
 from dither.training.settings import without_none
 
@@ -29,7 +38,7 @@ DAMAGED = "damaged"
 
 ROW = b"row"
 """The footer of a run's file repeats, under this key, the line without its curves as JSON: it is
-read ten times faster than thirty columns of one value are."""
+read ten times faster than thirty columns of one value are. It holds the file's seal too."""
 
 CURVES = ("measurements", "cost", "test_cost", "score")
 """What a run's file keeps of its history, as lists in columns `curve_…`."""
@@ -40,7 +49,7 @@ TYPES = {"score": "double", "test_cost": "double", "target": "double", "budget":
 
 
 class DamagedFileWarning(UserWarning):
-    """A run's file that cannot be read."""
+    """A run's file that is damaged, or not that run's."""
 
 
 def open_study(folder: Path, study: Study) -> Study:
@@ -51,9 +60,9 @@ def open_study(folder: Path, study: Study) -> Study:
     Errors: `RequestError` where the folder holds another study, or other files.
     """
     whole = study.model_copy(update={"base": study.base_table(), "set": {}})
-    text = tomlkit.dumps(without_none(whole.model_dump(mode="json", exclude_none=True)))
+    text = _specification(whole)
     file = folder / SPECIFICATION
-    if file.is_file():
+    if is_file(file):
         there = read_study(file)
         different = [
             name
@@ -67,9 +76,38 @@ def open_study(folder: Path, study: Study) -> Study:
             )
     elif folder.exists() and (not folder.is_dir() or _others(folder)):
         raise RequestError(f"The folder {folder} holds other files; give another --out.")
-    if not file.is_file() or file.read_text(encoding="utf-8") != text:
-        write_atomically(file, text.encode())
+    if not is_file(file) or read_file(file) != text:
+        make_folder(folder)
+        write_atomically(file, text)
     return whole
+
+
+def _specification(study: Study) -> bytes:
+    table = study.model_dump(mode="json", exclude_none=True)
+    return sealed_toml(tomlkit.dumps(without_none(table)))
+
+
+def gone(folder: Path) -> bool:
+    """Whether a study's folder was deleted while it is being worked on."""
+    try:
+        return not (folder / SPECIFICATION).exists()
+    except OSError:  # a shared folder may be away for a while
+        return False
+
+
+def save_beside(folder: Path, study: Study) -> RunError:
+    """Move what was written since a study's folder was deleted to one beside it.
+
+    Returns: the error that says so.
+    """
+    saved = folder_beside(folder)
+    if folder.is_dir():
+        folder.replace(saved)
+    write_atomically(saved / SPECIFICATION, _specification(study))
+    return RunError(
+        f"The folder {folder} was deleted while its study went on; what was done since, and what "
+        f"was under way, is saved in {saved}: go on with dither study {saved}."
+    )
 
 
 def _others(folder: Path) -> bool:
@@ -79,7 +117,7 @@ def _others(folder: Path) -> bool:
 
 def done(folder: Path) -> set[str]:
     """The names of the finished runs."""
-    return {file.stem for file in (folder / RUNS).glob("*.parquet")}
+    return {file.stem for file in files_in(folder / RUNS, ".parquet")}
 
 
 def row_bytes(row: Mapping[str, Any]) -> bytes:
@@ -95,8 +133,8 @@ def row_bytes(row: Mapping[str, Any]) -> bytes:
         store_schema=False,
     ) as writer:  # fmt: skip
         writer.write_table(table)
-        writer.add_key_value_metadata({ROW.decode(): json.dumps(line)})
-    return buffer.getvalue()
+        writer.add_key_value_metadata({ROW.decode(): json.dumps(line), KEY: OPEN})
+    return sealed(buffer.getvalue())
 
 
 def _without_curves(names: Iterable[str]) -> list[str]:
@@ -106,33 +144,65 @@ def _without_curves(names: Iterable[str]) -> list[str]:
 def write_run(folder: Path, name: str, content: bytes) -> bool:
     """Keep a finished run, unless it is kept already; whether it was new."""
     file = folder / RUNS / f"{name}.parquet"
-    if file.exists():
+    if is_file(file):
         return False
+    make_folder(file.parent)
     write_atomically(file, content)
     return True
 
 
-def read_run(folder: Path, name: str) -> dict[str, Any] | None:
-    """The row of a finished run; None where there is none, or none that can be read."""
-    file = folder / RUNS / f"{name}.parquet"
+def _whole(file: Path) -> tuple[pa.BufferReader, dict[str, Any]]:
+    """A run's file that is as it was written, and its line without the curves.
+
+    Errors: `RequestError` where it cannot be read, `DamagedFileError` where it is damaged or not
+    that run's.
+    """
+    content = read_sealed(file)
     try:
-        row: dict[str, Any] = pq.ParquetFile(file).read().to_pylist()[0]
-    except (OSError, pa.ArrowException, IndexError):
+        reader = pa.BufferReader(content)
+        line: dict[str, Any] = json.loads(pq.read_metadata(reader).metadata[ROW])
+        if line["run"] != file.stem:
+            raise DamagedFileError(f"{file} holds another run, {line['run']}.")
+    except (pa.ArrowException, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DamagedFileError(f"{file} holds no run ({type(error).__name__}).") from None
+    return reader, line
+
+
+def read_run(folder: Path, name: str) -> dict[str, Any] | None:
+    """The row of a finished run; None where there is none, or none that is whole."""
+    file = folder / RUNS / f"{name}.parquet"
+    if not is_file(file):
+        return None
+    try:
+        row: dict[str, Any] = pq.ParquetFile(_whole(file)[0]).read().to_pylist()[0]
+    except (DamagedFileError, pa.ArrowException):
         return None
     return row
 
 
 def set_damaged_aside(folder: Path) -> list[str]:
-    """Move away the runs' files that cannot be read, so that those runs are done again."""
+    """Move away the runs' files that are damaged or others', so that those runs are done again.
+
+    Errors: `RequestError` for a file that one may not read: it is not damaged.
+    """
     found = []
-    for file in sorted((folder / RUNS).glob("*.parquet")):
+    for file in files_in(folder / RUNS, ".parquet"):
         try:
-            pq.read_metadata(file)
-        except (OSError, pa.ArrowException):
-            (folder / DAMAGED).mkdir(exist_ok=True)
-            file.replace(folder / DAMAGED / file.name)
+            _whole(file)
+        except DamagedFileError:
+            make_folder(folder / DAMAGED)
+            try:
+                file.replace(_free(folder / DAMAGED / file.name))
+            except OSError as error:
+                raise refusal(file, error, "set aside") from None
             found.append(file.name)
     return found
+
+
+def _free(file: Path) -> Path:
+    """A file's place, or the first beside it that is free: what was set aside before is kept."""
+    places = (file.with_name(f"{file.stem}-{k}{file.suffix}") for k in itertools.count(2))
+    return next(place for place in itertools.chain([file], places) if not place.exists())
 
 
 def tidy(folder: Path) -> None:
@@ -168,13 +238,13 @@ def load_study(folder: str | Path, curves: bool = False) -> pd.DataFrame:
     (`measurements`, `cost`, `test_cost`, `score` are then those of the evaluation).
     Returns: a line a run: `run` (its name), `role` (`run`, or `trial` of a search), the axes, the
     settings that they change, `seed`, `score`, `stop_reason`, `reached` (the target), the ledger.
-    Errors: `RequestError` where there is no study. Warns of files that cannot be read.
+    Errors: `RequestError` where there is no study. Warns of files that are damaged.
     """
     folder = Path(folder)
-    if not (folder / SPECIFICATION).is_file():
+    if not is_file(folder / SPECIFICATION):
         raise RequestError(f"There is no study in {folder}: it has no {SPECIFICATION}.")
     study = read_study(folder)
-    table = _read(sorted((folder / RUNS).glob("*.parquet")), curves)
+    table = _read(files_in(folder / RUNS, ".parquet"), curves)
     frame: pd.DataFrame = table.to_pandas()
     if not len(frame):
         return frame
@@ -200,44 +270,24 @@ def _in_grid_order(frame: pd.DataFrame, study: Study, by: list[str]) -> pd.DataF
 
 
 def _read(files: Sequence[Path], curves: bool) -> pa.Table:
-    """The runs' files as one table; those that cannot be read are warned of."""
-    if not files:
-        return pa.table({})
-    try:
-        if not curves and (lines := _lines(files)) is not None:
-            return lines
-        schema = pq.read_schema(files[0])
-        names = schema.names if curves else _without_curves(schema.names)
-        every = pyarrow.dataset.dataset([str(f) for f in files], format="parquet", schema=schema)
-        return every.to_table(columns=names)
-    except (OSError, pa.ArrowException):
-        pass
-    tables = []
+    """The runs' files as one table; those that are damaged are warned of and left out."""
+    readers, lines = [], []
     for file in files:
         try:
-            table = pq.read_table(file)
-        except (OSError, pa.ArrowException) as error:
+            reader, line = _whole(file)
+        except DamagedFileError as error:
             warnings.warn(
-                f"{file} cannot be read ({error}) and is left out; run the study again to set it "
-                "aside and do that run once more.",
+                f"{str(error).split(';')[0].rstrip('.')}; it is left out. Run the study again to "
+                "set it aside and do that run once more.",
                 DamagedFileWarning,
                 stacklevel=3,
             )
             continue
-        names = table.column_names
-        tables.append(table.select(names if curves else _without_curves(names)))
-    return pa.concat_tables(tables, promote_options="default")
-
-
-def _lines(files: Sequence[Path]) -> pa.Table | None:
-    """The runs as their footers tell; None where one of them does not."""
-    lines: list[dict[str, Any]] = []
-    for file in files:
-        with file.open("rb") as content:
-            kept = pq.read_metadata(content).metadata
-        if kept is None or ROW not in kept:
-            return None
-        lines.append(json.loads(kept[ROW]))
+        readers.append(reader if curves else None)
+        lines.append(line)
+    if curves:
+        tables = [pq.read_table(reader) for reader in readers]
+        return pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
     names = dict.fromkeys(name for line in lines for name in line)
     return pa.table(
         {name: pa.array([line.get(name) for line in lines], TYPES.get(name)) for name in names}
@@ -253,8 +303,8 @@ def read_curves(folder: Path, runs: Iterable[str], y: str) -> dict[str, "pd.Seri
     names = ["curve_measurements", f"curve_{y}"]
     curves = {}
     for run in runs:
-        with contextlib.suppress(OSError, pa.ArrowException):
-            file = pq.ParquetFile(folder / RUNS / f"{run}.parquet")
+        with contextlib.suppress(RequestError, pa.ArrowException):
+            file = pq.ParquetFile(_whole(folder / RUNS / f"{run}.parquet")[0])
             table = file.read(columns=names, use_threads=False)
             x, values = (table[name][0].as_py() for name in names)
             curves[run] = pd.Series(values, x, dtype=float)

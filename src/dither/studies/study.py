@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from dither._configuration import Configuration
 from dither._errors import RequestError, nearest
 from dither._explain import explain
+from dither._files import is_file
 from dither._places import DATA, IN_A_FILE, absolute
 from dither._words import Plain
 from dither.studies.predictions import PREDICTIONS
@@ -248,7 +249,7 @@ def read_study(file: str | Path) -> Study:
     Errors: `RequestError` in one sentence, for what is wrong in the file or in any of its runs.
     """
     path = Path(file)
-    if path.is_dir() and (path / "study.toml").is_file():
+    if is_file(path / "study.toml"):
         path = path / "study.toml"
     table, _ = read_toml(path)
     table = absolute(table, path.parent)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dither._errors import RequestError
+from dither._files import is_file, make_folder
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices.device import AbstractDevice
 from dither.studies.plan import Planned
@@ -66,6 +67,8 @@ def train_together(
     for number, (part, loop, every, score_name) in enumerate(programs(runs, varied)):
         asked = digest({"runs": [[run.name, run.value] for run in part]})
         folder = None if out is None else out / str(number)
+        if folder is not None:
+            make_folder(folder)
         seeds = [run.seed for run in part]
         run = Run(loop, until, every, seeds, folder, asked, CHECKPOINT_SECONDS, score_name)
         _go_on(run, folder)
@@ -76,6 +79,8 @@ def train_together(
 
         reason = run.go([*observers, *live], lambda: decided() or interrupted())
         if reason is StopReason.INTERRUPTED and not decided():
+            if folder is not None:
+                make_folder(folder)  # which may have been deleted
             run.save()
             raise Interrupted
         result = run.result(reason, (), loop.device.space)
@@ -154,7 +159,7 @@ def _by_settings(runs: Sequence[Planned], names: Sequence[str]) -> list[list[Pla
 
 
 def _go_on(run: Run, folder: Path | None) -> None:
-    if folder is None or not (folder / CHECKPOINT).is_file():
+    if folder is None or not is_file(folder / CHECKPOINT):
         return
     try:
         run.resume()

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dither._errors import RequestError
+from dither._files import check_permission
 from dither.tasks.scores import CostName
 from dither.tasks.task import AbstractSampledTask, BatchSize, Task
 
@@ -164,6 +165,7 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
     The format: two zero bytes, the type (8: unsigned byte), the number of axes, their lengths as
     big-endian 32-bit integers, the bytes. Errors: `RequestError` naming the file.
     """
+    check_permission(path)
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError) as error:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from dither._files import check_permission
+
 NPY, NPZ = b"\x93NUMPY", b"PK"
 KINDS = {NPY: "an NPY file, of numpy.save", NPZ: "an NPZ file, of numpy.savez"}
 
@@ -15,6 +17,7 @@ def read_numpy(file: Path, kind: bytes, names: Iterable[str] = ()) -> Any:
 
     Errors: `ValueError`, the end of a sentence, for another kind of file, or no numbers.
     """
+    check_permission(file)
     with file.open("rb") as content:
         begin = content.read(len(NPY))
         if kind == NPZ and begin == NPY:

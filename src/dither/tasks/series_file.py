@@ -7,6 +7,7 @@ from jaxtyping import Float
 from pydantic import Field
 
 from dither._errors import RequestError
+from dither._files import check_permission
 from dither._numbers import decimal_commas, real
 from dither.tasks.by_file import DataFile
 from dither.tasks.numpy_file import NPY, read_numpy
@@ -63,6 +64,7 @@ class SeriesFile(AbstractSeries):
 
     def _table(self) -> Float[np.ndarray, "T _"]:
         # "utf-8-sig": some programs begin a file with a mark of its encoding
+        check_permission(self.file)
         lines = self.file.read_text(encoding="utf-8-sig").splitlines()
         comma = "," if self.file.suffix == ".csv" else None
         rows = [row for line in lines if (row := line.partition("#")[0].strip())]

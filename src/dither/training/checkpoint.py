@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from io import BytesIO
@@ -13,46 +11,33 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dither._errors import RequestError
+from dither._files import is_file, write_atomically
+from dither._seal import OPEN, DamagedFileError, read_sealed, sealed
 
 T = TypeVar("T")
-VERSION = 3
+VERSION = 4
 
 
-def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
-    """Replace a file as a whole: a reader sees the old or the new, and a full disk leaves the old.
+class About(BaseModel):
+    """What a checkpoint says of itself in plain facts.
 
-    Arguments: the file; its content; `durable`, whether to wait until the disk has it, so that a
-    power cut leaves one or the other too.
-    Errors: `RequestError` where the file cannot be written.
+    Attributes: `digest`, of the specification's parts by name or as a whole; `leaves` of the
+    pytree; `wall_seconds` so far; `every`, measurements between evaluations; the stop rules
+    `plateau` and `score` that it was made under.
     """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}-", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise RequestError(
-            f"{path} cannot be written: {error.strerror or error}; what was there before is kept."
-        ) from None
 
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-def _umask() -> int:
-    """What a program's files are not to allow; there is no way to ask but to set it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    version: int
+    digest: str | dict[str, str]
+    leaves: int
+    wall_seconds: float
+    every: int
+    plateau: int | None
+    score: float | None
 
 
 def plain(leaf: Any) -> np.ndarray:
@@ -87,57 +72,110 @@ def save_checkpoint(
     leaves = {f"leaf{k}": plain(leaf) for k, leaf in enumerate(jax.tree.leaves(tree))}
     named = {f"array.{name}": array for name, array in arrays.items()}
     facts = json.dumps({**about, "version": VERSION, "leaves": len(leaves)})
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, npz({"about": np.array(facts), **leaves, **named}))
+
+
+def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays as an NPZ file, sealed in its comment."""
     buffer = BytesIO()
-    np.savez(buffer, about=np.array(facts), **leaves, **named)  # type: ignore[arg-type]  # mypy takes the names for allow_pickle
-    write_atomically(path, buffer.getvalue())
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # mypy takes the names for allow_pickle
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.comment = OPEN.encode()
+    return sealed(buffer.getvalue())
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in a file of `npz`. Errors: as of `read_sealed`."""
+    content = read_sealed(path)
+    try:
+        with np.load(BytesIO(content), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:  # whatever a reader raises for what is no archive
+        raise DamagedFileError(
+            f"{path} holds no arrays as dither writes them ({type(error).__name__})."
+        ) from None
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], About]:
+    """The arrays in a checkpoint and what it says of itself.
+
+    Errors: `RequestError` for a missing, damaged or unreadable file, or one of another version.
+    """
+    if not is_file(path):
+        raise RequestError(f"There is no checkpoint at {path}; start the run without --resume.")
+    saved = read_npz(path)
+    try:
+        facts = json.loads(str(saved.pop("about")))
+        if isinstance(facts, dict) and facts.get("version", VERSION) != VERSION:
+            raise RequestError(
+                f"The checkpoint {path} was written by another version of dither; go on with that "
+                "one."
+            )
+        return saved, About.model_validate(facts)
+    except (ValueError, KeyError, RecursionError) as error:
+        lacks = f": {error.errors()[0]['loc']}" if isinstance(error, ValidationError) else ""
+        raise DamagedFileError(
+            f"The checkpoint {path} does not say of which run it is ({type(error).__name__}{lacks})"
+            "; it is not one that dither has written."
+        ) from None
+
+
+def check_digest(
+    path: Path, saved: str | Mapping[str, str], expected: Any, in_part: bool = False
+) -> None:
+    """Whether a checkpoint is of a specification, or of as much of it as is known by now.
+
+    Errors: `RequestError` where it is of another one.
+    """
+    other = []
+    if isinstance(saved, Mapping) and isinstance(expected, Mapping):
+        names = expected if in_part else {**expected, **saved}
+        other = [name for name in names if saved.get(name) != expected.get(name)]
+    elif saved != expected:
+        other = [""]
+    if other:
+        verb = "differs" if len(other) == 1 else "differ"
+        told = f" (its {' and '.join(other)} {verb})" if all(other) else ""
+        raise RequestError(
+            f"The checkpoint {path} is of another specification{told}; give the one in spec.toml "
+            "beside it, or another --out."
+        )
 
 
 def load_checkpoint(
-    path: Path, template: T, expected: str | Mapping[str, str]
-) -> tuple[T, dict[str, np.ndarray], dict[str, Any]]:
+    path: Path,
+    template: T,
+    expected: str | Mapping[str, str],
+    due: Mapping[str, np.ndarray],
+) -> tuple[T, dict[str, np.ndarray], About]:
     """What `save_checkpoint` saved, as a pytree like the template.
 
     Arguments: the file; a pytree of the same structure; the digest of the specification, or those
-    of its parts by name.
+    of its parts by name; named arrays like those that are `due`, in which a length of 0 is open.
     Errors: `RequestError` for a missing or damaged file, or one of another specification.
     """
-    if not path.is_file():
-        raise RequestError(f"There is no checkpoint at {path}; start the run without --resume.")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            saved = {name: archive[name] for name in archive.files}
-        about = json.loads(str(saved.pop("about")))
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RequestError(
-            f"The checkpoint {path} is damaged or cut short ({type(error).__name__}); remove the "
-            "folder and start again."
-        ) from None
-    if about["version"] != VERSION:
-        raise RequestError(
-            f"The checkpoint {path} was written by another version of dither; go on with that one."
-        )
-    if about["digest"] != expected:
-        raise RequestError(
-            f"The checkpoint {path} is of another specification"
-            f"{_differing(about['digest'], expected)}; give the one in spec.toml beside it, or "
-            "another --out."
-        )
+    saved, about = read_checkpoint(path)
+    check_digest(path, about.digest, expected)
     leaves, structure = jax.tree.flatten(template)
-    if about["leaves"] != len(leaves):
+    wanted = {f"leaf{k}": plain(leaf) for k, leaf in enumerate(leaves)}
+    wanted |= {f"array.{name}": array for name, array in due.items()}
+    alike = saved.keys() == wanted.keys() and all(_alike(saved[n], a) for n, a in wanted.items())
+    if about.leaves != len(leaves) or not alike:
         raise RequestError(
-            f"The checkpoint {path} was written by another version of dither; go on with that one."
+            f"The checkpoint {path} holds other arrays than this version of dither would have "
+            "written; go on with the version that has."
         )
     tree: T = jax.tree.unflatten(
         structure, [like(leaf, saved[f"leaf{k}"]) for k, leaf in enumerate(leaves)]
     )
-    prefix = "array."
-    arrays = {n.removeprefix(prefix): a for n, a in saved.items() if n.startswith(prefix)}
-    return tree, arrays, about
+    return tree, {name: saved[f"array.{name}"] for name in due}, about
 
 
-def _differing(saved: Any, expected: Any) -> str:
-    """Which parts of a specification are others, where their digests are told apart."""
-    if not isinstance(saved, Mapping) or not isinstance(expected, Mapping):
-        return ""
-    other = [name for name in {**expected, **saved} if saved.get(name) != expected.get(name)]
-    return f" (its {' and '.join(other)} differ{'s' if len(other) == 1 else ''})"
+def _alike(saved: np.ndarray, wanted: np.ndarray) -> bool:
+    """Whether an array is of the kind and the shape of another, whose lengths of 0 are open."""
+    return (
+        saved.dtype.kind == wanted.dtype.kind
+        and saved.ndim == wanted.ndim
+        and all(n in (0, m) for n, m in zip(wanted.shape, saved.shape))
+    )

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from dither._configuration import Configuration
+from dither._files import read_file
 
 
 def fingerprint(*values: Any) -> str:
@@ -46,7 +47,7 @@ def _parts(value: Any) -> bytes | tuple[Any, ...]:
         array = np.asarray(value)
         return f"{array.dtype} {array.shape} ".encode() + array.tobytes()
     if isinstance(value, Path):
-        return hashlib.sha256(value.read_bytes()).digest() if value.is_file() else bytes(value)
+        return hashlib.sha256(read_file(value)).digest() if value.is_file() else bytes(value)
     if isinstance(value, Mapping):
         return tuple((key, value[key]) for key in sorted(value, key=repr))
     if isinstance(value, list | tuple):

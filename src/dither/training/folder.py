@@ -2,15 +2,14 @@
 
 import contextlib
 import itertools
-import json
 import os
 import platform
 import re
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,13 @@ import pandas as pd
 import tomlkit
 from jaxtyping import Float
 
-from dither._errors import RequestError
+from dither._errors import DitherError, RequestError
+from dither._files import is_file, make_folder, read_file, refusal, write_atomically
+from dither._seal import DamagedFileError, sealed_json, sealed_toml
 from dither.contract import Parameter, Space
-from dither.training.checkpoint import write_atomically
-from dither.training.lease import Lease, holder
+from dither.training.checkpoint import npz, read_npz
+from dither.training.history import history_bytes
+from dither.training.lease import Lease, abandoned, holder, watched_for
 from dither.training.result import Result
 from dither.training.settings import without_none
 
@@ -49,9 +51,13 @@ def open_folder(out: Path, resume: bool) -> None:
 
     Errors: `RequestError` where it holds another run, or is no folder.
     """
-    if out.exists() and not out.is_dir():
-        raise RequestError(f"The output {out} is a file; give a folder.")
-    if not resume and out.is_dir() and any(map(_counts, out.iterdir())):
+    try:
+        if out.exists() and not out.is_dir():
+            raise RequestError(f"The output {out} is a file; give a folder.")
+        taken = not resume and out.is_dir() and any(map(_counts, out.iterdir()))
+    except OSError as error:
+        raise refusal(out, error, "read") from None
+    if taken:
         what = "another run" if (out / SPECIFICATION).exists() else "other files"
         raise RequestError(
             f"The output folder {out} holds {what}; give another --out, or --resume to go on."
@@ -74,10 +80,12 @@ def owned(out: Path, resume: bool) -> Iterator[None]:
     new = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         lease = Lease.take(out / LEASE, LEASE_SECONDS)
-    except OSError as error:
-        raise RequestError(
-            f"The output folder {out} cannot be written: {error.strerror}."
-        ) from None
+        if lease is None and abandoned(out / LEASE, LEASE_SECONDS):
+            time.sleep(watched_for())
+            lease = Lease.take(out / LEASE, LEASE_SECONDS)
+    except DitherError:
+        _remove_empty(new)
+        raise
     if lease is None:
         raise RequestError(_still_going(out))
     try:
@@ -104,12 +112,42 @@ def _remove_empty(folders: Iterable[Path]) -> None:
             folder.rmdir()
 
 
+def gone(out: Path | None) -> bool:
+    """Whether the folder of a run of this process was deleted or taken over while it goes on."""
+    if out is None:
+        return False
+    try:
+        if not (out / SPECIFICATION).exists():
+            return True
+    except OSError:  # a shared folder may be away for a while
+        return False
+    about = holder(out / LEASE)
+    return bool(about) and (about["host"], about["pid"]) != (socket.gethostname(), os.getpid())
+
+
+def folder_beside(folder: Path) -> Path:
+    """A new folder `FOLDER.saved` for what is known where a folder was deleted.
+
+    Errors: `RequestError` where it cannot be made.
+    """
+    for number in itertools.count(1):
+        beside = folder.with_name(f"{folder.name}.saved{'' if number == 1 else f'-{number}'}")
+        if not beside.exists():
+            break
+    make_folder(beside)
+    return beside
+
+
 def cut_before_checkpoint(out: Path, specification: Mapping[str, Any]) -> bool:
     """Whether a folder holds this very run, cut before its first checkpoint."""
     file = out / SPECIFICATION
-    if not file.is_file() or (out / CHECKPOINT).exists():
+    if not is_file(file) or is_file(out / CHECKPOINT):
         return False
-    return file.read_text(encoding="utf-8") == tomlkit.dumps(without_none(specification))
+    return read_file(file) == _specification(specification)
+
+
+def _specification(specification: Mapping[str, Any]) -> bytes:
+    return sealed_toml(tomlkit.dumps(without_none(specification)))
 
 
 def sweep(out: Path) -> None:
@@ -170,15 +208,12 @@ def latest_folder(name: str) -> Path:
 
 def write_specification(out: Path, specification: Mapping[str, Any]) -> None:
     """Write `spec.toml`."""
-    text = tomlkit.dumps(without_none(specification))
-    write_atomically(out / SPECIFICATION, text.encode())
+    write_atomically(out / SPECIFICATION, _specification(specification))
 
 
 def write_history(out: Path, history: pd.DataFrame, durable: bool = True) -> None:
     """Write `history.parquet`."""
-    buffer = BytesIO()
-    history.to_parquet(buffer, index=False)
-    write_atomically(out / HISTORY, buffer.getvalue(), durable)
+    write_atomically(out / HISTORY, history_bytes(history), durable)
 
 
 def write_result(out: Path, result: Result) -> None:
@@ -190,18 +225,18 @@ def write_result(out: Path, result: Result) -> None:
         rows = result.parameters[:, start:stop].reshape(-1, *parameter.shape)
         arrays[parameter.name.replace("/", ".")] = rows
         start = stop
-    buffer = BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # mypy takes the names for allow_pickle
-    write_atomically(out / PARAMETERS, buffer.getvalue())
+    write_atomically(out / PARAMETERS, npz(arrays))
     (out / PROGRESS).unlink(missing_ok=True)
     told = {**result.summary(), "made": made()}
-    write_atomically(out / RESULT, json.dumps(told, indent=2).encode())
+    write_atomically(out / RESULT, sealed_json(told, indent=2))
 
 
 def read_parameters(folder: Path) -> tuple[Float[np.ndarray, "R P"], Space]:
     """The parameters in `parameters.npz`, a row a replica, and the space that names them."""
-    with np.load(folder / PARAMETERS, allow_pickle=False) as archive:
-        arrays = {name.replace(".", "/"): archive[name] for name in archive.files}
+    file = folder / PARAMETERS
+    arrays = {name.replace(".", "/"): array for name, array in read_npz(file).items()}
+    if any(array.ndim == 0 for array in arrays.values()) or len({*map(len, arrays.values())}) > 1:
+        raise DamagedFileError(f"{file} holds the parameters of different numbers of replicas.")
     space = Space(tuple(Parameter(name, array.shape[1:]) for name, array in arrays.items()))
     rows = [array.reshape(len(array), -1) for array in arrays.values()]
     return np.hstack(rows or [np.zeros((1, 0))]), space

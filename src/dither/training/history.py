@@ -1,11 +1,16 @@
 """What a run has recorded, evaluation by evaluation."""
 
 import math
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from jaxtyping import Float
 
+from dither._seal import KEY, OPEN, DamagedFileError, read_sealed, sealed
 from dither.training.ledger import Ledger
 from dither.training.loop import Evaluation
 
@@ -28,6 +33,10 @@ or since the last alarm, NaN where it is not watched; `learning_rate`, the rate 
 `auto` too, NaN for an algorithm without one; `cost` is the mean of the costs measured since
 the row before; `test_cost` and `score` are of the unperturbed parameters on the test set; the
 counts are of one replica since its start."""
+
+
+NEEDED = ("replica", "measurements", "wall_seconds", "cost", "test_cost", "score")
+"""The columns without which a history shows nothing."""
 
 
 def known(value: float | None) -> float | None:
@@ -55,6 +64,31 @@ def quartiles(table: pd.DataFrame) -> Float[np.ndarray, "3 N"]:
         return np.full((3, len(table)), np.nan)
     with np.errstate(invalid="ignore"):  # between two infinite costs there is none
         return np.asarray(np.nanpercentile(held(table.to_numpy(float)), [25, 50, 75], axis=1))
+
+
+def history_bytes(history: pd.DataFrame) -> bytes:
+    """A history as a Parquet file, sealed in its footer."""
+    table = pa.Table.from_pandas(history, preserve_index=False)
+    buffer = BytesIO()
+    with pq.ParquetWriter(buffer, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({KEY: OPEN})
+    return sealed(buffer.getvalue())
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """The history in a file of `history_bytes`. Errors: as of `read_sealed`."""
+    content = read_sealed(path)
+    try:
+        history = pd.read_parquet(BytesIO(content))
+    except Exception as error:  # whatever a reader raises for what is no table
+        raise DamagedFileError(
+            f"{path} holds no table as dither writes it ({type(error).__name__})."
+        ) from None
+    lacking = [name for name in NEEDED if name not in history.select_dtypes("number")]
+    if lacking:
+        raise DamagedFileError(f"{path} is no run's history: it lacks numbers of {lacking[0]}.")
+    return history
 
 
 class History:

@@ -1,8 +1,8 @@
 """Leases: who is at work on a run or a job, on one machine or many that share a folder."""
 
-import json
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -11,10 +11,17 @@ from typing import Any
 
 import psutil
 
+from dither._errors import RequestError
+from dither._files import refusal
+from dither._seal import read_json, sealed_json
+
 EXPIRES_AFTER = 90.0
 """Seconds without a sign of life after which another may take a job over."""
 
 SIGN_OF_LIFE_EVERY = 5.0
+
+_SEEN: dict[Path, tuple[int, float]] = {}
+"""When leases that look abandoned were last touched, and since when that is known here."""
 
 
 class Lease:
@@ -41,9 +48,14 @@ class Lease:
         """The lease, or None where somebody else has it.
 
         Arguments: the file; `expires_after`, s, without a sign of life of the one who has it.
+        Errors: `RequestError` where it cannot be written, `RunError` where the disk is full.
         """
         lease = Lease(file)
-        if lease._make() or (_remove_abandoned(file, expires_after) and lease._make()):
+        try:
+            taken = lease._make() or (_remove_abandoned(file, expires_after) and lease._make())
+        except OSError as error:
+            raise refusal(file, error, "written") from None
+        if taken:
             lease._touching.start()
             return lease
         return None
@@ -59,7 +71,8 @@ class Lease:
         self._over.set()
         if self._touching.is_alive():
             self._touching.join()
-        self.file.unlink(missing_ok=True)
+        if holder(self.file) in ({}, self.about):  # else another has taken it over
+            self.file.unlink(missing_ok=True)
 
     def _make(self) -> bool:
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -67,25 +80,29 @@ class Lease:
             handle = os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except FileExistsError:
             return False
-        with os.fdopen(handle, "w") as file:
-            json.dump(self.about, file)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(sealed_json(self.about))
+        except OSError:  # a full disk
+            self.file.unlink(missing_ok=True)
+            raise
         return True
 
     def _touch(self) -> None:
         while not self._over.wait(SIGN_OF_LIFE_EVERY):
             try:
-                self.file.touch()
-            except OSError:  # a shared folder may be away for a while
+                os.utime(self.file)
+            except OSError:  # a shared folder may be away for a while, or gone
                 continue
 
 
 def holder(file: Path) -> dict[str, Any]:
-    """Who holds a lease; empty where nobody does, or it is just being written."""
+    """Who holds a lease; empty where nobody does, it is just being written, or it is damaged."""
     try:
-        about = json.loads(file.read_text())
-    except (OSError, ValueError):
+        about = read_json(file)
+    except RequestError:
         return {}
-    return about if isinstance(about, dict) else {}
+    return about if {"host", "pid", "born", "since"} <= about.keys() else {}
 
 
 def died_here(about: Mapping[str, Any]) -> bool | None:
@@ -100,7 +117,8 @@ def died_here(about: Mapping[str, Any]) -> bool | None:
 
 def abandoned(file: Path, expires_after: float = EXPIRES_AFTER) -> bool:
     """Whether a lease's holder has died."""
-    if (died := died_here(holder(file))) is not None:
+    about = holder(file)
+    if (died := died_here(about)) is not None:
         return died
     try:
         last = file.stat().st_mtime
@@ -113,11 +131,37 @@ def abandoned(file: Path, expires_after: float = EXPIRES_AFTER) -> bool:
     return now - last > expires_after
 
 
+def watched_for() -> float:
+    """Seconds for which a lease must not be touched before it is taken over."""
+    return 2.2 * SIGN_OF_LIFE_EVERY
+
+
+def silent(file: Path) -> bool:
+    """Whether a lease has not been touched while it was watched from here.
+
+    That is told by how long this process has seen it so, not by clocks, which may be set.
+    """
+    try:
+        touched = file.stat().st_mtime_ns
+    except OSError:
+        return False
+    before, since = _SEEN.setdefault(file, (touched, time.monotonic()))
+    if before != touched:
+        _SEEN[file] = touched, time.monotonic()
+    return before == touched and time.monotonic() - since >= watched_for()
+
+
 def _born(pid: int) -> float | None:
-    """When a process was started, which tells it from a later one of the same number."""
+    """When a process was started, which tells it from a later one of the same number.
+
+    On Linux in seconds since the system's start, which stay when its clock is set.
+    """
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        since = psutil.boot_time() if sys.platform == "linux" else 0.0
+        return round(float(process.create_time()) - since, 2)
     except psutil.NoSuchProcess:
         return None
 
@@ -126,6 +170,8 @@ def _remove_abandoned(file: Path, expires_after: float) -> bool:
     """Remove the lease of one who has died; of several that try, one succeeds."""
     before = holder(file)
     if not abandoned(file, expires_after):
+        return False
+    if before.get("host") != socket.gethostname() and not silent(file):
         return False
     grave = file.with_name(f".{file.name}-{socket.gethostname()}-{os.getpid()}")
     try:

@@ -1,7 +1,6 @@
 """A run's folder while the run goes on: its history so far, and where it is."""
 
 import contextlib
-import json
 import time
 from collections import deque
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dither.training.checkpoint import write_atomically
+from dither._errors import RequestError
+from dither._files import write_atomically
+from dither._seal import read_json, sealed_json
 from dither.training.folder import PROGRESS, write_history
 from dither.training.history import known
 from dither.training.run import Progress
@@ -20,6 +21,9 @@ EVERY = 1.0
 
 SHARE = 0.02
 """The most of a run's time that goes into writing its history."""
+
+FACTS = {"measurements", "most", "cost", "score", "score_name", "ledger", "replicas", "finished"}
+"""What stands in `progress.json` without fail."""
 
 WINDOW = 10.0
 """Seconds over which a rate is told."""
@@ -45,8 +49,8 @@ class Live:
         while len(self.seen) > 2 and self.seen[1][0] < now.wall_seconds - WINDOW:
             self.seen.popleft()
         with contextlib.suppress(Exception):  # whatever a disk raises: the run is worth more
-            facts = json.dumps(progress_facts(now, self.until, self._rate()))
-            write_atomically(self.out / PROGRESS, facts.encode(), durable=False)
+            facts = sealed_json(progress_facts(now, self.until, self._rate()))
+            write_atomically(self.out / PROGRESS, facts, durable=False)
             self._history(now)
         self.next = time.monotonic() + EVERY
 
@@ -62,6 +66,15 @@ class Live:
     def _rate(self) -> float | None:
         (before, few), (now, many) = self.seen[0], self.seen[-1]
         return (many - few) / (now - before) if now > before else None
+
+
+def read_progress(file: Path) -> dict[str, Any] | None:
+    """What stands in `progress.json`; None where there is none, or it is damaged."""
+    try:
+        facts = read_json(file)
+    except RequestError:
+        return None
+    return facts if facts.keys() >= FACTS else None
 
 
 def progress_facts(now: Progress, until: Until, rate: float | None) -> dict[str, Any]:

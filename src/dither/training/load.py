@@ -1,17 +1,17 @@
 """A finished run, read again from its folder."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from dither._errors import RequestError
+from dither._files import is_file
+from dither._seal import DamagedFileError, read_json
 from dither.tasks import AnyTask
-from dither.training.folder import HISTORY, RESULT, SPECIFICATION, read_parameters
+from dither.training.folder import HISTORY, PARAMETERS, RESULT, SPECIFICATION, read_parameters
+from dither.training.history import read_history
 from dither.training.kinds import AnyDevice
 from dither.training.ledger import Ledger
 from dither.training.result import Replica, Result
@@ -27,41 +27,36 @@ def load_run(folder: str | Path, device: Any = None) -> Result:
     Errors: `RequestError` where there is no run, or one that is not finished or cannot be read.
     """
     folder = Path(folder)
-    if not (folder / RESULT).is_file():
-        what = "unfinished run" if (folder / SPECIFICATION).is_file() else "run"
+    if not is_file(folder / RESULT):
+        what = "unfinished run" if is_file(folder / SPECIFICATION) else "run"
         raise RequestError(f"There is {'an' if what != 'run' else 'no'} {what} in {folder}.")
-    try:
-        told = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        history = pd.read_parquet(folder / HISTORY)
-        parameters, space = read_parameters(folder)
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise RequestError(
-            f"The run in {folder} cannot be read ({type(error).__name__}); run it again."
-        ) from None
-    replicas = tuple(
-        Replica(**{**one, "stop_reason": StopReason(one["stop_reason"])})
-        for one in told["replicas"]
-    )
+    told = read_result(folder / RESULT)
+    history, replicas = read_history(folder / HISTORY), told.replicas
+    parameters, space = read_parameters(folder)
+    if len(parameters) != len(replicas):
+        raise DamagedFileError(
+            f"{folder / PARAMETERS} holds the parameters of another number of replicas."
+        )
     asked = read_table(str(folder))[0]
     accounts = {n: np.array([one.ledger[n] for one in replicas]) for n in replicas[0].ledger}
     return Result(
-        score=told["score"],
-        score_name=told["score_name"],
-        stop_reason=StopReason(told["stop_reason"]),
+        score=told.score,
+        score_name=told.score_name,
+        stop_reason=told.stop_reason,
         replicas=replicas,
         accounts=Ledger(**accounts),
         history=history,
         parameters=parameters,
         space=space,
-        seed=told["seed"],
+        seed=told.seed,
         out=folder,
-        warnings=tuple(told["warnings"]),
-        failure=told["failure"],
+        warnings=told.warnings,
+        failure=told.failure,
         device=_part(asked, "device", AnyDevice) if device is None else device,
         task=_part(asked, "task", AnyTask),
         name=str(asked.get("name", folder.name)),
         aim=asked.get("until", {}).get("score"),
-        start_from=told.get("start_from"),
+        start_from=told.start_from,
     )
 
 
@@ -77,3 +72,32 @@ def _part(asked: dict[str, Any], name: str, kind: Any) -> Any:
             f"The run's {name} is not what this version of dither knows: "
             f"{error.errors()[0]['msg']}."
         ) from None
+
+
+class Told(BaseModel):
+    """What stands in `result.json`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    score: float | None
+    score_name: str
+    stop_reason: StopReason
+    seed: int
+    replicas: tuple[Replica, ...]
+    warnings: tuple[str, ...]
+    failure: str
+    made: dict[str, str]
+    start_from: str | None = None
+
+
+def read_result(file: Path) -> Told:
+    """What stands in `result.json`. Errors: `RequestError` where it cannot be read."""
+    try:
+        told = Told.model_validate(read_json(file))
+    except ValidationError as error:
+        where = ".".join(str(key) for key in error.errors()[0]["loc"])
+        raise DamagedFileError(f"{file} is no result of a run: see {where} in it.") from None
+    ledger = set(Ledger.empty(0).total())
+    if not told.replicas or any(set(one.ledger) != ledger for one in told.replicas):
+        raise DamagedFileError(f"{file} is no result of a run: its replicas lack their ledger.")
+    return told

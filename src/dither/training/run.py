@@ -207,18 +207,8 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint."""
-        if self.out is None:
+        if self.out is None or not self.out.is_dir():  # deleted: it is saved beside it at the end
             return
-        partial, _, _ = self.loop.account()
-        rows = self.history.rows
-        arrays = {
-            "rows": np.array(rows).reshape(len(rows), len(COLUMNS), len(self.seeds)),
-            "reasons": self.settled,
-            **{f"ledger.{name}": value for name, value in vars(self.ledger).items()},
-            **{f"partial.{name}": value for name, value in vars(partial).items()},
-        }
-        if self.parameters is not None:
-            arrays["parameters"] = self.parameters
         about = {
             "digest": self.digest,
             "wall_seconds": self.wall_seconds(),
@@ -226,27 +216,46 @@ class Run:
             "plateau": self.until.plateau,
             "score": self.until.score,
         }
-        save_checkpoint(self.out / CHECKPOINT, self.loop.to_save(), arrays, about)
+        file = self.out / CHECKPOINT
+        try:
+            save_checkpoint(file, self.loop.to_save(), self._arrays(), about)
+        except RunError as error:
+            so_far = "--resume goes on from it" if file.is_file() else "no checkpoint was saved yet"
+            raise RunError(f"{str(error).rstrip('.')}; {so_far}.") from None
         self.saved = time.monotonic()
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """What a checkpoint holds beside the loop's carry."""
+        partial, _, _ = self.loop.account()
+        rows, none = self.history.rows, np.zeros((len(self.seeds), 0))
+        return {
+            "rows": np.array(rows).reshape(len(rows), len(COLUMNS), len(self.seeds)),
+            "reasons": self.settled,
+            "parameters": none if self.parameters is None else self.parameters,
+            **{f"ledger.{name}": value for name, value in vars(self.ledger).items()},
+            **{f"partial.{name}": value for name, value in vars(partial).items()},
+        }
 
     def resume(self) -> None:
         """Go on from the checkpoint."""
         assert self.out is not None
         path = self.out / CHECKPOINT
-        carry, arrays, about = load_checkpoint(path, self.loop.to_save(), self.digest)
+        carry, arrays, about = load_checkpoint(
+            path, self.loop.to_save(), self.digest, self._arrays()
+        )
         self.history.rows = list(arrays["rows"])
         self.ledger = _ledger(arrays, "ledger.")
         self.loop.resume(carry, _ledger(arrays, "partial."))
-        self.parameters = arrays.get("parameters")
+        self.parameters = arrays["parameters"] if arrays["parameters"].size else None
         final = [StopReason.DIVERGED]
-        if self.until.score is not None and (about["score"] or math.inf) >= self.until.score:
+        if self.until.score is not None and (about.score or math.inf) >= self.until.score:
             final.append(StopReason.SCORE)
-        if about["plateau"] == self.until.plateau:
+        if about.plateau == self.until.plateau:
             final.append(StopReason.PLATEAU)
         self.reasons = np.where(np.isin(arrays["reasons"], final), arrays["reasons"], "")
         self.settled = self.reasons.copy()
-        self.wall_before = float(about["wall_seconds"])
-        self.every = int(about["every"])
+        self.wall_before = about.wall_seconds
+        self.every = about.every
 
     def result(self, reason: StopReason, traps: tuple[str, ...], space: Space) -> Result:
         """What the run has come to."""

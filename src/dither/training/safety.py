@@ -1,6 +1,5 @@
 """The safe state on every way out of a run."""
 
-import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +7,6 @@ from typing import Any
 
 from dither._raised import told
 from dither.instruments.python import PythonDevice
-
-LEAVING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals other than Ctrl-C that ask a program to end; not all systems have both."""
 
 
 class UnsafeWarning(UserWarning):

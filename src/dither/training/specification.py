@@ -13,7 +13,9 @@ from pydantic import AfterValidator, Field, ValidationError
 from dither._configuration import Configuration
 from dither._errors import RequestError, nearest
 from dither._explain import explain, key_path
+from dither._files import is_file, read_file
 from dither._places import absolute
+from dither._seal import check_toml
 from dither.algorithms import AnyAlgorithm
 from dither.instruments.connection import AbstractConnection
 from dither.tasks import AnyTask
@@ -23,6 +25,9 @@ from dither.training.run import Observer
 from dither.training.settings import change_setting
 from dither.training.train import train
 from dither.training.until import Until
+
+SEALED = ("spec.toml", "study.toml")
+"""What dither itself writes in the folders of runs and studies."""
 
 C = TypeVar("C", bound=Configuration)
 
@@ -97,7 +102,7 @@ def read_table(what: str) -> tuple[dict[str, Any], dict[str, int], str]:
     Errors: `RequestError` in one sentence.
     """
     path = Path(what)
-    if path.is_dir() and (path / "spec.toml").is_file():
+    if is_file(path / "spec.toml"):
         path = path / "spec.toml"
     if path.suffix == ".toml":
         table, text = read_toml(path)
@@ -113,15 +118,14 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
 
     Errors: `RequestError` for a file that is missing, cannot be read, or is not TOML.
     """
+    content = read_file(path)
+    if path.name in SEALED:
+        check_toml(path, content)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
         return {"name": path.stem, **tomllib.loads(text)}, text
-    except FileNotFoundError:
-        raise RequestError(f"The file {path} does not exist.") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(f"{path} is not TOML: {error}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"The file {path} cannot be read: {error}.") from None
 
 
 def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dither._errors import RequestError
+from dither._files import is_file
 from dither.contract import Space
 from dither.training.fingerprint import fingerprint
 from dither.training.folder import PARAMETERS, SPECIFICATION, read_parameters
@@ -65,17 +66,11 @@ def start_of(
 
 
 def _read(folder: Path) -> tuple[Float[np.ndarray, "R P"], Space]:
-    if not (folder / PARAMETERS).is_file():
-        if (folder / SPECIFICATION).is_file():
+    if not is_file(folder / PARAMETERS):
+        if is_file(folder / SPECIFICATION):
             raise RequestError(f"The run in {folder} is not finished; go on with --resume first.")
         raise RequestError(f"There is no run in {folder} to start from.")
-    try:
-        return read_parameters(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise RequestError(
-            f"The parameters of the run in {folder} cannot be read ({type(error).__name__}); "
-            "start from another run."
-        ) from None
+    return read_parameters(folder)
 
 
 def _shapes(space: Space) -> list[tuple[int, ...]]:

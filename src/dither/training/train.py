@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 from dither._configuration import Configuration
-from dither._errors import RequestError
+from dither._errors import RequestError, RunError
 from dither._explain import made_of
+from dither._interrupt import LEAVING, ctrl_c
 from dither._numbers import whole_number
 from dither._platform import check_platform
 from dither.algorithms.algorithm import AbstractAlgorithm
@@ -19,12 +20,15 @@ from dither.instruments.network import device_at
 from dither.instruments.python import PythonDevice
 from dither.tasks import TASKS
 from dither.tasks.task import AbstractTask, Task
-from dither.training.checkpoint import digest
+from dither.training.checkpoint import check_digest, digest, read_checkpoint
 from dither.training.figure import draw_run
 from dither.training.fingerprint import fingerprint
 from dither.training.fit import budget_traps, check_fit, problem_of
 from dither.training.folder import (
+    CHECKPOINT,
     cut_before_checkpoint,
+    folder_beside,
+    gone,
     owned,
     write_result,
     write_specification,
@@ -32,14 +36,13 @@ from dither.training.folder import (
 )
 from dither.training.fused import FusedLoop
 from dither.training.hosted import HostedLoop
-from dither.training.interrupt import ctrl_c
 from dither.training.ledger import one_measurement
 from dither.training.live import Live
 from dither.training.loop import AbstractLoop
 from dither.training.notebook import NotebookProgress, in_notebook
 from dither.training.result import Result
 from dither.training.run import Observer, Run
-from dither.training.safety import LEAVING, made_safe
+from dither.training.safety import made_safe
 from dither.training.start import start_name, start_of
 from dither.training.stop import StopReason
 from dither.training.trackers import AbstractTracker, find_tracker
@@ -102,17 +105,51 @@ def train(
     with _opened(out, resume) as folder:
         tracking = None if track is None else find_tracker(track, folder)
         data = task.load() if isinstance(task, AbstractTask) else task
-        chip = _as_device(device)
+        asked = _digests(whole, task, data)
+        goes_on = resume and _goes_on(folder, whole, asked)
+        chip = _as_device(device)  # which runs a lab's own file
         with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
-            run, traps = _begun(whole, chip, task, data, algorithm, until, folder,
-                                checkpoint_seconds, resume, start_from)  # fmt: skip
+            run, traps = _begun(whole, chip, data, algorithm, until, folder,
+                                checkpoint_seconds, asked, goes_on, start_from)  # fmt: skip
             watching = _observers(observers, tracking, folder, until, whole)
             if folder is not None:
                 write_specification(folder, whole)
-            reason = run.go(watching, interrupted)
+            reason = run.go(watching, lambda: interrupted() or gone(folder))
         result = _ended(run, reason, (*traps, *run.loop.alarms, *trouble), chip, data, whole)
+        return _kept(folder, whole, run, result, watching)
+
+
+def _goes_on(folder: Path | None, whole: Mapping[str, Any], asked: Mapping[str, str]) -> bool:
+    """Whether a run is resumed from a checkpoint, which must be of this run; else it begins.
+
+    Errors: `RequestError` where it is another run's.
+    """
+    if folder is None or cut_before_checkpoint(folder, whole):
+        return False
+    path = folder / CHECKPOINT
+    _, about = read_checkpoint(path)
+    check_digest(path, about.digest, asked, in_part=True)
+    return True
+
+
+def _kept(
+    folder: Path | None,
+    whole: Mapping[str, Any],
+    run: Run,
+    result: Result,
+    watching: Sequence[Observer],
+) -> Result:
+    """A result, once it is in the run's folder, or beside it where that was deleted meanwhile."""
+    if folder is None or not gone(folder):
         _keep(folder, run, result, watching)
-    return result
+        return result
+    beside = run.out = folder_beside(folder)
+    write_specification(beside, whole)
+    _keep(beside, run, replace(result, out=beside), watching)
+    raise RunError(
+        f"The folder {folder} was deleted or taken over while its run went on; all that is known "
+        f"is saved in {beside}: go on with --out {beside} --resume."
+    )
 
 
 def _named(device: Any, task: Task | AbstractTask | str) -> tuple[Any, Task | AbstractTask]:
@@ -180,19 +217,18 @@ def _keep(folder: Path | None, run: Run, result: Result, watching: Sequence[Obse
 def _begun(
     whole: Mapping[str, Any],
     chip: AbstractDevice | PythonDevice,
-    task: Task | AbstractTask,
     data: Task,
     algorithm: AbstractAlgorithm,
     until: Until,
     folder: Path | None,
     checkpoint_seconds: float,
-    resume: bool,
+    asked: Mapping[str, str],
+    goes_on: bool,
     start_from: Any,
 ) -> tuple[Run, tuple[str, ...]]:
     """A run at its start or at its checkpoint, and the traps that its settings are."""
     key, replicas = whole["seed"], whole["replicas"]
     check_fit(chip, data, algorithm, until, replicas)
-    goes_on = resume and folder is not None and not cut_before_checkpoint(folder, whole)
     rows, moved = None, tuple[str, ...]()
     if start_from is not None and not goes_on:
         rows, moved = start_of(start_from, chip.space, replicas)
@@ -212,8 +248,8 @@ def _begun(
     else:
         loop = FusedLoop(algorithm, chip, data, seeds, parameters=rows)
     every = evaluation_period(whole["score_every"], until, loop.measurements_per_evaluation())
-    asked = _digests(whole, task, data, chip)
-    run = Run(loop, until, every, seeds, folder, asked, checkpoint_seconds, data.score_name)
+    digests = {**asked, "device's shape": _shape_digest(chip)}
+    run = Run(loop, until, every, seeds, folder, digests, checkpoint_seconds, data.score_name)
     if goes_on:
         run.resume()
     if isinstance(chip, PythonDevice):
@@ -221,22 +257,22 @@ def _begun(
     return run, traps
 
 
-def _digests(
-    whole: Mapping[str, Any],
-    task: Task | AbstractTask,
-    data: Task,
-    chip: AbstractDevice | PythonDevice,
-) -> dict[str, str]:
+def _digests(whole: Mapping[str, Any], task: Task | AbstractTask, data: Task) -> dict[str, str]:
     """Short names for what makes a run this run, part by part; not when to stop, nor the guard.
 
-    Of dither's own tasks settings and files say it all; of others the data does.
+    Of dither's own tasks settings and files say it all; of others the data does. Of the device they
+    are the settings; no file of a lab's is run for them.
     """
     asked = {key: value for key, value in whole.items() if key != "until"}
-    device = {key: value for key, value in whole["device"].items() if key != "guard"}
-    shape = (chip.space, int(chip.access_level))
+    asked["device"] = {key: value for key, value in whole["device"].items() if key != "guard"}
     asked["task"] = [whole["task"], fingerprint(data if _foreign(whole["task"]) else task)]
-    asked["device"] = [device, fingerprint(shape if isinstance(chip, PythonDevice) else chip)]
     return {name: digest(part) for name, part in asked.items()}
+
+
+def _shape_digest(chip: AbstractDevice | PythonDevice) -> str:
+    """A short name for what shows in a device once it is there."""
+    seen = (chip.space, int(chip.access_level)) if isinstance(chip, PythonDevice) else chip
+    return digest(fingerprint(seen))
 
 
 def _foreign(table: Any) -> bool:

@@ -1,10 +1,7 @@
 """What the page of a run shows, from the run's folder."""
 
-import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +10,17 @@ import pandas as pd
 from jaxtyping import Float
 
 from dither._errors import RequestError
+from dither._seal import read_json
 from dither._words import clock, count, duration, number
 from dither.tasks.scores import display_of
 from dither.training.folder import HISTORY, LEASE, PROGRESS, RESULT, SPECIFICATION
-from dither.training.history import by_replica, quartiles
+from dither.training.history import by_replica, quartiles, read_history
 from dither.training.lease import died_here, holder
 from dither.training.ledger import in_words
+from dither.training.live import read_progress
+from dither.training.load import read_result
 from dither.training.settings import settings
+from dither.training.specification import read_toml
 from dither.watch.view import Head, Mood, TextTable, Tile, modified
 
 QUIET_AFTER = 15.0
@@ -80,12 +81,8 @@ class RunWatch:
 
     def look(self, now: float) -> RunView:
         """The page now. Arguments: seconds since the epoch. Errors: `RequestError`."""
-        try:
-            text = (self.folder / SPECIFICATION).read_text(encoding="utf-8")
-            specification = tomllib.loads(text)
-        except (OSError, ValueError) as error:
-            raise RequestError(f"{self.folder / SPECIFICATION} cannot be read: {error}.") from None
-        progress, result = _json(self.folder / PROGRESS), _json(self.folder / RESULT)
+        specification, _ = read_toml(self.folder / SPECIFICATION)
+        progress, result = read_progress(self.folder / PROGRESS), _result(self.folder / RESULT)
         signs = [modified(self.folder / name) for name in (SPECIFICATION, HISTORY, PROGRESS)]
         silent, about = now - max(signs), holder(self.folder / LEASE)
         heard = max(*signs, modified(self.folder / LEASE))
@@ -99,9 +96,9 @@ class RunWatch:
         try:
             found = file.stat()
             if (found.st_mtime_ns, found.st_ino) != self.read_at:
-                self.history = pd.read_parquet(BytesIO(file.read_bytes()))
+                self.history = read_history(file)
                 self.read_at = (found.st_mtime_ns, found.st_ino)
-        except (OSError, ValueError):
+        except (OSError, RequestError):
             return self.history
         return self.history
 
@@ -284,9 +281,8 @@ def curve(
     )
 
 
-def _json(file: Path) -> dict[str, Any] | None:
+def _result(file: Path) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(file) if read_result(file) else None
+    except RequestError:
         return None
-    return found

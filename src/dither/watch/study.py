@@ -1,7 +1,5 @@
 """What the page of a study shows, from the study's folder."""
 
-import contextlib
-import json
 import socket
 import time
 import warnings
@@ -22,6 +20,7 @@ from dither.studies.study import Study, read_study
 from dither.tasks.scores import display_of
 from dither.training.folder import PROGRESS
 from dither.training.lease import EXPIRES_AFTER, abandoned, holder
+from dither.training.live import read_progress
 from dither.training.stop import FAILED
 from dither.watch.view import Head, TextTable, Tile, modified
 
@@ -135,10 +134,7 @@ def _doing(folder: Path, job: Job, now: float) -> Doing | None:
     if about["host"] == socket.gethostname() and abandoned(file):
         return None
     parts = sorted((folder / store.WORK / job.name).glob(f"*/*/{PROGRESS}"), key=modified)
-    progress = None
-    if parts:
-        with contextlib.suppress(OSError, ValueError):
-            progress = json.loads(parts[-1].read_text())
+    progress = read_progress(parts[-1]) if parts else None
     what = job.runs[0].cell.where
     return Doing(what, about["host"], about["pid"], now - about["since"], len(job.runs), progress)
 

@@ -1,6 +1,5 @@
 """Figure 3: how long the summed estimate takes to point along the gradient."""
 
-import json
 import math
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,6 +11,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from dither._files import is_file, write_atomically
+from dither._seal import DamagedFileError, read_json, sealed_json
 from dither.contract import Parameters
 from dither.laws import AngleTime, node_angle_time, weight_angle_time
 from dither.laws.angle import exact_gradient
@@ -24,7 +25,6 @@ from dither.studies.study import Cell
 from dither.tasks import FashionMNIST, Task
 from dither.tasks.scores import smoothed_cross_entropy
 from dither.training.angle import measurements_to_angle
-from dither.training.checkpoint import write_atomically
 from dither.training.fit import check_fit
 
 DEGREES = 15.0
@@ -78,17 +78,24 @@ def kept_iterations(
     """`simulated_iterations`, read from the folder where they are kept there, else kept there."""
     name = "{method}-d{d}".format(**cell.labels)
     file = None if folder is None else folder / "angles" / f"{name}-seed{seed}.json"
-    if file is not None and file.is_file():
-        kept = json.loads(file.read_text())
-        # one that was given up earlier than now is not known
-        if kept["iterations"] is not None or kept["limit"] >= limit:
-            return math.inf if kept["iterations"] is None else float(kept["iterations"])
+    kept = None if file is None or not is_file(file) else _kept(file)
+    # one that was given up earlier than now is not known
+    if kept is not None and (kept["iterations"] is not None or kept["limit"] >= limit):
+        return math.inf if kept["iterations"] is None else float(kept["iterations"])
     found = simulated_iterations(cell, seed, limit, tell)
     if file is not None:
         iterations = None if math.isinf(found) else found
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps({"iterations": iterations, "limit": limit}).encode())
+        write_atomically(file, sealed_json({"iterations": iterations, "limit": limit}))
     return found
+
+
+def _kept(file: Path) -> dict[str, Any] | None:
+    """What a file holds; None where it is damaged, so that it is simulated again."""
+    try:
+        return read_json(file)
+    except DamagedFileError:
+        return None
 
 
 def simulated_iterations(cell: Cell, seed: int, limit: float, tell: Callable[[str], None]) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dither._errors import RequestError
-from dither.training.checkpoint import write_atomically
+from dither._files import write_atomically
 from dither.training.stop import StopReason
 from dither.training.trackers.tracker import AbstractTracker
 

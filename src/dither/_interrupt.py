@@ -1,10 +1,26 @@
-"""Ctrl-C as a request to finish cleanly."""
+"""Signals as requests to finish cleanly."""
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+LEAVING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals other than Ctrl-C that ask a program to end; not all systems have both."""
+
+_HEARD: list[int] = []
+"""The signals that have asked this program to end."""
+
+
+def heard(number: int) -> None:
+    """Note that a signal has asked this program to end."""
+    _HEARD.append(number)
+
+
+def status_of_signal() -> int:
+    """The exit status of a program that was asked to end: 128 and the first signal; 0 if none."""
+    return 128 + _HEARD[0] if _HEARD else 0
 
 
 @contextmanager
@@ -22,12 +38,13 @@ def ctrl_c(*others: signal.Signals) -> Iterator[Callable[[], bool]]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
+        heard(number)
         if asked:
             signal.default_int_handler(number, frame)
         asked = True
 
-    heard = [number for number in others if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, *heard)}
+    listened = [number for number in others if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, *listened)}
     try:
         yield lambda: asked
     finally:

@@ -1,0 +1,91 @@
+"""The hostile list as one table: what is done to dither on purpose, and what comes of it.
+
+`python benchmarks/hostile [ROW ...]` runs the rows whose figures build/hostile does not hold yet,
+or those whose names begin with what is given, and writes docs/results/hostile.md. Each row runs in
+a process of its own, in a folder of its own, and is ended after `LIMIT` seconds.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TypeAlias
+
+Figures: TypeAlias = dict[str, int | float | str]
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+KEPT = ROOT / "build" / "hostile"
+TABLE = ROOT / "docs" / "results" / "hostile.md"
+MODULES = ("kills", "files", "network")
+LIMIT = 900.0
+
+
+def rows() -> dict[str, Callable[[Path], Figures]]:
+    """Every row by its title: a function of a folder to work in."""
+    found: dict[str, Callable[[Path], Figures]] = {}
+    for name in MODULES:
+        if (HERE / f"{name}.py").is_file():
+            found |= import_module(name).ROWS
+    return found
+
+
+def kept(title: str) -> Path:
+    """Where a row's figures are kept."""
+    return KEPT / f"{re.sub('[^a-z0-9]+', '-', title.lower()).strip('-')}.json"
+
+
+def run(title: str) -> None:
+    """Run a row in a process of its own and keep its figures."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(HERE), "--alone", title, folder]
+        try:
+            ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=LIMIT)
+            figures = json.loads(ended.stdout.splitlines()[-1]) if not ended.returncode else {
+                "ended with status": ended.returncode
+            }  # fmt: skip
+        except subprocess.TimeoutExpired:
+            figures = {"not done within, s": LIMIT}
+    told = {
+        "title": title,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "seconds": round(time.monotonic() - began),
+        "figures": figures,
+    }
+    KEPT.mkdir(parents=True, exist_ok=True)
+    kept(title).write_text(json.dumps(told, indent=1) + "\n")
+    print(json.dumps(told), flush=True)
+
+
+def table(titles: list[str]) -> str:
+    """The rows that there are figures of, in Markdown."""
+    lines = ["| what is done | what comes of it | on | took |", "|---|---|---|---|"]
+    for title in titles:
+        if kept(title).is_file():
+            told = json.loads(kept(title).read_text())
+            figures = "; ".join(f"{name}: {value}" for name, value in told["figures"].items())
+            lines.append(f"| {title} | {figures} | {told['date']} | {told['seconds']} s |")
+    return "\n".join(lines) + "\n"
+
+
+def main(asked: list[str]) -> None:
+    """Run what is asked for, or what is missing, and write the table."""
+    known = rows()
+    if asked[:1] == ["--alone"]:
+        print(json.dumps(known[asked[1]](Path(asked[2]))))
+        return
+    for title in known:
+        wanted = any(title.lower().startswith(word.lower()) for word in asked)
+        if wanted or (not asked and not kept(title).is_file()):
+            run(title)
+    TABLE.write_text(table(list(known)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

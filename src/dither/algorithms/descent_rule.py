@@ -1,0 +1,27 @@
+"""A gradient rule with a learning rate."""
+
+from typing import Annotated
+
+from jaxtyping import Array, Float
+from pydantic import Field
+
+from dither.algorithms.calibration import LearningRate
+from dither.algorithms.gradient import AbstractGradientRule
+from dither.algorithms.gradient_state import GradientState
+
+
+class AbstractDescentRule(AbstractGradientRule):
+    """A gradient rule with a learning rate.
+
+    Arguments: `learning_rate`, eta ≥ 0, or `auto` for plain descent
+    (`dither.algorithms.calibration`).
+    """
+
+    learning_rate: Annotated[LearningRate, Field(examples=[0.02])]
+
+    @property
+    def rate(self) -> LearningRate:
+        return self.learning_rate
+
+    def rate_of(self, state: GradientState) -> Float[Array, ""]:
+        return state.rate(self.learning_rate, self.optimizer, self.times(state.problem).tau_theta)
