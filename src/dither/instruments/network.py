@@ -32,7 +32,6 @@ class RemoteDevice(AbstractConnection):
 
     def connect(self) -> PythonDevice:
         """The device, connected. Errors: as of `dither.remote.client.RemoteObject`."""
-        needs("grpc", "remote")
         needs("msgpack", "remote")
         from dither.remote.client import RemoteObject
 

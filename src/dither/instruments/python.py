@@ -309,6 +309,13 @@ class PythonDevice:
         """After so many failures in a row: wait and reconnect, as the guard says."""
         self._calls.recover(failures)
 
+    def renew_lease(self) -> bool:
+        """Say that the loop is at work, to a device that is held by a lease.
+
+        Returns: whether it is still programmed as it was; if not, it is written to again.
+        """
+        return self._calls.renew_lease()
+
     def rewrite(self) -> None:
         """From now on, write a setting again although it has not changed."""
         self._calls.rewrite = True

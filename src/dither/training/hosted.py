@@ -80,9 +80,11 @@ class HostedLoop(AbstractLoop):
         self.carry, self.ledger = carry, partial
 
     def to_save(self) -> Carry:
+        self._renew_lease()
         return self.carry  # of a real device's state nothing can be saved
 
     def advance(self, n: int) -> None:
+        self._renew_lease()
         end = time.monotonic() + LONGEST_CALL
         while n > 0 and self.failed_in_a_row < self.failures and time.monotonic() < end:
             n -= self._block(n)
@@ -96,6 +98,7 @@ class HostedLoop(AbstractLoop):
         size = min(n, BLOCK, self.algorithm.lookahead(self.problem, clock))
         room = next(room for room in ROOMS if room >= size)
         probes, rows, asked = self.ask(room, self.task, self.carry, size)
+        self._renew_lease()
         readings = self._measure(probes, np.asarray(rows)[:size])
         whole_costs = [float(np.asarray(r)) for r in readings] if self.device.by_cost else []
         less = self._taken_off(whole_costs)
@@ -105,6 +108,7 @@ class HostedLoop(AbstractLoop):
                 asked = self.ask(room, self.task, self.carry, done)[2]
             told = [np.asarray(cost - float(less)) for cost in whole_costs] or readings
             block = jax.tree.map(partial(stacked, room), *told)
+            self._renew_lease()
             state, costs = self.tell(self.task, asked, probes, rows, block, done, less)
             cost = float(np.asarray(costs)[:done].sum())
         failed = int(done < size)
@@ -125,6 +129,10 @@ class HostedLoop(AbstractLoop):
         if whole_costs and abs(whole_costs[-1]) < abs(less) / FALLEN:
             self._take_off(np.float32(whole_costs[-1]))
         return done + failed
+
+    def _renew_lease(self) -> None:
+        """Called between steps that may be slow: compilations, evaluations, the disk."""
+        self.programmed &= self.device.renew_lease()
 
     def _whole(self, theta: Float[Array | np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
         """Parameters with what was taken off them before single precision began."""
@@ -264,6 +272,7 @@ class HostedLoop(AbstractLoop):
             rows = [len(inputs[begin : begin + self.task.batch]) for begin in starts]
             mean = float(np.dot(np.array(readings, float), rows)) / len(inputs)
             return Evaluation(np.array([np.nan]), np.array([mean]), theta[None])
+        self._renew_lease()
         y = jnp.asarray(np.concatenate(readings), jnp.result_type(float))
         wanted = jnp.asarray(targets)
         score = self.task.score(y, wanted)
