@@ -245,6 +245,7 @@ def test_what_is_no_message_is_refused():
     ("theta", "why"),
     [
         (np.full(9, 1.0000001), "leaves the bounds"),
+        (np.full(9, 1e308), "leaves the bounds"),
         (np.full(9, np.nan), "NaN"),
         (np.r_[np.zeros(8), -np.inf], "NaN or infinity"),
         (np.zeros(8), r"shape \(8,\) where 9"),
@@ -347,7 +348,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize(("blow", "within"), [("SIGKILL", 1.0), ("SIGSTOP", 8.0)])
+@pytest.mark.parametrize(("blow", "within"), [("SIGKILL", 1.0), ("SIGSTOP", 2.5)])
 def test_a_trainer_that_vanishes_leaves_a_safe_device(serve, token, blow, within):
     device = Bounded()
     server = serve(device, lease=2.0)
@@ -358,7 +359,6 @@ def test_a_trainer_that_vanishes_leaves_a_safe_device(serve, token, blow, within
     until(lambda: device.writes > 500)
     assert device.made_safe == 0
     trainer.send_signal(getattr(signal, blow))
-    # a stopped one answers no ping for 1 s, after at most 1 s without one
     assert until(lambda: device.made_safe == 1, seconds=20) < within
     until(lambda: server.status()["holder"] is None)
     writes = device.writes

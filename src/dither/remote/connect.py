@@ -21,7 +21,7 @@ from dither.remote.security import (
     read_token,
 )
 
-FIRST_TRY = 0.5
+FIRST_TRY = 0.25
 """Seconds: a full machine drops what asks for a connection, and the system asks again late."""
 
 KEPT_ALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2}
@@ -124,8 +124,8 @@ class Server:
             )
         if isinstance(error, ssl.SSLError) and "EOF" not in reason:
             return RequestError(
-                f"The device at {self.address} does not speak TLS ({reason.lower()}); leave out ca, "
-                "certificate and key, or give the address of the TLS server."
+                f"The device at {self.address} does not speak TLS ({reason.lower()}); leave out "
+                "ca, certificate and key."
             )
         if isinstance(error, ConnectionRefusedError):
             return Unreachable("nothing listens there")

@@ -26,6 +26,10 @@ LONGEST_HELLO = 4096
 BACKLOG = 1024
 TLS_HANDSHAKE = b"\x16"
 LOOK_AROUND_EVERY = 0.1
+ACCEPTED_AT_ONCE = 32
+
+REST = 3.0
+"""The door rests for so many times as long as it has worked."""
 
 
 @dataclass(eq=False)
@@ -88,12 +92,15 @@ class Door:
     def _stand(self) -> None:
         looked = time.monotonic()
         while not self.over.is_set():
+            begin = time.thread_time()
             ready = [key.data for key, _ in self.selector.select(LOOK_AROUND_EVERY)]
             for caller in ready:
                 if caller in self.callers:
                     self._hear(caller)
             if None in ready:
                 self._accept()
+            # what strangers ask for is work that the trainer waits for
+            time.sleep(REST * (time.thread_time() - begin))
             now = time.monotonic()
             if now > looked + LOOK_AROUND_EVERY:
                 looked = now
@@ -102,16 +109,17 @@ class Door:
                 self.tick()
 
     def _accept(self) -> None:
-        try:
-            sock, address = self.listener.accept()
-        except OSError:  # it is gone already
-            return
-        sock.setblocking(False)
-        place = place_of(str(address[0]))
-        self._make_room(place)
-        caller = Caller(sock, place, time.monotonic() + SECONDS_TO_SHOW, self.tls is None)
-        self.callers[caller] = None
-        self.selector.register(sock, selectors.EVENT_READ, caller)
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                sock, address = self.listener.accept()
+            except OSError:  # there is none, or it is gone already
+                return
+            sock.setblocking(False)
+            place = place_of(str(address[0]))
+            self._make_room(place)
+            caller = Caller(sock, place, time.monotonic() + SECONDS_TO_SHOW, self.tls is None)
+            self.callers[caller] = None
+            self.selector.register(sock, selectors.EVENT_READ, caller)
 
     def _make_room(self, place: str) -> None:
         of_one = [caller for caller in self.callers if caller.place == place]

@@ -55,7 +55,7 @@ class Link:
 
     def waits(self) -> bool:
         """Whether something has come that was not received, the end included."""
-        return self._peeked(lambda seen: True)
+        return self._peeked(lambda _: True)
 
     def ended(self) -> bool:
         """Whether the other side has closed the connection."""
