@@ -208,6 +208,7 @@ def bad_requests() -> list[bytes]:
     ]  # fmt: skip
     plain = pack({"do": "write", "theta": zeros})
     nested = b"\x81\xa2do" + b"\x91" * 900 + b"\x90"
+    empties = b"\x81\xa2do\xdd\x00\x7f\xff\xf0" + b"\x80" * (2**23 - 99)
     of_objects = msgpack.packb(
         {"do": "write", "theta": msgpack.ExtType(ARRAY, b"|O8\1" + b"\1" * 8)}
     )
