@@ -210,6 +210,38 @@ def test_a_block_longer_than_half_the_lease_goes_in_parts(serve, token):
     remote.safe()
 
 
+class InOneCall(Slow):
+    """Measures a block in one call."""
+
+    blocks = 0
+
+    def measure_block(self, settings, inputs, targets):
+        self.blocks += 1
+        readings = []
+        for theta, x in zip(settings, inputs):
+            self.write(theta)
+            readings.append(self.measure(x))
+        return readings
+
+
+def test_a_block_that_is_one_call_is_not_made_twice(serve, token, monkeypatch):
+    """It may take longer than half the lease; where its readings are too long it goes in parts."""
+    device = InOneCall()
+    remote = RemoteObject(serve(device, lease=0.4).address, token_file=token)
+    settings = np.random.default_rng(0).uniform(-1, 1, (20, 9))
+    batches = np.stack([X] * 20)
+    readings = list(remote.measure_block(settings, batches, batches))
+    assert (device.blocks, len(readings)) == (1, 20)
+    monkeypatch.setattr("dither.remote.gate.MOST_BYTES", 4000)  # of 9 readings, 2 x 200 bytes each
+    parts = list(remote.measure_block(settings, batches, batches))
+    assert device.blocks > 2
+    assert np.array_equal(parts, readings)
+    # what was held after a part that was cut is not taken for what it held before
+    remote.write(settings[0])
+    assert np.array_equal(remote.measure(X), readings[0])
+    remote.safe()
+
+
 # -------------------------------------------------------------------------------------- the memory
 
 BIG = """

@@ -580,6 +580,8 @@ def test_what_a_server_is_refused(tmp_path, token, papers, serve, monkeypatch):
     ]:
         with pytest.raises(RequestError, match=why):
             DeviceServer(chip, **settings)
+    with pytest.raises(RequestError, match="at most 1000000 are written over a network"):
+        DeviceServer(PythonDevice(Bounded(), parameters=1_000_001), token_file=token)
     with pytest.raises(RequestError, match="without certificates"):
         make_certificates(["x"], ours)
     for address in ("nowhere", "remote://a:b", "host:1/x", ":5", ""):

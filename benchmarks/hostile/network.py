@@ -78,6 +78,8 @@ class Scene:
         self.port = int(self.address.rpartition(":")[2])
         self.token = folder / "dither-token"
         self.papers: dict[str, Path | None] = {"token_file": self.token}
+        if (folder / "ca.pem").exists():
+            self.papers["ca"] = folder / "ca.pem"
         self.memory = psutil.Process(self.process.pid).memory_info
         self.rest = self.most = 0
         self.others: list[subprocess.Popen[bytes]] = []
@@ -329,14 +331,34 @@ def with_key(port: int, token: str) -> Iterator[Any]:
             link.close()
 
 
+def tls(port: int, token: str) -> Iterator[Any]:
+    """The first half of a TLS handshake, which the server answers with its certificate."""
+    del token
+    context = ssl.create_default_context()
+    held: deque[Link] = deque(maxlen=1000)
+    while True:
+        said = ssl.MemoryBIO()
+        with suppress(ssl.SSLWantReadError):
+            context.wrap_bio(ssl.MemoryBIO(), said, server_hostname="127.0.0.1").do_handshake()
+        held.append(connected(port))
+        yield held[-1].sock.sendall(said.read())
+
+
 FLOODS = {
-    "open": only_open, "trickle": trickle, "without-key": without_key, "with-key": with_key,
+    "tls": tls, "open": only_open,
+    "trickle": trickle, "without-key": without_key, "with-key": with_key,
 }  # fmt: skip
 
 
 def row_flood(kind: str, folder: Path) -> Figures:
     """A trainer runs; with a flood, and without one before and after, an honest client looks."""
-    with scene(folder) as here:
+    more: list[str] = []
+    if kind == "tls":
+        make_certificates(["127.0.0.1"], folder / "papers")
+        (folder / "ca.pem").write_bytes((folder / "papers" / "ca.pem").read_bytes())
+        more = ["--certificate", "papers/server.pem", "--key", "papers/server.key"]
+        more += ["--token-file", "dither-token"]
+    with scene(folder, *more) as here:
         counts = np.memmap(folder / "counts", np.int64, "w+", shape=4)
         here.role("trainer", here.address, "measure")
         until(lambda: counts[0] > 200)
@@ -469,7 +491,8 @@ def row_silence(kind: str, folder: Path) -> Figures:
 def trainer(address: str, kind: str) -> None:
     """A trainer that measures, and then perhaps falls silent while its process lives."""
     counts = np.memmap("counts", np.int64, "r+", shape=4)
-    remote = RemoteObject(address, name=kind, token_file=Path("dither-token"))
+    ca = Path("ca.pem") if Path("ca.pem").exists() else None
+    remote = RemoteObject(address, name=kind, token_file=Path("dither-token"), ca=ca)
     x, rng = np.zeros((1, 49)), np.random.default_rng(0)
     threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
     while True:
@@ -567,6 +590,7 @@ ROWS: dict[str, Callable[[Path], Figures]] = {
     "raw bytes and random frames": row_frames,
     "flood of connections that only open": _of(row_flood, "open"),
     "flood of first messages that trickle": _of(row_flood, "trickle"),
+    "flood of TLS handshakes that stop halfway": _of(row_flood, "tls"),
     "flood without the key": _of(row_flood, "without-key"),
     "flood with the key": _of(row_flood, "with-key"),
     "long requests whose replies are never read": row_never_read,

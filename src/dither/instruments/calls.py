@@ -140,6 +140,7 @@ class Calls:
         differs = np.any(settings[1:] != settings[:-1], axis=1)
         changed = [not self._holds(settings[0], None), *differs.tolist(), False]
         self.writes += changed[0]
+        self._sure = False  # until its end, which may not be asked for
         for k, reading in enumerate(
             each_its_own(self.make("measure_block", settings, inputs, targets)), start=1
         ):

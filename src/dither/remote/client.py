@@ -100,6 +100,7 @@ class RemoteObject:
             readings = () if reply["readings"] is None else reply["readings"]
             yield from readings
             start += len(readings)
+            most = min(most, max(len(readings), 1))  # what the server does at once
             self._held = np.array(settings[max(start - 1, 0)])
             if reply["failed"] or not len(readings):
                 raise RuntimeError(reply["failed"] or "no readings came back")

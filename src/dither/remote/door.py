@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,10 +15,10 @@ from typing import Any
 from dither.remote.link import LENGTH, Link
 from dither.remote.messages import MessageError, pack, unpack
 
-PLACES = 128
+PLACES = 512
 """Connections that have not shown a key, in all."""
 
-PLACES_OF_ONE = 64
+PLACES_OF_ONE = 256
 """Connections that have not shown a key, from one address."""
 
 SECONDS_TO_SHOW = 5.0
@@ -30,6 +31,8 @@ ACCEPTED_AT_ONCE = 32
 
 REST = 3.0
 """The door rests for so many times as long as it has worked."""
+
+LONGEST_REST = 0.01
 
 
 @dataclass(eq=False)
@@ -100,7 +103,7 @@ class Door:
             if None in ready:
                 self._accept()
             # what strangers ask for is work that the trainer waits for
-            time.sleep(REST * (time.thread_time() - begin))
+            time.sleep(min(REST * (time.thread_time() - begin), LONGEST_REST))
             now = time.monotonic()
             if now > looked + LOOK_AROUND_EVERY:
                 looked = now
@@ -144,7 +147,10 @@ class Door:
         except ssl.SSLError:
             # the alert that says why is on its way
             self._send_away(caller)
+        except OSError:
+            self._drop(caller)
         except Exception:  # nothing that a stranger sends may close the door
+            traceback.print_exc()
             self._drop(caller)
 
     def _begin_tls(self, caller: Caller) -> bool:

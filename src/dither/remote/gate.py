@@ -36,8 +36,8 @@ class Gate:
 
     Every write must have the right shape and type, be finite and lie within the bounds; else
     nothing is written. A write with its measurement that takes longer than `timeout` seconds is
-    overdue. A request takes no longer than half the lease, a single measurement apart: of a block
-    the rest is left to be asked for again, so that a trainer that is lost is soon noticed.
+    overdue. Of a block that takes longer than half the lease the rest is left to be asked for
+    again, so that a trainer that is lost is soon noticed; not where it is one call to the device.
 
     Arguments: the device; the record of what is done; `timeout`, s; `lease`, s.
     """
@@ -194,7 +194,8 @@ class Gate:
                 if now > looked + LOOK_EVERY:
                     looked, self.stopped = now, self.stopped or self.gone()
                 full = len(readings) * (reading.nbytes + ARRAY_BYTES) > MOST_BYTES / 2
-                if self.stopped or full or now > began + self.lease / 2:
+                late = not self.device.in_blocks and now > began + self.lease / 2
+                if self.stopped or full or late:
                     break
         except Exception as error:
             failed = _sentence(error)

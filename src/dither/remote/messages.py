@@ -15,6 +15,9 @@ MOST_BYTES = 8 * 2**20
 While a message is read, several copies of it exist; this bounds what a client can make them take.
 """
 
+MOST_PARAMETERS = 1_000_000
+"""Of a served device."""
+
 ENTRIES = 8
 """The most that a flat message has."""
 

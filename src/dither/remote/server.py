@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,7 +18,7 @@ from dither.remote.door import BACKLOG, Door
 from dither.remote.gate import Gate
 from dither.remote.lease import Holder, Lease
 from dither.remote.link import Link
-from dither.remote.messages import MessageError, pack, unpack
+from dither.remote.messages import MOST_PARAMETERS, MessageError, pack, unpack
 from dither.remote.pace import Bucket, Buckets
 from dither.remote.record import Record
 from dither.remote.security import (
@@ -50,7 +51,8 @@ class DeviceServer:
     write and measurement; `lease`, s; `rate`, the most requests per second that a trainer is
     answered; `say`, called with a line for people.
     Errors: `RequestError` without token and client's authority, beyond the loopback address without
-    certificate, for files that cannot be read, an address that is not free.
+    certificate, for files that cannot be read, an address that is not free, more parameters than
+    a message holds.
     """
 
     def __init__(
@@ -80,6 +82,11 @@ class DeviceServer:
         if self.token is None and client_ca is None:
             raise RequestError(
                 "The device is not served to everybody; give --token-file or --client-ca."
+            )
+        if device.extent.size > MOST_PARAMETERS:
+            raise RequestError(
+                f"The device {device.name} has {device.extent.size} parameters; at most "
+                f"{MOST_PARAMETERS} are written over a network."
             )
         self.rate, self.say = rate, say
         self.record = Record(device.extent.size, record)
@@ -185,6 +192,9 @@ class DeviceServer:
             words["ended"] = str(error)
         except OSError:
             pass  # the connection is over
+        except Exception:
+            traceback.print_exc()
+            words["ended"] = "the server has failed; its log says where"
         finally:
             self._end(holder)
             holder.link.end(**words)
