@@ -1,7 +1,6 @@
 # ruff: noqa: F811
 """Hostile clients of a served device: nobody let in, nothing written, nobody kept waiting."""
 
-import itertools
 import json
 import signal
 import socket
@@ -215,7 +214,7 @@ class InOneCall(Slow):
 
     blocks = 0
 
-    def measure_block(self, settings, inputs, targets):
+    def measure_block(self, settings, inputs, _targets):
         self.blocks += 1
         readings = []
         for theta, x in zip(settings, inputs):
@@ -307,7 +306,7 @@ def test_connections_that_only_open_keep_nobody_waiting(serve, token):
     server = serve(device)
     trainer = RemoteObject(server.address, token_file=token, name="ann")
     held, waits = [], []
-    for number in range(1500):
+    for number in range(1500):  # more than there are places
         held.append(socket.create_connection(("127.0.0.1", server.port), timeout=5))
         if number % 150 == 149:
             began = time.monotonic()
@@ -333,15 +332,17 @@ def test_one_address_takes_no_place_of_another(serve):
         places = [caller.place for caller in list(server.door.callers)]
         return {place: places.count(place) for place in places}
 
-    for address in itertools.chain(["127.0.0.2"] * 200, [f"127.0.0.{k}" for k in range(3, 203)]):
+    others = [f"127.0.{k}.3" for k in range(255)]
+    for address in ["127.0.0.2"] * 300 + others + ["127.0.0.4"] * 20:
         link = socket.socket()
         link.bind((address, 0))
         link.connect(("127.0.0.1", server.port))
         held.append(link)
-        if len(held) == 200:
+        if len(held) == 300:
             until(lambda: standing() == {"127.0.0.2": PLACES_OF_ONE})
-    until(lambda: "127.0.0.202" in standing())
+    until(lambda: standing().get("127.0.0.4") == 20)
     assert sum(standing().values()) == PLACES
+    assert standing()["127.0.0.2"] < PLACES_OF_ONE
     for link in held:
         link.close()
 

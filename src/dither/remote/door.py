@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ LONGEST_HELLO = 4096
 BACKLOG = 1024
 TLS_HANDSHAKE = b"\x16"
 LOOK_AROUND_EVERY = 0.1
-ACCEPTED_AT_ONCE = 32
+ACCEPTED_AT_ONCE = 256
+LONGEST_ROUND = 0.01
 
 REST = 3.0
 """The door rests for so many times as long as it has worked."""
@@ -97,11 +99,12 @@ class Door:
         while not self.over.is_set():
             begin = time.thread_time()
             ready = [key.data for key, _ in self.selector.select(LOOK_AROUND_EVERY)]
-            for caller in ready:
-                if caller in self.callers:
-                    self._hear(caller)
             if None in ready:
                 self._accept()
+            for caller in self._in_turn([one for one in ready if one in self.callers]):
+                self._hear(caller)
+                if time.thread_time() > begin + LONGEST_ROUND:
+                    break
             # what strangers ask for is work that the trainer waits for
             time.sleep(min(REST * (time.thread_time() - begin), LONGEST_REST))
             now = time.monotonic()
@@ -110,6 +113,11 @@ class Door:
                 for caller in [c for c in self.callers if c.until < now]:
                     self._drop(caller)
                 self.tick()
+
+    def _in_turn(self, ready: list[Caller]) -> list[Caller]:
+        """First those of the address that has fewest, and of one who has begun, then the newest."""
+        many = Counter(caller.place for caller in self.callers)
+        return sorted(ready, key=lambda c: (many[c.place], not c.spoke, -c.until))
 
     def _accept(self) -> None:
         for _ in range(ACCEPTED_AT_ONCE):
