@@ -98,6 +98,7 @@ class PythonDevice:
         if guard is not None:
             step = float(np.max(self.space.step))
             self._calls = guard.around(target, self.abilities, step)
+        self.renew_lease = self._calls.renew_lease
 
     def _check_abilities(self) -> None:
         if Writable not in self.abilities:
@@ -110,7 +111,6 @@ class PythonDevice:
                 f"The device {self.name} has write but neither measure(inputs) nor "
                 "cost(inputs, targets); add one of them."
             )
-
         check_plain(self.target, map(method_of, self.abilities), self.name)
 
     def _layer_names(self, layers: Any) -> tuple[str, ...]:
@@ -308,13 +308,6 @@ class PythonDevice:
     def recover(self, failures: int) -> None:
         """After so many failures in a row: wait and reconnect, as the guard says."""
         self._calls.recover(failures)
-
-    def renew_lease(self) -> bool:
-        """Say that the loop is at work, to a device that is held by a lease.
-
-        Returns: whether it is still programmed as it was; if not, it is written to again.
-        """
-        return self._calls.renew_lease()
 
     def rewrite(self) -> None:
         """From now on, write a setting again although it has not changed."""
