@@ -35,15 +35,18 @@ LOOKS_PER_SECOND = 20.0
 LOOKS_AT_ONCE = 4
 SECONDS_TO_LOOK = 2.0
 
+SILENCE = 0.9
+"""Of the lease; what is left of it is for the device's way into its safe state."""
+
 
 class DeviceServer:
     """Serves a device to one trainer at a time, who holds the lease while its loop is at work.
 
     When the connection ends, by word or by loss, the device is brought into its safe state; a
     trainer that was lost has `lease` seconds to return before another may take its place. A
-    connection is lost when it breaks, when no request has come for `lease` seconds, an answer was
-    not taken for as long, or the device is overdue; then it is made safe as soon as it comes back.
-    What keeps only the connection alive does not count as a request.
+    connection is lost when it breaks, when no request has come for nearly `lease` seconds, an
+    answer was not taken for as long, or the device is overdue; then the device is made safe as soon
+    as it comes back. What keeps only the connection alive does not count as a request.
 
     Arguments: the device; `listen`, HOST:PORT, port 0 for a free one; `token_file`, the secret that
     every client must show; `certificate` and `key`, of this server; `client_ca`, the authority of
@@ -187,7 +190,7 @@ class DeviceServer:
         try:
             self._answer(holder)
         except TimeoutError:
-            words["ended"] = f"nothing came from the trainer for {self.lease.seconds:g} s"
+            words["ended"] = f"nothing came from the trainer for {self._silence():g} s"
         except MessageError as error:
             words["ended"] = str(error)
         except OSError:
@@ -201,13 +204,17 @@ class DeviceServer:
             holder.link.close()
 
     def _answer(self, holder: Holder) -> None:
-        link, seconds, pace = holder.link, self.lease.seconds, Bucket(self.rate)
+        link, seconds, pace = holder.link, self._silence(), Bucket(self.rate)
         link.send(pack(self.gate.description()), seconds)
         while not holder.leaving:
             request = unpack(link.receive(seconds), flat=True)
             pace.wait()
             link.send(self.gate.reply(request, link.ended), seconds)
             holder.leaving = request.get("do") == "safe"
+
+    def _silence(self) -> float:
+        """Seconds in which a trainer's next request is due."""
+        return SILENCE * self.lease.seconds
 
     def _end(self, holder: Holder) -> None:
         """The connection is over: the safe state first, then the lease is free."""
