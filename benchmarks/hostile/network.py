@@ -111,7 +111,8 @@ class Scene:
         """A process that plays a role of this file; its standard input stays open."""
         process = subprocess.Popen(
             [sys.executable, __file__, *map(str, words)],
-            cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=_environment(),
+            cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, env=_environment(),
         )  # fmt: skip
         self.others.append(process)
         return process
