@@ -18,6 +18,7 @@ import pytest
 import dither
 from dither import RunError, Until
 from dither.instruments.network import RemoteDevice
+from dither.instruments.python import PythonDevice
 from dither.remote.client import LeaseWarning, RemoteObject, look
 from dither.remote.door import PLACES, PLACES_OF_ONE, place_of
 from dither.remote.link import LENGTH, Link
