@@ -35,8 +35,8 @@ docs: $(VENV)/.installed-dev ## build the documentation into site/
 figures: $(VENV)/.installed ## draw the documentation's figures again
 	$(PY) docs/make_figures.py
 
-bench: $(VENV)/.installed ## measure speed and memory
-	$(PY) benchmarks/speed.py
+bench: $(VENV)/.installed ## measure speed beside others (pip install '.[bench]'): LINES=cnn CORES=2
+	$(PY) benchmarks/bench --lines "$(LINES)" --cores $(or $(CORES),1)
 
 andreoli2023: $(VENV)/.installed ## run the paper's figures again in full: a quarter of an hour
 	rm -rf build/andreoli2023

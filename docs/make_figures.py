@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -182,6 +183,11 @@ def tau_theta() -> None:
              "median": median, "low": low, "high": high}
         )  # fmt: skip
         save_table("tau_theta", rows)
+    draw_tau_theta(rows, size)
+
+
+def draw_tau_theta(rows: Sequence[dict[str, Any]], size: int) -> None:
+    """The picture of `tau_theta`, from its table."""
     with rc_context(STYLE):
         figure = Figure(figsize=(5.5, 3.4), layout="constrained")
         axes = figure.subplots()
@@ -203,6 +209,10 @@ def tau_theta() -> None:
     save_figure(figure, FIGURES / "tau_theta")
 
 
+CODES_DRAWN = {"rademacher": BLUE, "walsh": ORANGE}
+"""The codes whose angles are measured, and their colours."""
+
+
 def cosine() -> None:
     """The angle between the averaged estimate and the gradient, beside the law."""
     import jax
@@ -222,8 +232,7 @@ def cosine() -> None:
         few.cost(device.network(device.space.unravel(t), few.inputs), few.targets)))(theta)
     )  # fmt: skip
     size, rows = theta.size, []
-    codes = {"rademacher": BLUE, "walsh": ORANGE}
-    for code in codes:
+    for code in CODES_DRAWN:
         algorithm = dither.WeightMGD(
             learning_rate=0, delta=0.01, pairs="central", tau_x=10**9, tau_theta=10**9, code=code
         )
@@ -248,13 +257,20 @@ def cosine() -> None:
                  "error": float(angle.std() / len(keys) ** 0.5), "law": law(size - 1, ticks)}
             )  # fmt: skip
             save_table("cosine", rows)
+    draw_cosine(rows, size)
+
+
+def draw_cosine(rows: Sequence[dict[str, Any]], size: int) -> None:
+    """The picture of `cosine`, from its table."""
+    from dither.laws import cosine as law
+
     with rc_context(STYLE):
         figure = Figure(figsize=(5.5, 3.2), layout="constrained")
         axes = figure.subplots()
         line = np.geomspace(10, 10_000)
         axes.plot(line, [law(size - 1, t) for t in line], color=GREY,
-                  label="law for random signs: 1 / √(1 + (P − 1) / T)")  # fmt: skip
-        for code, colour in codes.items():
+                  label="predicted for random signs: 1 / √(1 + (P − 1) / T)")  # fmt: skip
+        for code, colour in CODES_DRAWN.items():
             mine = [row for row in rows if row["code"] == code]
             axes.errorbar(
                 [r["T"] for r in mine], [r["measured"] for r in mine],

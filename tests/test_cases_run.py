@@ -479,7 +479,7 @@ def test_a_tensor_is_data_too():
         (None, GOALS, "inputs are one value"),
         ({}, GOALS, "inputs are one value"),
         (3.0, GOALS, "inputs are one value"),
-        (ROWS, list("abba"), "targets are of type <U1; give numbers"),
+        (ROWS, ["a", 1, None, "a"], "targets are text and other things, such as 1 in sample 1"),
         (np.array(ROWS) * 1j, GOALS, "inputs are complex"),
         (np.array(ROWS) * 1e39, GOALS, "inputs hold NaN or infinity, first in sample 1"),
         (np.ma.masked_equal(ROWS, 1), GOALS, "inputs are masked in part"),

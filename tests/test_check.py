@@ -13,6 +13,7 @@ from dither import PythonDevice, RequestError
 from dither.cli import app
 from dither.instruments import LabDevice, check, under_test
 from dither.instruments.check import check_device, recommended
+from dither.tasks import NIST7x7
 
 P, INPUTS = 30, 12
 X, TARGETS = np.zeros((INPUTS, 3)), np.random.default_rng(1).normal(size=(INPUTS, 2))
@@ -189,7 +190,7 @@ def test_failed_readings_are_left_out(report):
 
 def test_what_is_recommended_follows_from_the_report(report):
     noisy = report(Planted(noise=0.3, lag=0.004, bend=0.5, far=True, seed=3))
-    table = recommended(noisy, LabDevice(object="lab.py:chip"), "nist7x7")
+    table = recommended(noisy, LabDevice(object="lab.py:chip"), NIST7x7())
     rule, guard = table["algorithm"], table["device"]["guard"]
     assert rule["delta"] == pytest.approx(0.5 * noisy.largest_linear, rel=0.01)
     assert rule["outliers"] == 5.0
@@ -199,7 +200,7 @@ def test_what_is_recommended_follows_from_the_report(report):
     assert table["until"]["confirm"] == 2
     boolean = Planted()
     boolean.levels = 2
-    table = recommended(report(boolean), LabDevice(object="lab.py:chip"), "nist7x7")
+    table = recommended(report(boolean), LabDevice(object="lab.py:chip"), NIST7x7())
     assert table["algorithm"] == {"kind": "coordinate-descent", "decision": "keep"}
     assert "confirm" not in table["until"]
 

@@ -19,6 +19,7 @@ import dither
 from dither import RequestError, RunError, Until
 from dither.instruments.network import RemoteDevice
 from dither.instruments.python import PythonDevice
+from dither.remote import read_record
 from dither.remote.certificates import make_certificates
 from dither.remote.client import RemoteObject, look
 from dither.remote.link import Link
@@ -313,6 +314,10 @@ def test_the_record_counts_and_spans_what_was_written(serve, token, tmp_path):
     assert account["least"] == settings.min(axis=0).tolist()
     assert account["greatest"] == settings.max(axis=0).tolist()
     assert [line["event"] for line in lines] == ["start", "lease", "safe", "left", "account"]
+    assert account["unrecorded"] == 0
+    writes = read_record(tmp_path / "record")
+    assert np.array_equal(writes.values, settings)
+    assert set(writes.clients) == {lines[1]["name"]}
 
 
 # --------------------------------------------------------------------------------------- the lease

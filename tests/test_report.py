@@ -1,11 +1,13 @@
 """Reports: what they say is what the runs say; pages that stand alone; parts; bad input."""
 
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.ticker import NullLocator
 
 from dither import RequestError
+from dither._words import short
 from dither.contract import Space
 from dither.studies import Study, load_study, store
+from dither.studies.axes import axis_words, words_of
+from dither.studies.fitted import fits_of
 from dither.studies.job import row_of
 from dither.studies.learning_curves import on_one_grid
+from dither.studies.outcome import outcome_of, summaries
+from dither.studies.pictures import MARKERS, fit_picture, heat_map, labels_apart
 from dither.studies.plan import FIRST_SEED, planned
 from dither.studies.predictions import PREDICTIONS
 from dither.studies.report import write_report
 from dither.studies.store import open_study, row_bytes, write_run
 from dither.training import Ledger, Replica, Result, Specification, StopReason
+from dither.training.drawing import figure_bytes, logarithmic, picture
 
 BUDGET = 20_000
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -166,13 +175,16 @@ def test_the_page_says_of_each_cell_what_its_runs_say(made_up: Path) -> None:
     page = stands_alone(made_up / "report.html")
     table = load_study(made_up)
     assert 0.1 < 1 - table["reached"].mean() < 0.6
-    told = {tuple(line[:2]): line[2:] for line in page.lines if len(line) == 6}
+    told = {tuple(line[:2]): line[2:] for line in page.lines if len(line) == 9}
     for (rate, bits), runs in table.groupby(["algorithm.learning_rate", "bits"]):
         ends, stopped = runs["measurements"].to_numpy(), ~runs["reached"].to_numpy()
         median = kaplan_meier_median(ends, stopped)
-        runs_said, reached, said, _ = told[f"{rate:g}", str(bits)]
+        runs_said, reached, said, _, writes, score, missed = told[f"{rate:g}", str(bits)]
         assert (runs_said, reached) == ("7", str((~stopped).sum()))
         assert said == ("not reached" if np.isinf(median) else f"{median:.0f}")
+        assert writes == ("not reached" if np.isinf(median) else f"{float(f'{median:.4g}'):.0f}")
+        assert score == f"{runs['score'].median():.4g}"
+        assert missed == (f"{runs['score'][stopped].median():.4g}" if stopped.any() else "—")
     total = f"{table['measurements'].sum():,}".replace(",", "\u202f")
     assert f"{total} in the runs" in page.text
     assert "42 of 42 are finished" in page.text.replace("\u202f", "")
@@ -181,7 +193,7 @@ def test_the_page_says_of_each_cell_what_its_runs_say(made_up: Path) -> None:
 def test_the_page_holds_fits_figures_versions_and_what_repeats_it(made_up: Path) -> None:
     page = stands_alone(made_up / "report.html")
     for rate in ("0.5", "1"):
-        told = rf"At algorithm.learning_rate = {rate}: exponent of measurements to accuracy 1 "
+        told = rf"At learning rate = {rate}: exponent of measurements to accuracy 1 "
         assert re.search(told + r"against bits: [\d.]+ \([\d.]+–[\d.]+\), 21 runs", page.text)
     assert page.tags.count("svg") == page.tags.count("figure") == 3
     assert page.tags.count("h1") == 1
@@ -215,7 +227,7 @@ def test_parts_are_figures_and_tables_that_others_read(made_up: Path) -> None:
     fits = pd.read_csv(parts / "fit-1.csv")
     assert np.all((fits["exponent_low"] < 2) & (fits["exponent_high"] > 2))
     latex = (parts / "cells.tex").read_text()
-    assert r"algorithm.learning\_rate" in latex
+    assert "learning rate" in latex
     assert latex.count(r"\\") >= 7
 
 
@@ -228,7 +240,72 @@ def test_a_diverged_run_counts_as_stopped_at_the_end_of_its_budget(tmp_path: Pat
     page = stands_alone(write_report(make(tmp_path / "study", study, half_diverge)))
     # had the three been stopped at 10 measurements, the median would be that of the other four
     assert ["0.5", "7", "4", "1003"] in [line[:4] for line in page.lines]
+    assert ["1003"] in [line[5:6] for line in page.lines]  # and so for their writes
     assert ["0.5", "diverged", "3 of 7"] in page.lines
+
+
+def test_seconds_and_joules_are_told_of_each_cell_where_they_are_known(tmp_path: Path) -> None:
+    def priced(cell: Any, seed: int) -> Result:
+        result = grown(cell, seed)
+        (one,) = result.replicas
+        spent = {"device_seconds": 1e-3, "joules": 2e-6}
+        ledger = one.ledger | {k: one.ledger["measurements"] * v for k, v in spent.items()}
+        return replace(result, replicas=(replace(one, ledger=ledger),))
+
+    folder = make(tmp_path / "priced", study_of(), priced)
+    page = stands_alone(write_report(folder, ["csv"]))
+    cells, runs = pd.read_csv(folder / "report" / "cells.csv"), load_study(folder)
+    assert {"writes", "device_seconds", "joules", "score", "reached"} <= set(runs.columns)
+    heading = next(line for line in page.lines if "joules" in line)
+    assert "seconds on the device" in heading
+    for _, cell in cells.iterrows():
+        rate, bits = cell["algorithm.learning_rate"], cell["bits"]
+        mine = runs[(runs["bits"] == bits) & (runs["algorithm.learning_rate"] == rate)]
+        stopped = ~mine["reached"].to_numpy()
+        for column in ("writes", "device_seconds", "joules"):
+            median = kaplan_meier_median(mine[column].to_numpy(), stopped)
+            assert cell[column] == pytest.approx(median)
+        missed = mine["score"][stopped].median()
+        assert cell["score_of_those_that_missed"] == pytest.approx(missed, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("device.imperfections.0.bits", "DAC bits"),
+        ("device.imperfections.1.sigma", "cost noise sigma"),
+        ("device.imperfections.2.bits", "ADC bits"),
+        ("device.imperfections.0.kind", "imperfection"),
+        ("device.network.widths", "layer widths"),
+        ("device.network.kind", "network"),
+        ("algorithm.learning_rate", "learning rate"),
+        ("algorithm.kind", "algorithm"),
+        ("algorithm.optimizer.name", "optimizer"),
+        ("algorithm.delta", "perturbation amplitude delta"),
+        ("until.measurements", "budget of measurements"),
+        ("device.imperfections.7.bits", "bits"),
+        ("seed", "seed"),
+    ],
+)
+def test_axes_have_names_in_words(path: str, words: str) -> None:
+    imperfections = [{"kind": "dac", "bits": 8}, {"kind": "cost-noise", "sigma": 0.1}, "adc"]
+    assert words_of(path, {"device": {"imperfections": imperfections}}) == words
+
+
+def test_axes_of_the_same_words_keep_their_paths() -> None:
+    base = {
+        "task": "xor", "until": {"measurements": 40},
+        "device": {"kind": "simulated", "network": {"kind": "mlp", "widths": [2, 2, 1]},
+                   "imperfections": [{"kind": "dac", "bits": 8, "low": -1, "high": 1},
+                                     {"kind": "dac", "bits": 8, "low": -1, "high": 1}]},
+        "algorithm": {"kind": "weight-mgd", "learning_rate": 0.05},
+    }  # fmt: skip
+    first, second = (f"device.imperfections.{k}.bits" for k in (0, 1))
+    axes = {first: [4, 8], second: [4, 8], "size": {"algorithm.delta": [0.1, 0.2]}}
+    words = axis_words(Study.model_validate({"base": base, "axes": axes}))
+    assert (words[first], words[second], words["size"]) == (first, second, "size")
+    del axes[second]
+    assert axis_words(Study.model_validate({"base": base, "axes": axes}))[first] == "DAC bits"
 
 
 def test_an_unfinished_study_and_one_without_a_run(tmp_path: Path) -> None:
@@ -239,7 +316,7 @@ def test_an_unfinished_study_and_one_without_a_run(tmp_path: Path) -> None:
     page = stands_alone(write_report(folder))
     assert "6 of 42 runs are" in page.text
     assert "no power law:" in page.text  # one size alone
-    assert ["0.5", "3", "0", "0", "—", "—"] in [
+    assert ["0.5", "3", "0", "0", "—", "—", "—", "—", "—"] in [
         [*line[:2], line[2].split(" of ")[0], *line[3:]] for line in page.lines
     ]
     empty = make(tmp_path / "none", study_of(), lambda *_: None)
@@ -264,7 +341,7 @@ def test_what_users_write_is_text(tmp_path: Path) -> None:
     page = stands_alone(write_report(folder, ["latex", "csv"]))
     assert "b" not in page.tags
     assert evil in page.text
-    assert "the values of the axis algorithm.learning_rate are no numbers" in page.text
+    assert "the values of the axis learning rate are no numbers" in page.text
     assert r"\$x\_1\$" in (folder / "report" / "cells.tex").read_text()
 
 
@@ -326,7 +403,7 @@ def run_folder(folder: Path, result: Result) -> None:
 def test_a_run_has_a_report_too(tmp_path: Path) -> None:
     run_folder(tmp_path / "run", result_of(3, 1500))
     page = stands_alone(write_report(tmp_path / "run", ["csv", "svg"]))
-    assert ["3", "score", "1", "0", "1500"] in page.lines
+    assert ["3", "score", "1", "0", "1500", "1500"] in page.lines
     made = json.loads((tmp_path / "run" / "result.json").read_text())["made"]
     for said in ("a<b", made["machine"], made["jax"], "dither train spec.toml"):
         assert said in page.text
@@ -387,3 +464,98 @@ def test_the_law_of_coordinate_descent_over_runs() -> None:
     noisy = READOUT | {"device": READOUT["device"] | {"noise": {"additive": 0.1}}}
     assert np.isnan(law(Specification.model_validate(noisy)))
     assert np.isnan(law(study_of().cells[0].specification))
+
+
+# ------------------------------------------------------------------------------- what is drawn
+
+
+def test_medians_stand_on_their_size_and_ticks_at_the_sizes(made_up: Path) -> None:
+    study, table = study_of(), load_study(made_up)
+    (curves,) = fits_of(study, table)
+    axes = fit_picture("any", curves, []).figure.axes[0]
+    marked = [line for line in axes.lines if str(line.get_marker()) in MARKERS]
+    medians = [line for line in marked if len(line.get_xdata()) == 1]
+    assert len(medians) >= 4
+    assert {float(line.get_xdata()[0]) for line in medians} <= {2.0, 3.0, 4.0}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "3", "4"]
+    assert axes.get_xlabel() == "bits"
+
+
+@pytest.mark.parametrize("sizes", [[9.0, 10, 11, 12], [49.0, 961, 1000, 2500], [2.0, 4, 8, 16]])
+def test_labels_of_sizes_do_not_touch(sizes: list[float]) -> None:
+    sizes = [float(size) for size in sizes]
+    with picture(7.2, 4.4) as figure:
+        axes = figure.subplots()
+        axes.plot(sizes, sizes)
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+        labels = labels_apart(sizes, log=True)
+        axes.set_xticks(sizes, labels)
+        figure.canvas.draw()
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+    assert labels[0] == short(sizes[0])
+    for left, right in itertools.pairwise(boxes):
+        assert left.x1 < right.x0
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("values", [[1000.0] * 4, [1000.0, 1100.0, 1200.0, 1300.0], [0.0] * 4])
+def test_a_colour_bar_has_a_range_with_numbers(
+    tmp_path: Path, values: list[float], counts: bool
+) -> None:
+    axes = {"algorithm.learning_rate": [0.5, 1.0], "algorithm.delta": [0.01, 0.02]}
+    study = study_of(axes=axes, fits=[])
+    places = {
+        tuple(cell.labels[axis] for axis in axes): value for cell, value in zip(study.cells, values)
+    }
+    make(
+        tmp_path / "s", study,
+        lambda cell, seed: result_of(
+            seed, max(places[tuple(cell.labels[axis] for axis in axes)], 10.0)
+        ),
+    )  # fmt: skip
+    runs = load_study(tmp_path / "s")
+    outcome = outcome_of(runs, "measurements" if counts else "score")
+    drawn = heat_map(study, summaries(study, runs, outcome), outcome).figure
+    bar = drawn.axes[-1]
+    low, high = bar.get_ylim()
+    assert high > low
+    drawn.canvas.draw()
+    shown = [
+        label.get_text() for tick, label in zip(bar.get_yticks(), bar.get_yticklabels())
+        if low <= tick <= high and label.get_text()
+    ]  # fmt: skip
+    assert len(shown) >= 2
+    assert not any("e" in text for text in shown)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.55, 0.9), (1.2e-4, 3e-4), (0.02, 0.9), (1e-7, 1e-2), (400.0, 90_000.0)]
+)
+def test_ticks_are_numbers_as_people_write_them(low: float, high: float) -> None:
+    with picture(4.0, 3.0) as figure:
+        axes = figure.subplots()
+        axes.plot([0, 1], [low, high])
+        logarithmic(axes)
+        figure.canvas.draw()
+        view = axes.get_ylim()
+        written = [
+            label.get_text() for tick, label in zip(axes.get_yticks(), axes.get_yticklabels())
+            if view[0] <= tick <= view[1] and label.get_text()
+        ]  # fmt: skip
+    assert len(written) >= 2
+    for text in written:
+        assert re.fullmatch(r"[\d.]+[kMG]?|([\d.]+·)?10⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+", text), text
+
+
+def test_no_axis_shows_the_signs_of_mathematics() -> None:
+    """Names come from users, so that mathematics is off; Matplotlib's own ticks rely on it."""
+    with picture(4.0, 3.0) as figure:
+        axes = figure.subplots()
+        axes.loglog([1, 10_000], [0.3, 0.9])
+        axes.set_xlabel("a price in $ and $")
+    source = figure_bytes(figure, "svg").decode()
+    written = re.findall(r"<text[^>]*>([^<]*)</text>", source)
+    assert "10k" in written
+    assert "a price in $ and $" in written
+    assert not any("mathdefault" in text for text in written)

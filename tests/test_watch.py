@@ -172,6 +172,56 @@ def test_a_run_that_died_is_told_from_a_slow_one(tmp_path, rate, silent, state, 
     assert (head.state, head.mood) == (state, mood)
 
 
+def started(tmp_path, *more):
+    """A run of a slow device in a process of its own."""
+    (tmp_path / "slow.py").write_text(textwrap.dedent(SLOW))
+    command = [
+        sys.executable, "-m", "dither.cli", "train", "xor", "--device",
+        f"{tmp_path / 'slow.py'}:Slow", "--out", str(tmp_path / "run"),
+        "--set", "until.measurements=1000000", "--set", "until.confirm=1000000",
+        "--set", "score_every=20", *more,
+    ]  # fmt: skip
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_a_run_whose_process_is_gone_has_stopped(tmp_path):
+    train(tmp_path)
+    (tmp_path / "result.json").unlink()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    lease = {"host": socket.gethostname(), "pid": ended.pid, "born": 1.0, "since": 1.0}
+    (tmp_path / "lease.json").write_text(json.dumps(lease))
+    heard = (tmp_path / "lease.json").stat().st_mtime
+    for progress in (False, True):
+        if progress:
+            (tmp_path / "progress.json").write_text(json.dumps(PROGRESS))
+            os.utime(tmp_path / "progress.json", (heard, heard))
+        head = RunWatch(tmp_path).look(heard + 0.5).head
+        at = time.strftime("%H:%M:%S", time.localtime(heard))
+        assert (head.state, head.mood) == (f"stopped, last heard of at {at}", "quiet")
+    (tmp_path / "lease.json").write_text(json.dumps({**lease, "host": "elsewhere"}))
+    assert RunWatch(tmp_path).look(heard + 0.5).head.state == "running"
+    (tmp_path / "lease.json").unlink()  # an error has ended it, and nobody holds the folder
+    assert RunWatch(tmp_path).look(time.time() + 3.0).head.state.startswith("stopped, last heard")
+
+
+def test_what_is_not_known_is_not_shown(tmp_path):
+    history = pd.DataFrame(
+        {"replica": 0, "measurements": [10, 20], "cost": [0.5, 0.4], "score": np.nan,
+         "test_cost": np.nan, "wall_seconds": 1.0}
+    )  # fmt: skip
+    view = run_view(tmp_path, SPECIFICATION, PROGRESS, None, history, silent=1.0)
+    assert [one.quantity for one in view.curves] == ["cost measured"]
+    assert not any("energy" in row or "J" in row for row in view.tables[0].rows)
+    assert "learning rate" not in tiles(view)
+    told = {**PROGRESS, "learning_rate": 0.03125}
+    told["ledger"] = {**PROGRESS["ledger"], "joules": 0.25}
+    view = run_view(tmp_path, SPECIFICATION, told, None, None, silent=1.0)
+    assert ("energy", "0.25", "J") in view.tables[0].rows
+    assert tiles(view)["learning rate"] == "0.03125"
+    assert view.curves == ()
+
+
 def test_how_a_run_ended(tmp_path):
     result = train(tmp_path / "run", replicas=2)
     view = RunWatch(tmp_path / "run").look(time.time() + 1000.0)
@@ -230,7 +280,7 @@ def test_what_is_done_of_a_study_is_counted_cell_by_cell(tmp_path):
             ]  # fmt: skip
             assert done.planned[k, j] == len(mine) == 4
             assert done.done[k, j] == sum(run.name in there for run in mine)
-    assert (done.x, done.y) == ("algorithm.delta", "algorithm.learning_rate")
+    assert (done.x, done.y) == ("perturbation amplitude delta", "learning rate")
     assert done.x_labels == ("0.01", "0.1", "0.3")
 
 
@@ -506,14 +556,7 @@ def requested(browser):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_browser_watches_a_run(tmp_path, chromium):
-    (tmp_path / "slow.py").write_text(textwrap.dedent(SLOW))
-    out = tmp_path / "run"
-    command = [
-        sys.executable, "-m", "dither.cli", "train", "xor", "--device",
-        f"{tmp_path / 'slow.py'}:Slow", "--out", str(out), "--set", "until.measurements=1000000",
-        "--set", "until.confirm=1000000", "--set", "score_every=20",
-    ]  # fmt: skip
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    out, run = tmp_path / "run", started(tmp_path)
     points = """
         const source = window.Bokeh?.documents[0]?.get_model_by_name("cost measured");
         return source == null ? 0 : source.data.x.length;
@@ -540,6 +583,13 @@ def test_a_browser_watches_a_run(tmp_path, chromium):
             run.send_signal(signal.SIGINT)
             run.wait(60)
             until(lambda: "ended (interrupted)" in chromium.execute_script(text))
+            run = started(tmp_path, "--resume")
+            until(lambda: "running" in chromium.execute_script(text))
+            run.kill()
+            killed = time.monotonic()
+            until(lambda: "stopped, last heard of at" in chromium.execute_script(text), 10.0)
+            assert time.monotonic() - killed < 3.0
+            assert "energy" not in chromium.execute_script(text)
             wide = """return [document.documentElement.scrollWidth, window.innerWidth]"""
             phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
             chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)

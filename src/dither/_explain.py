@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from dither._configuration import Registry, UnknownKind
-from dither._errors import nearest
+from dither._errors import RequestError, nearest
 
 
 def explain(error: ValidationError, where: str, model: type[BaseModel], table: Any) -> str:
@@ -36,6 +36,20 @@ def explain(error: ValidationError, where: str, model: type[BaseModel], table: A
     given = first["input"]
     shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
     return f"{place}: {message[0].lower()}{message[1:]}{shown}."
+
+
+def made_of(registry: Registry, name: str) -> Any:
+    """The configuration that a name alone stands for: its kind, or what a registry takes for one.
+
+    Errors: `RequestError` for a kind that is none, or that needs settings.
+    """
+    table = dict(registry.table(name))
+    kind = registry[table.pop("kind")]
+    try:
+        return kind.model_validate(table)
+    except ValidationError as error:
+        said = explain(error, f"The {registry.what} '{name}'", kind, table)
+        raise RequestError(f"{said.rstrip('.')}; give its settings in a TOML file.") from None
 
 
 def key_path(error: ValidationError) -> list[str]:

@@ -18,6 +18,11 @@ LOOKED_IN: set[Path] = set()
 
 IN_A_FILE = re.compile(r"(.+\.py):(\w+)")
 
+DATA = re.compile(r".+\.(csv|tsv|txt|dat|npy|npz)", re.IGNORECASE)
+
+WORDS = ("name", "about")
+"""Keys of a table whose values are words for people, and name no file."""
+
 
 def find(place: str, what: str, fresh: bool = False) -> Any:
     """The object at a place.
@@ -57,15 +62,46 @@ def _imported(name: str) -> ModuleType:
         return import_module(name)
 
 
-def find_object(place: str) -> Any:
-    """The lab's object at a place; a class is called. Errors: as of `find`, or of that call."""
-    found = find(place, "device", fresh=True)
+def find_object(place: str, arguments: Mapping[str, Any] | None = None) -> Any:
+    """The lab's object at a place; a class is called with the arguments, by their names.
+
+    Errors: as of `find`, or of that call; `RequestError` for arguments that the class needs or does
+    not take, and for those of what is no class.
+    """
+    found, given = find(place, "device", fresh=True), dict(arguments or {})
     if not inspect.isclass(found):
+        if given:
+            raise RequestError(
+                f"The device {place} is no class, so that it takes no arguments; remove "
+                f"device.arguments ({', '.join(given)}), or name the class."
+            )
         return found
+    _check_arguments(found, place, given)
     try:
-        return found()
+        return found(**given)
     except Exception as error:
         raise RequestError(f"The device {place} cannot be made: {told(error)}.") from error
+
+
+def _check_arguments(cls: type, place: str, given: Mapping[str, Any]) -> None:
+    try:
+        taken = inspect.signature(cls).parameters.values()
+    except (TypeError, ValueError):  # of a class that is compiled
+        return
+    named = [one for one in taken if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    names = [one.name for one in named]
+    unknown = [name for name in given if name not in names]
+    if unknown and not any(one.kind is one.VAR_KEYWORD for one in taken):
+        near = nearest(unknown[0], names) if names else "it takes none."
+        raise RequestError(f"The device {place} takes no argument '{unknown[0]}'; {near}")
+    needed = [one.name for one in named if one.default is one.empty and one.name not in given]
+    if needed:
+        example = ", ".join(f"{name} = …" for name in needed)
+        raise RequestError(
+            f"The device {place} needs {'the argument' if len(needed) == 1 else 'the arguments'} "
+            f"{' and '.join(needed)}; give device.arguments = {{{example}}} in a TOML file, or by "
+            "--set."
+        )
 
 
 def module_of(file: Path, source: str | None = None, fresh: bool = False) -> ModuleType:
@@ -135,16 +171,20 @@ def source_of(cls: type) -> tuple[str, str] | None:
 
 
 def absolute(table: Any, folder: Path | None = None) -> Any:
-    """A table in which each `FILE.py:NAME` is found from any folder.
+    """A table in which each `FILE.py:NAME`, and each file of data, is found from any folder.
 
     Arguments: a specification's table, or a part of it; the folder to look in before the current.
     """
     if isinstance(table, Mapping):
-        return {key: absolute(inner, folder) for key, inner in table.items()}
+        return {
+            key: inner if key in WORDS else absolute(inner, folder) for key, inner in table.items()
+        }
     if isinstance(table, list | tuple):
         return [absolute(inner, folder) for inner in table]
-    if isinstance(table, str) and (place := IN_A_FILE.fullmatch(table)):
+    if isinstance(table, str):
+        place = IN_A_FILE.fullmatch(table)
+        name, rest = (place[1], f":{place[2]}") if place else (table, "")
         for above in (folder or Path(), Path()):
-            if (file := above / place[1]).is_file():
-                return f"{file.resolve()}:{place[2]}"
+            if (place or DATA.fullmatch(name)) and (file := above / name).is_file():
+                return f"{file.resolve()}{rest}"
     return table

@@ -1,10 +1,14 @@
 """Numbers as people read them: the same in the shell, on pages, in figures and in reports."""
 
 import math
+import time
 from typing import TypeAlias
 
 Plain: TypeAlias = bool | int | float | str
 """What stands in a cell of a table."""
+
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+"""The signs of an exponent."""
 
 THIN = "\u202f"
 """A narrow space that does not break, between thousands."""
@@ -49,11 +53,15 @@ def rounded(value: int | float, digits: int) -> float:
 
 
 def short(value: int | float) -> str:
-    """A number for an axis or a heat map: 950, 12k, 3.5M."""
+    """A number for an axis or a heat map: 950, 12k, 3.5M, 0.02, 10⁻⁵."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
+    digits, _, exponent = f"{value:.3g}".partition("e")
+    if not exponent:
+        return digits.replace("-", "−")
+    power = f"10{str(int(exponent)).translate(RAISED)}"
+    return power if digits == "1" else f"{digits.replace('-', '−')}·{power}"
 
 
 def text_of(value: Plain, most: int | None = None) -> str:
@@ -71,3 +79,9 @@ def duration(seconds: int | float) -> str:
     if whole >= 60:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole} s" if seconds >= 1 or seconds == 0 else f"{seconds:.2g} s"
+
+
+def clock(moment: float) -> str:
+    """A moment, in seconds since the epoch, by the clock here; with the day where it is old."""
+    day = "" if time.time() - moment < 12 * 3600 else "%Y-%m-%d "
+    return time.strftime(f"{day}%H:%M:%S", time.localtime(moment))

@@ -226,9 +226,12 @@ class Layer:
 
     def __call__(self, parameters: Parameters, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """z, for a batch of inputs, picking the layer's own of all the network's parameters."""
+        return self.forward(self.own(parameters), x)
+
+    def own(self, parameters: Parameters) -> Parameters:
+        """Its parameters under their short names, of all the network's."""
         start = f"{self.name}/"
-        own = {k.removeprefix(start): v for k, v in parameters.items() if k.startswith(start)}
-        return self.forward(own, x)
+        return {k.removeprefix(start): v for k, v in parameters.items() if k.startswith(start)}
 
 
 def no_cost(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, " B"]:

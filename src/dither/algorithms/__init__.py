@@ -14,9 +14,9 @@ from dither.algorithms.coordinate_descent import CoordinateDescent as Coordinate
 from dither.algorithms.decorrelated import (
     DecorrelatedNodePerturbation as DecorrelatedNodePerturbation,
 )
+from dither.algorithms.descent_rule import AbstractDescentRule as AbstractDescentRule
 from dither.algorithms.finite_differences import FiniteDifferences as FiniteDifferences
 from dither.algorithms.forward_gradient import ForwardGradient as ForwardGradient
-from dither.algorithms.gradient import AbstractDescentRule as AbstractDescentRule
 from dither.algorithms.gradient import AbstractGradientRule as AbstractGradientRule
 from dither.algorithms.gradient_state import At as At
 from dither.algorithms.gradient_state import GradientState as GradientState

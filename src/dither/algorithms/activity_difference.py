@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key
 from pydantic import Field
 
 from dither.algorithms import nodes, traps
-from dither.algorithms.gradient import AbstractDescentRule
+from dither.algorithms.descent_rule import AbstractDescentRule
 from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.contract import AccessLevel, Problem
 

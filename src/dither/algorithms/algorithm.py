@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from dither._configuration import Configuration
@@ -63,6 +64,11 @@ class AbstractAlgorithm(Configuration):
     @abstractmethod
     def parameters(self, state: State) -> Float[Array, " P"]:
         """The parameters that training has reached, as the device can be set to."""
+
+    def rate_of(self, state: State) -> Float[Array, ""]:
+        """The learning rate in use, that of `auto` too; NaN for an algorithm without one."""
+        del state
+        return jnp.asarray(jnp.nan)
 
     def lookahead(self, problem: Problem, clock: Clock) -> int:
         """How many probes from this moment on can be asked before the first of them is told."""

@@ -108,6 +108,9 @@ class AnalogMGD(AbstractAlgorithm):
     def parameters(self, state: AnalogState) -> Float[Array, " P"]:
         return state.problem.space.snap(state.theta)
 
+    def rate_of(self, state: AnalogState) -> Float[Array, ""]:
+        return jnp.asarray(self.learning_rate, state.theta.dtype)
+
     def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
         slow = []
         if self.tau_x <= self.tau_hp:

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from jaxtyping import Array, Float
 
-from dither.algorithms.gradient import AbstractDescentRule
+from dither.algorithms.descent_rule import AbstractDescentRule
 from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.contract import AccessLevel, Problem
 

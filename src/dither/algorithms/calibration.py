@@ -168,3 +168,29 @@ def tried(
         lambda new, old: jnp.where(side == 1, new, old), judged, waiting
     )
     return after
+
+
+def told(
+    now: Calibration,
+    direction: Float[Array, " P"],
+    cost: Float[Array, ""],
+    spread: float | None,
+    short: Float[Array, ""] | None,
+    which: Int[Array, ""],
+    side: Int[Array, ""],
+    measured: Float[Array, ""],
+) -> Calibration:
+    """The calibration after any measurement.
+
+    Arguments: those of `proposed`; `which`, 0 for one that changes nothing, 1 for an estimate's
+    last, 2 for one of a trial, of a side and with a cost as `tried` has them.
+    """
+    after: Calibration = jax.lax.switch(
+        which,
+        [
+            lambda: now,
+            lambda: proposed(now, direction, cost, spread, short),
+            lambda: tried(now, side, measured, short is None),
+        ],
+    )
+    return after

@@ -213,24 +213,32 @@ class AbstractGradientRule(AbstractAlgorithm):
         due_at = times.reference(tick)
         again = refers & (due_at == state.referred)
         told = Told(self._point(state), probe, measurement, change, refers, again)
-        gradient, memory = self._averaged(state, told, trial if times.tries else None)
         state = replace(
             state,
-            gradient=gradient,
             reference=jnp.where(refers, costs, state.reference),
             referred=jnp.where(refers, due_at, state.referred),
             size=unless(refers | trial, size, state.size),
-            memory=memory,
         )
+        if times.at_once:
+            state, due = replace(state, memory=self.learn(state, told)), ~refers
+            estimate = state.gradient
+        else:
+            due = times.closes(tick) & (part == times.last(tick))
+            gradient, memory = self._averaged(state, told, trial if times.tries else None)
+            state = replace(state, gradient=gradient, memory=memory)
+            estimate = gradient / times.tau_theta
+            if isinstance(now := state.calibration, Calibration):
+                now = self._calibrated(state, now, measurement, estimate)
+                state = replace(state, calibration=now)
 
-        estimate = gradient / times.tau_theta
-        if isinstance(state.calibration, Calibration):
-            state = replace(state, calibration=self._calibrated(state, measurement, estimate))
-        due = times.closes(tick) & (part == times.last(tick))
-        theta, gradient, optimizer, update = jax.lax.cond(
+        def updated() -> tuple[Any, ...]:
+            now = self.estimate(state, told) if times.at_once else estimate
+            return now, *self._updated(state, now)
+
+        estimate, theta, gradient, optimizer, update = jax.lax.cond(
             due,
-            lambda: self._updated(state, estimate),
-            lambda: (state.theta, gradient, state.optimizer, state.update),
+            updated,
+            lambda: (estimate, state.theta, state.gradient, state.optimizer, state.update),
         )
         after = replace(
             state,
@@ -264,30 +272,24 @@ class AbstractGradientRule(AbstractAlgorithm):
         return now
 
     def _calibrated(
-        self, state: GradientState, measurement: Measurement, estimate: Float[Array, " P"]
+        self,
+        state: GradientState,
+        now: Calibration,
+        measurement: Measurement,
+        estimate: Float[Array, " P"],
     ) -> Calibration:
         """The calibration after a measurement: an estimate's last, or one of a trial."""
-        now, times = state.calibration, self.times(state.problem)
-        tick, part = state.clock.tick, state.clock.part
-        assert isinstance(now, Calibration)
+        times, tick, part = self.times(state.problem), state.clock.tick, state.clock.part
         cost = measurement.cost if self.exact else jnp.mean(state.reference)
         short = None
         if state.problem.least is None:
-            reach = jnp.broadcast_to(self.reach(state.problem), estimate.shape)
-            short = jnp.linalg.norm(reach)
+            short = jnp.linalg.norm(jnp.broadcast_to(self.reach(state.problem), estimate.shape))
         else:
             cost = cost - state.problem.least
         direction, spread = self.precondition(state, estimate), self.spread(state.problem)
         complete = times.closes(tick) & (part == times.last_perturbed)
-        after: Calibration = jax.lax.switch(
-            complete + 2 * times.on_trial(part),
-            [
-                lambda: now,
-                lambda: calibration.proposed(now, direction, cost, spread, short),
-                lambda: calibration.tried(now, times.trial(part), measurement.cost, short is None),
-            ],
-        )
-        return after
+        asked = complete + 2 * times.on_trial(part), times.trial(part), measurement.cost
+        return calibration.told(now, direction, cost, spread, short, *asked)
 
     def _updated(
         self, state: GradientState, estimate: Float[Array, " P"]
@@ -308,7 +310,12 @@ class AbstractGradientRule(AbstractAlgorithm):
         theta, optimizer, update = self.update.step(
             state.update, state.theta, direction, state.optimizer, descend
         )
-        return theta, jnp.zeros_like(theta), optimizer, update
+        return (
+            theta,
+            jnp.zeros_like(theta) if not self.times(problem).at_once else state.gradient,
+            optimizer,
+            update,
+        )
 
     def parameters(self, state: GradientState) -> Float[Array, " P"]:
         return state.problem.space.snap(state.theta)
@@ -330,17 +337,3 @@ class AbstractGradientRule(AbstractAlgorithm):
     def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
         tau_x, tau_theta = self.periods(problem)
         return traps.of_periods({"tau_x": tau_x, "tau_theta": tau_theta}, measurements)
-
-
-class AbstractDescentRule(AbstractGradientRule):
-    """A gradient rule with a learning rate.
-
-    Arguments: `learning_rate`, eta ≥ 0, or `auto` for plain descent
-    (`dither.algorithms.calibration`).
-    """
-
-    learning_rate: Annotated[LearningRate, Field(examples=[0.02])]
-
-    @property
-    def rate(self) -> LearningRate:
-        return self.learning_rate

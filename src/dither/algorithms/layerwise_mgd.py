@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from pydantic import Field
 
 from dither.algorithms import traps
-from dither.algorithms.gradient import AbstractDescentRule
+from dither.algorithms.descent_rule import AbstractDescentRule
 from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.contract import Problem, Space
 from dither.laws.estimate import growth

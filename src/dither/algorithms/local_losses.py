@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dither._errors import RequestError
 from dither.algorithms import nodes, traps
-from dither.algorithms.gradient import AbstractDescentRule
+from dither.algorithms.descent_rule import AbstractDescentRule
 from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.contract import AccessLevel, Layer, Measurement, Problem
 

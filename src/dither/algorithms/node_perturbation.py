@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from pydantic import Field
 
 from dither.algorithms import nodes, traps
-from dither.algorithms.gradient import AbstractDescentRule
+from dither.algorithms.descent_rule import AbstractDescentRule
 from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.contract import AccessLevel, Layer, Problem
 from dither.laws.estimate import growth

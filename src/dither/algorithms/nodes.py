@@ -4,11 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from dither._errors import RequestError
 from dither.codes.signs import random_signs
 from dither.contract import Layer, Probe, Problem, Space, keep
+from dither.networks.network import dense
 
 
 def check_layers(problem: Problem, kind: str) -> None:
@@ -119,12 +121,16 @@ def pull_back(
     Arguments: the layers; the space; theta; by layer, the inputs x_b and errors e_b = ∂C_b/∂z_b.
     """
 
-    def z(theta: Float[Array, " P"]) -> dict[str, Array]:
-        parameters = space.unravel(theta)
-        return {layer.name: layer(parameters, inputs[layer.name]) for layer in layers}
-
-    _, back = jax.vjp(z, theta)
-    (total,) = back(dict(errors))
+    parameters = space.unravel(theta)
+    total = jax.tree.map(jnp.zeros_like, parameters)
+    for layer in layers:
+        x, e = inputs[layer.name], errors[layer.name]
+        if layer.forward is dense:
+            total[f"{layer.name}/weight"] = jnp.einsum("bp,bq->pq", x, e)
+            total[f"{layer.name}/bias"] = jnp.sum(e, axis=0)
+        else:
+            own = layer.own(parameters)
+            back = jax.vjp(lambda own, layer=layer, x=x: layer.forward(own, x), own)[1](e)[0]
+            total |= {f"{layer.name}/{short}": g for short, g in back.items()}
     samples = next(iter(errors.values())).shape[0]
-    gradient: Float[Array, " P"] = total / samples
-    return gradient
+    return space.ravel(total) / samples

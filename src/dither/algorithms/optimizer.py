@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeAlias
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from pydantic import BeforeValidator, PlainSerializer, model_validator
 
 from dither._configuration import Configuration
@@ -107,6 +107,10 @@ class Optimizer(Configuration):
                 f"{nearest(unknown[0], _arguments(found))}"
             )
         return self
+
+    def factor(self, updates: Int[Array, ""]) -> Float[Array, ""]:
+        """What the schedule makes of the learning rate after so many updates."""
+        return jnp.asarray(1.0 if self.schedule is None else self.schedule.build()(updates))
 
     def build(self, learning_rate: float | Float[Array, ""]) -> optax.GradientTransformation:
         """The optimiser at a learning rate."""

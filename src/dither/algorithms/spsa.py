@@ -76,10 +76,13 @@ class SPSA(AbstractGradientRule):
         scale = self.code.power(told.theta.size) * self._amplitude(state) ** 2
         return told.change * (told.probe.theta - told.theta) / scale
 
+    def rate_of(self, state: GradientState) -> Float[Array, ""]:
+        return self.a / (self.A + self._k(state) + 1.0) ** self.alpha
+
     def precondition(
         self, state: GradientState, estimate: Float[Array, " P"]
     ) -> Float[Array, " P"]:
-        return self.a / (self.A + self._k(state) + 1.0) ** self.alpha * estimate
+        return self.rate_of(state) * estimate
 
     def on_drift(self, state: GradientState) -> GradientState:
         again = super().on_drift(state)

@@ -42,6 +42,11 @@ class Timetable:
             return 0
         return 2 * self.turns - 1 if self.central else self.turns
 
+    @property
+    def at_once(self) -> bool:
+        """Whether every perturbed measurement closes an update, so that nothing is summed."""
+        return self.tau_theta == self.last_perturbed == 1 and not self.tries
+
     def perturbed(self, part: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
         """The turn that a part belongs to, and which way: +1, −1, or 0 for the reference."""
         if self.central:

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from pydantic import Field
 
 from dither.algorithms import traps
-from dither.algorithms.gradient import AbstractDescentRule
+from dither.algorithms.descent_rule import AbstractDescentRule
 from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.algorithms.optimizer import Optimizer
 from dither.codes import AnyCode, Rademacher

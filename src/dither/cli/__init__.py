@@ -10,6 +10,7 @@ import typer
 from dither._errors import RequestError, RunError
 from dither.cli.device import device
 from dither.cli.paper import paper
+from dither.cli.predict import predict
 from dither.cli.presets import presets
 from dither.cli.report import report
 from dither.cli.study import study
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(train)
+app.command()(predict)
 app.command()(presets)
 app.command()(paper)
 app.command()(study)

@@ -29,7 +29,7 @@ def check(
     ],
     inputs: Annotated[
         str | None,
-        typer.Option(help="The task whose inputs to measure: a kind such as nist7x7."),
+        typer.Option(help="The task whose inputs to measure: nist7x7, own.csv, own.npz."),
     ] = None,
     repeats: Annotated[int, typer.Option(min=4, help="Measurements of each kind.")] = 20,
     toml: Annotated[
@@ -40,15 +40,20 @@ def check(
     """Test a device inside its bounds, and recommend settings to train it with."""
     import tomlkit
 
+    from dither._explain import made_of
+    from dither._platform import check_platform
     from dither.instruments.check import check_device, recommended
+    from dither.tasks import TASKS
     from dither.training.checkpoint import write_atomically
     from dither.training.safety import made_safe
 
+    check_platform()
     connection, task = _to_check(place, inputs)
+    data = None if task is None else task.load()
     chip = connection.connect()
-    task = task or chip.task
+    task = task or made_of(TASKS, chip.task)
     with made_safe(chip):
-        report = check_device(chip, task if isinstance(task, str) else task.load(), repeats)
+        report = check_device(chip, data or task.load(), repeats)
     if report.unmoved:
         typer.echo(json.dumps(report.facts()) if as_json else "\n".join(report.lines()))
     table = recommended(report, connection, task)
@@ -66,18 +71,19 @@ def check(
         typer.echo(f"recommended: dither train {toml}")
 
 
-def _to_check(
-    place: str, inputs: str | None
-) -> "tuple[AbstractConnection, AbstractTask | str | None]":
+def _to_check(place: str, inputs: str | None) -> "tuple[AbstractConnection, AbstractTask | None]":
     """The device at a place, and the task whose inputs to measure, where one is given."""
+    from dither._explain import made_of
     from dither.instruments.network import device_at
+    from dither.tasks import TASKS
 
+    task = None if inputs is None else made_of(TASKS, inputs)
     if not place.endswith(".toml"):
-        return device_at(place), inputs
+        return device_at(place), task
     from dither.training.specification import read_bench
 
     bench = read_bench(place)
-    return bench.real_device(), inputs or bench.task
+    return bench.real_device(), task or bench.task
 
 
 @device.command()

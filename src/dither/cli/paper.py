@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,17 +43,17 @@ def paper(
     from dither.papers import find_paper
     from dither.training.checkpoint import write_atomically
     from dither.training.drawing import save_figure
-    from dither.training.folder import free_folder, open_folder
+    from dither.training.folder import new_folder, open_folder
 
     chosen = find_paper(name)
     makers = {one: chosen.figure(one) for one in ([figure] if figure else chosen.figures)}
     if resume and out is None:
         raise RequestError("--resume needs the folder to go on in; give it by --out.")
-    out = free_folder(name) if out is None else out
-    open_folder(out, resume)
-    scale = chosen.scale(quick, out, resume)
     rows: list[Row] = []
-    with PaperBar() as observe:
+    own = new_folder(name) if out is None else nullcontext(out)
+    with own as out, PaperBar() as observe:
+        open_folder(out, resume)
+        scale = chosen.scale(quick, out, resume)
         for one, make in makers.items():
             observe.figure = one
             made = make(scale, observe)

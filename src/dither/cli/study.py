@@ -38,6 +38,7 @@ def study(
     """Do many trainings: a grid of runs, or what is missing of it; then write the report."""
     from dither._errors import RequestError
     from dither.studies import read_study, run_study
+    from dither.studies.installed import check_installed
     from dither.studies.run import check_size
     from dither.studies.store import SPECIFICATION
     from dither.studies.together import Interrupted
@@ -50,6 +51,7 @@ def study(
         raise RequestError(f"There is no study in {out} to go on with; leave --resume out.")
     if dry_run:
         check_size(asked, yes)
+        check_installed(asked, cluster)
         _tell_beforehand(asked, out, as_json)
         return
     with (

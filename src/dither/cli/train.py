@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dither._words import count
+from dither._words import count, number
 
 if TYPE_CHECKING:
     from dither.training import Result, Specification
@@ -27,12 +27,20 @@ def train(
             metavar="DEVICE", help="Train FILE.py:NAME, or what remote://HOST:PORT serves, instead."
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TASK", help="Learn another task: own.csv, own.npz, or a kind."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the first replica.")] = None,
     replicas: Annotated[int | None, typer.Option(help="Specimens trained side by side.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; runs/NAME-k if not given.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    start_from: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="Start a new run from a run's parameters."),
+    ] = None,
     track: Annotated[
         str | None, typer.Option(help="Send the history to mlflow or tensorboard too.")
     ] = None,
@@ -43,20 +51,10 @@ def train(
     from dither.training import read_specification
     from dither.training.progress import ProgressBar
 
-    asked: list[str] = []
-    if device is not None:
-        # before the changes, some of which may be the device's
-        if device.startswith("remote://"):
-            asked.append("device=" + json.dumps(device))
-        else:
-            asked.append("device=" + json.dumps("lab"))
-            asked.append("device.object=" + json.dumps(device))
-        replicas = replicas or 1
-    asked += changes or []
-    if seed is not None:
-        asked.append(f"seed={seed}")
-    if replicas is not None:
-        asked.append(f"replicas={replicas}")
+    start = None if start_from is None else json.dumps(str(start_from.resolve()))
+    more = {"seed": seed, "replicas": replicas, "start_from": start}
+    asked = [*_parts(device, task), *(changes or [])]
+    asked += [f"{key}={value}" for key, value in more.items() if value is not None]
     specification = read_specification(what, asked)
     if out is None and resume and Path(what).is_dir():
         out = Path(what)
@@ -75,6 +73,16 @@ def train(
     if not result.succeeded:
         typer.echo(f"dither: {result.failure or result.stop_reason.advice}", err=True)
         raise typer.Exit(1)
+
+
+def _parts(device: str | None, task: str | None) -> list[str]:
+    """The changes that put a device or a task in place of another: before those of its settings."""
+    parts = [] if task is None else ["task=" + json.dumps(task)]
+    if device is None:
+        return parts
+    if device.startswith("remote://"):
+        return [*parts, "device=" + json.dumps(device), "replicas=1"]
+    return [*parts, 'device="lab"', "device.object=" + json.dumps(device), "replicas=1"]
 
 
 def _folder(out: Path | None, name: str, resume: bool) -> AbstractContextManager[Path]:
@@ -105,6 +113,8 @@ def _reached(result: "Result") -> str:
 
 
 def _tell(specification: "Specification", result: "Result") -> None:
+    from dither.training.ledger import in_words
+
     ledger = result.ledger
     score = _reached(result)
     typer.echo(
@@ -116,8 +126,11 @@ def _tell(specification: "Specification", result: "Result") -> None:
         aim = specification.until.score
         aimed = f"; {reached} reached {aim:g}" if aim is not None else ""
         typer.echo(f"{len(result.replicas)} replicas{aimed}; score is their median")
-    if ledger["device_seconds"]:
-        typer.echo(f"time on the device: {ledger['device_seconds']:.3g} s")
-    if ledger["failed"]:
-        typer.echo(f"failed measurements: {ledger['failed']}")
+    if result.learning_rate is not None:
+        typer.echo(f"last learning rate: {number(result.learning_rate)}")
+    for what, how_much, unit in in_words(ledger):
+        if how_much != "0" and what not in ("measurements", "samples"):
+            typer.echo(f"{what}: {how_much} {unit}".rstrip())
+    if result.start_from is not None:
+        typer.echo(f"started from: {result.start_from} (its measurements are not counted here)")
     typer.echo(f"folder: {result.out}\nfigure: {(result.out or Path()) / 'figure.png'}")

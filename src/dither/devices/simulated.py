@@ -91,9 +91,10 @@ class SimulatedDevice(AbstractSimulation):
     def check_task(self, task: Task) -> None:
         given, taken = task.inputs.shape[1:], self.network.input_shape
         if math.prod(given) != math.prod(taken):
+            other = task.told_columns and f", or {task.told_columns}"
             raise RequestError(
                 f"The network takes inputs of shape {taken} and the task gives {given}; change "
-                "the network's input."
+                f"the network's input{other}."
             )
         wanted = task.outputs
         if self.network.outputs not in wanted:

@@ -6,10 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 from dither._errors import RequestError
-from dither._places import find_object
 from dither.instruments.connection import AbstractObjectConnection
 from dither.instruments.extent import split
-from dither.instruments.extras import needs
+from dither.instruments.extras import must_have, needs
 from dither.instruments.python import PythonDevice
 
 
@@ -80,8 +79,11 @@ class AihwkitConnection(AbstractObjectConnection):
     kind: Literal["aihwkit"] = "aihwkit"
     realistic: bool = False
 
+    def check_installed(self) -> None:
+        must_have("aihwkit", "torch", "aihwkit")
+
     def connect(self) -> PythonDevice:
-        needs("aihwkit", "aihwkit")
-        module = find_object(self.object)
+        self.check_installed()
+        module = self.found_object()
         target = AihwkitDevice(module, bounds=self.bounds, realistic=self.realistic)
         return PythonDevice(target, guard=self.guard)

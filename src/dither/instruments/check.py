@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
+from dither._explain import made_of
 from dither._platform import check_platform
 from dither.contract import AccessLevel
 from dither.instruments import trials
@@ -162,7 +162,7 @@ def check_device(device: PythonDevice, task: str | Task, repeats: int = 20) -> R
     self-test: a wrong shape, NaN, an exception; or where half of the readings at the start fail.
     """
     check_platform()
-    data = load_task(task) if isinstance(task, str) else task
+    data = made_of(TASKS, task).load() if isinstance(task, str) else task
     rng, space = np.random.default_rng(0), device.space
     dut = DeviceUnderTest(device, data)
     device.self_test(dut.inputs, dut.targets)
@@ -214,26 +214,14 @@ def check_device(device: PythonDevice, task: str | Task, repeats: int = 20) -> R
     )
 
 
-def load_task(kind: str) -> Task:
-    """The task of a kind. Errors: `RequestError` for a kind that is none, or needs settings."""
-    try:
-        return cast("AbstractTask", TASKS[kind]()).load()
-    except ValidationError:
-        raise RequestError(
-            f"The task '{kind}' cannot be checked with: it needs settings."
-        ) from None
-
-
 MOST_TICKS = 1000
 """No more perturbations are averaged before an update."""
 
 
-def recommended(
-    report: Report, device: AbstractConnection, task: str | AbstractTask
-) -> dict[str, Any]:
+def recommended(report: Report, device: AbstractConnection, task: AbstractTask) -> dict[str, Any]:
     """A specification for a device, from its check: a table for `dither train`.
 
-    Arguments: the report; how the device is reached; the task, or its kind.
+    Arguments: the report; how the device is reached; the task.
 
     Central pairs; half the largest linear perturbation, at which bending is a fortieth of a
     difference, in whole DAC steps; as many ticks averaged as bring a difference above its noise;
@@ -254,7 +242,7 @@ def recommended(
         until["confirm"] = 2
     reached = _given(device)
     return {
-        "task": {"kind": task} if isinstance(task, str) else _given(task),
+        "task": _given(task),
         "device": {**reached, "guard": {**guard, **reached.get("guard", {})}},
         "algorithm": _algorithm(report),
         "until": until,

@@ -1,7 +1,7 @@
 """What a specification says of a real device, and a Python object named in one."""
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,9 @@ class AbstractConnection(Configuration):
     kind: str
     guard: Guard = Guard()
 
+    def check_installed(self) -> None:
+        """Check that the packages are there that it is reached by. Errors: `RequestError`."""
+
     @abstractmethod
     def connect(self) -> PythonDevice:
         """The device. Errors: `RequestError` for what it lacks or what is not installed."""
@@ -29,12 +32,17 @@ class AbstractConnection(Configuration):
 class AbstractObjectConnection(AbstractConnection):
     """A device that is a Python object, or is made from one.
 
-    Arguments: `object`, `path/to/file.py:name` or `package.module:name` (a class is called);
-    `bounds` of all its parameters.
+    Arguments: `object`, `path/to/file.py:name` or `package.module:name`; `arguments`, with which a
+    class is called, by their names, such as `{port = "COM3"}`; `bounds` of all its parameters.
     """
 
     object: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
     bounds: tuple[float, float] | None = None
+
+    def found_object(self) -> Any:
+        """The object itself. Errors: as of `find_object`."""
+        return find_object(self.object, self.arguments)
 
 
 class LabDevice(AbstractObjectConnection):
@@ -44,5 +52,5 @@ class LabDevice(AbstractObjectConnection):
     bits: Annotated[int, Field(ge=1, le=MOST_BITS)] | None = None
 
     def connect(self) -> PythonDevice:
-        target = find_object(self.object)
+        target = self.found_object()
         return PythonDevice(target, bounds=self.bounds, bits=self.bits, guard=self.guard)

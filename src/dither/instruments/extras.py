@@ -1,6 +1,7 @@
-"""Packages that only some adapters need."""
+"""Packages that only some parts need."""
 
 import importlib
+import importlib.util
 from typing import Any
 
 from dither._errors import RequestError
@@ -15,6 +16,22 @@ def needs(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise RequestError(
-            f"The Python package {error.name} is not installed; pip install 'dither[{extra}]'."
-        ) from None
+        raise missing(str(error.name), extra) from None
+
+
+def must_have(extra: str, *packages: str) -> None:
+    """Check that packages are installed, without importing them.
+
+    Arguments: dither's extra that installs them; their names.
+    Errors: as of `needs`.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise missing(package, extra)
+
+
+def missing(package: str, extra: str) -> RequestError:
+    """What is said where a package is not installed."""
+    return RequestError(
+        f"The Python package {package} is not installed; pip install 'dither[{extra}]'."
+    )

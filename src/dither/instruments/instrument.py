@@ -12,7 +12,6 @@ from jaxtyping import Float, Int
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither._places import find_object
 from dither.instruments.connection import AbstractObjectConnection
 
 
@@ -124,7 +123,7 @@ class AbstractInstrumentConnection(AbstractObjectConnection):
 
     def found(self) -> tuple[list[Any], list[Any], list[Any]]:
         """The knobs to train, the readouts, the knobs of the inputs."""
-        home = find_object(self.object)
+        home = self.found_object()
         names = (self.parameters, self.outputs, self.inputs)
         parameters, outputs, inputs = ([self._inside(home, n) for n in some] for some in names)
         return parameters, outputs, inputs

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from dither._places import absolute
 from dither.instruments.connection import AbstractConnection, LabDevice
-from dither.instruments.extras import needs
+from dither.instruments.extras import must_have
 from dither.instruments.python import PythonDevice
 
 SCHEME = "remote://"
@@ -30,9 +30,12 @@ class RemoteDevice(AbstractConnection):
     key: Path | None = None
     patience: Annotated[float, Field(ge=0)] = 30.0
 
+    def check_installed(self) -> None:
+        must_have("remote", "msgpack")
+
     def connect(self) -> PythonDevice:
         """The device, connected. Errors: as of `dither.remote.client.RemoteObject`."""
-        needs("msgpack", "remote")
+        self.check_installed()
         from dither.remote.client import RemoteObject
 
         target = RemoteObject(**self.model_dump(exclude={"kind", "guard"}))

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from dither.instruments.extras import needs
+from dither.instruments.extras import must_have
 from dither.instruments.instrument import AbstractInstrument, AbstractInstrumentConnection
 from dither.instruments.python import PythonDevice
 
@@ -57,7 +57,10 @@ class OphydConnection(AbstractInstrumentConnection):
     kind: Literal["ophyd"] = "ophyd"
     timeout: Annotated[float, Field(gt=0)] = 10.0
 
+    def check_installed(self) -> None:
+        must_have("ophyd", "ophyd")
+
     def connect(self) -> PythonDevice:
-        needs("ophyd", "ophyd")
+        self.check_installed()
         target = OphydDevice(*self.found(), timeout=self.timeout, **self.rest())
         return PythonDevice(target, guard=self.guard)

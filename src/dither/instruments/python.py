@@ -338,7 +338,7 @@ class PythonDevice:
         except BadReading as error:
             raise self._fails(f"it {error}") from None
         except Exception as error:
-            raise self._fails(told(error)) from error
+            raise self._fails(f"{told(error)}, given inputs of shape {inputs.shape}") from error
         if not self.by_cost and outputs and reading.shape[1] not in outputs:
             raise self._fails(
                 f"it returned {reading.shape[1]} outputs a sample where the task has "

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from dither.instruments.extras import needs
+from dither.instruments.extras import must_have, needs
 from dither.instruments.instrument import AbstractInstrument, AbstractInstrumentConnection
 from dither.instruments.python import PythonDevice
 
@@ -41,6 +41,9 @@ class QcodesConnection(AbstractInstrumentConnection):
 
     kind: Literal["qcodes"] = "qcodes"
 
+    def check_installed(self) -> None:
+        must_have("qcodes", "qcodes")
+
     def connect(self) -> PythonDevice:
-        needs("qcodes", "qcodes")
+        self.check_installed()
         return PythonDevice(QcodesDevice(*self.found(), **self.rest()), guard=self.guard)

@@ -12,7 +12,7 @@ from pydantic import Field
 from dither._errors import RequestError, RunError
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.extent import split
-from dither.instruments.extras import needs
+from dither.instruments.extras import must_have, needs
 from dither.instruments.python import PythonDevice
 from dither.instruments.scpi_answers import InstrumentError, complain, no_error, numbers
 from dither.instruments.scpi_commands import Channels, Readings, Values
@@ -52,6 +52,9 @@ class ScpiConnection(AbstractConnection):
     backend: str = "@py"
     read_termination: str = "\n"
     write_termination: str = "\n"
+
+    def check_installed(self) -> None:
+        must_have("scpi", "pyvisa", *(["pyvisa_py"] if self.backend == "@py" else []))
 
     def connect(self) -> PythonDevice:
         return PythonDevice(ScpiDevice(self), guard=self.guard)

@@ -7,10 +7,9 @@ from jaxtyping import Float
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither._places import find_object
 from dither.instruments.connection import AbstractObjectConnection
 from dither.instruments.extent import split
-from dither.instruments.extras import needs
+from dither.instruments.extras import must_have, needs
 from dither.instruments.python import PythonDevice
 
 
@@ -61,7 +60,10 @@ class TorchConnection(AbstractObjectConnection):
     kind: Literal["torch"] = "torch"
     bits: Annotated[int, Field(ge=1, le=24)] | None = None
 
+    def check_installed(self) -> None:
+        must_have("torch", "torch")
+
     def connect(self) -> PythonDevice:
-        needs("torch", "torch")
-        target = TorchDevice(find_object(self.object), bounds=self.bounds, bits=self.bits)
+        self.check_installed()
+        target = TorchDevice(self.found_object(), bounds=self.bounds, bits=self.bits)
         return PythonDevice(target, guard=self.guard)

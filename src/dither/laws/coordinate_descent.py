@@ -6,7 +6,6 @@ error fell. Derived here, checked by the tests.
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
-from scipy.special import ndtr
 
 from dither._errors import RequestError
 
@@ -69,4 +68,6 @@ def initial_fall(
     v = np.maximum(2 * amplitudes * np.sqrt(crosstalk / samples), 1e-12 * squared)
     z = m / v
     density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    from scipy.special import ndtr
+
     return float(np.mean(m * ndtr(z) + v * density))

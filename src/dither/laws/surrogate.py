@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from dither._errors import RequestError
+from dither._threefry import random_key
 from dither.laws.descent import descend
 
 FITS = 3
@@ -211,7 +212,7 @@ def predicted_curves(
     """
     found = [
         predicted_curve(
-            jax.random.key(seed),
+            random_key(seed),
             statistics_of(own, target, first, traces="correlated", error="nmse"),
             tests, draws=1, record_every=record_every, **settings,
         )

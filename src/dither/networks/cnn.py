@@ -25,8 +25,8 @@ from dither.networks.network import (
 KERNEL = 3
 POOL = 2
 
-BY_SHIFTS = 8
-"""The most input channels of a convolution that a processor sums shift by shift."""
+FEW, SEVERAL = 3, 8
+"""Input channels up to which a processor convolves by shifts, and by products (measured)."""
 
 
 class CNN(AbstractNetwork):
@@ -154,10 +154,15 @@ def _correlate(
     x: Float[Array, "B h w p"], kernel: Float[Array, "3 3 p q"]
 ) -> Float[Array, "B h2 w2 q"]:
     """`z(h, w) = Σ_ij x(h + i, w + j) W_ij`."""
-    if x.shape[-1] > BY_SHIFTS:
+    p, q = kernel.shape[-2:]
+    if p > SEVERAL:
         return _correlate_at_once(x, kernel)
+    by_shifts = p <= FEW or p * q <= 2 * SEVERAL
     z: Float[Array, "B h2 w2 q"] = jax.lax.platform_dependent(
-        x, kernel, cpu=_correlate_by_shifts, default=_correlate_at_once
+        x,
+        kernel,
+        cpu=_correlate_by_shifts if by_shifts else _correlate_by_products,
+        default=_correlate_at_once,
     )
     return z
 

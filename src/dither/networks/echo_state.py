@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from pydantic import Field, model_validator
-from scipy.sparse import csr_array
-from scipy.sparse.linalg import eigs
 
 from dither.networks.reservoir import AbstractReservoir
 
@@ -91,6 +89,9 @@ def spectral_radius(
     """The largest modulus of an eigenvalue of the matrix with these sparse rows."""
     neurons, degree = sources.shape
     rows = np.repeat(np.arange(neurons), degree)
+    from scipy.sparse import csr_array
+    from scipy.sparse.linalg import eigs
+
     W = csr_array(
         (weights.astype(float).ravel(), (rows, sources.ravel())), shape=(neurons, neurons)
     )

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Key, Num
+from jaxtyping import Array, Complex, Float, Key
 from pydantic import Field, model_validator
 
 from dither.networks.reservoir import AbstractReservoir
@@ -81,7 +81,7 @@ class PhotonicReservoir(AbstractReservoir):
         shape = (self._width**2, self._side, self._side)
         amplitude = jax.random.uniform(for_amplitude, shape, jnp.float32)
         phase = jax.random.uniform(for_phase, shape, jnp.float32, 0.0, 2 * np.pi)
-        inside = self._neighbours(jnp.ones((self._side, self._side), jnp.float32))
+        inside = jnp.stack(self._neighbours(jnp.ones(shape[1:], jnp.float32)))
         kernel = inside * amplitude * jnp.exp(1j * phase)
         kernel = kernel / jnp.linalg.norm(kernel, axis=0)
         second = jnp.arange(self.neurons) < round(self.second_share * self.neurons)
@@ -96,8 +96,11 @@ class PhotonicReservoir(AbstractReservoir):
         self, instance: PhotonicSpecimen, E: Float[Array, " N"], u: Float[Array, ""]
     ) -> Float[Array, " N"]:
         grid = E.reshape(self._side, self._side)
-        field = jnp.sum(instance.kernel * self._neighbours(grid), axis=0).ravel()
-        intensity = field.real**2 + field.imag**2
+        # shifted sums of real numbers: a stack of complex neighbours would be written to memory
+        neighbours = self._neighbours(grid)
+        real = sum(k * near for k, near in zip(instance.kernel.real, neighbours))
+        imaginary = sum(k * near for k, near in zip(instance.kernel.imag, neighbours))
+        intensity = (real**2 + imaginary**2).ravel()
         phase = (
             self.beta * self.alpha * intensity
             + self.gamma * instance.input_weights * u
@@ -108,13 +111,11 @@ class PhotonicReservoir(AbstractReservoir):
     def measured(self, E: Float[Array, "*T N"]) -> Float[Array, "*T N"]:
         return _one_of(E**2, self.camera_bits, low=0.0)
 
-    def _neighbours(self, grid: Num[Array, "side side"]) -> Num[Array, "places side side"]:
+    def _neighbours(self, grid: Float[Array, "side side"]) -> list[Float[Array, "side side"]]:
         """What stands at each place of each neuron's neighbourhood."""
         mode = "wrap" if self.boundary == "periodic" else "constant"
         wide, side, width = jnp.pad(grid, self.radius, mode=mode), self._side, self._width
-        return jnp.stack(
-            [wide[y : y + side, x : x + side] for y in range(width) for x in range(width)]
-        )
+        return [wide[y : y + side, x : x + side] for y in range(width) for x in range(width)]
 
 
 def _one_of(values: Float[Array, "*T N"], bits: int | None, low: float) -> Float[Array, "*T N"]:

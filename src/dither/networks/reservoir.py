@@ -104,13 +104,14 @@ def _fields(
     inputs: Float[Array, " T"],
     initial: Float[Array, " N"],
 ) -> Float[Array, "T N"]:
+    # the state before is kept: one that is both kept and passed on would be computed twice
     def advance(
         E: Float[Array, " N"], u: Float[Array, ""]
     ) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
-        E = reservoir.step(instance, E, u)
-        return E, E
+        return reservoir.step(instance, E, u), E
 
-    return jax.lax.scan(advance, initial, inputs)[1]
+    last, before = jax.lax.scan(advance, initial, inputs)
+    return jnp.concatenate([before, last[None]])[1:]
 
 
 def _fluctuation(x: Float[Array, "T N"]) -> Float[Array, " TN"]:

@@ -3,3 +3,6 @@
 Messages are msgpack, each after its length, over TCP or TLS. `server` and what it imports need
 Python, NumPy, jaxtyping and msgpack, and no JAX.
 """
+
+from dither.remote.writes import Writes as Writes
+from dither.remote.writes import read_record as read_record

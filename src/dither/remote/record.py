@@ -10,13 +10,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dither._errors import RequestError
+from dither.remote.writes import WritesFile
 
 
 class Record:
     """Counts what is asked for, and the least and greatest value written to each parameter.
 
     Events are appended to a file, one JSON object a line, flushed at once: `lease`, `refused`,
-    `lost`, `safe`, and now and then `account`, which holds all counts.
+    `lost`, `safe`, and now and then `account`, which holds all counts. Every write is appended to
+    files beside it, `FILE.writes.1` and so on, which `read_record` gives back.
 
     Arguments: P; the file, nothing is written if not given. Errors: `RequestError` where it cannot
     be written.
@@ -26,7 +28,9 @@ class Record:
         self.writes = self.measurements = self.failed = self.refused = self.safe_states = 0
         self.least = np.full(size, np.inf)
         self.greatest = np.full(size, -np.inf)
+        self.trainer = ""
         self.file: TextIO | None = None
+        self.kept: WritesFile | None = None
         if file is not None:
             try:
                 self.file = file.open("a", encoding="utf-8")
@@ -34,10 +38,13 @@ class Record:
                 raise RequestError(
                     f"The record {file} cannot be written: {error.strerror}."
                 ) from None
+            self.kept = WritesFile(file, size)
 
     def wrote(self, settings: Float[np.ndarray, "K P"]) -> None:
         """Note K writes of all parameters."""
         if len(settings):
+            if self.kept is not None:
+                self.kept.append(self.writes + 1, self.trainer, settings)
             self.writes += len(settings)
             np.minimum(self.least, settings.min(axis=0), out=self.least)
             np.maximum(self.greatest, settings.max(axis=0), out=self.greatest)
@@ -45,11 +52,15 @@ class Record:
     def wrote_at(self, places: Int[np.ndarray, " K"], values: Float[np.ndarray, " K"]) -> None:
         """Note a write of some parameters."""
         self.writes += 1
+        if self.kept is not None:
+            self.kept.append(self.writes, self.trainer, values[None], places)
         np.minimum.at(self.least, places, values)
         np.maximum.at(self.greatest, places, values)
 
     def note(self, event: str, **facts: Any) -> None:
-        """Append an event."""
+        """Append an event; that of a lease says who writes from now on."""
+        if event == "lease":
+            self.trainer = str(facts["name"])
         if self.file is not None:
             line = {"time": round(time.time(), 3), "event": event, **facts}
             with suppress(OSError):  # a full disk must not keep the device from its safe state
@@ -67,13 +78,16 @@ class Record:
         self.note(
             "account",
             **self.counts(),
+            **({} if self.kept is None else {"unrecorded": self.kept.lost}),
             least=[float(n) if w else None for n, w in zip(self.least, written)],
             greatest=[float(n) if w else None for n, w in zip(self.greatest, written)],
         )
 
     def close(self) -> None:
-        """Append the account, and close the file."""
+        """Append the account, and close the files."""
         self.account()
+        if self.kept is not None:
+            self.kept.close()
         if self.file is not None:
             with suppress(OSError):
                 self.file.close()

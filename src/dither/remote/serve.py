@@ -5,11 +5,12 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from dither._errors import RequestError
 from dither._places import find_object
 from dither.instruments.protocols import HasSafeState
 from dither.instruments.python import PythonDevice
@@ -39,12 +40,13 @@ def serve(
     say = _aside(say)
     if token_file is None and client_ca is None:
         token_file = Path("dither-token")
-    if token_file is not None:
-        token_of(token_file)
     device = served_device(place)
-    server = DeviceServer(
-        device, listen, token_file=token_file, client_ca=client_ca, say=say, **settings
-    )
+    with _nothing_left(token_file, settings.get("record")):
+        if token_file is not None:
+            token_of(token_file)
+        server = DeviceServer(
+            device, listen, token_file=token_file, client_ca=client_ca, say=say, **settings
+        )
     stop = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stop.set())
@@ -69,6 +71,18 @@ def serve(
     if not safe:
         # a call that hangs would keep Python from ending
         os._exit(1)
+
+
+@contextmanager
+def _nothing_left(*files: Path | None) -> Iterator[None]:
+    """Remove those of some files that were made here, where a request is refused."""
+    new = [file for file in files if file is not None and not file.exists()]
+    try:
+        yield
+    except RequestError:
+        for file in new:
+            file.unlink(missing_ok=True)
+        raise
 
 
 def served_device(place: str) -> PythonDevice:

@@ -40,12 +40,8 @@ def work_on_cluster(
     Errors: `Interrupted`; `RequestError` where no scheduler answers or a run cannot be; `RunError`
     where a job's workers die again and again.
     """
-    try:
-        from distributed import Client, wait
-    except ImportError:
-        raise RequestError(
-            "Clusters need Dask: pip install 'dither[cluster]', then try again."
-        ) from None
+    from distributed import Client, wait
+
     jobs = plan(study)
     count = Counter(folder, jobs, observers)
     try:

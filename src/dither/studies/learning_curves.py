@@ -1,7 +1,7 @@
 """The curves of a study's runs against measurements, cell by cell."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dither._words import short, text_of
+from dither.studies.axes import axis_words
 from dither.studies.outcome import Summary
 from dither.studies.pictures import LETTERS, Picture, spaced
 from dither.studies.store import read_curves
@@ -33,6 +34,7 @@ def curves_picture(folder: Path, study: Study, cells: Sequence[Summary]) -> Pict
     A panel for each combination of all axes but the last, a line for each value of the last.
     """
     *outer, last = study.axes or ("",)
+    words = axis_words(study) | {"": ""}
     panels: dict[Any, list[Summary]] = {}
     for cell in cells:
         if len(cell.runs):
@@ -51,7 +53,7 @@ def curves_picture(folder: Path, study: Study, cells: Sequence[Summary]) -> Pict
             place: [cell for cell in panels[place] if cell.labels[last] in kept] for place in shown
         }
         colours = {value: PALETTE[k] for k, value in enumerate(kept)}
-    figure, fewer = _draw(folder, shown, outer, last, colours, display)
+    figure, fewer = _draw(folder, shown, outer, words, last, colours, display)
     caption = (
         "The median over the seeds, the middle half shaded; a run that is done keeps its last "
         "value."
@@ -62,7 +64,7 @@ def curves_picture(folder: Path, study: Study, cells: Sequence[Summary]) -> Pict
     if len(shown) < len(panels):
         caption += f" {len(shown)} of {len(panels)} panels are drawn, evenly spaced."
     if last and len(study.labels(last)) > LINES:
-        caption += f" {LINES} of {len(study.labels(last))} values of {last} are drawn."
+        caption += f" {LINES} of {len(study.labels(last))} values of {words[last]} are drawn."
     if fewer:
         caption += f" Of each cell the first {SEEDS} runs are drawn."
     return Picture("curves", f"{display.quantity} against measurements", caption, figure)
@@ -72,6 +74,7 @@ def _draw(
     folder: Path,
     shown: dict[Any, list[Summary]],
     outer: Sequence[str],
+    words: Mapping[str, str],
     last: str,
     colours: dict[Any, str],
     display: Display,
@@ -102,7 +105,7 @@ def _draw(
                 ):
                     axes.axhline(aim, color=GREY, linestyle="--", linewidth=0.8, zorder=1)
             title = ", ".join(
-                f"{axis} = {text_of(value, LETTERS)}" for axis, value in zip(outer, place)
+                f"{words[axis]} = {text_of(value, LETTERS)}" for axis, value in zip(outer, place)
             )
             axes.set_title(textwrap.fill(title, 42), fontsize=8)
             axes.xaxis.set_major_formatter(lambda value, _: short(value))
@@ -114,7 +117,7 @@ def _draw(
         if colours:
             lines = [Line2D([], [], color=colour) for colour in colours.values()]
             names = [text_of(value, LETTERS) for value in colours]
-            figure.legend(lines, names, title=last, loc="outside right upper")
+            figure.legend(lines, names, title=words[last], loc="outside right upper")
     return figure, fewer
 
 

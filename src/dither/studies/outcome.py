@@ -29,17 +29,16 @@ class Outcome(NamedTuple):
         """The values of the runs that have one, and which of them were stopped before the target.
 
         A run that diverged would not have come to the target with more measurements either, and
-        counts as stopped at the end of its budget.
+        counts as stopped at the end of its budget, to which it would have gone on as before.
         """
         values = runs[self.column].to_numpy(float)
         if not self.counts:
             known = np.isfinite(values)
             return values[known], np.zeros(known.sum(), bool)
-        if self.column == "measurements":
-            budget = np.nan_to_num(runs["budget"].to_numpy(float))
-            diverged = (runs["stop_reason"] == StopReason.DIVERGED).to_numpy(bool)
-            values = np.where(diverged, np.maximum(values, budget), values)
-        return values, ~runs["reached"].to_numpy(bool)
+        measured, budget = (runs[name].to_numpy(float) for name in ("measurements", "budget"))
+        diverged = (runs["stop_reason"] == StopReason.DIVERGED).to_numpy(bool)
+        longer = np.where(diverged, np.fmax(measured, budget), measured) / np.fmax(measured, 1)
+        return values * longer, ~runs["reached"].to_numpy(bool)
 
 
 def outcome_of(runs: pd.DataFrame, column: str | None = None) -> Outcome:
@@ -61,6 +60,15 @@ def outcome_of(runs: pd.DataFrame, column: str | None = None) -> Outcome:
     return Outcome(column, f"{column.replace('_', ' ')} to {target}", counts=True)
 
 
+SPENT = {"writes": "writes", "device_seconds": "seconds on the device", "joules": "joules"}
+"""Columns of what runs spend besides measurements, and their names for people."""
+
+
+def spent_in(runs: pd.DataFrame) -> list[str]:
+    """Of these columns those of which something is known: no run spends nothing."""
+    return [name for name in SPENT if name in runs and (runs[name] > 0).any()]
+
+
 class Summary(NamedTuple):
     """A cell of a study: its place on the axes, its finished runs, and what they came to.
 
@@ -78,6 +86,11 @@ class Summary(NamedTuple):
     def reached(self) -> int:
         """How many runs reached the target."""
         return int(self.runs["reached"].sum())
+
+    def score_of(self, missed: bool) -> float:
+        """The median final score of all runs, or of those that missed the target; NaN if none."""
+        runs = self.runs[~self.runs["reached"].astype(bool)] if missed else self.runs
+        return float(runs["score"].astype(float).median()) if len(runs) else math.nan
 
     @property
     def failed(self) -> dict[str, int]:

@@ -1,13 +1,17 @@
 """The figures of a study's report."""
 
+import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from dither._words import short, text_of
+from dither.studies.axes import axis_words
 from dither.studies.fitted import Fitted
 from dither.studies.outcome import Outcome, Summary, finite, median_of
 from dither.studies.study import Study
@@ -24,8 +28,11 @@ LETTERS = 24
 MOST_POINTS = 2000
 """Single runs drawn in a figure."""
 
-APART = 0.03
-"""The share of a size by which the points of neighbouring curves stand apart."""
+APART = 4.0
+"""Points by which single runs stand to the right of their size, and those of each next curve."""
+
+LETTER = 0.013
+"""The width of a letter of a label, as a share of the axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +52,10 @@ def spaced(items: Sequence[Any], most: int) -> list[Any]:
     return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
 
 
-def fit_picture(name: str, fits: Sequence[Fitted], law: Sequence[tuple[Summary, float]]) -> Picture:
-    """Medians with intervals, the single runs, the curves with their bands, the law over them.
+def fit_picture(
+    name: str, fits: Sequence[Fitted], predicted: Sequence[tuple[Summary, float]]
+) -> Picture:
+    """Medians with intervals, the single runs, the curves with their bands, what was predicted.
 
     Arguments: the file's name; the curves of one fit; each cell's prediction, empty if none.
     """
@@ -57,15 +66,15 @@ def fit_picture(name: str, fits: Sequence[Fitted], law: Sequence[tuple[Summary, 
     with picture(7.2, 4.4) as figure:
         axes = figure.subplots()
         for k, one in enumerate(drawn):
-            factor = 1 + APART * (k - (len(drawn) - 1) / 2)
-            _draw_fit(axes, one, factor, PALETTE[k], MARKERS[k], MOST_POINTS // len(drawn), rng)
-            _draw_law(axes, one, law, PALETTE[k])
+            aside = _aside(axes, APART * (k + 1.5))
+            _draw_fit(axes, one, aside, PALETTE[k], MARKERS[k], MOST_POINTS // len(drawn), rng)
+            _draw_predicted(axes, one, predicted, PALETTE[k])
         _scales(
             axes, asked.form, [float(size) for one in drawn for size in one.runs[asked.x].unique()]
         )
-        axes.set(xlabel=asked.x, ylabel=outcome.name)
-        if asked.by is not None or law:
-            figure.legend(loc="outside right upper", title=asked.by)
+        axes.set(xlabel=fits[0].x, ylabel=outcome.name)
+        if asked.by is not None or predicted:
+            figure.legend(loc="outside right upper", title=fits[0].by or None)
     caption = (
         "Points: Kaplan–Meier medians of the runs with their 95 % intervals, an arrow where the "
         "interval has no upper end; lines: the fits, with 95 % bands by bootstrap; small dots: "
@@ -73,18 +82,18 @@ def fit_picture(name: str, fits: Sequence[Fitted], law: Sequence[tuple[Summary, 
     )
     if not outcome.counts:
         caption = caption.replace("Kaplan–Meier medians", "medians").split(", and open")[0] + "."
-    if law:
-        caption += " Dashed: what the law says beforehand."
+    if predicted:
+        caption += " Dashed: what was predicted before the runs."
     if thinned:
         caption += f" {MOST_POINTS} of the single runs are drawn, taken at random."
     if len(drawn) < len(fits):
-        caption += f" {len(drawn)} of {len(fits)} values of {asked.by} are drawn, evenly spaced."
-    by = "" if asked.by is None else f", by {asked.by}"
-    return Picture(name, f"{outcome.name} against {asked.x}{by}: {asked.form}", caption, figure)
+        caption += f" {len(drawn)} of {len(fits)} values of {fits[0].by} are drawn, evenly spaced."
+    by = f", by {fits[0].by}" if fits[0].by else ""
+    return Picture(name, f"{outcome.name} against {fits[0].x}{by}: {asked.form}", caption, figure)
 
 
 def _draw_fit(
-    axes: Any, one: Fitted, factor: float, colour: str, marker: str, most: int, rng: Any
+    axes: Any, one: Fitted, aside: Any, colour: str, marker: str, most: int, rng: Any
 ) -> None:
     if not len(one.runs):
         return
@@ -93,9 +102,10 @@ def _draw_fit(
     few = runs.iloc[np.sort(rng.permutation(len(runs))[:most])]
     few = few if one.outcome.counts else few[few[one.outcome.column].notna()]
     y, stopped = one.outcome.of(few)
-    at = few[x].to_numpy(float) * factor * (1 + APART / 3)
-    axes.plot(at[~stopped], y[~stopped], ".", color=colour, alpha=0.45, markersize=4)
-    axes.plot(at[stopped], y[stopped], "^", color=colour, alpha=0.7, markersize=5, fillstyle="none")
+    at = few[x].to_numpy(float)
+    dots: dict[str, Any] = {"color": colour, "transform": aside, "clip_on": False}
+    axes.plot(at[~stopped], y[~stopped], ".", alpha=0.45, markersize=4, **dots)
+    axes.plot(at[stopped], y[stopped], "^", alpha=0.7, markersize=5, fillstyle="none", **dots)
     for size in sorted(map(float, runs[x].unique())):
         m = median_of(runs[runs[x] == size], one.outcome)
         if m is None or not np.isfinite(m.value):
@@ -104,11 +114,11 @@ def _draw_fit(
         above = m.value if endless else m.high - m.value
         below = m.value - m.low if np.isfinite(m.low) else 0.0
         axes.errorbar(
-            size * factor, m.value, [[0.0 if endless else below], [above]], lolims=endless,
+            size, m.value, [[0.0 if endless else below], [above]], lolims=endless,
             fmt=marker, color=colour, markersize=5, capsize=2, linewidth=1,
         )  # fmt: skip
         if endless:
-            axes.plot([size * factor] * 2, [m.value - below, m.value], color=colour, linewidth=1)
+            axes.plot([size] * 2, [m.value - below, m.value], color=colour, linewidth=1)
     if one.fit is None:
         axes.plot([], [], marker, color=colour, label=f"{label} (no fit)" if label else "no fit")
         return
@@ -120,19 +130,28 @@ def _draw_fit(
     axes.plot(grid, curve.value, color=colour, marker=marker, markevery=[], label=label or "fit")
 
 
-def _draw_law(axes: Any, one: Fitted, law: Sequence[tuple[Summary, float]], colour: str) -> None:
+def _aside(axes: Any, points: float) -> Any:
+    """Data coordinates, moved to the right by so many points."""
+    from matplotlib.transforms import ScaledTranslation
+
+    return axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
+
+
+def _draw_predicted(
+    axes: Any, one: Fitted, told: Sequence[tuple[Summary, float]], colour: str
+) -> None:
     """The prediction at each size: the median over the cells there."""
     asked = one.asked
     cells = [
         (float(cell.labels[asked.x]), predicted)
-        for cell, predicted in law
+        for cell, predicted in told
         if np.isfinite(predicted) and (asked.by is None or cell.labels[asked.by] == one.value)
     ]
     if not cells or not len(one.runs):
         return
     sizes = sorted({size for size, _ in cells})
     middle = [np.median([p for size, p in cells if size == here]) for here in sizes]
-    name = "law" if one.value is None else f"law, {text_of(one.value, LETTERS)}"
+    name = "predicted" if one.value is None else f"predicted, {text_of(one.value, LETTERS)}"
     axes.plot(sizes, middle, "--", color=GREY if one.value is None else colour, marker="x",
               markersize=5, linewidth=1.2, label=name)  # fmt: skip
 
@@ -143,15 +162,31 @@ def _scales(axes: Any, form: str, sizes: Sequence[float]) -> None:
     if form == "power law":
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
-        if len(sizes) <= 12:
-            axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    there = sorted(set(sizes))
+    if len(there) <= 12:
+        axes.set_xticks(there, labels_apart(there, form == "power law"))
     if form != "saturating":
         logarithmic(axes)
+
+
+def labels_apart(sizes: Sequence[float], log: bool) -> list[str]:
+    """What is written at some sizes, in order: nothing where it would touch what is beside it."""
+    at = np.log(sizes) if log else np.asarray(sizes, float)
+    at = (at - at[0]) / (np.ptp(at) or 1.0)
+    labels, end = [], -math.inf
+    for place, size in zip(at, sizes):
+        text = short(size)
+        half = LETTER * (len(text) + 1) / 2
+        free = place - half >= end
+        labels.append(text if free else "")
+        end = place + half if free else end
+    return labels
 
 
 def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Picture:
     """The median over the first two axes, of the runs of all others together."""
     first, second, *others = study.axes
+    words = axis_words(study)
     rows, columns = study.labels(first), study.labels(second)
     together: dict[Any, list[Any]] = {}
     for cell in cells:
@@ -164,29 +199,30 @@ def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Pictur
         [[finite(m.value if (m := found[r, c]) else None) for c in columns] for r in rows]
     )
     some = values[np.isfinite(values)]
-    wide = outcome.counts and some.size > 0 and some.min() > 0
+    wide = bool(outcome.counts and some.size > 0 and some.min() > 0)
     width, height = min(2.6 + 0.72 * len(columns), 9.0), min(1.4 + 0.36 * len(rows), 9.0)
     with picture(width, height, **{"axes.grid": False}) as figure:
-        from matplotlib.colors import LogNorm
+        from matplotlib.colors import LogNorm, Normalize
 
         axes = figure.subplots()
         axes.set_facecolor("#e8e8e8")
-        norm = LogNorm(some.min(), max(some.max(), some.min() * 1.01)) if wide else None
+        norm = (LogNorm if wide else Normalize)(*_range(some, wide))
         edges = (np.arange(len(many) + 1) - 0.5 for many in (columns, rows))
         image = axes.pcolormesh(*edges, values, cmap="cividis", norm=norm)
         axes.invert_yaxis()
         for axis, labels, name in (
-            (axes.xaxis, columns, second),
-            (axes.yaxis, rows, first),
+            (axes.xaxis, columns, words[second]),
+            (axes.yaxis, rows, words[first]),
         ):
             places = spaced(range(len(labels)), 24)
             axis.set_ticks(places, [text_of(labels[place], LETTERS) for place in places])
             axis.set_label_text(name)
         if len(rows) * len(columns) <= 150:
             _numbers(axes, values, found, rows, columns, image)
-        bar = figure.colorbar(image, ax=axes, label=outcome.name)
-        if wide:
-            number_decades(bar.ax)
+        if some.size:
+            bar = figure.colorbar(image, ax=axes, label=textwrap.fill(outcome.name, 30))
+            if wide:
+                number_decades(bar.ax)
     caption = (
         f"The {'Kaplan–Meier ' if outcome.counts else ''}median in each cell; grey where half of "
         "the runs did not reach the target, or none is finished."
@@ -194,8 +230,21 @@ def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Pictur
     if not outcome.counts:
         caption = "The median in each cell; grey where no run is finished."
     if others:
-        caption += f" Runs of all values of {', '.join(others)} are taken together."
-    return Picture("heat-map", f"{outcome.name} over {first} and {second}", caption, figure)
+        left = ", ".join(words[axis] for axis in others)
+        caption += f" Runs of all values of {left} are taken together."
+    title = f"{outcome.name} over {words[first]} and {words[second]}"
+    return Picture("heat-map", title, caption, figure)
+
+
+def _range(some: Float[np.ndarray, " N"], log: bool) -> tuple[float, float]:
+    """The range of a colour bar, which is one too where all values are equal."""
+    if not some.size:
+        return 0.0, 1.0
+    low, high = float(some.min()), float(some.max())
+    if log:
+        return (low, high) if high > 1.5 * low else (low / 1.5, high * 1.5)
+    spread = max(high - low, 0.02 * max(abs(low), abs(high)), 1e-9)
+    return (low, high) if high - low >= spread else (low - spread, high + spread)
 
 
 def _numbers(

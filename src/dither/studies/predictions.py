@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from dither._threefry import random_key
 from dither.algorithms import CoordinateDescent
 from dither.devices.readout import ReadoutDevice
 from dither.laws import crossing, predicted_curve, statistics_of
@@ -51,7 +52,7 @@ def boolean_coordinate_descent(run: Specification) -> float:
     if not known or not task.display.lacking:
         return math.nan
     assert until.score is not None
-    instance, first, law = jax.random.split(jax.random.key(run.seed), 3)
+    instance, first, law = jax.random.split(random_key(run.seed), 3)
     bench = jax.jit(lambda keys: device.prepare(jax.vmap(device.fabricate)(keys), task))
     states = bench(instance[None])
     assert states.columns is not None

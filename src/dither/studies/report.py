@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from dither._errors import RequestError
-from dither._words import Plain, number, text_of
+from dither._words import Plain, number, rounded, text_of
 from dither.studies import store
+from dither.studies.axes import axis_words, words_of
 from dither.studies.fitted import fits_of
 from dither.studies.learning_curves import curves_picture
-from dither.studies.outcome import Outcome, Summary, outcome_of, summaries
+from dither.studies.outcome import SPENT, Outcome, Summary, outcome_of, spent_in, summaries
 from dither.studies.page import Page, html, versions
 from dither.studies.parts import check_formats, write_parts
 from dither.studies.pictures import fit_picture, heat_map
@@ -73,13 +74,15 @@ def study_page(folder: Path) -> Page:
 
     outcome = outcome_of(runs)
     cells = summaries(study, runs, outcome)
-    law: list[tuple[Summary, float]] = []
+    predicted: list[tuple[Summary, float]] = []
     if study.law is not None:
-        law = [(cell, PREDICTIONS[study.law](asked.specification))
+        predicted = [(cell, PREDICTIONS[study.law](asked.specification))
                for cell, asked in zip(cells, study.cells)]  # fmt: skip
     fits = fits_of(study, runs)
     pictures = [
-        fit_picture(f"fit-{k}", curves, law if curves[0].outcome.column == "measurements" else [])
+        fit_picture(
+            f"fit-{k}", curves, predicted if curves[0].outcome.column == "measurements" else []
+        )
         for k, curves in enumerate(fits, start=1)
         if _is_number(study, curves[0].asked.x)
     ]
@@ -88,7 +91,7 @@ def study_page(folder: Path) -> Page:
     curves = curves_picture(folder, study, cells)
     pictures += [] if curves is None else [curves]
     tables = [
-        cells_table(study, cells, outcome, law),
+        cells_table(study, cells, outcome, predicted),
         *(fit_table(f"fit-{k}", curves) for k, curves in enumerate(fits, start=1)),
         failures_table(study, cells),
     ]
@@ -116,17 +119,22 @@ def _facts(
         facts.append(("reached the target", f"{number(reached)} of {number(len(runs))}"))
     reasons = runs["stop_reason"].value_counts()
     facts.append(("stopped by", ", ".join(f"{why}: {number(n)}" for why, n in reasons.items())))
-    for axis in study.axes:
-        facts.append((f"axis {axis}", _values(study.labels(axis))))
+    for axis, words in axis_words(study).items():
+        if axis in study.axes:
+            facts.append((f"axis {words}", _values(study.labels(axis))))
     facts.append(("seeds", f"{len(study.seed_list)} in each cell"))
     measured, trials = int(runs["measurements"].sum()), table[table["role"] == "trial"]
     facts.append(("measurements", f"{number(measured)} in the runs"))
+    for column in spent_in(runs):
+        facts.append(
+            (SPENT[column], f"{number(rounded(float(runs[column].sum()), 4))} in the runs")
+        )
     if study.search is not None:
         search, more = study.search, int(trials["measurements"].sum())
         low, high = map(number, search.ends)
         facts.append(
             (
-                f"search of {search.key}",
+                f"search of {words_of(search.key, {})}",
                 f"{search.number} values from {low} to {high} in each cell, {search.seeds} runs "
                 f"each: {number(more)} measurements more in {number(len(trials))} runs",
             )
@@ -155,7 +163,7 @@ def _notes(study: Study, runs: pd.DataFrame, outcome: Outcome) -> list[str]:
         n = int(runs[outcome.column].isna().sum())
         notes.append(f"{n} runs ended without a {outcome.name} and are in no median.")
     if study.law is not None:
-        notes.append(f"The law is {study.law}, from each cell's specification alone.")
+        notes.append(f"Predicted by {study.law}, from each cell's specification alone.")
     return notes
 
 

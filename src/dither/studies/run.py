@@ -11,6 +11,7 @@ from dither._platform import check_platform
 from dither._words import count
 from dither.studies import store
 from dither.studies.cluster import work_on_cluster
+from dither.studies.installed import check_installed
 from dither.studies.local import StudyObserver, work
 from dither.studies.processes import work_in_processes
 from dither.studies.study import MOST_RUNS, Study, read_study
@@ -45,7 +46,9 @@ def run_study(
     study = study if isinstance(study, Study) else read_study(study)
     check_size(study, yes)
     folder = Path("studies") / study.name if out is None else Path(out)
-    _ = study.cells  # all of them are checked before the folder is made
+    check_installed(study, cluster)  # and all cells are checked, before the folder is made
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    begun = (folder / store.SPECIFICATION).is_file()
     study = store.open_study(folder, study)
     for name in store.set_damaged_aside(folder):
         warnings.warn(
@@ -61,6 +64,10 @@ def run_study(
             work_in_processes(folder, study, workers, observers, interrupted)
         else:
             work(folder, study, observers, interrupted)
+    except RequestError:
+        if not begun:
+            store.forget(folder, new)
+        raise
     finally:
         store.tidy(folder)
     return store.load_study(folder)

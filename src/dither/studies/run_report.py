@@ -12,6 +12,7 @@ import pandas as pd
 
 from dither._words import number
 from dither.studies.fits import median_with_interval
+from dither.studies.outcome import SPENT
 from dither.studies.page import Page, versions
 from dither.studies.pictures import Picture
 from dither.studies.tables import Table, median_in_words
@@ -68,6 +69,15 @@ def _facts(result: Result, target: float | None) -> list[tuple[str, str]]:
             median = median_with_interval(measured, stopped)
             middle, interval = median_in_words(median)
             facts.append((f"median {name}", f"{middle} (95 %: {interval})"))
+        missed = [one.score for one in result.replicas if not one.reached and one.score is not None]
+        if missed:
+            facts.append(
+                ("score of those that missed", f"{number(float(np.median(missed)))}, median")
+            )
+    if result.learning_rate is not None:
+        facts.append(("last learning rate", number(result.learning_rate)))
+    if result.start_from is not None:
+        facts.append(("started from", f"{result.start_from}, whose ledger is not counted here"))
     for name, value in result.accounts.total().items():
         if value or name == "measurements":
             whose = " of all replicas" if n > 1 else ""
@@ -88,11 +98,17 @@ def _pictures(result: Result, name: str, target: float | None) -> list[Picture]:
 
 
 def _replicas(result: Result) -> Table:
-    headings = ("seed", "stopped by", result.score_name or "score", "test cost", "measurements")
+    spent = [name for name, total in result.accounts.total().items() if total > 0 and name in SPENT]
+    rated = result.learning_rate is not None
+    headings = ("seed", "stopped by", result.score_name or "score", "test cost",
+                *(["last learning rate"] if rated else []), "measurements",
+                *(SPENT[name] for name in spent))  # fmt: skip
     rows = [
-        (one.seed, one.stop_reason, one.score, one.test_cost, one.ledger["measurements"])
+        (one.seed, one.stop_reason, one.score, one.test_cost,
+         *([one.learning_rate] if rated else []),
+         one.ledger["measurements"], *(one.ledger[name] for name in spent))
         for one in result.replicas
-    ]
+    ]  # fmt: skip
     lines = tuple(tuple(number(value) for value in row) for row in rows)
     return Table(
         "replicas", "Each replica", headings, 1, lines, pd.DataFrame(rows, columns=list(headings))

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
@@ -143,6 +144,21 @@ def tidy(folder: Path) -> None:
     for name in (LEASES, WORK):
         with contextlib.suppress(OSError):  # what is in there is still wanted
             (folder / name).rmdir()
+
+
+def forget(folder: Path, new: Iterable[Path]) -> None:
+    """Remove a study that was refused, unless a run of it is finished or under way.
+
+    Arguments: its folder; which folders were made for it, the deepest first.
+    """
+    if done(folder) or any(not abandoned(lease) for lease in (folder / LEASES).glob("*.json")):
+        return
+    (folder / SPECIFICATION).unlink(missing_ok=True)
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+    with contextlib.suppress(OSError):  # what else is in there is another's
+        for made in (*(folder / name for name in (LEASES, RUNS)), *new):
+            if made.is_dir():
+                made.rmdir()
 
 
 def load_study(folder: str | Path, curves: bool = False) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from dither._configuration import Configuration
 from dither._errors import RequestError, nearest
 from dither._explain import explain
-from dither._places import IN_A_FILE, absolute
+from dither._places import DATA, IN_A_FILE, absolute
 from dither._words import Plain
 from dither.studies.predictions import PREDICTIONS
 from dither.studies.search import Search
@@ -233,7 +233,7 @@ def _settings(name: str, axis: Any, index: int) -> dict[str, Any]:
 
 def plain(value: Any) -> Plain:
     """A value as one cell of a table: itself, its kind, or JSON; of a place no folder."""
-    if isinstance(value, str) and IN_A_FILE.fullmatch(value):
+    if isinstance(value, str) and (IN_A_FILE.fullmatch(value) or DATA.fullmatch(value)):
         return Path(value).name
     if isinstance(value, bool | int | float | str):
         return value

@@ -8,8 +8,9 @@ import pandas as pd
 
 from dither._words import Plain, estimate, number, rounded, text_of
 from dither.laws import Interval
+from dither.studies.axes import axis_words, words_of
 from dither.studies.fitted import Fitted
-from dither.studies.outcome import Outcome, Summary
+from dither.studies.outcome import SPENT, Outcome, Summary, median_of, spent_in
 from dither.studies.study import Study
 
 
@@ -46,26 +47,36 @@ def cells_table(
     study: Study,
     cells: Sequence[Summary],
     outcome: Outcome,
-    law: Sequence[tuple[Summary, float]],
+    predicted: Sequence[tuple[Summary, float]],
 ) -> Table:
-    """A line for each cell of the grid: what its runs came to."""
-    seeds, axes = len(study.seed_list), list(study.axes)
-    predicted = [value for _, value in law] or [math.nan] * len(cells)
-    headings = [*axes, "runs", *(["reached"] if outcome.counts else [])]
+    """A line for each cell of the grid: what its runs came to, and what they have spent for it."""
+    seeds, axes, words = len(study.seed_list), list(study.axes), axis_words(study)
+    beforehand = [value for _, value in predicted] or [math.nan] * len(cells)
+    spent = spent_in(pd.concat([cell.runs for cell in cells]))
+    if not outcome.counts:
+        spent = ["measurements", *spent]
+    headings = [*(words[axis] for axis in axes), "runs", *(["reached"] if outcome.counts else [])]
     headings += [f"median {outcome.name}", "95 %"]
+    headings += [SPENT.get(name, name) for name in spent]
+    if outcome.counts:
+        headings += ["final score", "score of those that missed"]
     if study.law is not None:
-        headings.append("law")
+        headings.append("predicted")
     if study.search is not None:
-        headings += [f"chosen {study.search.key}", "search's measurements"]
+        headings += [f"chosen {words_of(study.search.key, {})}", "search's measurements"]
     lines, rows = [], []
-    for cell, beforehand in zip(cells, predicted):
+    for cell, prediction in zip(cells, beforehand):
         n = len(cell.runs)
         line = [*(text_of(cell.labels[axis]) for axis in axes)]
         line.append(f"{n}" if n == seeds else f"{n} of {seeds}")
         line += [f"{cell.reached}"] if outcome.counts else []
         line += median_in_words(cell.median)
+        medians = {name: _median(cell, outcome._replace(column=name)) for name in spent}
+        line += [_in_words(value) for value in medians.values()]
+        scores = {"score": cell.score_of(False), "score_of_those_that_missed": cell.score_of(True)}
+        line += [number(value) for value in scores.values()] if outcome.counts else []
         if study.law is not None:
-            line.append("never" if math.isinf(beforehand) else number(rounded(beforehand, 4)))
+            line.append("never" if math.isinf(prediction) else number(rounded(prediction, 4)))
         if study.search is not None:
             line += [number(cell.chosen), number(cell.searched)]
         lines.append(tuple(line))
@@ -74,7 +85,8 @@ def cells_table(
             {
                 **cell.labels, "runs": n, "reached": cell.reached, "quantity": outcome.name,
                 "median": median.value, "low": median.low, "high": median.high,
-                **({"law": beforehand} if study.law is not None else {}),
+                **medians, **(scores if outcome.counts else {}),
+                **({"predicted": prediction} if study.law is not None else {}),
                 **({"chosen": cell.chosen, "searched": cell.searched} if study.search else {}),
             }
         )  # fmt: skip
@@ -82,11 +94,21 @@ def cells_table(
     return Table("cells", title, tuple(headings), len(axes), tuple(lines), pd.DataFrame(rows))
 
 
+def _in_words(median: float) -> str:
+    return "not reached" if math.isinf(median) else number(rounded(median, 4))
+
+
+def _median(cell: Summary, outcome: Outcome) -> float:
+    """The median of what a cell's runs have spent, counted as their measurements are."""
+    found = median_of(cell.runs, outcome)
+    return math.nan if found is None else found.value
+
+
 def fit_table(name: str, fits: Sequence[Fitted]) -> Table:
     """A line for each curve of a fit: its parameters with their intervals."""
     asked, made = fits[0].asked, [one for one in fits if one.fit is not None]
     parameters = list(dict.fromkeys(p for one in made if one.fit for p in one.fit.parameters))
-    by = [] if asked.by is None else [asked.by]
+    by = [] if asked.by is None else [fits[0].by]
     lines, rows = [], []
     for one in made:
         assert one.fit is not None
@@ -100,7 +122,7 @@ def fit_table(name: str, fits: Sequence[Fitted]) -> Table:
             row |= {p: value.value, f"{p}_low": value.low, f"{p}_high": value.high}
         rows.append(row | {"runs": fit.runs, "unfinished": fit.censored})
     headings = [*by, *(p.replace("_", " ") for p in parameters), "runs", "unfinished"]
-    title = f"{asked.form} of {fits[0].outcome.name} against {asked.x}: parameters (95 %)"
+    title = f"{asked.form} of {fits[0].outcome.name} against {fits[0].x}: parameters (95 %)"
     return Table(name, title, tuple(headings), len(by), tuple(lines), pd.DataFrame(rows))
 
 
@@ -113,6 +135,7 @@ def failures_table(study: Study, cells: Sequence[Summary]) -> Table:
         for cell, reason, n in broken
     )
     rows = [{**cell.labels, "reason": reason, "runs": n} for cell, reason, n in broken]
-    headings = (*axes, "why", "runs")
+    words = axis_words(study)
+    headings = (*(words[axis] for axis in axes), "why", "runs")
     title = "Runs that diverged or whose device failed"
     return Table("failures", title, headings, len(axes), lines, pd.DataFrame(rows))

@@ -22,6 +22,7 @@ from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.settings import Varied, setting, vary
 from dither.training.specification import Specification
+from dither.training.start import start_of
 from dither.training.stop import StopReason
 from dither.training.train import evaluation_period
 
@@ -104,7 +105,10 @@ def programs(runs: Sequence[Planned], varied: Sequence[str]) -> Iterator[Program
         algorithm = vary(one.algorithm, "algorithm", dict.fromkeys(varied, 1.0))
         device = _checked(one, task)
         seeds = [run.seed for run in part]
-        loop = FusedLoop(algorithm, device, task, seeds, _settings(part, varied))
+        rows = None
+        if one.start_from is not None:  # every run by itself, whose one replica starts from the 0th
+            rows = np.repeat(start_of(one.start_from, device.space, 1)[0], len(part), axis=0)
+        loop = FusedLoop(algorithm, device, task, seeds, _settings(part, varied), rows)
         every = evaluation_period(one.score_every, one.until)
         yield Program(part, loop, every, task.score_name)
 

@@ -4,7 +4,9 @@ from typing import Annotated
 
 from dither._configuration import Registry
 from dither.tasks.arrays import Arrays as Arrays
+from dither.tasks.by_file import by_file
 from dither.tasks.channel import ChannelEqualisation as ChannelEqualisation
+from dither.tasks.csv_file import CSVFile as CSVFile
 from dither.tasks.delayed_recall import DelayedRecall as DelayedRecall
 from dither.tasks.digits import Digits as Digits
 from dither.tasks.header import HeaderRecognition as HeaderRecognition
@@ -38,8 +40,8 @@ from dither.tasks.task import AbstractTask as AbstractTask
 from dither.tasks.task import Task as Task
 from dither.tasks.task import make_task as make_task
 
-TASKS = Registry("task", AbstractTask, globals().values())
+TASKS = Registry("task", AbstractTask, globals().values(), shorthand=by_file)
 """The tasks that a specification can ask for, by their kind."""
 
 AnyTask = Annotated[AbstractTask, TASKS]
-"""A task: an instance, a table with its `kind`, or the kind alone."""
+"""A task: an instance, a table with its `kind`, the kind alone, or a file such as `own.csv`."""

@@ -2,15 +2,16 @@
 
 import zlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.tasks.numpy_file import NPZ, read_numpy
-from dither.tasks.task import AbstractSampledTask, Task, check_lengths
+from dither.tasks.by_file import DataFile
+from dither.tasks.numpy_file import NPY, NPZ, read_numpy
+from dither.tasks.task import AbstractSampledTask, Task
 
 NAMES = ("inputs", "targets", "test_inputs", "test_targets")
 
@@ -18,26 +19,23 @@ NAMES = ("inputs", "targets", "test_inputs", "test_targets")
 class Arrays(AbstractSampledTask):
     """The arrays `inputs`, `targets` and, if there, `test_inputs`, `test_targets` of an NPZ file.
 
-    Integer targets are class labels, others are values to reach. Without test arrays a share of
-    the samples is set aside.
+    Integer targets are class labels, text is the names of classes, others are values to reach.
+    Without test arrays a share of the samples, of each class its share, is set aside.
 
-    Arguments: `file`, the NPZ file; `test_share` of the samples where it has no test arrays, in
-    (0, 1); `seed` of that draw; `batch`; `cost`. For arrays in memory call `make_task`.
+    Arguments: `file`, the NPZ file, or an NPY file of the inputs, beside `targets`, that of the
+    targets; `test_share` of the samples where there are no test arrays, in (0, 1); `seed` of that
+    draw; `batch`; `cost`. For arrays in memory call `make_task`.
     Errors: `RequestError` for a missing file or array, NaN, labels outside the classes.
     """
 
     kind: Literal["arrays"] = "arrays"
-    file: Path
+    file: DataFile
+    targets: DataFile | None = None
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     seed: Annotated[int, Field(ge=0)] = 0
 
     def load(self) -> Task:
-        try:
-            data = read_numpy(self.file, NPZ, NAMES)
-        except FileNotFoundError:
-            raise RequestError(f"The task's file {self.file} does not exist.") from None
-        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-            raise RequestError(f"The task's file {self.file} is no NPZ file ({error}).") from None
+        data = self._read()
         for name in NAMES[:2]:
             if name not in data:
                 raise RequestError(f"The task's file {self.file} has no array '{name}'.")
@@ -49,14 +47,21 @@ class Arrays(AbstractSampledTask):
                 f"The task's file {self.file} has no array '{missing[0]}'; give both test arrays "
                 "or neither."
             )
-        if missing:
-            check_lengths(data["inputs"], data["targets"], "inputs", "targets")
-            data = self._set_aside(data)
-        return self.task_of(*(data[name] for name in NAMES))
+        parts = [data.get(name) for name in NAMES]
+        return self.task_of(*parts, test_share=self.test_share, seed=self.seed)
 
-    def _set_aside(self, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        order = np.random.default_rng(self.seed).permutation(len(data["inputs"]))
-        tests = max(1, round(self.test_share * len(order)))
-        test, train = order[:tests], order[tests:]
-        x, t = data["inputs"], data["targets"]
-        return dict(zip(NAMES, (x[train], t[train], x[test], t[test])))
+    def _read(self) -> dict[str, np.ndarray]:
+        if self.targets is not None:
+            return {"inputs": _read(self.file, NPY), "targets": _read(self.targets, NPY)}
+        data: dict[str, np.ndarray] = _read(self.file, NPZ)
+        return data
+
+
+def _read(file: Path, kind: bytes) -> Any:
+    try:
+        return read_numpy(file, kind, NAMES)
+    except FileNotFoundError:
+        raise RequestError(f"The task's file {file} does not exist.") from None
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        name = "NPY" if kind == NPY else "NPZ"
+        raise RequestError(f"The task's file {file} is no {name} file ({error}).") from None

@@ -18,7 +18,10 @@ def read_numpy(file: Path, kind: bytes, names: Iterable[str] = ()) -> Any:
     with file.open("rb") as content:
         begin = content.read(len(NPY))
         if kind == NPZ and begin == NPY:
-            raise ValueError("it holds a single array without a name")
+            raise ValueError(
+                "it holds a single array without a name; in a task give targets too, the NPY file "
+                "of the targets"
+            )
         if not begin.startswith(kind):
             raise ValueError(
                 f"it is not {KINDS[kind]}; load what other programs write, such as .mat, with "

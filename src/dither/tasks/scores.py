@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float, Int, Num
 
 from dither._errors import RequestError
 from dither.contract import Cost, wanted_outputs
@@ -53,10 +53,16 @@ COSTS: dict[CostName, Cost] = {
 }
 
 
+def told_class(outputs: Float[Array, "B K"]) -> Int[Array, " B"]:
+    """The class that outputs tell: that of the largest; of a single output, whether it is > 0.5."""
+    if outputs.shape[-1] == 1:
+        return (outputs[:, 0] > 0.5).astype(int)
+    return jnp.argmax(outputs, axis=-1)
+
+
 def accuracy(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, ""]:
     """Share of samples whose largest output is the right class (one output: above 0.5 is 1)."""
-    guess = outputs[:, 0] > 0.5 if outputs.shape[-1] == 1 else jnp.argmax(outputs, axis=-1)
-    return jnp.mean(guess == targets)
+    return jnp.mean(told_class(outputs) == targets)
 
 
 EXPLAINED = "1 - NMSE"

@@ -1,6 +1,5 @@
 """A series from the user's own file."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -9,6 +8,7 @@ from pydantic import Field
 
 from dither._errors import RequestError
 from dither._numbers import decimal_commas, real
+from dither.tasks.by_file import DataFile
 from dither.tasks.numpy_file import NPY, read_numpy
 from dither.tasks.scores import nmse
 from dither.tasks.series import AbstractSeries, Series, make_series
@@ -26,7 +26,7 @@ class SeriesFile(AbstractSeries):
     """
 
     kind: Literal["series-file"] = "series-file"
-    file: Path
+    file: DataFile
     column: Annotated[int, Field(ge=0)] = 0
     steps: Annotated[int, Field(ge=1)] = 1
 

@@ -17,7 +17,7 @@ from dither._errors import RequestError
 from dither._numbers import whole_number
 from dither.contract import Cost
 from dither.tasks.digits_left import check_resolved
-from dither.tasks.given import as_array
+from dither.tasks.samples import check_lengths, samples_of
 from dither.tasks.scores import (
     COSTS,
     EXPLAINED,
@@ -41,7 +41,7 @@ class Task(eqx.Module):
     Attributes: `inputs`, `targets`, N training samples; `test_inputs`, `test_targets`; `batch`, the
     samples in one measurement; `cost`, from outputs and targets to one cost a sample; `score`, the
     same to one number, larger is better; `classes`, the names of the classes; `image`, height and
-    width where the inputs are images.
+    width where the inputs are images; `columns`, the names of the inputs where a table has them.
     """
 
     inputs: Float[Array, "N ..."]
@@ -54,6 +54,7 @@ class Task(eqx.Module):
     score_name: str = eqx.field(static=True, default="accuracy")
     classes: tuple[str, ...] = eqx.field(static=True, default=())
     image: tuple[int, int] | None = eqx.field(static=True, default=None)
+    columns: tuple[str, ...] = eqx.field(static=True, default=())
 
     def sample(self, key: Key[Array, ""], draw: Int[Array, ""]) -> Int[Array, " B"]:
         """Which training samples the draw-th batch holds: a pure function of key and draw.
@@ -71,6 +72,15 @@ class Task(eqx.Module):
         return display_of(self.score_name)
 
     @property
+    def told_columns(self) -> str:
+        """How to feed in other columns, to end a sentence with; empty where they have no names."""
+        if not self.columns:
+            return ""
+        more = ", …" if len(self.columns) > MOST_TOLD else ""
+        named = ", ".join(self.columns[:MOST_TOLD]) + more
+        return f"choose other columns than {named} by task.inputs"
+
+    @property
     def outputs(self) -> tuple[int, ...]:
         """How many outputs fit the targets: one is enough for two classes under mse."""
         if jnp.issubdtype(self.targets.dtype, jnp.floating):
@@ -78,6 +88,10 @@ class Task(eqx.Module):
         classes = len(self.classes)
         of_logits = self.cost in (cross_entropy, smoothed_cross_entropy)
         return (1, 2) if classes == 2 and not of_logits else (classes,)
+
+
+MOST_TOLD = 8
+"""So many columns are named in a sentence."""
 
 
 class AbstractTask(Configuration):
@@ -100,28 +114,21 @@ class AbstractSampledTask(AbstractTask):
     batch: BatchSize = "all"
     cost: CostName = "mse"
 
-    def task_of(self, *arrays: Shaped[np.ndarray, "_ ..."], **more: Any) -> Task:
+    def task_of(self, *arrays: Shaped[np.ndarray, "_ ..."] | None, **more: Any) -> Task:
         """The task of these arrays with this batch and cost. See `make_task`."""
         return make_task(*arrays, cost=self.cost, batch=self.batch, **more)
 
 
-def check_lengths(
-    x: Shaped[np.ndarray, "..."], t: Shaped[np.ndarray, "..."], name: str, goal: str
-) -> None:
-    """Check that inputs and targets are as many, at least one. Errors: `RequestError`."""
-    if len(x) == 0:
-        raise RequestError(f"The {name} hold no samples; give at least one.")
-    if len(x) != len(t):
-        raise RequestError(f"There are {len(x)} {name} and {len(t)} {goal}; give as many.")
-
-
 def make_task(
     inputs: Any,
-    targets: Any,
-    test_inputs: Any,
-    test_targets: Any,
+    targets: Any = None,
+    test_inputs: Any = None,
+    test_targets: Any = None,
     *,
+    test_share: float = 0.2,
+    seed: SupportsIndex = 0,
     classes: Sequence[str] = (),
+    columns: Iterable[str] = (),
     cost: str | Cost = "mse",
     score: Score | None = None,
     score_name: str | None = None,
@@ -130,42 +137,45 @@ def make_task(
 ) -> Task:
     """A task from arrays, checked: finite inputs, equal lengths, labels inside the classes.
 
-    Arguments: training and test inputs (numbers) and targets (integer class labels, or rows of
-    values), as arrays, lists, data frames or tensors; the names of the classes (found from the
-    labels if not given); a cost by name or as a function; a score (accuracy for labels, 1 − NMSE
-    for values); the batch size, 1 to N; height and width of image inputs.
+    Arguments: training and test inputs (numbers) and targets (integer class labels, text that names
+    the classes, or rows of values), as arrays, lists, data frames or tensors. Of a data frame the
+    targets may be the name of one of its columns; a dataset that gives pairs of input and target by
+    index, such as torch's, has its own. Without test inputs `test_share` of the samples, of each
+    class its share, is set aside, drawn by `seed`. The names of the classes (found from the labels
+    if not given) and of the input columns; a cost by name or as a function; a score (accuracy for
+    labels, 1 − NMSE for values); the batch size, 1 to N; height and width of image inputs.
     Returns: the task. Errors: `RequestError` in one sentence.
     """
-    inputs, test_inputs = as_array(inputs, "inputs"), as_array(test_inputs, "test inputs")
-    targets = as_array(_column(targets), "targets")
-    test_targets = as_array(_column(test_targets), "test targets")
-    labelled = _check_arrays(inputs, targets, test_inputs, test_targets)
+    drawn = whole_number(seed, "The seed", 0)
+    given = (inputs, targets, test_inputs, test_targets)
+    data = samples_of(*given, _names(classes), test_share, drawn)
+    labelled = _check_arrays(*data[:4])
     cost = _cost_of(cost)
-    classes = _names(classes)
+    names = data.classes
     if labelled:
-        classes = classes or _numbered(targets)
-        _check_labels({"targets": targets, "test targets": test_targets}, len(classes))
+        names = names or _numbered(data.targets)
+        _check_labels({"targets": data.targets, "test targets": data.test_targets}, len(names))
     elif cost in (cross_entropy, smoothed_cross_entropy):
         raise RequestError(
             f"The cost {_named(cost)} needs integer class labels as targets; give labels or use "
             "mse."
         )
-    size = _batch_size(batch, len(inputs))
     if score is None:
         score, score_name = (accuracy, "accuracy") if labelled else (explained, EXPLAINED)
     dtype = jnp.result_type(float)
     kind = np.int32 if labelled else dtype
     return Task(
-        inputs=jnp.asarray(inputs, dtype),
-        targets=jnp.asarray(targets, kind),
-        test_inputs=jnp.asarray(test_inputs, dtype),
-        test_targets=jnp.asarray(test_targets, kind),
-        batch=size,
+        inputs=jnp.asarray(data.inputs, dtype),
+        targets=jnp.asarray(data.targets, kind),
+        test_inputs=jnp.asarray(data.test_inputs, dtype),
+        test_targets=jnp.asarray(data.test_targets, kind),
+        batch=_batch_size(batch, len(data.inputs)),
         cost=cost,
         score=score,
         score_name=score_name or str(getattr(score, "__name__", "score")),
-        classes=classes,
+        classes=names,
         image=None if image is None else (int(image[0]), int(image[1])),
+        columns=_names(columns) or data.columns,
     )
 
 
@@ -182,12 +192,6 @@ def _numbered(labels: Int[np.ndarray, " _"]) -> tuple[str, ...]:
             "from 0; number them so, or give values to reach as floating-point numbers."
         )
     return tuple(map(str, range(largest + 1)))
-
-
-def _column(targets: Any) -> Any:
-    """Targets; those of a data frame with a single column as a series."""
-    columns: Any = getattr(targets, "columns", ())
-    return targets[columns[0]] if len(columns) == 1 else targets
 
 
 def _cost_of(cost: str | Cost) -> Cost:

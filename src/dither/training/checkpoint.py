@@ -17,7 +17,7 @@ import numpy as np
 from dither._errors import RequestError
 
 T = TypeVar("T")
-VERSION = 2
+VERSION = 3
 
 
 def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
@@ -65,7 +65,7 @@ def plain(leaf: Any) -> np.ndarray:
 def like(template: Any, saved: np.ndarray) -> Any:
     """What `plain` made, as a leaf like the template."""
     if isinstance(template, jax.Array) and jnp.issubdtype(template.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jnp.asarray(saved))
+        return jax.random.wrap_key_data(jnp.asarray(saved), impl=jax.random.key_impl(template))
     return jnp.asarray(saved, template.dtype)
 
 
@@ -139,5 +139,5 @@ def _differing(saved: Any, expected: Any) -> str:
     """Which parts of a specification are others, where their digests are told apart."""
     if not isinstance(saved, Mapping) or not isinstance(expected, Mapping):
         return ""
-    other = [name for name in expected if saved.get(name) != expected[name]]
+    other = [name for name in {**expected, **saved} if saved.get(name) != expected.get(name)]
     return f" (its {' and '.join(other)} differ{'s' if len(other) == 1 else ''})"

@@ -33,13 +33,17 @@ STYLE: Any = {
 }
 
 
+NARROW = 3.0
+"""The range of a logarithmic axis, as a factor, below which its numbers are evenly spaced."""
+
+
 @contextmanager
 def picture(width: float, height: float, **style: Any) -> Iterator["Figure"]:
     """A figure of a size in inches, to be drawn inside in dither's style.
 
     It depends neither on the user's own style nor on the program that shows their figures.
     """
-    with _styled(style):
+    with styled(style):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -48,7 +52,7 @@ def picture(width: float, height: float, **style: Any) -> Iterator["Figure"]:
         yield figure
 
 
-def _styled(style: Any = None) -> AbstractContextManager[None]:
+def styled(style: Any = None) -> AbstractContextManager[None]:
     """Matplotlib's own style, and on it dither's."""
     try:
         import matplotlib.style
@@ -79,13 +83,31 @@ def logarithmic(axes: Any) -> None:
 
 def number_decades(axes: Any) -> None:
     """Numbers on a logarithmic vertical axis, also over less than a decade."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    _number_decades(axes.yaxis)
 
-    low, high = axes.get_ylim()
+
+def _number_decades(axis: Any) -> None:
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_formatter(lambda value, _: short(value))
+    if high < NARROW * low:
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_minor_locator(NullLocator())
+        return
     fine = (1, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5) if high < 300 * low else (1,)
-    axes.yaxis.set_major_locator(LogLocator(subs=fine))
-    axes.yaxis.set_major_formatter(lambda value, _: short(value))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(LogLocator(subs=fine))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _number_the_rest(figure: "Figure") -> None:
+    """Numbers on every logarithmic axis that has Matplotlib's own, which are mathematics to it."""
+    from matplotlib.ticker import LogFormatter
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log" and isinstance(axis.get_major_formatter(), LogFormatter):
+                _number_decades(axis)
 
 
 def figure_bytes(figure: "Figure", ending: str) -> bytes:
@@ -93,7 +115,8 @@ def figure_bytes(figure: "Figure", ending: str) -> bytes:
     made = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
     extra: dict[str, Any] = {"dpi": 200} if made is None else {"metadata": made}
     buffer = BytesIO()
-    with _styled():
+    _number_the_rest(figure)
+    with styled():
         figure.savefig(buffer, format=ending, **extra)
     return buffer.getvalue()
 

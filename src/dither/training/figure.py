@@ -1,5 +1,6 @@
 """The figure of a run: cost and score against measurements."""
 
+import textwrap
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,16 @@ import pandas as pd
 
 from dither._words import count
 from dither.tasks.scores import display_of
-from dither.training.drawing import BLUE, GREY, ORANGE, band, logarithmic, picture, save_figure
+from dither.training.drawing import (
+    BLUE,
+    GREY,
+    ORANGE,
+    band,
+    logarithmic,
+    picture,
+    save_figure,
+    styled,
+)
 from dither.training.history import by_replica, quartiles
 from dither.training.result import Result
 
@@ -17,39 +27,78 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+SIZE = (8.0, 3.2)
+"""Inches."""
+
+LETTERS = 95
+"""The most in a line of a title."""
+
+
 def run_figure(result: Result, name: str, target: float | None = None) -> "Figure":
     """Cost and score against measurements: each replica, their median, the middle half shaded.
 
     Arguments: the result; the run's name, for the title; the score that was aimed at, if any.
     """
-    with picture(8.0, 3.2) as figure:
+    with picture(*SIZE) as figure:
         draw_curves(figure, result, name, target)
     return figure
 
 
 def draw_curves(figure: Any, result: Result, name: str, target: float | None) -> None:
     """Draw the two curves of `run_figure` into a figure or a part of one."""
+    left, right = figure.subplots(1, 2, sharex=True)
+    draw_cost(left, result.history)
+    draw_score(right, result.history, None if result.score is None else result.score_name, target)
+    many = f", {len(result.replicas)} replicas" if len(result.replicas) > 1 else ""
+    title = textwrap.fill(f"{name}: {_ending(result)}{many}", LETTERS, break_long_words=True)
+    figure.suptitle(title, fontsize=10)
+
+
+def plot_result(result: Result, axes: Any = None) -> Any:
+    """Draw a result for `Result.plot`. Returns: the axes of the score."""
+    score_name = None if result.score is None else result.score_name
+    with styled():
+        if axes is not None:
+            draw_score(axes, result.history, score_name, result.aim)
+            return axes
+        from matplotlib import pyplot
+
+        figure = pyplot.figure(figsize=SIZE, layout="constrained")
+        draw_curves(figure, result, result.name, result.aim)
+        return figure.axes[-1]
+
+
+def draw_cost(axes: Any, history: pd.DataFrame) -> None:
+    """Draw the cost measured in training into axes."""
+    _curves(axes, history, "cost", ORANGE)
+    axes.set(ylabel="cost measured")
+    if _spans_decades(history["cost"]):
+        logarithmic(axes)
+    _count_measurements(axes)
+
+
+def draw_score(
+    axes: Any, history: pd.DataFrame, score_name: str | None, target: float | None
+) -> None:
+    """Draw what the test set shows into axes: the score, or the cost where there is none."""
+    shown = display_of(score_name)
+    told = history.assign(score=shown.of(history["score"]))
+    _curves(axes, told, shown.column, BLUE)
+    axes.set(ylabel=shown.quantity, ylim=shown.limits)
+    if shown.log and _spans_decades(told[shown.column]):
+        logarithmic(axes)
+    if shown.column == "score" and target is not None:
+        axes.axhline(shown.of(target), color=GREY, linestyle="--", linewidth=1, label="aim")
+    _count_measurements(axes)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper right" if shown.log else "lower right")
+
+
+def _count_measurements(axes: Any) -> None:
     from matplotlib.ticker import EngFormatter
 
-    left, right = figure.subplots(1, 2, sharex=True)
-    _curves(left, result.history, "cost", ORANGE)
-    left.set(ylabel="cost measured")
-    if _spans_decades(result.history["cost"]):
-        logarithmic(left)
-    shown = display_of(None if result.score is None else result.score_name)
-    history = result.history.assign(score=shown.of(result.history["score"]))
-    _curves(right, history, shown.column, BLUE)
-    log = shown.log and _spans_decades(history[shown.column])
-    right.set(ylabel=shown.quantity, yscale="log" if log else "linear", ylim=shown.limits)
-    if shown.column == "score" and target is not None:
-        right.axhline(shown.of(target), color=GREY, linestyle="--", linewidth=1, label="aim")
-    for axes in (left, right):
-        axes.set_xlabel("measurements of one device")
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    if right.get_legend_handles_labels()[0]:
-        right.legend(loc="upper right" if shown.log else "lower right")
-    many = f", {len(result.replicas)} replicas" if len(result.replicas) > 1 else ""
-    figure.suptitle(f"{name}: {_ending(result)}{many}", fontsize=10)
+    axes.set_xlabel("measurements of one device")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def _spans_decades(values: "pd.Series[float]") -> bool:
@@ -60,9 +109,11 @@ def _spans_decades(values: "pd.Series[float]") -> bool:
 
 def _ending(result: Result) -> str:
     measured = f"{count(result.ledger['measurements'])} measurements"
+    last = result.learning_rate
+    rate = "" if last is None else f", last learning rate {last:.3g}"
     if result.score is None:
-        return measured
-    return f"{result.score_name} {result.score:.3f} after {measured}"
+        return measured + rate
+    return f"{result.score_name} {result.score:.3f} after {measured}{rate}"
 
 
 def _curves(axes: Any, history: pd.DataFrame, column: str, colour: str) -> None:

@@ -63,7 +63,11 @@ def check_fit(
         _check_budget(device, task, until)
         rows = slice(0, task.batch)
         inputs, targets = np.asarray(task.inputs[rows]), np.asarray(task.targets[rows])
-        device.self_test(inputs, targets, task.outputs)
+        try:
+            device.self_test(inputs, targets, task.outputs)
+        except RequestError as error:
+            other = task.told_columns and f"; {task.told_columns}"
+            raise RequestError(f"{str(error).rstrip('.')}{other}.") from error
     else:
         device.check_task(task)
 

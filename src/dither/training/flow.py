@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dither._errors import RequestError
+from dither._threefry import random_key
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import Batch
 from dither.devices.device import AbstractDevice
@@ -103,7 +104,7 @@ def measurements_per_update(
     algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task
 ) -> int:
     """M, the measurements that an algorithm makes for its first update."""
-    key = jax.random.key(0)
+    key = random_key(0)
     _, used, _ = _estimate(algorithm, device, task, key, device.fabricate(key), device.initial(key))
     return int(used)
 

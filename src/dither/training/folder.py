@@ -18,8 +18,10 @@ import jax
 import numpy as np
 import pandas as pd
 import tomlkit
+from jaxtyping import Float
 
 from dither._errors import RequestError
+from dither.contract import Parameter, Space
 from dither.training.checkpoint import write_atomically
 from dither.training.lease import Lease, holder
 from dither.training.result import Result
@@ -194,6 +196,15 @@ def write_result(out: Path, result: Result) -> None:
     (out / PROGRESS).unlink(missing_ok=True)
     told = {**result.summary(), "made": made()}
     write_atomically(out / RESULT, json.dumps(told, indent=2).encode())
+
+
+def read_parameters(folder: Path) -> tuple[Float[np.ndarray, "R P"], Space]:
+    """The parameters in `parameters.npz`, a row a replica, and the space that names them."""
+    with np.load(folder / PARAMETERS, allow_pickle=False) as archive:
+        arrays = {name.replace(".", "/"): archive[name] for name in archive.files}
+    space = Space(tuple(Parameter(name, array.shape[1:]) for name, array in arrays.items()))
+    rows = [array.reshape(len(array), -1) for array in arrays.values()]
+    return np.hstack(rows or [np.zeros((1, 0))]), space
 
 
 def write_traceback(out: Path, traceback: str) -> None:

@@ -1,7 +1,7 @@
 """The loop around a traceable device: compiled whole, replicas side by side."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from dither._threefry import random_key
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.contract import Batch, Probe, Problem, Status
 from dither.devices.device import AbstractDevice
@@ -37,7 +38,7 @@ def start(
     algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
     if varied:
         problem = replace(problem, space=device.space)
-    initial, learning, data, fabrication = jax.random.split(jax.random.key(seed), 4)
+    initial, learning, data, fabrication = jax.random.split(random_key(seed), 4)
     theta = device.initial(initial) if parameters is None else parameters
     return Carry(
         algorithm=algorithm.init(learning, theta, problem),
@@ -119,11 +120,12 @@ def _start_all(
     problem: Problem,
     seeds: Int[Array, " R"],
     varied: Varied,
+    parameters: Float[Array, "R P"] | None,
 ) -> Carry:
-    def one(seed: Int[Array, ""], varied: Varied) -> Carry:
-        return start(algorithm, device, problem, seed, varied)
+    def one(seed: Int[Array, ""], varied: Varied, theta: Float[Array, " P"] | None) -> Carry:
+        return start(algorithm, device, problem, seed, varied, theta)
 
-    carry: Carry = jax.vmap(one)(seeds, dict(varied))
+    carry: Carry = jax.vmap(one)(seeds, dict(varied), parameters)
     if not device.fails:
         clock = jax.tree.map(lambda leaf: leaf[0], carry.algorithm.clock)
         carry = eqx.tree_at(lambda c: c.algorithm.clock, carry, clock)
@@ -150,14 +152,16 @@ def start_all(
     task: Task,
     seeds: Int[Array, " R"],
     varied: Varied | None = None,
+    parameters: Float[Array, "R P"] | None = None,
 ) -> Carry:
     """Every replica's start; the clock is kept once where it is common.
 
-    `varied` has one value for each replica. Where probes are sparse, the devices hold the initial
-    parameters; the first probe, which changes nothing, is the write that put them there.
+    `varied` has one value for each replica, `parameters` a row, from which it starts. Where probes
+    are sparse, the devices hold the initial parameters; the first probe, which changes nothing, is
+    the write that put them there.
     """
     problem = problem_of(device, task)
-    carry = _start_all(algorithm, device, problem, seeds, dict(varied or {}))
+    carry = _start_all(algorithm, device, problem, seeds, dict(varied or {}), parameters)
     carry = eqx.tree_at(lambda c: c.device, carry, device.prepare(carry.device, task))
     return _program_all(algorithm, device, carry) if algorithm.sparse else carry
 
@@ -200,15 +204,22 @@ def advance(
     algorithm, device, task, n = setting
     axes = replica_axes(carry, device)
 
+    def once(one: Carry, task: Task) -> Carry:
+        return measure_once(algorithm, device, task, one)[0]
+
     def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
-        step: Callable[[Carry], Carry] = jax.vmap(
-            lambda one: measure_once(algorithm, device, task, one)[0],
-            in_axes=(axes,),
-            out_axes=axes,
-        )
+        step = jax.vmap(partial(once, task=task), in_axes=(axes,), out_axes=axes)
         after: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), carry)
         return after
 
+    if carry.tally.cost.shape[0] == 1:
+        # without an axis of replicas, of which there is one, products of matrices are faster
+        alone = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], carry, axes)
+        alone = jax.lax.fori_loop(0, n, lambda _, now: once(now, task), alone)
+        after: Carry = jax.tree.map(
+            lambda leaf, axis: leaf if axis is None else leaf[None], alone, axes
+        )
+        return after
     sharding = replica_sharding(carry, axes)
     if sharding is None:
         return every_replica(carry, task, n)
@@ -227,26 +238,26 @@ def advance(
 @eqx.filter_jit
 def evaluate(
     algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
-) -> tuple[Float[Array, " R"], Float[Array, " R"], Float[Array, "R P"]]:
-    """Each replica's score and cost on the test set, and its parameters; not a measurement."""
+) -> tuple[Float[Array, " R"], Float[Array, " R"], Float[Array, "R P"], Float[Array, " R"]]:
+    """Each replica's score and cost on the test set, parameters and rate; not a measurement."""
 
-    def one(carry: Carry) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, " P"]]:
-        mine = vary(device, "device", carry.varied)
-        theta = vary(algorithm, "algorithm", carry.varied).parameters(carry.algorithm)
+    def one(carry: Carry) -> tuple[Array, ...]:
+        mine, rule = (vary(device, "device", carry.varied),
+                      vary(algorithm, "algorithm", carry.varied))  # fmt: skip
+        theta = rule.parameters(carry.algorithm)
         instance = mine.write(carry.device, theta, jnp.bool_(False))
         outputs = mine.outputs(instance, task.test_inputs)
         cost = jnp.mean(task.cost(outputs, task.test_targets))
-        return task.score(outputs, task.test_targets), cost, theta
+        score = task.score(outputs, task.test_targets)
+        return score, cost, theta, rule.rate_of(carry.algorithm)
 
     # one replica at a time: a large test set times many replicas is large
     axes = replica_axes(carry, device)
     everyone, common = eqx.partition(
         carry, jax.tree.map(lambda a: a == 0, axes, is_leaf=lambda a: a is None)
     )
-    seen: tuple[Float[Array, " R"], Float[Array, " R"], Float[Array, "R P"]] = jax.lax.map(
-        lambda mine: one(eqx.combine(mine, common)), everyone
-    )
-    return seen
+    seen: Any = jax.lax.map(lambda mine: one(eqx.combine(mine, common)), everyone)
+    return tuple(seen)
 
 
 class FusedLoop(AbstractLoop):
@@ -259,10 +270,12 @@ class FusedLoop(AbstractLoop):
         task: Task,
         seeds: list[int],
         varied: Varied | None = None,
+        parameters: Float[np.ndarray, "R P"] | None = None,
     ) -> None:
         self.algorithm, self.device, self.task = algorithm, device, task
         self.replicas = len(seeds)
-        carry = start_all(algorithm, device, task, jnp.asarray(seeds), varied)
+        theta = None if parameters is None else jnp.asarray(parameters, jnp.result_type(float))
+        carry = start_all(algorithm, device, task, jnp.asarray(seeds), varied, theta)
         self.carry = deal_out(device, carry)
         self.scores = True
         self.alarms: list[str] = []
@@ -310,8 +323,9 @@ class FusedLoop(AbstractLoop):
         self.carry = eqx.tree_at(lambda c: c.tally, self.carry, fresh)
 
     def evaluate(self) -> Evaluation:
-        score, cost, theta = evaluate(self.algorithm, self.device, self.task, self.carry)
-        return Evaluation(np.asarray(score, float), np.asarray(cost, float), np.asarray(theta))
+        seen = evaluate(self.algorithm, self.device, self.task, self.carry)
+        score, cost, rate = (np.asarray(seen[k], float) for k in (0, 1, 3))
+        return Evaluation(score, cost, np.asarray(seen[2]), rate)
 
     def parameters(self) -> Float[Array, "R P"]:
         """The parameters that every replica has come to."""

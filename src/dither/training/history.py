@@ -7,6 +7,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from dither.training.ledger import Ledger
+from dither.training.loop import Evaluation
 
 COLUMNS = (
     "measurements",
@@ -17,12 +18,14 @@ COLUMNS = (
     "joules",
     "wall_seconds",
     "drift",
+    "learning_rate",
     "cost",
     "test_cost",
     "score",
 )
 """`drift` is how far the cost of the parameters at the start has moved since it was first measured,
-or since the last alarm, NaN where it is not watched; `cost` is the mean of the costs measured since
+or since the last alarm, NaN where it is not watched; `learning_rate`, the rate in use, that of
+`auto` too, NaN for an algorithm without one; `cost` is the mean of the costs measured since
 the row before; `test_cost` and `score` are of the unperturbed parameters on the test set; the
 counts are of one replica since its start."""
 
@@ -67,13 +70,12 @@ class History:
         wall_seconds: float,
         drift: Float[np.ndarray, " R"],
         cost: Float[np.ndarray, " R"],
-        test_cost: Float[np.ndarray, " R"],
-        score: Float[np.ndarray, " R"],
+        seen: Evaluation,
     ) -> Float[np.ndarray, "C R"]:
         """One evaluation as a row."""
         counts = [getattr(ledger, name).astype(float) for name in COLUMNS[:6]]
         wall = np.full(len(self.seeds), wall_seconds)
-        return np.stack([*counts, wall, drift, cost, test_cost, score])
+        return np.stack([*counts, wall, drift, seen.rate, cost, seen.cost, seen.score])
 
     def frame(self, rows: list[Float[np.ndarray, "C R"]]) -> pd.DataFrame:
         """Tidy: a line per evaluation and replica, without those past a replica's end (NaN)."""

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from dither._errors import RunError
 from dither._raised import told, whole
+from dither._threefry import random_key
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import Clock, Probe, SparseWrite, Status
 from dither.instruments.python import PythonDevice
@@ -47,14 +48,16 @@ class HostedLoop(AbstractLoop):
         task: Task,
         seed: int,
         failures: int,
+        parameters: Float[np.ndarray, " P"] | None = None,
     ) -> None:
         self.algorithm, self.device, self.task, self.failures = algorithm, device, task, failures
         self.ask, self.tell = compiled(algorithm)
         self.replicas = 1
         self.scores = not device.by_cost
-        _, learning, data, _ = jax.random.split(jax.random.key(seed), 4)
+        _, learning, data, _ = jax.random.split(random_key(seed), 4)
         self.origin = device.extent.origin
-        theta = jnp.asarray(device.initial(seed) - self.origin, jnp.result_type(float))
+        initial = device.initial(seed) if parameters is None else parameters
+        theta = jnp.asarray(initial - self.origin, jnp.result_type(float))
         self.problem = problem_of(device, task)
         self.carry = Carry(
             algorithm=jax.jit(algorithm.init, static_argnums=2)(learning, theta, self.problem),
@@ -108,7 +111,6 @@ class HostedLoop(AbstractLoop):
                 asked = self.ask(room, self.task, self.carry, done)[2]
             told = [np.asarray(cost - float(less)) for cost in whole_costs] or readings
             block = jax.tree.map(partial(stacked, room), *told)
-            self._renew_lease()
             state, costs = self.tell(self.task, asked, probes, rows, block, done, less)
             cost = float(np.asarray(costs)[:done].sum())
         failed = int(done < size)
@@ -267,17 +269,17 @@ class HostedLoop(AbstractLoop):
         theta = self._whole(self.algorithm.parameters(self.carry.algorithm))
         inputs, targets = self.tests
         readings = self._test_readings(theta)
+        rate = np.array([float(self.algorithm.rate_of(self.carry.algorithm))])
         if not self.scores:
             starts = range(0, len(inputs), self.task.batch)
             rows = [len(inputs[begin : begin + self.task.batch]) for begin in starts]
             mean = float(np.dot(np.array(readings, float), rows)) / len(inputs)
-            return Evaluation(np.array([np.nan]), np.array([mean]), theta[None])
-        self._renew_lease()
+            return Evaluation(np.array([np.nan]), np.array([mean]), theta[None], rate)
         y = jnp.asarray(np.concatenate(readings), jnp.result_type(float))
         wanted = jnp.asarray(targets)
         score = self.task.score(y, wanted)
         cost = jnp.mean(self.task.cost(y, wanted))
-        return Evaluation(np.array([float(score)]), np.array([float(cost)]), theta[None])
+        return Evaluation(np.array([float(score)]), np.array([float(cost)]), theta[None], rate)
 
     def _test_readings(self, theta: Float[np.ndarray, " P"]) -> list[Float[np.ndarray, "..."]]:
         """The readings of all batches of the test set, in blocks where the device takes them."""

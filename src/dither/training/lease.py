@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,20 @@ def holder(file: Path) -> dict[str, Any]:
     return about if isinstance(about, dict) else {}
 
 
+def died_here(about: Mapping[str, Any]) -> bool | None:
+    """Whether the holder of a lease was a process of this machine that is no more.
+
+    None where it is of another machine, from which nothing can be told of it at once.
+    """
+    if about.get("host") != socket.gethostname():
+        return None
+    return bool(_born(int(about["pid"])) != about["born"])
+
+
 def abandoned(file: Path, expires_after: float = EXPIRES_AFTER) -> bool:
     """Whether a lease's holder has died."""
-    about = holder(file)
-    if about.get("host") == socket.gethostname():
-        return bool(_born(int(about["pid"])) != about["born"])
+    if (died := died_here(holder(file))) is not None:
+        return died
     try:
         last = file.stat().st_mtime
         probe = file.with_name(f".clock-{socket.gethostname()}-{os.getpid()}")

@@ -1,9 +1,12 @@
 """What training has cost."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from dither._words import count, number
 
 
 @dataclass(frozen=True)
@@ -44,3 +47,17 @@ def one_measurement(samples: int) -> Ledger:
     """The account of one measurement of a batch by one device, whose writes it counts itself."""
     one, none = np.ones(1, np.int64), np.zeros(1)
     return Ledger(one, 0 * one, samples * one, 0 * one, none, none)
+
+
+def in_words(account: Mapping[str, int | float]) -> list[tuple[str, str, str]]:
+    """An account for people: what, how much, of which unit.
+
+    Without seconds and joules where there are none: then they are not known.
+    """
+    counted = {"measurements": "measurements", "writes": "writes", "samples": "samples",
+               "failed": "failed measurements"}  # fmt: skip
+    taken = {"device_seconds": ("time on the device", "s"), "joules": ("energy", "J")}
+    said = [(name, count(account[key]), "") for key, name in counted.items()]
+    said += [(name, number(account[key]), unit) for key, (name, unit) in taken.items()
+             if account[key] > 0]  # fmt: skip
+    return said

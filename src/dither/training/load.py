@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pydantic import TypeAdapter, ValidationError
 
 from dither._errors import RequestError
-from dither.contract import Parameter, Space
-from dither.training.folder import HISTORY, PARAMETERS, RESULT, SPECIFICATION
+from dither.tasks import AnyTask
+from dither.training.folder import HISTORY, RESULT, SPECIFICATION, read_parameters
+from dither.training.kinds import AnyDevice
 from dither.training.ledger import Ledger
 from dither.training.result import Replica, Result
-from dither.training.specification import read_bench, read_toml
+from dither.training.specification import read_table
 from dither.training.stop import StopReason
 
 
@@ -21,7 +23,7 @@ def load_run(folder: str | Path, device: Any = None) -> Result:
     """The result of a finished run.
 
     Arguments: the run's folder; `device`, which was trained, where it was a Python object: for
-    `Result.predict` alone.
+    `Result.predict` and `Result.confusion` alone.
     Errors: `RequestError` where there is no run, or one that is not finished or cannot be read.
     """
     folder = Path(folder)
@@ -31,7 +33,7 @@ def load_run(folder: str | Path, device: Any = None) -> Result:
     try:
         told = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         history = pd.read_parquet(folder / HISTORY)
-        parameters, space = _parameters(folder, len(told["replicas"]))
+        parameters, space = read_parameters(folder)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise RequestError(
             f"The run in {folder} cannot be read ({type(error).__name__}); run it again."
@@ -40,6 +42,7 @@ def load_run(folder: str | Path, device: Any = None) -> Result:
         Replica(**{**one, "stop_reason": StopReason(one["stop_reason"])})
         for one in told["replicas"]
     )
+    asked = read_table(str(folder))[0]
     accounts = {n: np.array([one.ledger[n] for one in replicas]) for n in replicas[0].ledger}
     return Result(
         score=told["score"],
@@ -54,19 +57,23 @@ def load_run(folder: str | Path, device: Any = None) -> Result:
         out=folder,
         warnings=tuple(told["warnings"]),
         failure=told["failure"],
-        device=_device(folder) if device is None else device,
+        device=_part(asked, "device", AnyDevice) if device is None else device,
+        task=_part(asked, "task", AnyTask),
+        name=str(asked.get("name", folder.name)),
+        aim=asked.get("until", {}).get("score"),
+        start_from=told.get("start_from"),
     )
 
 
-def _parameters(folder: Path, replicas: int) -> tuple[np.ndarray, Space]:
-    with np.load(folder / PARAMETERS, allow_pickle=False) as archive:
-        arrays = {name.replace(".", "/"): archive[name] for name in archive.files}
-    space = Space(tuple(Parameter(name, array.shape[1:]) for name, array in arrays.items()))
-    rows = [array.reshape(replicas, -1) for array in arrays.values()]
-    return np.hstack([np.zeros((replicas, 0)), *rows]), space
-
-
-def _device(folder: Path) -> Any:
-    """The device as the specification has it; None where it was a Python object."""
-    kind = read_toml(folder / SPECIFICATION)[0].get("device", {}).get("kind")
-    return None if kind == "python-object" else read_bench(str(folder)).device
+def _part(asked: dict[str, Any], name: str, kind: Any) -> Any:
+    """A part of a run as its specification has it; None where it was a Python object."""
+    table = asked.get(name, {"kind": "python-object"})
+    if table.get("kind") == "python-object":
+        return None
+    try:
+        return TypeAdapter(kind).validate_python(table)
+    except ValidationError as error:
+        raise RequestError(
+            f"The run's {name} is not what this version of dither knows: "
+            f"{error.errors()[0]['msg']}."
+        ) from None

@@ -49,11 +49,12 @@ class Carry(eqx.Module):
 
 
 class Evaluation(NamedTuple):
-    """What the test set shows: score, cost and parameters of every replica."""
+    """What the test set shows of every replica, its parameters, the learning rate in use."""
 
     score: Float[np.ndarray, " R"]
     cost: Float[np.ndarray, " R"]
     parameters: Float[np.ndarray, "R P"]
+    rate: Float[np.ndarray, " R"]
 
 
 class AbstractLoop(ABC):

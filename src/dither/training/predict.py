@@ -1,17 +1,25 @@
 """What a trained device makes of new inputs."""
 
+import zlib
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from dither._errors import RequestError
+from dither._threefry import random_key
 from dither.devices.device import AbstractDevice
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.python import PythonDevice
+from dither.tasks.csv_file import CSVFile
+from dither.tasks.delimited import numbers, read_delimited
 from dither.tasks.given import as_array
+from dither.tasks.numpy_file import NPY, NPZ, read_numpy
+from dither.tasks.scores import told_class
 from dither.training.safety import made_safe
 
 
@@ -47,10 +55,40 @@ def outputs_of(
         ) from error
 
 
+def inputs_in(file: Path, task: Any) -> Num[np.ndarray, "B ..."]:
+    """The inputs in a file, as a task has them: its columns, its scale.
+
+    Arguments: the file, a table, NPY, or NPZ with an array `inputs`; the task, None where it is not
+    known.
+    Errors: `RequestError` for a file that is missing, is neither, or has not the task's columns.
+    """
+    if file.suffix.lower() not in (".npy", ".npz"):
+        if isinstance(task, CSVFile):
+            return task.inputs_of(file)
+        table = read_delimited(file)
+        return as_array(numbers(file, table, list(range(table.frame.shape[1]))), "inputs")
+    kind = NPY if file.suffix.lower() == ".npy" else NPZ
+    try:
+        found = read_numpy(file, kind, ["inputs"])
+        return as_array(found if kind == NPY else found["inputs"], "inputs")
+    except FileNotFoundError:
+        raise RequestError(f"The inputs' file {file} does not exist.") from None
+    except KeyError:
+        raise RequestError(f"The inputs' file {file} has no array 'inputs'.") from None
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise RequestError(f"The inputs' file {file} cannot be read: {error}.") from None
+
+
+def told_names(outputs: Float[np.ndarray, "B K"], classes: tuple[str, ...]) -> list[str]:
+    """The name of the class that each row of outputs tells; none where there are no classes."""
+    return [classes[place] for place in np.asarray(told_class(jnp.asarray(outputs)), int)
+            if classes]  # fmt: skip
+
+
 def _simulated(
     device: AbstractDevice, parameters: Float[np.ndarray, " P"], seed: int, rows: np.ndarray
 ) -> Float[np.ndarray, "B K"]:
-    *_, fabrication = jax.random.split(jax.random.key(seed), 4)
+    *_, fabrication = jax.random.split(random_key(seed), 4)
     theta = jnp.asarray(parameters, jnp.result_type(float))
     chip = device.write(device.fabricate(fabrication), theta, jnp.bool_(False))
     return np.asarray(device.outputs(chip, jnp.asarray(rows, jnp.result_type(float))))

@@ -13,7 +13,7 @@ class ProgressBar(AbstractBar):
         self.name, self.failing = name, False
 
     def __call__(self, now: Progress) -> None:
-        text = _text(now)
+        text = told(now)
         if bool(now.failing) != self.failing:
             self.failing = not self.failing
             again = f"the device fails ({now.failing}); it is tried again"
@@ -21,7 +21,8 @@ class ProgressBar(AbstractBar):
         self.show(f"{self.name}: {text}", completed=now.measurements, total=now.most, text=text)
 
 
-def _text(now: Progress) -> str:
+def told(now: Progress) -> str:
+    """Where a run is, in a line."""
     what = f"cost {now.cost:.4g}  " if now.cost == now.cost else ""
     if now.score == now.score:
         what = f"{now.score_name} {now.score:.3f}  "

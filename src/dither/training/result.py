@@ -16,13 +16,18 @@ from dither.training.stop import StopReason
 
 @dataclass(frozen=True)
 class Replica:
-    """How one replica ended: why it stopped, its score and cost on the test set, its account."""
+    """How one replica ended.
+
+    Attributes: `stop_reason`; `score` and `test_cost` on the test set; `ledger`, its account;
+    `learning_rate`, the last that was in use, that of `auto` too; None where there is none.
+    """
 
     seed: int
     stop_reason: StopReason
     score: float | None
     test_cost: float | None
     ledger: dict[str, int | float]
+    learning_rate: float | None = None
 
     @property
     def reached(self) -> bool:
@@ -37,7 +42,9 @@ class Result:
     Attributes: `score`, the median over the replicas (None where only a cost can be seen), under
     `score_name`; `stop_reason`; `replicas`; `history`, a tidy DataFrame; `parameters`, R rows of P;
     `space`, which names them; `seed`; `out`, the run's folder; `failure`, the device's last
-    complaint; `device`, what was trained, None where that is not known.
+    complaint; `device` and `task`, what was trained on what, None where that is not known; `name`,
+    the run's; `aim`, the score that was asked for; `start_from`, the run whose parameters it began
+    with, where there is one: the ledger counts from there on.
     """
 
     score: float | None
@@ -53,6 +60,10 @@ class Result:
     warnings: tuple[str, ...] = ()
     failure: str = ""
     device: Any = field(default=None, repr=False)
+    task: Any = field(default=None, repr=False)
+    name: str = "run"
+    aim: float | None = None
+    start_from: str | None = None
 
     @property
     def ledger(self) -> dict[str, int | float]:
@@ -69,10 +80,57 @@ class Result:
         """
         from dither.training.predict import outputs_of
 
+        theta = self._parameters_of(replica)
+        return outputs_of(self.device, theta, self.replicas[replica].seed, inputs)
+
+    def confusion(self, inputs: Any = None, labels: Any = None, replica: int = 0) -> pd.DataFrame:
+        """How many samples of each class were told to be of which: a confusion matrix.
+
+        A real device is written to and measured for it, which no ledger counts.
+
+        Arguments: inputs, as the task has them, and their labels (numbers or names of classes), the
+        task's own test set if not given; which `replica`, from 0.
+        Returns: counts, a row for each true class, a column for each class that was told.
+        Errors: `RequestError` where inputs or labels do not fit, or there are no classes.
+        """
+        from dither.training.confusion import confusion_of
+
+        return confusion_of(self, inputs, labels, replica)
+
+    def named(self, replica: int = 0) -> dict[str, np.ndarray]:
+        """The trained parameters by name, each array in its own shape. `replica` is from 0."""
+        arrays = self.space.parameters
+        ends = np.cumsum([one.size for one in arrays])[:-1]
+        parts = np.split(self._parameters_of(replica), ends)
+        return {one.name: part.reshape(one.shape) for one, part in zip(arrays, parts)}
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the run's figure by Matplotlib.
+
+        Arguments: `ax`, axes to draw the test score (or the cost, where there is no score) into; a
+        new figure with the cost measured beside it if not given.
+        Returns: the axes of the score.
+        """
+        from dither.training.figure import plot_result
+
+        return plot_result(self, ax)
+
+    def _repr_html_(self) -> str:
+        """The result in a notebook: its numbers and its learning curve."""
+        from dither.training.html import result_html
+
+        return result_html(self)
+
+    def _parameters_of(self, replica: int) -> Float[np.ndarray, " P"]:
         if not 0 <= replica < len(self.replicas):
             raise RequestError(f"There are {len(self.replicas)} replicas and none is {replica}.")
-        seed, theta = self.replicas[replica].seed, self.parameters[replica]
-        return outputs_of(self.device, theta, seed, inputs)
+        return np.asarray(self.parameters[replica])
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The last learning rate in use, that of `auto` too: the median over the replicas."""
+        rates = [one.learning_rate for one in self.replicas if one.learning_rate is not None]
+        return float(np.median(rates)) if rates else None
 
     @property
     def succeeded(self) -> bool:
@@ -85,9 +143,11 @@ class Result:
             "score": self.score,
             "score_name": self.score_name,
             "stop_reason": self.stop_reason,
+            "learning_rate": self.learning_rate,
             "ledger": self.ledger,
             "seed": self.seed,
             "out": str(self.out) if self.out else None,
+            "start_from": self.start_from,
             "replicas": [vars(replica) for replica in self.replicas],
             "ledger_of_all_replicas": self.accounts.total(),
             "warnings": list(self.warnings),

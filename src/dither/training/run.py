@@ -30,7 +30,8 @@ class Progress:
     """Where a run is: for observers, several times a second.
 
     Attributes: `ledger`, the account of each replica so far; `history`, what is recorded so far;
-    `failing`, why a real device has failed more than once in a row, empty while it answers.
+    `failing`, why a real device has failed more than once in a row, empty while it answers;
+    `learning_rate`, in use at the last evaluation, the replicas' median.
     """
 
     measurements: int
@@ -44,6 +45,7 @@ class Progress:
     ledger: Ledger
     history: History
     failing: str = ""
+    learning_rate: float = math.nan
 
 
 Observer: TypeAlias = Callable[[Progress], None]
@@ -75,7 +77,7 @@ class Run:
         self.parameters: Float[np.ndarray, "R P"] | None = None
         self.wall_before, self.started = 0.0, time.monotonic()
         self.saved = time.monotonic()
-        self.cost = self.score = math.nan
+        self.cost = self.score = self.rate = math.nan
         self.failure = ""
 
     def wall_seconds(self) -> float:
@@ -112,7 +114,7 @@ class Run:
                 int(total.measurements.max()), until.measurements, self.cost,
                 self.score, self.score_name, self.wall_seconds(),
                 int((self.reasons != "").sum()), len(self.seeds), total, self.history,
-                loop.last_failure if in_a_row > 1 else "",
+                loop.last_failure if in_a_row > 1 else "", self.rate,
             )  # fmt: skip
             for observe in observers:
                 observe(now)
@@ -156,16 +158,16 @@ class Run:
 
     def _evaluate(self, on_grid: bool) -> None:
         drift = self.loop.drift()
-        score, test_cost, theta = self.loop.evaluate()
+        seen = self.loop.evaluate()
         partial, cost, _ = self.loop.account()
         total = self.ledger + partial
-        row = self.history.row(total, self.wall_seconds(), drift, cost, test_cost, score)
-        running = self.reasons == ""
+        row = self.history.row(total, self.wall_seconds(), drift, cost, seen)
+        running, theta = self.reasons == "", seen.parameters
         if self.parameters is None:
             self.parameters = theta.copy()
         self.parameters[running] = theta[running]
         row[:, ~running] = np.nan
-        self.score = float(np.nanmedian(row[-1])) if np.isfinite(row[-1]).any() else math.nan
+        self.score, self.rate = _median(row[-1]), _median(row[COLUMNS.index("learning_rate")])
         if not on_grid:
             self.last_row = row
         else:
@@ -255,7 +257,8 @@ class Run:
             row: dict[str, Any] = dict(last.loc[number]) if number in last.index else {}
             why = StopReason(str(self.reasons[number]))
             seen = known(row.get("score")), known(row.get("test_cost"))
-            ends.append(Replica(seed, why, *seen, self._account_of(number, why, row)))
+            account, rate = self._account_of(number, why, row), known(row.get("learning_rate"))
+            ends.append(Replica(seed, why, *seen, account, rate))
         scores = [end.score for end in ends if end.score is not None]
         columns = {name: np.array([end.ledger[name] for end in ends]) for name in vars(self.ledger)}
         parameters = self.parameters
@@ -284,6 +287,11 @@ class Run:
         if not last or not why.of_replica:
             return now
         return {name: type(value)(last[name]) for name, value in now.items()}
+
+
+def _median(values: Float[np.ndarray, " R"]) -> float:
+    """The median of what is known of the replicas; NaN where nothing is."""
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else math.nan
 
 
 def _ledger(arrays: Mapping[str, np.ndarray], prefix: str) -> Ledger:

@@ -42,6 +42,7 @@ class Specification(Configuration):
         seed: of the first replica; replica r has seed + r.
         replicas: instances trained side by side.
         score_every: training measurements between evaluations.
+        start_from: the folder of a run whose parameters to start from.
         task, device, algorithm: each a table with its `kind`.
         until: the stop rules.
     """
@@ -51,6 +52,7 @@ class Specification(Configuration):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     replicas: Annotated[int, Field(ge=1)] = 1
     score_every: Annotated[int, Field(ge=1)] | None = None
+    start_from: str | None = None
     task: AnyTask
     device: AnyDevice
     algorithm: AnyAlgorithm
@@ -73,6 +75,7 @@ class Specification(Configuration):
             until=self.until,
             replicas=self.replicas,
             score_every=self.score_every,
+            start_from=self.start_from,
             out=out,
             resume=resume,
             observers=observers,

@@ -9,6 +9,7 @@ from typing import Any, SupportsIndex
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
+from dither._explain import made_of
 from dither._numbers import whole_number
 from dither._platform import check_platform
 from dither.algorithms.algorithm import AbstractAlgorithm
@@ -16,6 +17,7 @@ from dither.devices.device import AbstractDevice
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.network import device_at
 from dither.instruments.python import PythonDevice
+from dither.tasks import TASKS
 from dither.tasks.task import AbstractTask, Task
 from dither.training.checkpoint import digest
 from dither.training.figure import draw_run
@@ -34,9 +36,12 @@ from dither.training.interrupt import ctrl_c
 from dither.training.ledger import one_measurement
 from dither.training.live import Live
 from dither.training.loop import AbstractLoop
+from dither.training.notebook import NotebookProgress, in_notebook
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.safety import LEAVING, made_safe
+from dither.training.start import start_name, start_of
+from dither.training.stop import StopReason
 from dither.training.trackers import AbstractTracker, find_tracker
 from dither.training.until import Until
 
@@ -50,13 +55,14 @@ class TrapWarning(UserWarning):
 
 def train(
     device: Any,
-    task: Task | AbstractTask,
+    task: Task | AbstractTask | str,
     algorithm: AbstractAlgorithm,
     *,
     key: SupportsIndex = 0,
     until: Until | None = None,
     replicas: SupportsIndex = 1,
     score_every: SupportsIndex | None = None,
+    start_from: Any = None,
     checkpoint_seconds: float = 10.0,
     out: str | Path | None = None,
     resume: bool = False,
@@ -68,46 +74,53 @@ def train(
 
     Arguments:
         device: a `SimulatedDevice`, what `PythonDevice` takes, `FILE.py:NAME` or `remote://…`.
-        task: what to learn.
+        task: what to learn; also a file such as `spectra.csv`, or a kind of task.
         algorithm: how.
         key: the seed, 0 to 2³¹ − 1; replica r is the run that the seed key + r alone would give.
         until: the stop rules; 100 000 measurements if not given.
         replicas: how many instances of a simulated device to train side by side.
         score_every: training measurements between evaluations on the test set; a hundredth of the
             run if not given, and at least four times those that an evaluation takes on a device.
+        start_from: a run's folder or result, whose parameters to start from: replica r from its
+            replica r mod R. All else is new, the ledger too.
         checkpoint_seconds: the least time between checkpoints.
         out: the run's folder; nothing is written if not given.
         resume: go on from the checkpoint in `out`.
-        observers: called with a `Progress` several times a second.
+        observers: called with a `Progress` several times a second; a bar and curves in a notebook.
         track: send the history to `mlflow` or `tensorboard` too, beside the run's folder or where
             MLFLOW_TRACKING_URI says.
         name: what to call the run in its figure.
 
-    Returns: the `Result`.
-    Errors: `RequestError` before anything is written for what does not fit together. Warns with
-    `TrapWarning` of settings that are likely mistakes.
+    Returns: the `Result`. Errors: `RequestError` before anything is written for what does not fit.
+    Warns with `TrapWarning` of settings that are likely mistakes.
     """
     check_platform()
     until = until or Until(measurements=100_000)
     count, seed, every = _counts(replicas, key, score_every)
-    device = device_at(device) if isinstance(device, str) else device
-    whole = described(name, seed, count, every, task, device, algorithm, until)
+    device, task = _named(device, task)
+    whole = described(name, seed, count, every, task, device, algorithm, until, start_from)
     with _opened(out, resume) as folder:
         tracking = None if track is None else find_tracker(track, folder)
         data = task.load() if isinstance(task, AbstractTask) else task
         chip = _as_device(device)
         with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
-            run, traps = _begun(
-                whole, chip, task, data, algorithm, until, folder, checkpoint_seconds, resume
-            )
-            tracker = None if tracking is None or folder is None else tracking(folder, name, whole)
+            run, traps = _begun(whole, chip, task, data, algorithm, until, folder,
+                                checkpoint_seconds, resume, start_from)  # fmt: skip
+            watching = _observers(observers, tracking, folder, until, whole)
             if folder is not None:
                 write_specification(folder, whole)
-            reason = run.go(_observers(observers, tracker, folder, until), interrupted)
-        result = run.result(reason, (*traps, *run.loop.alarms, *trouble), chip.space)
-        result = replace(result, device=chip)
-        _keep(folder, run, result, name, tracker)
+            reason = run.go(watching, interrupted)
+        result = _ended(run, reason, (*traps, *run.loop.alarms, *trouble), chip, data, whole)
+        _keep(folder, run, result, watching)
     return result
+
+
+def _named(device: Any, task: Task | AbstractTask | str) -> tuple[Any, Task | AbstractTask]:
+    """Device and task, which may be given by their names; what the device needs is installed."""
+    device = device_at(device) if isinstance(device, str) else device
+    if isinstance(device, AbstractConnection):
+        device.check_installed()
+    return device, made_of(TASKS, task) if isinstance(task, str) else task
 
 
 def _counts(
@@ -121,22 +134,47 @@ def _counts(
 
 
 def _observers(
-    own: Sequence[Observer], tracker: AbstractTracker | None, folder: Path | None, until: Until
+    own: Sequence[Observer],
+    tracking: type[AbstractTracker] | None,
+    folder: Path | None,
+    until: Until,
+    whole: Mapping[str, Any],
 ) -> list[Observer]:
-    live = [] if folder is None else [Live(folder, until)]
-    return [*own, *([] if tracker is None else [tracker]), *live]
+    """Who looks at the run: the caller's own, or else the notebook; a tracker; its folder."""
+    watching = [*own]
+    if not own and in_notebook():
+        watching.append(NotebookProgress(whole["name"], until.score))
+    if folder is not None:
+        watching += [] if tracking is None else [tracking(folder, whole["name"], whole)]
+        watching.append(Live(folder, until))
+    return watching
 
 
-def _keep(
-    folder: Path | None, run: Run, result: Result, name: str, tracker: AbstractTracker | None
-) -> None:
+def _ended(
+    run: Run,
+    reason: StopReason,
+    told: tuple[str, ...],
+    chip: AbstractDevice | PythonDevice,
+    data: Task,
+    whole: Mapping[str, Any],
+) -> Result:
+    """What the run has come to, with what was trained on what."""
+    result = run.result(reason, told, chip.space)
+    more = {"name": whole["name"], "start_from": whole.get("start_from"), "aim": run.until.score}
+    return replace(result, device=chip, task=data, **more)
+
+
+def _keep(folder: Path | None, run: Run, result: Result, watching: Sequence[Observer]) -> None:
     if folder is not None:
         run.save()
         write_traceback(folder, run.loop.traceback if run.failure else "")
         write_result(folder, result)
-        draw_run(result, name, folder, run.until.score)
-    if tracker is not None:
-        tracker.end(run.rows(), result.stop_reason)
+        draw_run(result, result.name, folder, run.until.score)
+    for one in watching:
+        if isinstance(one, AbstractTracker):
+            one.end(run.rows(), result.stop_reason)
+        elif isinstance(one, NotebookProgress):
+            one.end(result)
 
 
 def _begun(
@@ -149,11 +187,17 @@ def _begun(
     folder: Path | None,
     checkpoint_seconds: float,
     resume: bool,
+    start_from: Any,
 ) -> tuple[Run, tuple[str, ...]]:
     """A run at its start or at its checkpoint, and the traps that its settings are."""
     key, replicas = whole["seed"], whole["replicas"]
     check_fit(chip, data, algorithm, until, replicas)
+    goes_on = resume and folder is not None and not cut_before_checkpoint(folder, whole)
+    rows, moved = None, tuple[str, ...]()
+    if start_from is not None and not goes_on:
+        rows, moved = start_of(start_from, chip.space, replicas)
     traps = (
+        *moved,
         *algorithm.warnings(problem_of(chip, data), until.measurements),
         *budget_traps(chip, data, until.measurements),
     )
@@ -162,13 +206,15 @@ def _begun(
     seeds = [key + r for r in range(replicas)]
     loop: AbstractLoop
     if isinstance(chip, PythonDevice):
-        loop = HostedLoop(algorithm, chip, data, key, until.failures)
+        loop = HostedLoop(
+            algorithm, chip, data, key, until.failures, None if rows is None else rows[0]
+        )
     else:
-        loop = FusedLoop(algorithm, chip, data, seeds)
+        loop = FusedLoop(algorithm, chip, data, seeds, parameters=rows)
     every = evaluation_period(whole["score_every"], until, loop.measurements_per_evaluation())
     asked = _digests(whole, task, data, chip)
     run = Run(loop, until, every, seeds, folder, asked, checkpoint_seconds, data.score_name)
-    if resume and folder is not None and not cut_before_checkpoint(folder, whole):
+    if goes_on:
         run.resume()
     if isinstance(chip, PythonDevice):
         run.ledger += one_measurement(data.batch)  # the self-test
@@ -234,14 +280,17 @@ def described(
     device: Any,
     algorithm: AbstractAlgorithm,
     until: Until,
+    start_from: Any = None,
 ) -> dict[str, Any]:
     """A run as it stands in `spec.toml`."""
+    start = {} if start_from is None else {"start_from": start_name(start_from)}
     parts = {"task": task, "device": device, "algorithm": algorithm, "until": until}
     return {
         "name": name,
         "seed": seed,
         "replicas": replicas,
         "score_every": score_every,
+        **start,
         **{what: describe(part) for what, part in parts.items()},
     }
 

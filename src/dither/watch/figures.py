@@ -11,6 +11,7 @@ from bokeh.models import (
     Div,
     HoverTool,
     NumeralTickFormatter,
+    PrintfTickFormatter,
     Range1d,
     Row,
 )
@@ -197,6 +198,7 @@ class CurvePart(AbstractPart):
             x_axis_label="measurements of one device", y_axis_label=curve.quantity,
         )  # fmt: skip
         made.xaxis.formatter = NumeralTickFormatter(format="0.[0]a")
+        made.yaxis.formatter = PrintfTickFormatter(format="%.3g")
         made.xaxis.ticker.desired_num_ticks = 5
         many = bool(curve.each)
         if many:

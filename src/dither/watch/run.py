@@ -13,15 +13,20 @@ import pandas as pd
 from jaxtyping import Float
 
 from dither._errors import RequestError
-from dither._words import count, duration, number
+from dither._words import clock, count, duration, number
 from dither.tasks.scores import display_of
-from dither.training.folder import HISTORY, PROGRESS, RESULT, SPECIFICATION
+from dither.training.folder import HISTORY, LEASE, PROGRESS, RESULT, SPECIFICATION
 from dither.training.history import by_replica, quartiles
+from dither.training.lease import died_here, holder
+from dither.training.ledger import in_words
 from dither.training.settings import settings
 from dither.watch.view import Head, Mood, TextTable, Tile, modified
 
 QUIET_AFTER = 15.0
 """Seconds without a sign of life that are said."""
+
+GONE_AFTER = 2.0
+"""The same where nobody holds the folder's lease, as after an error."""
 
 MOST_POINTS = 500
 MOST_REPLICAS = 40
@@ -82,9 +87,12 @@ class RunWatch:
             raise RequestError(f"{self.folder / SPECIFICATION} cannot be read: {error}.") from None
         progress, result = _json(self.folder / PROGRESS), _json(self.folder / RESULT)
         signs = [modified(self.folder / name) for name in (SPECIFICATION, HISTORY, PROGRESS)]
-        return run_view(
-            self.folder, specification, progress, result, self._history(), now - max(signs)
-        )
+        silent, about = now - max(signs), holder(self.folder / LEASE)
+        heard = max(*signs, modified(self.folder / LEASE))
+        died = died_here(about) if about else silent > GONE_AFTER
+        stopped = heard if died and (about or progress is not None) else None
+        history = self._history()
+        return run_view(self.folder, specification, progress, result, history, silent, stopped)
 
     def _history(self) -> pd.DataFrame | None:
         file = self.folder / HISTORY
@@ -105,14 +113,16 @@ def run_view(
     result: Mapping[str, Any] | None,
     history: pd.DataFrame | None,
     silent: float,
+    stopped: float | None = None,
 ) -> RunView:
     """The page of a run.
 
     Arguments: its folder; its specification as a table; `progress.json` and `result.json`, None
-    where there is none; its history; seconds since the last sign of life.
+    where there is none; its history; seconds since the last sign of life; when that was, where it
+    is known that whoever trained is no more.
     """
     facts = progress or _facts_at_the_end(result, history)
-    state, mood = _state(progress, result, silent)
+    state, mood = _state(progress, result, silent, stopped)
     curves = () if history is None or history.empty else _curves(history, specification, facts)
     head = Head(
         name=str(specification.get("name", folder.name)),
@@ -126,11 +136,16 @@ def run_view(
 
 
 def _state(
-    progress: Mapping[str, Any] | None, result: Mapping[str, Any] | None, silent: float
+    progress: Mapping[str, Any] | None,
+    result: Mapping[str, Any] | None,
+    silent: float,
+    stopped: float | None,
 ) -> tuple[str, Mood]:
     if progress is None and result is not None:
         failure = f": {result['failure']}" if result.get("failure") else ""
         return f"ended ({result['stop_reason'].replace('_', ' ')}{failure})", "ended"
+    if stopped is not None:
+        return f"stopped, last heard of at {clock(stopped)}", "quiet"
     if progress is None:
         waited = f", for {duration(silent)}" if silent > QUIET_AFTER else ""
         return f"starting: nothing measured yet{waited}", "quiet" if waited else "going"
@@ -150,6 +165,7 @@ def _facts_at_the_end(
     facts |= {
         "measurements": result["ledger"]["measurements"],
         "score_name": result["score_name"],
+        "learning_rate": result.get("learning_rate"),
         "replicas": len(replicas),
         "finished": len(replicas),
     }
@@ -169,6 +185,8 @@ def _tiles(facts: Mapping[str, Any] | None, mood: Mood) -> list[Tile]:
     tiles = [Tile("cost measured", number(facts.get("cost")), median)]
     if facts.get("score") is not None:
         tiles.append(Tile(f"test {facts['score_name']}", number(facts["score"]), median))
+    if facts.get("learning_rate") is not None:
+        tiles.append(Tile("learning rate", number(facts["learning_rate"]), median))
     most = facts.get("most")
     of = f"of at most {count(most)}" if most else "of one device" if replicas > 1 else ""
     tiles.append(Tile("measurements", count(facts["measurements"]), of))
@@ -205,12 +223,8 @@ def _share(facts: Mapping[str, Any] | None, mood: Mood) -> float | None:
 def _tables(specification: Mapping[str, Any], facts: Mapping[str, Any] | None) -> list[TextTable]:
     tables = []
     if facts is not None:
-        ledger = facts["ledger"]
-        rows = [(name, count(ledger[name]), "") for name in ("measurements", "writes", "samples")]
-        rows.append(("failed", count(ledger["failed"]), ""))
-        rows.append(("time on the device", number(ledger["device_seconds"]), "s"))
-        rows.append(("energy", number(ledger["joules"]), "J"))
-        tables.append(TextTable("Ledger of one device", ("what", "how much", "unit"), tuple(rows)))
+        rows = tuple(in_words(facts["ledger"]))
+        tables.append(TextTable("Ledger of one device", ("what", "how much", "unit"), rows))
     until = specification.get("until", {})
     aims = tuple((_limit(until[key]), what) for key, what in AIMS.items() if key in until)
     tables.append(TextTable("Ends at the first of", ("limit", "of"), aims))
@@ -234,7 +248,8 @@ def _curves(
         told, display.column, display.quantity, log=display.log,
         aim=display.of(aim) if scored and aim is not None else None, limits=display.limits,
     )  # fmt: skip
-    return curve(history, "cost", "cost measured", log=True), shown
+    both = curve(history, "cost", "cost measured", log=True), shown
+    return tuple(one for one in both if np.isfinite(one.middle).any())
 
 
 def curve(

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 
 from dither._words import Plain, count, duration, text_of
 from dither.studies import store
+from dither.studies.axes import axis_words
 from dither.studies.plan import Job, Planned, plan
 from dither.studies.study import Study, read_study
 from dither.tasks.scores import display_of
@@ -214,7 +215,8 @@ def _done(study: Study, runs: Sequence[Planned], there: frozenset[str]) -> Done:
         place = row[text_of(labels.get(y, ""))], column[text_of(labels.get(x, ""))]
         planned[place] += 1
         done[place] += run.name in there
-    return Done(x, y, x_labels, y_labels, done, planned)
+    words = axis_words(study) | {"": ""}
+    return Done(words[x], words[y], x_labels, y_labels, done, planned)
 
 
 def _labels(study: Study, axis: str) -> tuple[str, ...]:
@@ -226,6 +228,7 @@ def _medians(study: Study, grid: pd.DataFrame | None) -> Medians | None:
     if grid is None or not study.axes:
         return None
     x, by = [*study.axes, ""][:2]
+    words = axis_words(study)
     if aimed := bool(grid["target"].notna().all()):
         worth = grid["measurements"].astype(float).where(grid["reached"], np.inf)
         quantity = "measurements to the target"
@@ -237,11 +240,13 @@ def _medians(study: Study, grid: pd.DataFrame | None) -> Medians | None:
     line_of = grid[by] if by else pd.Series("", grid.index)
     medians = pd.crosstab(line_of, grid[x], values=worth, aggfunc="median")
     values = medians.reindex(index=lines, columns=places).replace(np.inf, np.nan)
+    if not values.notna().any(axis=None):
+        return None
     return Medians(
         quantity=quantity,
         log=aimed,
-        x=x,
-        by=by,
+        x=words[x],
+        by=words[by] if by else "",
         labels=tuple(text_of(line) for line in lines),
         places=tuple(places),
         of=values.to_numpy(float),
@@ -258,10 +263,12 @@ def _tables(study: Study, grid: pd.DataFrame | None, doing: Sequence[Doing]) -> 
             (job.what, str(job.runs), made, f"{job.share:.0%}", shown, duration(job.seconds),
              f"{job.host}, {job.pid}")
         )  # fmt: skip
+    words = axis_words(study)
     headings = ("from", "runs", "measurements", "done", "cost", "for", "by (machine, process)")
     tables = [TextTable("Being done", headings, tuple(rows))]
     failed = [] if grid is None else [
-        (", ".join(f"{name} {text_of(row[name])}" for name in (*study.axes, "seed")),
+        (", ".join(f"{words.get(name, name)} {text_of(row[name])}"
+                   for name in (*study.axes, "seed")),
          row["stop_reason"])
         for _, row in grid[grid["stop_reason"].isin(FAILED)].head(MOST_JOBS).iterrows()
     ]  # fmt: skip

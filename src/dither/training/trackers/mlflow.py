@@ -32,6 +32,10 @@ class MLflow(AbstractTracker):
         """Import the client. Errors: `ImportError`."""
         import mlflow  # noqa: F401  # only whether it is there
 
+        if "MLFLOW_TRACKING_URI" not in os.environ:  # a file is written through these
+            import alembic  # noqa: F401
+            import sqlalchemy  # noqa: F401
+
     def begin(self, out: Path, name: str, settings: Mapping[str, str]) -> None:
         """Begin a record, or go on with the one that this folder has."""
         from mlflow import MlflowClient

@@ -1,0 +1,146 @@
+"""Speed side by side with what else there is: `make bench`, `make bench LINES=cnn CORES=2`.
+
+Every line runs in a process of its own, its contenders in turn on the same cores. Rates are of
+processor time, medians over the rounds; the limit is what the machine's measured operations and
+bytes per second allow. Compare numbers of one run only.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import convolutions
+import devices
+import mirrors
+import perceptrons
+import start
+from line import race
+from machine import bandwidth, gemm
+from memory import all_copies
+
+LINES = {**perceptrons.LINES, **convolutions.LINES, **mirrors.LINES, **devices.LINES}
+BUILD = Path("build/bench")
+
+
+def measure(name: str) -> dict:
+    """One line's figures, in this process."""
+    line = LINES[name]
+    measured, absent = race(line)
+    rates = {
+        who: {"cpu": m.median, "wall": sorted(m.wall)[len(m.wall) // 2], "rounds": m.cpu}
+        for who, m in measured.items()
+    }
+    return {
+        "unit": line.unit,
+        "rates": rates,
+        "absent": absent,
+        "operations": line.operations,
+        "bytes": line.bytes,
+    }
+
+
+def limit(figures: dict, machine: dict) -> float | None:
+    """Units per second that operations and bytes allow on the cores in use."""
+    seconds = max(figures["operations"] / machine["gemm"], figures["bytes"] / machine["bandwidth"])
+    return 1 / seconds if seconds else None
+
+
+def short(rate: float | None) -> str:
+    """A rate in three digits: 1.23 M, 45.6 k."""
+    if rate is None:
+        return "–"
+    for factor, letter in ((1e6, " M"), (1e3, " k")):
+        if rate >= factor:
+            return f"{rate / factor:.3g}{letter}"
+    return f"{rate:.3g}"
+
+
+def table(found: dict, machine: dict) -> str:
+    """The lines as Markdown: dither, the others, their ratio, the limit."""
+    rows = [
+        "| per second of processor time | dither | others | dither / best other | limit |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, figures in found.items():
+        rates = {who: m["cpu"] for who, m in figures["rates"].items()}
+        ours = rates.pop("dither")
+        others = ", ".join(f"{who} {short(rate)}" for who, rate in rates.items()) or "–"
+        ratio = f"{ours / max(rates.values()):.2f}" if rates else "–"
+        away = "".join(f" ({who})" for who in figures["absent"])
+        bound = short(limit(figures, machine))
+        rows.append(f"| {name} | {short(ours)} | {others}{away} | {ratio} | {bound} |")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Run the lines that were asked for, each in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lines", default="", help="only lines whose name holds these letters")
+    parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--docs", type=Path, help="where to write the table")
+    asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(measure(asked.one)))
+        return
+    cores = sorted(os.sched_getaffinity(0))[-asked.cores :]
+    os.sched_setaffinity(0, cores)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores))}
+    machine = {"gemm": gemm(), "bandwidth": bandwidth(), "cores": len(cores)}
+    BUILD.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for name in LINES:
+        if asked.lines.lower() not in name.lower():
+            continue
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", name],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            print(f"{name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+            continue
+        found[name] = json.loads(done.stdout.splitlines()[-1])
+        print(table({name: found[name]}, machine).splitlines()[-1], flush=True)
+    everything = not asked.lines
+    started = start.seconds() if everything or asked.lines.lower() in "start-up" else {}
+    held = all_copies() if everything or asked.lines.lower() in "memory" else {}
+    for what, figure in {**started, **held}.items():
+        print(f"{what}: {figure:.3g}", flush=True)
+    date = datetime.date.today().isoformat()
+    result = {
+        "date": date,
+        "python": platform.python_version(),
+        "machine": machine,
+        "lines": found,
+        "start": started,
+        "copies": held,
+    }
+    (BUILD / f"{asked.lines or 'all'}-{len(cores)}.json").write_text(json.dumps(result, indent=1))
+    if asked.docs:
+        asked.docs.write_text(page(result))
+
+
+def page(result: dict) -> str:
+    """The result as the documentation shows it."""
+    machine, cores = result["machine"], result["machine"]["cores"]
+    head = (
+        f"{result['date']}, {cores} core{'s' * (cores > 1)}: products of matrices "
+        f"{machine['gemm'] / 1e9:.0f} GFLOP/s, memory {machine['bandwidth'] / 1e9:.1f} GB/s."
+    )
+    tail = ["| start, processor time | s |", "| --- | --- |"]
+    tail += [f"| {what} | {seconds:.2f} |" for what, seconds in result["start"].items()]
+    tail += ["", "| memory held | copies of the parameters |", "| --- | --- |"]
+    tail += [f"| {what} | {copies:.2f} |" for what, copies in result["copies"].items()]
+    return "\n".join([head, "", table(result["lines"], machine), "", *tail, ""])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The loop around a device in Python that does nothing: what dither adds to a measurement."""
+
+import numpy as np
+from line import Line, Round
+
+
+class Nothing:
+    """A device that does nothing, measured one by one."""
+
+    def __init__(self, parameters: int) -> None:
+        self.parameters = parameters
+
+    def write(self, theta: np.ndarray) -> None:
+        """Forget what is written."""
+
+    def measure(self, inputs: np.ndarray) -> np.ndarray:
+        """Zeros."""
+        return np.zeros((len(inputs), 4))
+
+
+class Blocks(Nothing):
+    """The same, measured in blocks."""
+
+    def measure_block(
+        self, settings: np.ndarray, inputs: np.ndarray, targets: np.ndarray
+    ) -> np.ndarray:
+        """Zeros."""
+        del targets
+        return np.zeros((len(settings), inputs.shape[1], 4))
+
+
+def ours(device: type[Nothing], parameters: int, tau: int):
+    """dither's loop, an update every `tau` perturbations."""
+
+    def prepare() -> Round:
+        import dither
+        from dither.instruments.python import PythonDevice
+        from dither.tasks import NIST7x7
+        from dither.training.hosted import HostedLoop
+
+        rule = dither.WeightMGD(learning_rate=1e-6, tau_theta=tau, tau_x=tau)
+        loop = HostedLoop(rule, PythonDevice(device(parameters)), NIST7x7().load(), 0, 10)
+
+        def go(size: int) -> int:
+            before = done = int(loop.ledger.measurements[0])
+            while done < before + size:
+                loop.advance(before + size - done)
+                done = int(loop.ledger.measurements[0])
+            return done - before
+
+        return go
+
+    return prepare
+
+
+def numpy_loop(parameters: int):
+    """Perturb, measure, correlate in NumPy, nothing checked, nothing kept."""
+
+    def prepare() -> Round:
+        rng, theta, x = np.random.default_rng(0), np.zeros(parameters), np.zeros((1, 49))
+        device = Nothing(parameters)
+
+        def go(size: int) -> int:
+            nonlocal theta
+            for _ in range(size // 2 + 1):
+                costs = []
+                p = 1e-3 * (1 - 2.0 * rng.integers(0, 2, parameters, np.int8))
+                for setting in (theta, theta + p):
+                    device.write(setting)
+                    costs.append(((device.measure(x) - 1.0) ** 2).mean())
+                theta = theta - 1e-6 * (costs[1] - costs[0]) / 1e-6 * p
+            return 2 * (size // 2 + 1)
+
+        return go
+
+    return prepare
+
+
+def evosax_loop(parameters: int, population: int = 64):
+    """OpenAI's evolution strategy by evosax, asked and told from Python."""
+
+    def prepare() -> Round:
+        import jax
+        import jax.numpy as jnp
+        from evosax.algorithms import Open_ES
+
+        start = jnp.zeros(parameters)
+        strategy = Open_ES(population_size=population, solution=start)
+        settings = strategy.default_params
+        state = strategy.init(jax.random.key(0), start, settings)
+        ask, tell = jax.jit(strategy.ask), jax.jit(strategy.tell)
+        key = jax.random.key(1)
+
+        def go(size: int) -> int:
+            nonlocal state
+            for _ in range(turns := max(1, size // population)):
+                members, state = ask(key, state, settings)
+                np.asarray(members)
+                state, _ = tell(key, members, jnp.zeros(population), state, settings)
+            return turns * population
+
+        return go
+
+    return prepare
+
+
+def _line(device: type[Nothing], parameters: int, tau: int) -> Line:
+    contenders = {"dither": ours(device, parameters, tau), "NumPy": numpy_loop(parameters)}
+    if device is Blocks:
+        contenders["evosax"] = evosax_loop(parameters)
+    return Line("measurements", contenders)
+
+
+LINES = {
+    "Python device, P = 220, blocks of 64": _line(Blocks, 220, 64),
+    "Python device, P = 220, one by one, an update every 64": _line(Nothing, 220, 64),
+    "Python device, P = 220, one by one, an update each": _line(Nothing, 220, 1),
+    "Python device, P = 10^6, blocks of 64": _line(Blocks, 10**6, 64),
+}

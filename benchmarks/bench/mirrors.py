@@ -1,0 +1,166 @@
+"""Boolean readouts: mirrors tested one by one, against loops over NumPy and numba."""
+
+import numpy as np
+from line import Line, Round
+
+
+def dither_mirrors(selection: str, neurons: int, replicas: int):
+    """dither's coordinate descent on the readout of a photonic reservoir."""
+
+    def prepare() -> Round:
+        import dither
+        from dither.training.fused import FusedLoop
+
+        setting = dither.read_specification(
+            "mackey-glass-boolean",
+            [
+                f"algorithm.selection={selection}",
+                "device.access=cost",
+                f"device.reservoir.neurons={neurons}",
+            ],
+        )
+        loop = FusedLoop(
+            setting.algorithm, setting.device, setting.task.load(), list(range(replicas))
+        )
+
+        def go(size: int) -> int:
+            loop.advance(each := max(1, size // replicas))
+            return each * replicas
+
+        return go
+
+    return prepare
+
+
+def _readout(neurons: int, samples: int = 500):
+    rng = np.random.default_rng(0)
+    columns = rng.random((neurons, samples)).astype("f4")
+    target = columns[: neurons // 2].sum(0)
+    return columns, (target - target.mean()) / target.std()
+
+
+def _flips(columns, target, weights, light, bias, error, tests, greedy, draws, rng):
+    """Tests of single mirrors: flip, error of the z-scored light, undo unless it fell."""
+    for n in range(tests):
+        if greedy:
+            i = np.argmax(rng.random(len(bias)) * bias)
+            bias += 1 / len(bias)
+            bias[i] = 0.0
+        else:
+            i = draws[n % len(draws)]
+        step = np.float32(1 - 2 * weights[i])
+        light += step * columns[i]
+        off = light - light.mean()
+        off /= off.std()
+        after = ((off - target) ** 2).mean()
+        if after < error:
+            error = after
+            weights[i] += step
+        else:
+            light -= step * columns[i]
+    return error
+
+
+def by_hand(neurons: int, greedy: bool, compiled: bool):
+    """The loop over arrays, as it stands or compiled by numba."""
+
+    def prepare() -> Round:
+        columns, target = _readout(neurons)
+        flips = _flips
+        if compiled:
+            import numba
+
+            flips = numba.njit(fastmath=True)(_flips)
+        rng = np.random.default_rng(1)
+        weights = rng.integers(0, 2, neurons).astype("f4")
+        light, bias = weights @ columns, np.ones(neurons)
+        draws = rng.integers(0, neurons, 100_000)
+
+        def go(size: int) -> int:
+            flips(columns, target, weights, light, bias, np.float32(9.0), size, greedy, draws, rng)
+            return size
+
+        return go
+
+    return prepare
+
+
+def _line(selection: str, neurons: int, replicas: int) -> Line:
+    greedy = selection == "greedy"
+    return Line(
+        "tests",
+        {
+            "dither": dither_mirrors(selection, neurons, replicas),
+            "NumPy": by_hand(neurons, greedy, compiled=False),
+            "numba": by_hand(neurons, greedy, compiled=True),
+        },
+        # one column is added, and the error's three sums are taken
+        operations=8 * 500,
+        bytes=4 * 500,
+    )
+
+
+def reservoir(neurons: int) -> Line:
+    """States of a photonic reservoir, against complex couplings stacked in JAX."""
+
+    def ours() -> Round:
+        import jax
+
+        from dither.networks import PhotonicReservoir
+
+        net = PhotonicReservoir(neurons=neurons)
+        instance = net.fabricate(jax.random.key(0))
+        inputs = jax.random.uniform(jax.random.key(1), (1000,))
+
+        def go(size: int) -> int:
+            for _ in range(times := max(1, size // 1000)):
+                net.states(instance, inputs).block_until_ready()
+            return 1000 * times
+
+        return go
+
+    def stacked() -> Round:
+        import jax
+        import jax.numpy as jnp
+
+        side = int(neurons**0.5)
+        kernel = jax.random.normal(jax.random.key(0), (25, side, side), jnp.complex64)
+        win, offset = jax.random.uniform(jax.random.key(1), (2, side, side))
+        inputs = jax.random.uniform(jax.random.key(2), (1000,))
+
+        @jax.jit
+        def run(inputs):
+            def step(E, u):
+                wide = jnp.pad(E, 2)
+                near = jnp.stack(
+                    [wide[y : y + side, x : x + side] for y in range(5) for x in range(5)]
+                )
+                field = jnp.sum(kernel * near, axis=0)
+                phase = 0.16 * jnp.abs(field) ** 2 + 0.4 * win * u + offset
+                E = jnp.cos(2 * jnp.pi * phase)
+                return E, E**2
+
+            return jax.lax.scan(step, jnp.zeros((side, side)), inputs)[1]
+
+        def go(size: int) -> int:
+            for _ in range(times := max(1, size // 1000)):
+                run(inputs).block_until_ready()
+            return 1000 * times
+
+        return go
+
+    return Line(
+        "steps",
+        {"dither": ours, "JAX, stacked": stacked},
+        operations=110 * neurons,
+        bytes=4 * 54 * neurons if neurons > 5000 else 0,
+    )
+
+
+LINES = {
+    "mirrors N = 961, uniform, 1 replica": _line("uniform", 961, 1),
+    "mirrors N = 961, uniform, 128 replicas": _line("uniform", 961, 128),
+    "mirrors N = 961, greedy, 32 replicas": _line("greedy", 961, 32),
+    "photonic reservoir, N = 1024": reservoir(1024),
+    "photonic reservoir, N = 10 000": reservoir(10_000),
+}

@@ -1,0 +1,101 @@
+"""JAX's own random numbers without a loop in the hash.
+
+JAX compiles Threefry for CPUs to a loop of five steps, each of which costs a small network more
+time than its forward pass. Written out, the hash is one fused operation. The numbers are the same
+bit for bit, so that keys may be mixed: `random_key(seed)` and `jax.random.key(seed)` draw alike.
+
+Source: Salmon2011 (Threefry-2x32, 20 rounds).
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.extend as jex
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key, UInt, UInt32
+
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+PARITY = np.uint32(0x1BD11BDA)
+
+
+Words: TypeAlias = tuple[UInt32[Array, "*S"], UInt32[Array, "*S"]]
+
+
+def threefry(key: UInt32[Array, "2"], x0: UInt32[Array, "*S"], x1: UInt32[Array, "*S"]) -> Words:
+    """Two words of a counter, hashed with a key.
+
+    Twenty rounds of `x0 ← x0 + x1, x1 ← (x1 ⋘ r) ⊕ x0`, a word of the key added after every four.
+    """
+    schedule = (key[0], key[1], key[0] ^ key[1] ^ PARITY)
+    x0, x1 = x0 + schedule[0], x1 + schedule[1]
+    for step in range(5):
+        for r in ROTATIONS[step % 2]:
+            x0 = x0 + x1
+            x1 = ((x1 << np.uint32(r)) | (x1 >> np.uint32(32 - r))) ^ x0
+        x0 = x0 + schedule[(step + 1) % 3]
+        x1 = x1 + schedule[(step + 2) % 3] + np.uint32(step + 1)
+    return x0, x1
+
+
+def _counters(shape: tuple[int, ...]) -> Words:
+    """The places of an array, counted from 0, as high and low words."""
+    size = int(np.prod(shape))
+    if size >= 2**32:
+        raise ValueError(f"at most 2^32 random numbers are drawn at once, not {size}")
+    low = jax.lax.iota(jnp.uint32, size).reshape(shape)
+    return jnp.zeros_like(low), low
+
+
+def _seed(seed: Int[Array, ""]) -> UInt32[Array, "2"]:
+    wide = seed.dtype.itemsize > 4
+    high = (seed >> 32).astype(jnp.uint32) if wide else jnp.zeros_like(seed, jnp.uint32)
+    return jnp.stack([high, seed.astype(jnp.uint32)])
+
+
+def _split(key: UInt32[Array, "2"], shape: tuple[int, ...]) -> UInt32[Array, "... 2"]:
+    return jnp.stack(threefry(key, *_counters(shape)), axis=-1)
+
+
+def _fold_in(key: UInt32[Array, "2"], data: Any) -> UInt32[Array, "2"]:
+    return jnp.stack(threefry(key, jnp.zeros_like(data), data))
+
+
+def _bits(key: UInt32[Array, "2"], width: int, shape: tuple[int, ...]) -> UInt[Array, "..."]:
+    def hashed() -> Words:
+        return threefry(key, *_counters(shape))
+
+    high, low = hashed() if np.prod(shape) == 1 else _once(key, hashed)
+    if width == 64:
+        return (high.astype(jnp.uint64) << 32) | low.astype(jnp.uint64)
+    return (high ^ low).astype(f"uint{width}")
+
+
+def _once(key: UInt32[Array, "2"], words: Callable[[], Words]) -> Words:
+    """Words that are computed once, in a loop whose one turn the compiler cannot foresee.
+
+    Fused with what follows, such as 32 signs drawn from a word, the hash is computed for each.
+    """
+    turns = jnp.where((key[0] >> 31) > 1, 2, 1)
+    nothing = jax.tree.map(lambda w: jnp.zeros(w.shape, w.dtype), jax.eval_shape(words))
+    after: Words = jax.lax.while_loop(
+        lambda turn: turn[0] < turns, lambda turn: (turn[0] + 1, words()), (0, nothing)
+    )[1]
+    return after
+
+
+IMPLEMENTATION = jex.random.define_prng_impl(
+    key_shape=(2,),
+    seed=_seed,
+    split=_split,
+    random_bits=_bits,
+    fold_in=_fold_in,
+    name="threefry2x32_without_loop",
+    tag="fry",
+)
+
+
+def random_key(seed: int | Int[Array, ""]) -> Key[Array, ""]:
+    """The key of a seed, which draws what `jax.random.key(seed)` draws."""
+    return jax.random.key(seed, impl=IMPLEMENTATION)

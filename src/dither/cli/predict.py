@@ -1,0 +1,50 @@
+"""`dither predict`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    inputs: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="A table (.csv, .tsv, .txt), .npy, or .npz of inputs."),
+    ],
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE", help="FILE.py:NAME or remote://HOST:PORT, instead of the run's own."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the table to this file instead of printing it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what a trained device makes of new inputs: a table, a row a sample."""
+    from dither.instruments.network import device_at
+    from dither.training import load_run
+    from dither.training.checkpoint import write_atomically
+    from dither.training.predict import inputs_in, told_names
+
+    result = load_run(run, None if device is None else device_at(device))
+    outputs = result.predict(inputs_in(inputs, result.task))
+    classes = told_names(outputs, () if result.task is None else result.task.load().classes)
+    names = [f"output {k}" for k in range(outputs.shape[1])]
+    if as_json:
+        typer.echo(json.dumps({"outputs": outputs.tolist(), "classes": classes or None}))
+        return
+    import pandas as pd
+
+    table = pd.DataFrame(outputs, columns=names)
+    if classes:
+        table.insert(0, "class", classes)
+    text = table.to_csv(index=False, float_format="%.6g")
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_atomically(out, text.encode())
+        typer.echo(f"{len(outputs)} rows: {out}")

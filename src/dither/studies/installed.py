@@ -1,0 +1,23 @@
+"""Whether what a study needs is installed."""
+
+from dither.instruments.connection import AbstractConnection
+from dither.instruments.extras import must_have
+from dither.studies.study import Study
+
+
+def check_installed(study: Study, cluster: str | None = None) -> None:
+    """Check that the packages are there that a study's search, cluster and devices need.
+
+    Where a cluster does the runs, the devices' packages are needed on its workers alone.
+    Errors: `RequestError` with what to install.
+    """
+    if cluster is not None:
+        must_have("cluster", "distributed")
+    search = study.search
+    if search is not None and not search.values and search.trials > search.at_once:
+        must_have("studies", "optuna")
+    devices = {} if cluster else {type(c.specification.device): c.specification.device
+                                  for c in study.cells}  # fmt: skip
+    for device in devices.values():
+        if isinstance(device, AbstractConnection):
+            device.check_installed()

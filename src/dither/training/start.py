@@ -1,0 +1,89 @@
+"""The parameters that a run starts from, where they are another run's."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from dither._errors import RequestError
+from dither.contract import Space
+from dither.training.fingerprint import fingerprint
+from dither.training.folder import PARAMETERS, SPECIFICATION, read_parameters
+from dither.training.result import Result
+
+
+def start_name(start: Any) -> str:
+    """A start as it stands in `spec.toml`: the other run's folder, or what its parameters are.
+
+    Errors: `RequestError` for what is neither a folder nor a result.
+    """
+    if not isinstance(start, str | Path | Result):
+        raise RequestError(
+            f"A run starts from a run's folder or result, not from a {type(start).__name__}."
+        )
+    if isinstance(start, Result):
+        if start.out is None:
+            return f"python-object {fingerprint(start.parameters)}"
+        start = start.out
+    return str(Path(start).resolve())
+
+
+def start_of(
+    start: Any, space: Space, replicas: int
+) -> tuple[Float[np.ndarray, "R P"], tuple[str, ...]]:
+    """The parameters that each replica starts from: replica r from the other run's r mod R.
+
+    Arguments: the other run's folder or result; the device's space; how many replicas.
+    Returns: a row for each; what is to be warned of.
+    Errors: `RequestError` where there is no such run, or its parameters do not fit.
+    """
+    if isinstance(start, Result):
+        found, theirs, run = start.parameters, start.space, "that result"
+    else:
+        found, theirs = _read(Path(start))
+        run = f"the run in {start}"
+    if _shapes(theirs) != _shapes(space):
+        raise RequestError(
+            f"The parameters of {run} are {_told(theirs)} and the device's are {_told(space)}; "
+            "start from a run of the same shapes."
+        )
+    rows = found[np.arange(replicas) % len(found)]
+    if not np.isfinite(rows).all():
+        lost = int(np.argmin(np.isfinite(rows).all(axis=1)))
+        raise RequestError(
+            f"Replica {lost % len(found)} of {run} has parameters that are not finite; start from "
+            "another run."
+        )
+    outside = int(((rows < space.low) | (rows > space.high)).any(axis=0).sum())
+    if not outside:
+        return rows, ()
+    return rows, (
+        f"{outside} of the {space.size} parameters of {run} are outside this device's bounds and "
+        "start at the nearest value inside.",
+    )
+
+
+def _read(folder: Path) -> tuple[Float[np.ndarray, "R P"], Space]:
+    if not (folder / PARAMETERS).is_file():
+        if (folder / SPECIFICATION).is_file():
+            raise RequestError(f"The run in {folder} is not finished; go on with --resume first.")
+        raise RequestError(f"There is no run in {folder} to start from.")
+    try:
+        return read_parameters(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise RequestError(
+            f"The parameters of the run in {folder} cannot be read ({type(error).__name__}); "
+            "start from another run."
+        ) from None
+
+
+def _shapes(space: Space) -> list[tuple[int, ...]]:
+    return [parameter.shape for parameter in space.parameters]
+
+
+def _told(space: Space) -> str:
+    def told(one: Any) -> str:
+        return f"{one.name} {' × '.join(map(str, one.shape)) or '1'}"
+
+    return ", ".join(map(told, space.parameters)) or "none"

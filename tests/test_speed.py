@@ -1,0 +1,27 @@
+"""Guards on speed: ratios within one run, contenders in turn, margins of two and more."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks" / "bench"))
+
+import mirrors
+import perceptrons
+from line import Line, race
+
+GUARDED = {
+    # measured: 2.0, 1.7, 3.4
+    "one small network": (perceptrons.LINES["49-4-4, batch 1, 1 replicas"], "plain JAX", 1.0),
+    "many of them": (perceptrons.LINES["49-4-4, batch 1, 32 replicas"], "plain JAX", 0.8),
+    "a reservoir": (mirrors.LINES["photonic reservoir, N = 1024"], "JAX, stacked", 1.5),
+}
+
+
+@pytest.mark.parametrize(("line", "rival", "least"), GUARDED.values(), ids=GUARDED)
+def test_not_slower_than_the_loop_anyone_would_write(line, rival, least):
+    raced = {name: line.contenders[name] for name in ("dither", rival)}
+    measured, absent = race(Line(line.unit, raced, rounds=3))
+    assert not absent
+    assert measured["dither"].median >= least * measured[rival].median
