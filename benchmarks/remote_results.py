@@ -1,6 +1,6 @@
-"""What the three benchmarks of a served device have printed, as `docs/results/remote.{json,md}`.
+"""What the two benchmarks of a served device have printed, as `docs/results/remote.{json,md}`.
 
-`python benchmarks/remote_results.py SPEED.json FUZZ.json KILL.json`
+`python benchmarks/remote_results.py SPEED.json KILL.json`
 """
 
 import json
@@ -16,7 +16,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}".replace(",", " ")
 
 
-def rows(speed: dict[str, Any], fuzz: dict[str, Any], kill: dict[str, Any]) -> list[list[str]]:
+def rows(speed: dict[str, Any], kill: dict[str, Any]) -> list[list[str]]:
     """What was to be shown, and what was measured."""
     low, high = kill["bounds"]
     inside = low <= kill["record_least"] and kill["record_greatest"] <= high
@@ -33,21 +33,6 @@ def rows(speed: dict[str, Any], fuzz: dict[str, Any], kill: dict[str, Any]) -> l
             "≥ 50 000",
             f"{number(speed['block']['median_per_second'])} by the median call, "
             f"{number(speed['block']['fast_tenth_per_second'])} by the fastest tenth",
-        ],
-        [
-            "hostile frames; longest wait of an honest client after each hundred",
-            "10 000; < 1 s",
-            f"{number(fuzz['frames'])}; {fuzz['honest_wait_longest_s']:.2f} s",
-        ],
-        [
-            "server's memory, means of the first, second and last quarter",
-            "does not grow",
-            " → ".join(f"{mib:.0f}" for mib in fuzz["memory_MiB"]) + " MiB",
-        ],
-        [
-            "writes, and those of honest clients among them",
-            "the same",
-            f"{fuzz['writes']}, {fuzz['writes_by_honest_clients']}",
         ],
         [
             "SIGKILLs of the trainer; while it measured; starts that failed",
@@ -84,13 +69,13 @@ def rows(speed: dict[str, Any], fuzz: dict[str, Any], kill: dict[str, Any]) -> l
 
 def main(files: list[str]) -> None:
     """Write both files."""
-    speed, fuzz, kill = (json.loads(Path(file).read_text(encoding="utf-8")) for file in files)
-    found = {"speed": speed, "fuzz": fuzz, "kill": kill}
+    speed, kill = (json.loads(Path(file).read_text(encoding="utf-8")) for file in files)
+    found = {"speed": speed, "kill": kill}
     (RESULTS / "remote.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    table = [["what", "aim", "measured"], ["---"] * 3, *rows(speed, fuzz, kill)]
+    table = [["what", "aim", "measured"], ["---"] * 3, *rows(speed, kill)]
     text = "\n".join("| " + " | ".join(row) + " |" for row in table)
     (RESULTS / "remote.md").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:4])
+    main(sys.argv[1:3])

@@ -472,6 +472,20 @@ def test_a_taken_port_and_a_folder_of_nothing_are_one_sentence(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_page_that_is_asked_to_end_ends_well(tmp_path, number):
+    train(tmp_path / "run")
+    command = [sys.executable, "-m", "dither.cli", "watch", str(tmp_path / "run"), "--port", "0"]
+    page = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert "http://127.0.0.1:" in page.stdout.readline()
+        page.send_signal(number)
+        out, errors = page.communicate(timeout=20)
+    finally:
+        page.kill()
+    assert (page.returncode, out, errors) == (0, "", "")
+
+
 def test_a_missing_bokeh_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "bokeh", None)
     monkeypatch.setitem(sys.modules, "bokeh.server.server", None)

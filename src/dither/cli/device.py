@@ -115,7 +115,7 @@ def serve(
     rate: Annotated[float, typer.Option(min=1, help="Most requests per second.")] = 20_000.0,
 ) -> None:
     """Put a device on the network, for `remote://HOST:PORT`, one trainer at a time."""
-    _needs_remote("grpc", "msgpack")
+    _needs_remote("msgpack")
     from dither.remote.serve import serve as serve_device
 
     serve_device(
@@ -134,7 +134,7 @@ def look(
     key: Annotated[Path | None, typer.Option(help="Of one's certificate, PEM.")] = None,
 ) -> None:
     """Say who trains a device on the network and what was done to it, as one JSON object."""
-    _needs_remote("grpc", "msgpack")
+    _needs_remote("msgpack")
     from dither.remote.client import look as look_at
 
     seen = look_at(address, token_file=token_file, ca=ca, certificate=certificate, key=key)

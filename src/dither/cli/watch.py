@@ -1,5 +1,7 @@
 """`dither watch`."""
 
+import signal
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +18,9 @@ def watch(
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = False,
 ) -> None:
-    """Show the live page of a run or a study, until Ctrl-C."""
+    """Show the live page of a run or a study, until Ctrl-C or SIGTERM."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     import webbrowser
 
     from dither.watch import serve
@@ -26,4 +30,4 @@ def watch(
         if browser:
             webbrowser.open(address)
 
-    serve(folder, port, listen, told)
+    serve(folder, port, listen, told, stop)

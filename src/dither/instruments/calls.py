@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from dither._errors import RunError
 from dither.instruments.protocols import (
     HasSafeState,
+    HoldsLease,
     MeasuresBlocks,
     Reconnectable,
     WritableAtPlaces,
@@ -139,6 +140,7 @@ class Calls:
         differs = np.any(settings[1:] != settings[:-1], axis=1)
         changed = [not self._holds(settings[0], None), *differs.tolist(), False]
         self.writes += changed[0]
+        self._sure = False  # until its end, which may not be asked for
         for k, reading in enumerate(
             each_its_own(self.make("measure_block", settings, inputs, targets)), start=1
         ):
@@ -157,6 +159,17 @@ class Calls:
                 self.make("write", self._held)
                 self.writes += 1
                 self._settle()
+
+    def renew_lease(self) -> bool:
+        """Say that the loop is at work; whether the object still holds what it held."""
+        if HoldsLease not in self.abilities:
+            return True
+        try:
+            kept = bool(self.make("renew_lease"))
+        except Exception:  # what fails here fails at the next measurement too, where it counts
+            kept = False
+        self._sure &= kept
+        return kept
 
     def _reconnect(self) -> None:
         if self._thread is not None:

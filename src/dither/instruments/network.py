@@ -31,7 +31,7 @@ class RemoteDevice(AbstractConnection):
     patience: Annotated[float, Field(ge=0)] = 30.0
 
     def check_installed(self) -> None:
-        must_have("remote", "grpc", "msgpack")
+        must_have("remote", "msgpack")
 
     def connect(self) -> PythonDevice:
         """The device, connected. Errors: as of `dither.remote.client.RemoteObject`."""

@@ -63,6 +63,12 @@ class HasSafeState(Protocol):
     def safe(self) -> Any: ...
 
 
+class HoldsLease(Protocol):
+    """It is held by a lease that lapses in silence; False where it has, and nothing is held."""
+
+    def renew_lease(self) -> bool: ...
+
+
 class Reconnectable(Protocol):
     """It closes its connection, so that a call that hangs ends, and opens it anew."""
 
@@ -79,7 +85,7 @@ class Flippable(Protocol):
 
 ABILITIES = (
     Writable, WritableAtPlaces, MeasuresOutputs, MeasuresCost, MeasuresBlocks, MeasuresSites,
-    HasSafeState, Reconnectable,
+    HasSafeState, HoldsLease, Reconnectable,
 )  # fmt: skip
 
 

@@ -98,6 +98,7 @@ class PythonDevice:
         if guard is not None:
             step = float(np.max(self.space.step))
             self._calls = guard.around(target, self.abilities, step)
+        self.renew_lease = self._calls.renew_lease
 
     def _check_abilities(self) -> None:
         if Writable not in self.abilities:
@@ -110,7 +111,6 @@ class PythonDevice:
                 f"The device {self.name} has write but neither measure(inputs) nor "
                 "cost(inputs, targets); add one of them."
             )
-
         check_plain(self.target, map(method_of, self.abilities), self.name)
 
     def _layer_names(self, layers: Any) -> tuple[str, ...]:

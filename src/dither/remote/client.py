@@ -1,41 +1,36 @@
 """The trainer's side: a lab's object that is somewhere else."""
 
 import getpass
-import queue
 import socket
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 from jaxtyping import Float, Int
 
-from dither._errors import RequestError, RunError
-from dither.remote.messages import MOST_BYTES, pack, unpack
-from dither.remote.security import channel_credentials, joined, loopback, parse_address, read_token
+from dither._errors import RunError
+from dither.remote.connect import Unreachable, patiently, server_at
+from dither.remote.link import Link
+from dither.remote.messages import MOST_BYTES, MessageError, pack, unpack
 
-OPTIONS = [
-    ("grpc.max_receive_message_length", MOST_BYTES),
-    ("grpc.max_send_message_length", MOST_BYTES),
-    ("grpc.keepalive_time_ms", 5000),
-    ("grpc.keepalive_timeout_ms", 5000),
-    ("grpc.http2.ping_timeout_ms", 5000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.use_local_subchannel_pool", 1),
-    # what is lost is asked for again by the training loop, which counts it
-    ("grpc.enable_retries", 0),
-]
+ANSWER_IN = 10.0
+"""Seconds in which a server says whether it can be had."""
+
+
+class LeaseWarning(UserWarning):
+    """The trainer was silent for longer than its lease, and the device was made safe."""
 
 
 class RemoteObject:
     """A device behind `dither device serve`, as an object that `PythonDevice` wraps.
 
-    It holds the server's lease from its first call to `safe()`. After a lost connection it connects
-    anew at the next call, and programs the device again before it measures.
+    It holds the server's lease from its first call to `safe()`, as long as it asks for something,
+    or calls `renew_lease()`, once in the lease's time: silent for longer, it is taken for lost and
+    the device is made safe. After a lost connection it connects anew at the next call, and programs
+    the device again before it measures.
 
     Arguments: `address`, HOST:PORT; `token_file`, else the environment's DITHER_TOKEN; `ca`, the
     authority of the server's certificate; `certificate` and `key`, of this trainer; `patience`, s,
@@ -53,13 +48,14 @@ class RemoteObject:
         name: str | None = None,
         **papers: Path | None,
     ) -> None:
-        self.channel, self.address, self.metadata = _open(address, **papers)
-        trainer = name or f"{getpass.getuser()}@{socket.gethostname()}"
-        self.metadata.append(("trainer", trainer.encode("ascii", "replace").decode()))
-        self.patience = patience
+        self.server = server_at(address, **papers)
+        self.address, self.patience = self.server.address, patience
+        self.name = name or f"{getpass.getuser()}@{socket.gethostname()}"
         self._held: Float[np.ndarray, " P"] | None = None
-        self._requests: queue.SimpleQueue[bytes | None] | None = None
+        self._link: Link | None = None
+        self._driven = False
         about = self._connect()
+        self.lease, self.longest = float(about["lease"]), float(about["timeout"] + about["lease"])
         self.__name__ = str(about["name"])
         self.parameters = {name: tuple(shape) for name, shape in about["shapes"].items()}
         self.bounds = {str(name): tuple(pair) for name, pair in about["bounds"].items()}
@@ -90,7 +86,8 @@ class RemoteObject:
         """Program and measure K settings in as few messages as they fit in."""
         each = (settings.nbytes + inputs.nbytes + targets.nbytes) // len(settings)
         most = max(1, MOST_BYTES // (2 * each))
-        for start in range(0, len(settings), most):
+        start = 0
+        while start < len(settings):
             part = slice(start, start + most)
             reply = self._ask(
                 {
@@ -100,28 +97,45 @@ class RemoteObject:
                     "targets": targets[part] if self.by_cost else None,
                 }
             )
-            yield from () if reply["readings"] is None else reply["readings"]
-            self._held = np.array(settings[part][-1])
-            if reply["failed"]:
-                raise RuntimeError(reply["failed"])
+            readings = () if reply["readings"] is None else reply["readings"]
+            yield from readings
+            start += len(readings)
+            most = min(most, max(len(readings), 1))  # what the server does at once
+            self._held = np.array(settings[max(start - 1, 0)])
+            if reply["failed"] or not len(readings):
+                raise RuntimeError(reply["failed"] or "no readings came back")
+
+    def renew_lease(self) -> bool:
+        """Say that the loop is at work, where a third of the lease has gone since it last was.
+
+        Returns: whether the device is still as it was left. Where the lease has lapsed, the device
+        is in its safe state, which is warned of, and the next call takes the lease anew.
+        """
+        if self._link is None or time.monotonic() < self._last + self.lease / 3:
+            return True
+        try:
+            self._exchange({"do": "renew"})
+        except ConnectionError as error:
+            warnings.warn(f"{error}; it is programmed again.", LeaseWarning, stacklevel=2)
+            return False
+        return True
 
     def safe(self) -> None:
         """Bring the device into its safe state, and let others have it."""
-        if self._requests is None:
+        if self._link is None:
             return  # the server has done it when the connection ended
         try:
             self._ask({"do": "safe"})
-            self._requests.put(None)
-            for _ in self._replies:
-                pass
-        except (ConnectionError, grpc.RpcError):
+        except ConnectionError:
             pass
-        self._requests = None
+        finally:
+            self.close()
 
     def close(self) -> None:
-        """Disconnect for good."""
-        self._requests = None
-        self.channel.close()
+        """Disconnect."""
+        if self._link is not None:
+            self._link.close()
+        self._link = None
 
     def _measure(self, inputs: Float[np.ndarray, "B ..."]) -> np.ndarray:
         return self._read(inputs, None)
@@ -134,103 +148,74 @@ class RemoteObject:
         return np.asarray(self._ask({"do": "initial", "seed": int(seed)})["values"])
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        if self._requests is None:
+        if self._link is not None and not self._driven and self._link.waits():
+            self.close()  # the lease lapsed before anything was written, which harms nothing
+        if self._link is None:
             self._connect()
             if request["do"] in ("read", "write_at") and self._held is not None:
                 self._exchange({"do": "write", "theta": self._held})
+        self._driven |= request["do"] != "initial"
         return self._exchange(request)
 
     def _exchange(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        assert self._requests is not None
-        self._requests.put(pack(request))
+        assert self._link is not None
+        message = pack(request)
+        if len(message) > MOST_BYTES:
+            raise RunError(
+                f"A message to the device at {self.address} has {len(message)} bytes, of at most "
+                f"{MOST_BYTES}; take smaller batches."
+            )
         try:
-            reply = unpack(next(self._replies))
-        except (grpc.RpcError, StopIteration) as error:
-            self._requests = None
-            raise ConnectionError(
-                f"The connection to the device at {self.address} was lost ({_details(error)})"
-            ) from None
+            reply = self._answer(self._link, message)
+        except BaseException:
+            self.close()  # what is answered late must not be taken for the next answer
+            raise
+        if "ended" in reply:
+            self.close()
+            raise self._lost(reply["ended"])
         if "refused" in reply:
             raise RunError(f"The device at {self.address} refuses: {reply['refused']}")
         if reply.get("failed") and "readings" not in reply:
             raise RuntimeError(reply["failed"])
         return reply
 
+    def _answer(self, link: Link, message: bytes) -> dict[str, Any]:
+        try:
+            if not link.waits():  # before it was asked, a server says only that it has ended
+                link.send(message, self.longest)
+            reply = unpack(link.receive(self.longest))
+        except TimeoutError:
+            raise self._lost(f"no answer for {self.longest:g} s") from None
+        except (OSError, MessageError) as error:
+            raise self._lost(str(error)) from None
+        self._last = time.monotonic()
+        return reply
+
+    def _lost(self, why: str) -> ConnectionError:
+        return ConnectionError(f"The connection to the device at {self.address} was lost ({why})")
+
     def _connect(self) -> dict[str, Any]:
         """Take the lease; waits for it, and for a server that does not answer yet."""
-        until, pause = time.monotonic() + self.patience, 0.05
-        while True:
-            requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-            replies = self.channel.stream_stream("/dither.Device/Train")(
-                iter(requests.get, None), metadata=self.metadata
+        try:
+            self._link, about = patiently(
+                self.patience,
+                lambda: self.server.ask(ANSWER_IN, do="train", trainer=self.name),
             )
-            try:
-                about = unpack(next(replies))
-            except (grpc.RpcError, StopIteration) as error:
-                requests.put(None)
-                hopeless = _hopeless(error, self.address)
-                if hopeless is not None:
-                    raise hopeless from None
-                if time.monotonic() + pause > until:
-                    raise RunError(
-                        f"The device at {self.address} cannot be had: {_details(error)}."
-                    ) from None
-                time.sleep(pause)
-                pause = min(2 * pause, 1.0)
-            else:
-                self._requests, self._replies = requests, replies
-                return about
+        except Unreachable as error:
+            raise RunError(f"The device at {self.address} cannot be had: {error}.") from None
+        self._last, self._driven = time.monotonic(), False
+        return about
 
 
-def look(address: str, *, timeout: float = 10.0, **papers: Path | None) -> dict[str, Any]:
+def look(address: str, *, timeout: float = ANSWER_IN, **papers: Path | None) -> dict[str, Any]:
     """What a device's server says of itself and of who trains on it, without taking the lease.
 
     Arguments and errors: as of `RemoteObject`; `timeout`, s.
     """
-    channel, place, metadata = _open(address, **papers)
-    with channel:
-        call = channel.stream_stream("/dither.Device/Look")
-        replies = call(iter(()), metadata=metadata, timeout=timeout)
-        try:
-            return unpack(next(replies))
-        except (grpc.RpcError, StopIteration) as error:
-            raise _hopeless(error, place) or RunError(
-                f"The device at {place} cannot be had: {_details(error)}."
-            ) from None
-
-
-def _open(
-    address: str,
-    token_file: Path | None = None,
-    ca: Path | None = None,
-    certificate: Path | None = None,
-    key: Path | None = None,
-) -> tuple[grpc.Channel, str, list[tuple[str, str]]]:
-    """A channel, its address, and the metadata of every call."""
-    host, port = parse_address(address)
-    near, token, place = loopback(host), read_token(token_file), joined(host, port)
-    metadata = [] if token is None else [("authorization", f"Bearer {token}")]
-    if near is not None and ca is None and certificate is None and key is None:
-        # what does not leave this machine needs no TLS
-        return grpc.insecure_channel(joined(near, port), OPTIONS), place, metadata
-    credentials = channel_credentials(ca, certificate, key)
-    return grpc.secure_channel(place, credentials, OPTIONS), place, metadata
-
-
-def _hopeless(error: BaseException, address: str) -> RequestError | None:
-    """What to tell of an error that no waiting mends."""
-    why, code = _details(error), getattr(error, "code", lambda: None)()
-    if code is grpc.StatusCode.UNAUTHENTICATED:
-        return RequestError(
-            f"The device at {address} refuses the token; give token_file or DITHER_TOKEN."
-        )
-    if code is grpc.StatusCode.UNAVAILABLE and ("SSL" in why or "CERTIFICATE" in why.upper()):
-        return RequestError(
-            f"The device at {address} and this trainer do not accept each other's certificates; "
-            "give ca, certificate and key."
-        )
-    return None
-
-
-def _details(error: BaseException) -> str:
-    return str(getattr(error, "details", lambda: "it ended")() or "no reason given")
+    server = server_at(address, **papers)
+    try:
+        link, seen = server.ask(timeout, do="look")
+    except Unreachable as error:
+        raise RunError(f"The device at {server.address} cannot be had: {error}.") from None
+    link.close()
+    return seen

@@ -11,7 +11,17 @@ from jaxtyping import Float, Int
 
 from dither._raised import told
 from dither.instruments.python import PythonDevice
+from dither.remote.messages import MOST_BYTES, pack
 from dither.remote.record import Record
+
+MOST_ROWS = 2**16
+"""Of a batch: its outputs may take far more memory than its inputs."""
+
+ARRAY_BYTES = 200
+"""About what an array takes beside its numbers."""
+
+LOOK_EVERY = 0.05
+"""Seconds between looks at whether the trainer is still there, within a block."""
 
 Reply: TypeAlias = dict[str, Any]
 """What was asked for, or why it was `refused` beforehand, or how it has `failed`."""
@@ -26,18 +36,20 @@ class Gate:
 
     Every write must have the right shape and type, be finite and lie within the bounds; else
     nothing is written. A write with its measurement that takes longer than `timeout` seconds is
-    overdue.
+    overdue. Of a block that takes longer than half the lease the rest is left to be asked for
+    again, so that a trainer that is lost is soon noticed; not where it is one call to the device.
 
-    Arguments: the device; the record of what is done; `timeout`, s.
+    Arguments: the device; the record of what is done; `timeout`, s; `lease`, s.
     """
 
-    def __init__(self, device: PythonDevice, record: Record, timeout: float) -> None:
-        self.device, self.record, self.timeout = device, record, timeout
+    def __init__(self, device: PythonDevice, record: Record, timeout: float, lease: float) -> None:
+        self.device, self.record, self.timeout, self.lease = device, record, timeout, lease
         self.size = device.extent.size
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="device")
         self.written = self.stopped = False
         self.since: float | None = None
         self.told_refusal = 0.0
+        self.gone: Callable[[], bool] = lambda: False
 
     def description(self) -> Reply:
         """What a trainer must know of the device."""
@@ -50,7 +62,17 @@ class Gate:
             "by_cost": device.by_cost,
             "fed": device.fed,
             "initial": device.own_initial is not None,
+            "timeout": self.timeout,
+            "lease": self.lease,
         }
+
+    def reply(self, request: Mapping[str, Any], gone: Callable[[], bool]) -> bytes:
+        """The packed answer to a request; `gone`: whether nobody waits for it any more."""
+        self.gone = gone
+        packed = pack(self.answer(request))
+        if len(packed) <= MOST_BYTES:
+            return packed
+        return pack({"failed": f"the reading has {len(packed)} bytes, of at most {MOST_BYTES}"})
 
     def answer(self, request: Mapping[str, Any]) -> Reply:
         """Check a request and do it, in the device's thread."""
@@ -76,9 +98,10 @@ class Gate:
     def make_safe(self, reason: str) -> Future[None]:
         """Bring the device into its safe state, after the step under way, if it was written to."""
         self.stopped = True
-        return self.thread.submit(self._end, reason)
+        return self.thread.submit(self.end, reason)
 
-    def _end(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
+        """The same at once, in the device's thread."""
         try:
             if self.written:
                 self._safe(reason)
@@ -110,6 +133,8 @@ class Gate:
                 return lambda: self._read(inputs, targets)
             case {"do": "initial", "seed": int(seed)}:
                 return lambda: {"values": self.device.initial(seed)}
+            case {"do": "renew"}:
+                return lambda: {}
             case {"do": "safe"}:
                 return lambda: self._safe("asked by the trainer")
         raise Refusal("the request is none that a device takes")
@@ -143,6 +168,9 @@ class Gate:
                 raise Refusal(f"there are {len(array)} batches for {blocks} settings")
         if blocks is not None and inputs.ndim < 2:
             raise Refusal("the inputs of a block are not one batch for each setting")
+        rows = inputs.shape[0 if blocks is None else 1]
+        if rows > MOST_ROWS:
+            raise Refusal(f"the batch has {rows} rows, of at most {MOST_ROWS}")
 
     def _must_be_written(self) -> None:
         if not self.written:
@@ -151,18 +179,23 @@ class Gate:
     def _measure(
         self, settings: np.ndarray, inputs: np.ndarray, targets: np.ndarray | None
     ) -> Reply:
-        """The readings up to the first that fails."""
+        """The readings up to the first that fails, or to where the rest must be asked for again."""
         readings: list[np.ndarray] = []
         failed: str | None = None
         self.written = True
+        looked = began = time.monotonic()
         try:
             for reading in self.device.measure_block(settings, inputs, targets):
                 if readings and reading.shape != readings[0].shape:
                     failed = f"the outputs' shape changed to {reading.shape}"
                     break
                 readings.append(reading)
-                self.since = time.monotonic()
-                if self.stopped:
+                now = self.since = time.monotonic()
+                if now > looked + LOOK_EVERY:
+                    looked, self.stopped = now, self.stopped or self.gone()
+                full = len(readings) * (reading.nbytes + ARRAY_BYTES) > MOST_BYTES / 2
+                late = not self.device.in_blocks and now > began + self.lease / 2
+                if self.stopped or full or late:
                     break
         except Exception as error:
             failed = _sentence(error)
@@ -201,7 +234,7 @@ class Gate:
 
 def _check_inside(values: Float[np.ndarray, "..."], low: Any, high: Any) -> None:
     least, most = float(values.min()), float(values.max())
-    if not math.isfinite(least + most):
+    if not (math.isfinite(least) and math.isfinite(most)):
         raise Refusal("the write holds NaN or infinity")
     if (values < low).any() or (values > high).any():
         raise Refusal(

@@ -1,6 +1,7 @@
 """What goes over the wire: msgpack, with arrays as dtype, shape and bytes."""
 
 import math
+import struct
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +9,23 @@ from typing import Any
 import msgpack
 import numpy as np
 
-MOST_BYTES = 32 * 2**20
-"""The longest message that either side takes."""
+MOST_BYTES = 8 * 2**20
+"""The longest message that either side takes: a write of a million parameters.
+
+While a message is read, several copies of it exist; this bounds what a client can make them take.
+"""
+
+MOST_PARAMETERS = 1_000_000
+"""Of a served device."""
+
+ENTRIES = 8
+"""The most that a flat message has."""
+
+LONGEST_TEXT = 4096
 
 ARRAY = 1
 DTYPES = frozenset(f"<{kind}{size}" for kind in "iuf" for size in (2, 4, 8)) | {"|b1", "|i1", "|u1"}
+HEAD = struct.Struct("<3sB")
 
 
 class MessageError(ValueError):
@@ -21,14 +34,23 @@ class MessageError(ValueError):
 
 def pack(message: Mapping[str, Any]) -> bytes:
     """A message as bytes; its values are plain ones and arrays."""
-    packed: bytes = _packers.of_messages.pack(message)
+    packed: bytes = _kept.packer.pack(message)
     return packed
 
 
-def unpack(data: bytes) -> dict[str, Any]:
-    """The message, its arrays writable copies. Errors: `MessageError` for anything else."""
+def unpack(data: bytes | bytearray, flat: bool = False) -> dict[str, Any]:
+    """The message, its arrays writable copies.
+
+    Arguments: the bytes; `flat`, whether it may hold no tables and no lists, as what strangers
+    send: a table within takes a hundred times the memory of the byte that it is sent as.
+    Errors: `MessageError` for anything else.
+    """
+    limits: dict[str, Any] = {}
+    if flat:
+        limits = {"max_map_len": ENTRIES, "max_array_len": 0, "object_hook": _Once()}
+        limits |= {"max_str_len": LONGEST_TEXT, "max_bin_len": LONGEST_TEXT}
     try:
-        message = msgpack.unpackb(data, ext_hook=_extension)
+        message = msgpack.unpackb(data, ext_hook=_extension, **limits)
     except Exception as error:
         raise MessageError(f"no message: {type(error).__name__}") from None
     if not isinstance(message, dict) or not all(isinstance(key, str) for key in message):
@@ -36,31 +58,46 @@ def unpack(data: bytes) -> dict[str, Any]:
     return message
 
 
+class _Once:
+    """Lets one table through, which is the message itself."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __call__(self, table: dict[Any, Any]) -> dict[Any, Any]:
+        if self.seen:
+            raise MessageError("a table within a table")
+        self.seen = True
+        return table
+
+
 def _array(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if not isinstance(value, np.ndarray) or value.dtype.str not in DTYPES:
         raise TypeError(f"{type(value).__name__} cannot be sent")
-    return msgpack.ExtType(
-        ARRAY, _packers.of_arrays.pack((value.dtype.str, value.shape, value.tobytes()))
-    )
+    head = HEAD.pack(value.dtype.str.encode(), value.ndim)
+    shape = struct.pack(f"<{value.ndim}Q", *value.shape)
+    return msgpack.ExtType(ARRAY, b"".join((head, shape, value.tobytes())))
 
 
 def _extension(code: int, data: bytes) -> np.ndarray:
-    dtype, shape, content = msgpack.unpackb(data)
-    if code != ARRAY or dtype not in DTYPES or len(shape) > 8 or any(n < 0 for n in shape):
+    name, axes = HEAD.unpack_from(data)
+    dtype = name.decode("ascii")
+    if code != ARRAY or dtype not in DTYPES or axes > 8:
         raise MessageError("no array")
-    if math.prod(shape) * np.dtype(dtype).itemsize != len(content):
+    shape = struct.unpack_from(f"<{axes}Q", data, HEAD.size)
+    begin = HEAD.size + 8 * axes
+    if math.prod(shape) * np.dtype(dtype).itemsize != len(data) - begin:
         raise MessageError("an array of another size than its shape")
-    return np.frombuffer(content, dtype).reshape(shape).copy()
+    return np.frombuffer(data, dtype, offset=begin).reshape(shape).copy()
 
 
-class _Packers(threading.local):
-    """A thread's packers, kept: a new one asks the system for its buffer, ten times the work."""
+class _Kept(threading.local):
+    """A thread's packer, kept: a new one asks the system for its buffer, ten times the work."""
 
     def __init__(self) -> None:
-        self.of_messages = msgpack.Packer(default=_array)
-        self.of_arrays = msgpack.Packer()
+        self.packer = msgpack.Packer(default=_array)
 
 
-_packers = _Packers()
+_kept = _Kept()

@@ -9,11 +9,12 @@ import socket
 import ssl
 from pathlib import Path
 
-import grpc
-
 from dither._errors import RequestError
 
 TOKEN_VARIABLE = "DITHER_TOKEN"
+
+VERSION = 1
+"""Of the messages; both sides must have the same."""
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -29,7 +30,7 @@ def parse_address(address: str) -> tuple[str, int]:
 
 
 def joined(host: str, port: int) -> str:
-    """The address of a host and a port, as gRPC takes it."""
+    """The address of a host and a port."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -85,9 +86,9 @@ def same_token(one: str, other: str) -> bool:
     return hmac.compare_digest(*digests)
 
 
-def server_credentials(
+def server_tls(
     certificate: Path | None, key: Path | None, client_ca: Path | None
-) -> grpc.ServerCredentials | None:
+) -> ssl.SSLContext | None:
     """TLS for the serving side, with clients' certificates required where their CA is given.
 
     Returns: None where no certificate is given. Errors: `RequestError` for what does not fit.
@@ -96,49 +97,56 @@ def server_credentials(
         return None
     if certificate is None or key is None:
         raise RequestError("TLS needs both --certificate and --key.")
-    pair = _pair(certificate, key)
-    roots = None if client_ca is None else _roots(client_ca)
-    return grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.minimum_version = ssl.TLSVersion.TLSv1_3
+    tls.num_tickets = 0
+    _load_pair(tls, certificate, key)
+    if client_ca is not None:
+        _load_roots(tls, client_ca)
+        tls.verify_mode = ssl.CERT_REQUIRED
+    return tls
 
 
-def channel_credentials(
-    ca: Path | None, certificate: Path | None, key: Path | None
-) -> grpc.ChannelCredentials:
+def client_tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
     """TLS for the trainer's side: the server's CA, the system's where none is given.
 
     Errors: `RequestError` for what does not fit.
     """
     if (certificate is None) != (key is None):
         raise RequestError("A client's certificate needs both certificate and key.")
-    own, chain = (None, None)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.minimum_version = ssl.TLSVersion.TLSv1_3
+    if ca is None:
+        tls.load_default_certs()
+    else:
+        _load_roots(tls, ca)
     if certificate is not None and key is not None:
-        own, chain = _pair(certificate, key)
-    return grpc.ssl_channel_credentials(None if ca is None else _roots(ca), own, chain)
+        _load_pair(tls, certificate, key)
+    return tls
 
 
-def _pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
+def _load_pair(tls: ssl.SSLContext, certificate: Path, key: Path) -> None:
     """Key and certificate, which must belong together."""
-    texts = _read(key), _read(certificate)
+    for file in (certificate, key):
+        _check_readable(file)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+        tls.load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, ValueError):
         raise RequestError(
             f"The certificate {certificate} and the key {key} are not a PEM pair without password."
         ) from None
-    return texts
 
 
-def _roots(ca: Path) -> bytes:
-    text = _read(ca)
+def _load_roots(tls: ssl.SSLContext, ca: Path) -> None:
+    _check_readable(ca)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
+        tls.load_verify_locations(ca)
     except ssl.SSLError:
         raise RequestError(f"The file {ca} holds no PEM certificate.") from None
-    return text
 
 
-def _read(file: Path) -> bytes:
+def _check_readable(file: Path) -> None:
     try:
-        return file.read_bytes()
+        file.read_bytes()
     except OSError:
         raise RequestError(f"The file {file} cannot be read.") from None

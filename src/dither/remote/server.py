@@ -1,76 +1,61 @@
-"""The serving side: gRPC around a gated device, for one trainer at a time."""
+"""The serving side: a gated device behind a door, for one trainer at a time."""
 
-import queue
+import hashlib
+import socket
+import ssl
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 from dither._errors import RequestError
 from dither.instruments.python import PythonDevice
+from dither.remote.door import BACKLOG, Door
 from dither.remote.gate import Gate
-from dither.remote.messages import MOST_BYTES, MessageError, pack, unpack
+from dither.remote.lease import Holder, Lease
+from dither.remote.link import Link
+from dither.remote.messages import MOST_PARAMETERS, MessageError, pack, unpack
+from dither.remote.pace import Bucket, Buckets
 from dither.remote.record import Record
 from dither.remote.security import (
+    VERSION,
     joined,
     loopback,
     parse_address,
     read_token,
     same_token,
-    server_credentials,
+    server_tls,
 )
 
-SERVICE = "dither.Device"
 LOOKS_PER_SECOND = 20.0
-PEERS = 1024
+LOOKS_AT_ONCE = 4
+SECONDS_TO_LOOK = 2.0
 
-
-@dataclass
-class Holder:
-    """Who trains the device, since when, whether it is about to leave, when it was lost."""
-
-    name: str
-    since: float
-    leaving: bool = False
-    lost_at: float = 0.0
-
-
-class Pace:
-    """A limit on events a second, with one second's worth at once."""
-
-    def __init__(self, per_second: float) -> None:
-        self.per_second = self.room = per_second
-        self.at = time.monotonic()
-
-    def late(self) -> float:
-        """Count an event; returns the seconds by which it is too early."""
-        now = time.monotonic()
-        self.room = min(self.per_second, self.room + (now - self.at) * self.per_second) - 1.0
-        self.at = now
-        return max(0.0, -self.room / self.per_second)
+SILENCE = 0.9
+"""Of the lease; what is left of it is for the device's way into its safe state."""
 
 
 class DeviceServer:
-    """Serves a device to one trainer at a time, who holds the lease while connected.
+    """Serves a device to one trainer at a time, who holds the lease while its loop is at work.
 
     When the connection ends, by word or by loss, the device is brought into its safe state; a
     trainer that was lost has `lease` seconds to return before another may take its place. A
-    connection is lost when it breaks, nothing has come through it for `lease` seconds, or the
-    device has been overdue; then the device is made safe as soon as it comes back.
+    connection is lost when it breaks, when no request has come for nearly `lease` seconds, an
+    answer was not taken for as long, or the device is overdue; then the device is made safe as soon
+    as it comes back. What keeps only the connection alive does not count as a request.
 
     Arguments: the device; `listen`, HOST:PORT, port 0 for a free one; `token_file`, the secret that
-    every call must carry; `certificate` and `key`, of this server; `client_ca`, the authority of
+    every client must show; `certificate` and `key`, of this server; `client_ca`, the authority of
     trainers' certificates; `record`, the file of the server's own record; `timeout`, s, of one
     write and measurement; `lease`, s; `rate`, the most requests per second that a trainer is
     answered; `say`, called with a line for people.
     Errors: `RequestError` without token and client's authority, beyond the loopback address without
-    certificate, for files that cannot be read, an address that is not free.
+    certificate, for files that cannot be read, an address that is not free, more parameters than
+    a message holds.
     """
 
     def __init__(
@@ -90,8 +75,8 @@ class DeviceServer:
     ) -> None:
         host, port = parse_address(listen)
         near = loopback(host)
-        credentials = server_credentials(certificate, key, client_ca)
-        if near is None and credentials is None:
+        tls = server_tls(certificate, key, client_ca)
+        if near is None and tls is None:
             raise RequestError(
                 f"The device is not served at {host}, beyond the loopback address, without TLS; "
                 "give --certificate and --key (dither device certificates makes them)."
@@ -101,60 +86,47 @@ class DeviceServer:
             raise RequestError(
                 "The device is not served to everybody; give --token-file or --client-ca."
             )
-        self.seconds, self.rate, self.say = lease, rate, say
+        if device.extent.size > MOST_PARAMETERS:
+            raise RequestError(
+                f"The device {device.name} has {device.extent.size} parameters; at most "
+                f"{MOST_PARAMETERS} are written over a network."
+            )
+        self.rate, self.say = rate, say
         self.record = Record(device.extent.size, record)
-        self.gate = Gate(device, self.record, timeout)
-        self.lock = threading.Lock()
-        self.holder: Holder | None = None
-        self.lost: Holder | None = None
-        self.paces: OrderedDict[str, Pace] = OrderedDict()
-        self.rpc = grpc.server(
-            ThreadPoolExecutor(16, thread_name_prefix="calls"),
-            handlers=(
-                grpc.method_handlers_generic_handler(
-                    SERVICE,
-                    # of the streaming kind, whose handlers do not wait for a message: a caller
-                    # without the token is turned away before it has sent any
-                    {
-                        "Look": grpc.stream_stream_rpc_method_handler(self._look),
-                        "Train": grpc.stream_stream_rpc_method_handler(self._train),
-                    },
-                ),
-            ),
-            options=_options(lease),
-            maximum_concurrent_rpcs=64,
-        )
-        address = joined(near or host, port)
-        try:
-            if credentials is None:
-                self.port = self.rpc.add_insecure_port(address)
-            else:
-                self.port = self.rpc.add_secure_port(address, credentials)
-        except RuntimeError:
-            raise RequestError(f"The address {address} cannot be listened at.") from None
+        self.gate = Gate(device, self.record, timeout, lease)
+        self.lease = Lease(lease)
+        self.looks = ThreadPoolExecutor(LOOKS_AT_ONCE, thread_name_prefix="looks")
+        self.looking = threading.BoundedSemaphore(4 * LOOKS_AT_ONCE)
+        self.paces = Buckets(LOOKS_PER_SECOND)
+        listener = _listening(near or host, port)
+        self.port = listener.getsockname()[1]
         self.address = joined(host, self.port)
+        self.door = Door(listener, tls, self._admit, self._tick)
 
     def start(self) -> None:
         """Begin to answer."""
         self.record.note("start", device=self.gate.device.name, address=self.address)
-        self.rpc.start()
+        self.door.start()
 
     def stop(self, patience: float = 10.0) -> bool:
         """Stop answering; returns whether the device came to its safe state within `patience` s."""
-        self.rpc.stop(0.2).wait()
+        self.door.stop()
+        holder = self.lease.holder
+        if holder is not None:
+            holder.link.end()
         try:
             self.gate.make_safe("the server stops").result(patience)
         except Exception:
             return False
         finally:
             self.gate.thread.shutdown(wait=False)
+            self.looks.shutdown(wait=False)
             self.record.close()
         return True
 
     def status(self) -> dict[str, Any]:
         """What anybody with the token may look at."""
-        with self.lock:
-            holder = self.holder
+        holder = self.lease.holder
         return {
             **self.gate.description(),
             **self.record.counts(),
@@ -163,129 +135,111 @@ class DeviceServer:
             "since": None if holder is None else holder.since,
         }
 
-    def _look(self, requests: Any, context: Any) -> Iterator[bytes]:
-        del requests
-        self._admit(context)
-        if self._pace(context).late() > 0:
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many looks a second")
-        yield pack(self.status())
+    def _tick(self) -> None:
+        holder = self.lease.holder
+        if holder is not None and self.gate.overdue():
+            holder.link.end(ended=f"the device has not answered for {self.gate.timeout:g} s")
 
-    def _train(self, requests: Any, context: Any) -> Iterator[bytes]:
-        self._admit(context)
-        holder = self._take(context)
-        if not context.add_callback(lambda: self._end(holder)):
-            self._end(holder)
-            return
-        replies: queue.SimpleQueue[bytes | str | None] = queue.SimpleQueue()
-        replies.put(pack(self.gate.description()))
-        self.gate.thread.submit(self._work, requests, replies, holder)
-        while True:
-            try:
-                reply = replies.get(timeout=min(1.0, self.gate.timeout / 4))
-            except queue.Empty:
-                if self.gate.overdue():
-                    context.abort(
-                        grpc.StatusCode.DEADLINE_EXCEEDED,
-                        f"the device has not answered for {self.gate.timeout:g} s",
-                    )
-                continue
-            if reply is None:
-                return
-            if isinstance(reply, bytes):
-                yield reply
-            else:
-                context.abort(grpc.StatusCode.INVALID_ARGUMENT, reply)
+    def _admit(self, link: Link, hello: dict[str, Any], place: str) -> dict[str, Any] | None:
+        """Take over who shows a key; returns why not, nothing else having been read."""
+        given = hello.get("token")
+        if self.token is not None and not (
+            isinstance(given, str) and same_token(given, self.token)
+        ):
+            return {"ended": "no valid token", "why": "token"}
+        if hello.get("version") != VERSION:
+            return {"ended": f"the server speaks version {VERSION}; take the same dither"}
+        match hello.get("do"):
+            case "look":
+                return self._admit_look(link, (place, _shown(link.sock)))
+            case "train":
+                said = str(hello.get("trainer", "unnamed"))[:80]
+                name = "".join(letter if letter.isprintable() else "?" for letter in said)
+                return self._admit_trainer(link, name, place)
+        return {"ended": "no message: the first asks for nothing that is done here"}
 
-    def _work(
-        self, requests: Any, replies: "queue.SimpleQueue[bytes | str | None]", holder: Holder
-    ) -> None:
-        """Answer a trainer's requests, in the device's thread, until there are no more."""
-        pace = Pace(self.rate)
+    def _admit_look(self, link: Link, client: tuple[str, bytes]) -> dict[str, Any] | None:
+        if self.paces.take(client) > 0 or not self.looking.acquire(blocking=False):
+            return {"ended": "too many looks a second"}
+        self.looks.submit(self._look, link)
+        return None
+
+    def _look(self, link: Link) -> None:
         try:
-            for data in requests:
-                late = pace.late()
-                if late > 0:
-                    time.sleep(late)
-                request = unpack(data)
-                replies.put(pack(self.gate.answer(request)))
-                holder.leaving = request.get("do") == "safe"
-        except MessageError as error:
-            replies.put(str(error))
-        except grpc.RpcError:
-            pass  # the connection is over
+            link.send(pack(self.status()), SECONDS_TO_LOOK)
+        except OSError:
+            pass
         finally:
-            replies.put(None)
+            link.close()
+            self.looking.release()
 
-    def _admit(self, context: Any) -> None:
-        """Turn away who has no token, before anything it sends is read."""
-        if self.token is None:
-            return
-        given = dict(context.invocation_metadata()).get("authorization", "")
-        if not isinstance(given, str) or not same_token(given, f"Bearer {self.token}"):
-            context.abort(grpc.StatusCode.UNAUTHENTICATED, "no valid token")
-
-    def _pace(self, context: Any) -> Pace:
-        peer = context.peer().rpartition(":")[0]
-        with self.lock:
-            pace = self.paces.pop(peer, None) or Pace(LOOKS_PER_SECOND)
-            self.paces[peer] = pace
-            if len(self.paces) > PEERS:
-                self.paces.popitem(last=False)
-        return pace
-
-    def _take(self, context: Any) -> Holder:
-        name = str(dict(context.invocation_metadata()).get("trainer", "unnamed"))[:80]
-        mine = Holder(name, time.time())
-        with self.lock:
-            holder = self.holder
-            if holder is None and self.lost is not None and self.lost.name != name:
-                waits = time.monotonic() < self.lost.lost_at + self.seconds
-                holder = self.lost if waits else None
-            if holder is None:
-                self.holder, self.lost = mine, None
-        if holder is not None:
-            clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
-            context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"it is held by {holder.name} since {clock}",
-            )
-        self.record.note("lease", name=name, peer=context.peer())
+    def _admit_trainer(self, link: Link, name: str, place: str) -> dict[str, Any] | None:
+        mine = Holder(name, time.time(), link)
+        other = self.lease.take(mine)
+        if other is not None:
+            clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(other.since))
+            return {"ended": f"it is held by {other.name} since {clock}"}
+        self.record.note("lease", name=name, peer=place)
         self.say(f"{name} trains the device")
-        return mine
+        self.gate.thread.submit(self._serve, mine)
+        return None
+
+    def _serve(self, holder: Holder) -> None:
+        """Answer a trainer's requests, in the device's thread, until there are no more."""
+        words: dict[str, Any] = {}
+        try:
+            self._answer(holder)
+        except TimeoutError:
+            words["ended"] = f"nothing came from the trainer for {self._silence():g} s"
+        except MessageError as error:
+            words["ended"] = str(error)
+        except OSError:
+            pass  # the connection is over
+        except Exception:
+            traceback.print_exc()
+            words["ended"] = "the server has failed; its log says where"
+        finally:
+            self._end(holder)
+            holder.link.end(**words)
+            holder.link.close()
+
+    def _answer(self, holder: Holder) -> None:
+        link, seconds, pace = holder.link, self._silence(), Bucket(self.rate)
+        link.send(pack(self.gate.description()), seconds)
+        while not holder.leaving:
+            request = unpack(link.receive(seconds), flat=True)
+            pace.wait()
+            link.send(self.gate.reply(request, link.ended), seconds)
+            holder.leaving = request.get("do") == "safe"
+
+    def _silence(self) -> float:
+        """Seconds in which a trainer's next request is due."""
+        return SILENCE * self.lease.seconds
 
     def _end(self, holder: Holder) -> None:
         """The connection is over: the safe state first, then the lease is free."""
         why = "has left" if holder.leaving else "was lost"
-
-        def free(_: Any) -> None:
-            with self.lock:
-                self.holder = None
-                holder.lost_at = time.monotonic()
-                self.lost = None if holder.leaving else holder
-            self.say(f"{holder.name} {why}; {'safe state' if not self.gate.written else 'UNSAFE'}")
-
         self.record.note("left" if holder.leaving else "lost", name=holder.name)
-        self.gate.make_safe(f"{holder.name} {why}").add_done_callback(free)
+        with suppress(Exception):  # the record tells of it
+            self.gate.end(f"{holder.name} {why}")
+        self.lease.free(holder)
+        self.say(f"{holder.name} {why}; {'safe state' if not self.gate.written else 'UNSAFE'}")
 
 
-def _options(lease: float) -> list[tuple[str, int]]:
-    half = int(500 * lease)
-    return [
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", MOST_BYTES),
-        ("grpc.max_send_message_length", MOST_BYTES),
-        ("grpc.max_metadata_size", 8192),
-        ("grpc.absolute_max_metadata_size", 16384),
-        ("grpc.max_concurrent_streams", 8),
-        ("grpc.max_allowed_incoming_connections", 512),
-        # who does not finish the handshake, or connects and asks nothing, is closed
-        ("grpc.server_handshake_timeout_ms", 5000),
-        ("grpc.max_connection_idle_ms", 30_000),
-        # a trainer that is gone without a word answers no ping
-        ("grpc.keepalive_time_ms", half),
-        ("grpc.keepalive_timeout_ms", half),
-        ("grpc.http2.ping_timeout_ms", half),
-        ("grpc.http2.max_pings_without_data", 0),
-        ("grpc.http2.min_ping_interval_without_data_ms", 2000),
-        ("grpc.http2.max_ping_strikes", 2),
-    ]
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens. Errors: `RequestError` where the address is not free."""
+    address = joined(host, port)
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        both = host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both
+        )
+    except OSError:
+        raise RequestError(f"The address {address} cannot be listened at.") from None
+
+
+def _shown(sock: socket.socket) -> bytes:
+    """The digest of a client's certificate, empty where it has shown none."""
+    certificate = sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
+    return hashlib.sha256(certificate or b"").digest()

@@ -83,9 +83,11 @@ class HostedLoop(AbstractLoop):
         self.carry, self.ledger = carry, partial
 
     def to_save(self) -> Carry:
+        self._renew_lease()
         return self.carry  # of a real device's state nothing can be saved
 
     def advance(self, n: int) -> None:
+        self._renew_lease()
         end = time.monotonic() + LONGEST_CALL
         while n > 0 and self.failed_in_a_row < self.failures and time.monotonic() < end:
             n -= self._block(n)
@@ -99,6 +101,7 @@ class HostedLoop(AbstractLoop):
         size = min(n, BLOCK, self.algorithm.lookahead(self.problem, clock))
         room = next(room for room in ROOMS if room >= size)
         probes, rows, asked = self.ask(room, self.task, self.carry, size)
+        self._renew_lease()
         readings = self._measure(probes, np.asarray(rows)[:size])
         whole_costs = [float(np.asarray(r)) for r in readings] if self.device.by_cost else []
         less = self._taken_off(whole_costs)
@@ -128,6 +131,10 @@ class HostedLoop(AbstractLoop):
         if whole_costs and abs(whole_costs[-1]) < abs(less) / FALLEN:
             self._take_off(np.float32(whole_costs[-1]))
         return done + failed
+
+    def _renew_lease(self) -> None:
+        """Called between steps that may be slow: compilations, evaluations, the disk."""
+        self.programmed &= self.device.renew_lease()
 
     def _whole(self, theta: Float[Array | np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
         """Parameters with what was taken off them before single precision began."""
