@@ -5,10 +5,17 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, SupportsIndex, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, field_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    field_serializer,
+    field_validator,
+)
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 from dither._errors import RequestError, nearest
+from dither._number_fields import check_numbers
 from dither._places import find, module_of, place_of, source_of
 
 
@@ -39,6 +46,12 @@ class Configuration(BaseModel):
         if kind is not None and kind.is_required() and not cls.__name__.startswith("Abstract"):
             kind.default = cls.__name__
             cls.model_rebuild(force=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_numbers(cls, value: Any, field: Any) -> Any:
+        check_numbers(cls.model_fields[field.field_name].annotation, value)
+        return value
 
     @field_serializer("kind", check_fields=False)
     def _found_again(self, kind: str) -> str:

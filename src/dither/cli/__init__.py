@@ -1,5 +1,6 @@
 """The shell: the same things that Python offers, as commands."""
 
+import errno
 import sys
 from importlib.metadata import version
 from io import TextIOWrapper
@@ -74,3 +75,15 @@ def main() -> None:
     except RequestError as error:
         print(f"dither: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"dither: The name {error.filename:.60}… is too long for a file.", file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        # of JAX a RuntimeError
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        what = str(error).partition("\n")[0]
+        print(f"dither: Not enough memory ({what}); take fewer replicas.", file=sys.stderr)
+        sys.exit(1)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dither._errors import RequestError
 from dither._places import find_object
 from dither.instruments.protocols import HasSafeState
 from dither.instruments.python import PythonDevice
@@ -39,12 +40,18 @@ def serve(
     say = _aside(say)
     if token_file is None and client_ca is None:
         token_file = Path("dither-token")
+    device = served_device(place)
+    new_token = token_file is not None and not token_file.exists()
     if token_file is not None:
         token_of(token_file)
-    device = served_device(place)
-    server = DeviceServer(
-        device, listen, token_file=token_file, client_ca=client_ca, say=say, **settings
-    )
+    try:
+        server = DeviceServer(
+            device, listen, token_file=token_file, client_ca=client_ca, say=say, **settings
+        )
+    except RequestError:
+        if new_token and token_file is not None:
+            token_file.unlink()
+        raise
     stop = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stop.set())

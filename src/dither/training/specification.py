@@ -94,8 +94,13 @@ def read_table(what: str) -> tuple[dict[str, Any], dict[str, int], str]:
     Errors: `RequestError` in one sentence.
     """
     path = Path(what)
-    if path.is_dir() and (path / "spec.toml").is_file():
-        path = path / "spec.toml"
+    try:
+        if (path / "spec.toml").is_file():
+            path = path / "spec.toml"
+    except (OSError, ValueError) as error:
+        raise RequestError(
+            f"{what!r:.80} is no name of a preset or a file: {error!s:.80}."
+        ) from None
     if path.suffix == ".toml":
         table, text = read_toml(path)
         return absolute(table, path.parent), _lines(text), str(path)
@@ -115,10 +120,12 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
         return {"name": path.stem, **tomllib.loads(text)}, text
     except FileNotFoundError:
         raise RequestError(f"The file {path} does not exist.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RequestError(f"{path} is not TOML: {error}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"The file {path} cannot be read: {error}.") from None
+    except ValueError as error:  # tomllib's own, and Python's of a number of thousands of digits
+        raise RequestError(f"{path} is not TOML: {str(error).partition(';')[0]}.") from None
+    except RecursionError:
+        raise RequestError(f"{path} is not TOML: its tables are nested too deep.") from None
 
 
 def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
@@ -188,8 +195,16 @@ def _change(table: dict[str, Any], change: str) -> None:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text.strip()
+        value = _number_or_text(text.strip())
     change_setting(table, path, absolute(value))
+
+
+def _number_or_text(text: str) -> float | str:
+    """A number that TOML would write otherwise, such as .5, or a bare word."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _lines(text: str) -> dict[str, int]:

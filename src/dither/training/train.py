@@ -34,6 +34,7 @@ from dither.training.interrupt import ctrl_c
 from dither.training.ledger import one_measurement
 from dither.training.live import Live
 from dither.training.loop import AbstractLoop
+from dither.training.memory import check_memory
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.safety import LEAVING, made_safe
@@ -152,6 +153,7 @@ def _begun(
 ) -> tuple[Run, tuple[str, ...]]:
     """A run at its start or at its checkpoint, and the traps that its settings are."""
     key, replicas = whole["seed"], whole["replicas"]
+    check_memory(algorithm, problem_of(chip, data), replicas)
     check_fit(chip, data, algorithm, until, replicas)
     traps = (
         *algorithm.warnings(problem_of(chip, data), until.measurements),
