@@ -28,10 +28,11 @@ def check_numbers(kind: Any, value: Any) -> None:
             raise ValueError("a number is due, not yes or no")
         if isinstance(one, str) and not taken & {str, Path} and one not in taken:
             raise ValueError("a number is due, not text")
-        if isinstance(one, int | float | np.number) and LARGEST < abs(one) < np.inf:
+        size: Any = abs(one) if isinstance(one, int | float | np.number) else 0
+        if LARGEST < size < np.inf:
             if float not in taken:
                 raise ValueError(f"whole numbers are counted up to {LARGEST} here")
-            if abs(one) > MOST:
+            if size > MOST:
                 raise ValueError(f"numbers reach {MOST:.1e} in single precision")
 
 
