@@ -7,8 +7,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from dither._configuration import Registry, UnknownKind
 from dither._errors import nearest
+from dither._registry import Registry, UnknownKind
 
 
 def explain(error: ValidationError, where: str, model: type[BaseModel], table: Any) -> str:

@@ -21,6 +21,9 @@ from dither.algorithms.timetable import Timetable
 from dither.algorithms.updates import AnyUpdate, Descent
 from dither.contract import Clock, Measurement, Probe, Problem
 
+MOST_COUNTED = 2**31 - 1
+"""The largest number of ticks that the clock can count."""
+
 
 class AbstractGradientRule(AbstractAlgorithm):
     """Perturb, measure, correlate, average over tau_theta ticks, update.
@@ -139,7 +142,7 @@ class AbstractGradientRule(AbstractAlgorithm):
 
     def times(self, problem: Problem) -> Timetable:
         """The order of the measurements."""
-        tau_x, tau_theta = self.periods(problem)
+        tau_x, tau_theta = (min(ticks, MOST_COUNTED) for ticks in self.periods(problem))
         turns, tries = self.turns(problem), isinstance(self.rate, str)
         return Timetable(turns, self.central, self.exact, tau_x, tau_theta, tries)
 
@@ -328,8 +331,11 @@ class AbstractGradientRule(AbstractAlgorithm):
         return replace(state, clock=begun, gradient=jnp.zeros_like(state.gradient))
 
     def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
-        tau_x, tau_theta = self.periods(problem)
-        return traps.of_periods({"tau_x": tau_x, "tau_theta": tau_theta}, measurements)
+        tau_x, _ = self.periods(problem)
+        return [
+            *traps.of_periods({"tau_x": tau_x}, measurements),
+            *traps.of_first_update(self.times(problem).until_update(), measurements),
+        ]
 
 
 class AbstractDescentRule(AbstractGradientRule):

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
-from pydantic import ValidationError
 
 from dither._configuration import Configuration
-from dither._errors import RequestError
+from dither._errors import RequestError, SettingsError
 from dither._platform import check_platform
 from dither.contract import AccessLevel
 from dither.instruments import trials
@@ -218,7 +217,7 @@ def load_task(kind: str) -> Task:
     """The task of a kind. Errors: `RequestError` for a kind that is none, or needs settings."""
     try:
         return cast("AbstractTask", TASKS[kind]()).load()
-    except ValidationError:
+    except SettingsError:
         raise RequestError(
             f"The task '{kind}' cannot be checked with: it needs settings."
         ) from None

@@ -20,7 +20,7 @@ from dither.tasks.task import AbstractTask, Task
 from dither.training.checkpoint import digest
 from dither.training.figure import draw_run
 from dither.training.fingerprint import fingerprint
-from dither.training.fit import budget_traps, check_fit, problem_of
+from dither.training.fit import budget_traps, check_fit, problem_of, to_train_with
 from dither.training.folder import (
     cut_before_checkpoint,
     owned,
@@ -156,7 +156,7 @@ def _begun(
     check_memory(algorithm, problem_of(chip, data), replicas)
     check_fit(chip, data, algorithm, until, replicas)
     traps = (
-        *algorithm.warnings(problem_of(chip, data), until.measurements),
+        *algorithm.warnings(problem_of(chip, data), to_train_with(chip, data, until.measurements)),
         *budget_traps(chip, data, until.measurements),
     )
     for trap in traps:
@@ -168,7 +168,7 @@ def _begun(
     else:
         loop = FusedLoop(algorithm, chip, data, seeds)
     every = evaluation_period(whole["score_every"], until, loop.measurements_per_evaluation())
-    asked = _digests(whole, task, data, chip)
+    asked = _digests(whole, task, data, chip, algorithm)
     run = Run(loop, until, every, seeds, folder, asked, checkpoint_seconds, data.score_name)
     if resume and folder is not None and not cut_before_checkpoint(folder, whole):
         run.resume()
@@ -182,15 +182,18 @@ def _digests(
     task: Task | AbstractTask,
     data: Task,
     chip: AbstractDevice | PythonDevice,
+    algorithm: AbstractAlgorithm,
 ) -> dict[str, str]:
     """Short names for what makes a run this run, part by part; not when to stop, nor the guard.
 
-    Of dither's own tasks settings and files say it all; of others the data does.
+    Of dither's own tasks settings and files say it all; of others the data does. A lab's object may
+    be mended in between.
     """
     asked = {key: value for key, value in whole.items() if key != "until"}
     device = {key: value for key, value in whole["device"].items() if key != "guard"}
     shape = (chip.space, int(chip.access_level))
     asked["task"] = [whole["task"], fingerprint(data if _foreign(whole["task"]) else task)]
+    asked["algorithm"] = [whole["algorithm"], fingerprint(algorithm)]
     asked["device"] = [device, fingerprint(shape if isinstance(chip, PythonDevice) else chip)]
     return {name: digest(part) for name, part in asked.items()}
 
