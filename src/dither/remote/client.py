@@ -103,7 +103,7 @@ class RemoteObject:
             yield from () if reply["readings"] is None else reply["readings"]
             self._held = np.array(settings[part][-1])
             if reply["failed"]:
-                raise RuntimeError(reply["failed"])
+                raise _failure(reply)
 
     def safe(self) -> None:
         """Bring the device into its safe state, and let others have it."""
@@ -153,7 +153,7 @@ class RemoteObject:
         if "refused" in reply:
             raise RunError(f"The device at {self.address} refuses: {reply['refused']}")
         if reply.get("failed") and "readings" not in reply:
-            raise RuntimeError(reply["failed"])
+            raise _failure(reply)
         return reply
 
     def _connect(self) -> dict[str, Any]:
@@ -172,9 +172,7 @@ class RemoteObject:
                 if hopeless is not None:
                     raise hopeless from None
                 if time.monotonic() + pause > until:
-                    raise RunError(
-                        f"The device at {self.address} cannot be had: {_details(error)}."
-                    ) from None
+                    raise RunError(_not_there(self.address, error)) from None
                 time.sleep(pause)
                 pause = min(2 * pause, 1.0)
             else:
@@ -194,9 +192,7 @@ def look(address: str, *, timeout: float = 10.0, **papers: Path | None) -> dict[
         try:
             return unpack(next(replies))
         except (grpc.RpcError, StopIteration) as error:
-            raise _hopeless(error, place) or RunError(
-                f"The device at {place} cannot be had: {_details(error)}."
-            ) from None
+            raise _hopeless(error, place) or RunError(_not_there(place, error)) from None
 
 
 def _open(
@@ -230,6 +226,23 @@ def _hopeless(error: BaseException, address: str) -> RequestError | None:
             "give ca, certificate and key."
         )
     return None
+
+
+def _not_there(address: str, error: BaseException) -> str:
+    """That a device cannot be had, and where to look for the reason."""
+    return (
+        f"The device at {address} cannot be had ({_details(error)}): check that `dither device "
+        "serve` runs there, the host and the port, the firewall, and whether it wants a certificate "
+        "(ca)."
+    )
+
+
+def _failure(reply: Mapping[str, Any]) -> RuntimeError:
+    """A failure on the device's side, with the traceback there as a note."""
+    error = RuntimeError(reply["failed"])
+    if reply.get("traceback"):
+        error.add_note(f"Where the device is served:\n{reply['traceback']}")
+    return error
 
 
 def _details(error: BaseException) -> str:

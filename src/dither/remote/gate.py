@@ -9,12 +9,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
-from dither._raised import told
+from dither._raised import told, whole
 from dither.instruments.python import PythonDevice
 from dither.remote.record import Record
 
 Reply: TypeAlias = dict[str, Any]
 """What was asked for, or why it was `refused` beforehand, or how it has `failed`."""
+
+LONGEST_TRACEBACK = 8000
+"""Letters of a traceback that are sent."""
 
 
 class Refusal(Exception):
@@ -64,7 +67,7 @@ class Gate:
             return {"failed": "the device is being made safe"} if self.stopped else act()
         except Exception as error:
             self.record.failed += 1
-            return {"failed": _sentence(error)}
+            return {"failed": _sentence(error), "traceback": _traceback(error)}
         finally:
             self.since = None
 
@@ -154,6 +157,7 @@ class Gate:
         """The readings up to the first that fails."""
         readings: list[np.ndarray] = []
         failed: str | None = None
+        traceback = ""
         self.written = True
         try:
             for reading in self.device.measure_block(settings, inputs, targets):
@@ -165,12 +169,16 @@ class Gate:
                 if self.stopped:
                     break
         except Exception as error:
-            failed = _sentence(error)
+            failed, traceback = _sentence(error), _traceback(error)
         tried = min(len(readings) + (failed is not None), len(settings))
         self.record.wrote(settings if self.device.in_blocks else settings[:tried])
         self.record.measurements += tried
         self.record.failed += failed is not None
-        return {"readings": np.array(readings) if readings else None, "failed": failed}
+        return {
+            "readings": np.array(readings) if readings else None,
+            "failed": failed,
+            "traceback": traceback,
+        }
 
     def _write(
         self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None = None
@@ -212,3 +220,8 @@ def _check_inside(values: Float[np.ndarray, "..."], low: Any, high: Any) -> None
 
 def _sentence(error: Exception) -> str:
     return told(error)[:500]
+
+
+def _traceback(error: Exception) -> str:
+    """The whole traceback, of which the end says most."""
+    return whole(error)[-LONGEST_TRACEBACK:]
