@@ -38,7 +38,7 @@ class Configuration(BaseModel):
         except ValidationError as error:
             raise SettingsError(explain(error, cls.__name__, cls, settings)) from None
 
-    # settings that are read, as of a table in a table, are told together: pydantic is not to call it
+    # pydantic is not to call it for a table in a table: where those are wrong is told from outside
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @classmethod

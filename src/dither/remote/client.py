@@ -232,8 +232,7 @@ def _not_there(address: str, error: BaseException) -> str:
     """That a device cannot be had, and where to look for the reason."""
     return (
         f"The device at {address} cannot be had ({_details(error)}): check that `dither device "
-        "serve` runs there, the host and the port, the firewall, and whether it wants a certificate "
-        "(ca)."
+        "serve` runs there, host and port, the firewall, and whether it wants a certificate (ca)."
     )
 
 

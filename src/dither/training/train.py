@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, SupportsIndex
 
+import numpy as np
+
 from dither._configuration import Configuration
 from dither._errors import RequestError
 from dither._numbers import whole_number
@@ -191,7 +193,9 @@ def _digests(
     """
     asked = {key: value for key, value in whole.items() if key != "until"}
     device = {key: value for key, value in whole["device"].items() if key != "guard"}
-    shape = (chip.space, int(chip.access_level))
+    shape: tuple[Any, ...] = (chip.space, int(chip.access_level))
+    if isinstance(chip, PythonDevice) and np.any(origin := chip.origin(whole["seed"])):
+        shape = (*shape, origin)  # the parameters that are saved are less this
     asked["task"] = [whole["task"], fingerprint(data if _foreign(whole["task"]) else task)]
     asked["algorithm"] = [whole["algorithm"], fingerprint(algorithm)]
     asked["device"] = [device, fingerprint(shape if isinstance(chip, PythonDevice) else chip)]
