@@ -26,6 +26,8 @@ class AbstractMeasuringLoop(AbstractLoop, ABC):
     `failed_in_a_row`; `programmed`, whether all parameters have been written.
     """
 
+    real = True
+
     def __init__(self, device: PythonDevice, failures: int) -> None:
         self.device, self.failures = device, failures
         self.ledger = Ledger.empty(1)

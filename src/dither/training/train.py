@@ -60,7 +60,7 @@ def train(
     until: Until | None = None,
     replicas: SupportsIndex = 1,
     score_every: SupportsIndex | None = None,
-    checkpoint_seconds: float = 10.0,
+    checkpoint_seconds: float = 4.0,
     out: str | Path | None = None,
     resume: bool = False,
     observers: Sequence[Observer] = (),
@@ -78,7 +78,8 @@ def train(
         replicas: how many instances of a simulated device to train side by side.
         score_every: training measurements between evaluations on the test set; a hundredth of the
             run if not given, and at least four times those that an evaluation takes on a device.
-        checkpoint_seconds: the least time between checkpoints.
+        checkpoint_seconds: how old a checkpoint may be when measuring goes on, which takes up to
+            a second; a real device's is written after each evaluation too.
         out: the run's folder; nothing is written if not given.
         resume: go on from the checkpoint in `out`.
         observers: called with a `Progress` several times a second.
