@@ -88,5 +88,70 @@ def test_seconds_and_joules_follow_the_writes():
     )
     spent = run(chip, NodePerturbation(**NODES), 100).ledger
     assert spent["writes"] < 60
-    assert spent["device_seconds"] == pytest.approx(spent["writes"] + 0.1)
-    assert spent["joules"] == pytest.approx(2 * spent["writes"] + 50)
+    assert spent["device_seconds"] == pytest.approx(spent["writes"] + spent["perturbations"] + 0.1)
+    assert spent["joules"] == pytest.approx(2 * (spent["writes"] + spent["perturbations"]) + 50)
+
+
+COSTS = {
+    "seconds_per_write": 1.0, "seconds_per_measurement": 0.001, "joules_per_write": 2.0,
+    "joules_per_measurement": 0.5,
+}  # fmt: skip
+
+
+def simulated(**costs):
+    return dither.SimulatedDevice(network=dither.MLP(widths=(3, 4, 2)), access="sites", **costs)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "perturbations"),
+    [
+        # two measurements an update: the reference, of which nothing is added, and the perturbed
+        (NodePerturbation(**NODES), 50),
+        (NodePerturbation(pairs="central", **NODES), 100),
+        # a reference for each batch of one tick, then a perturbed one for each of two layers
+        (NodePerturbation(layers="each", **NODES), 66),
+        (NodePerturbation(tau_theta=4, tau_x=4, **NODES), 80),
+        (WeightMGD(learning_rate=0.05, delta=0.01, pairs="central"), 0),
+    ],
+)
+def test_perturbations_at_the_neurons_are_counted(algorithm, perturbations):
+    """By count, the same on a simulation and around a Python device."""
+    fused = run(simulated(), algorithm, 100, score_every=10**6)
+    assert fused.ledger["perturbations"] == perturbations
+    # the self-test and the look at 12 samples in batches of 4 are measurements without any
+    hosted = run(neurons(), algorithm, 104, score_every=10**6)
+    assert hosted.ledger["perturbations"] == perturbations
+    assert hosted.history["perturbations"].iloc[-1] == perturbations
+
+
+@pytest.mark.parametrize(
+    ("own", "seconds", "joules"),
+    [
+        ({}, 1.0, 2.0),
+        ({"seconds_per_perturbation": 0.25, "joules_per_perturbation": 0.125}, 0.25, 0.125),
+        ({"seconds_per_perturbation": 0.0, "joules_per_perturbation": 0.0}, 0.0, 0.0),
+    ],
+)
+def test_a_perturbation_costs_as_a_write_or_what_is_said(own, seconds, joules):
+    """`writes · per write + perturbations · per perturbation + measurements · …`, by hand."""
+    spent = run(simulated(**COSTS, **own), NodePerturbation(**NODES), 100).ledger
+    assert spent["perturbations"] == 50
+    assert spent["device_seconds"] == pytest.approx(spent["writes"] + 50 * seconds + 0.1)
+    assert spent["joules"] == pytest.approx(2 * spent["writes"] + 50 * joules + 50)
+
+
+def test_time_on_the_device_ends_a_run_with_its_perturbations():
+    """A tick of 1 write, 2 measurements and 1 perturbation takes 1 + 0.002 + 1 s."""
+    rule, until = NodePerturbation(**NODES), dither.Until(device_seconds=50.0)
+    result = dither.train(simulated(**COSTS), TASK, rule, until=until)
+    assert result.stop_reason == "device_seconds"
+    assert 50 <= result.ledger["device_seconds"] <= 52.1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_a_perturbation_that_fails_is_one_too(share):
+    """As a write and a measurement that fail are: fused, the share of fails is of both parts."""
+    failing = simulated(imperfections=({"kind": "failed-reads", "probability": share},))
+    spent = run(failing, NodePerturbation(pairs="central", **NODES), 200).ledger
+    assert spent["perturbations"] == spent["measurements"] == 200
+    assert (spent["failed"] > 0) == (share > 0)

@@ -25,12 +25,15 @@ class Tally(eqx.Module):
     writes: Int[Array | np.ndarray, "*R"] = eqx.field(
         default_factory=lambda: np.zeros((), np.int32)
     )
+    perturbations: Int[Array | np.ndarray, "*R"] = eqx.field(
+        default_factory=lambda: np.zeros((), np.int32)
+    )
 
     @staticmethod
     def empty() -> "Tally":
         """Nothing yet."""
         zero = jnp.int32(0)
-        return Tally(zero, zero, zero, jnp.zeros(()), zero, zero)
+        return Tally(zero, zero, zero, jnp.zeros(()), zero, zero, zero)
 
 
 class Carry(eqx.Module):

@@ -55,7 +55,8 @@ class AbstractMeasuringLoop(AbstractLoop, ABC):
                 reading = self.device.measure_sites(inputs, added)
         except Exception as error:
             status = self._failed(error)
-        self._count(len(inputs), status, time.perf_counter() - started)
+        perturbed = added is not None and any(np.any(value) for value in added.values())
+        self._count(len(inputs), status, time.perf_counter() - started, perturbed)
         return reading
 
     def _measure_block(
@@ -88,7 +89,7 @@ class AbstractMeasuringLoop(AbstractLoop, ABC):
         self.last_failure, self.traceback = told(error), whole(error)
         return Status.TIMED_OUT if isinstance(error, TimeoutError) else Status.FAILED
 
-    def _count(self, samples: int, status: Status, seconds: float) -> None:
+    def _count(self, samples: int, status: Status, seconds: float, perturbed: bool = False) -> None:
         failed = int(status is not Status.DONE)
         self.failed_in_a_row = (self.failed_in_a_row + 1) * failed
         ledger = self.ledger
@@ -96,6 +97,7 @@ class AbstractMeasuringLoop(AbstractLoop, ABC):
         ledger.writes[0] += self.device.writes()
         ledger.samples[0] += samples
         ledger.failed[0] += failed
+        ledger.perturbations[0] += perturbed
         ledger.device_seconds[0] += seconds
 
     def _until_done(
