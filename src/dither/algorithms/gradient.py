@@ -71,8 +71,8 @@ class AbstractGradientRule(AbstractAlgorithm):
 
     @property
     @abstractmethod
-    def rate(self) -> LearningRate:
-        """eta ≥ 0, or `auto`."""
+    def rate(self) -> float | Float[Array, "..."] | str:
+        """eta ≥ 0, one for all parameters or one for each, or `auto`."""
 
     @property
     def central(self) -> bool:
@@ -348,5 +348,5 @@ class AbstractDescentRule(AbstractGradientRule):
     learning_rate: Annotated[LearningRate, Field(examples=[0.02])]
 
     @property
-    def rate(self) -> LearningRate:
+    def rate(self) -> float | Float[Array, "..."] | str:
         return self.learning_rate

@@ -121,7 +121,7 @@ class Optimizer(Configuration):
                 f"Optax's {self.name} does not take these settings: {told(error)}"
             ) from None
 
-    def build(self, learning_rate: float | Float[Array, ""]) -> optax.GradientTransformation:
+    def build(self, learning_rate: float | Float[Array, "..."]) -> optax.GradientTransformation:
         """The optimiser at a learning rate."""
         rate: Any = learning_rate
         if self.schedule is not None:
