@@ -19,6 +19,7 @@ from dither.instruments.connection import AbstractConnection
 from dither.instruments.network import device_at
 from dither.instruments.python import PythonDevice
 from dither.tasks.task import AbstractTask, Task
+from dither.training.arguments import check_arguments
 from dither.training.checkpoint import digest
 from dither.training.figure import draw_run
 from dither.training.fingerprint import fingerprint
@@ -96,6 +97,7 @@ def train(
     count, seed, every = _counts(replicas, key, score_every)
     device = device_at(device) if isinstance(device, str) else device
     whole = described(name, seed, count, every, task, device, algorithm, until)
+    check_arguments(task, algorithm, until, observers, checkpoint_seconds, name)
     with _opened(out, resume) as folder:
         tracking = None if track is None else find_tracker(track, folder)
         data = task.load() if isinstance(task, AbstractTask) else task
@@ -213,6 +215,8 @@ def _foreign(table: Any) -> bool:
 @contextmanager
 def _opened(out: str | Path | None, resume: bool) -> Iterator[Path | None]:
     """The run's folder for this run alone, if there is to be one."""
+    if not isinstance(out, str | Path | None):
+        raise RequestError(f"The argument out must be a folder, not {out!r:.60}.")
     if out is not None:
         with owned(Path(out), resume):
             yield Path(out)
