@@ -17,12 +17,9 @@ from dither.algorithms.calibration import Calibration, LearningRate
 from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.outliers import Size, clipped, unless
-from dither.algorithms.timetable import Timetable
+from dither.algorithms.timetable import Timetable, counted
 from dither.algorithms.updates import AnyUpdate, Descent
 from dither.contract import Clock, Measurement, Probe, Problem
-
-MOST_COUNTED = 2**31 - 1
-"""The largest number of ticks that the clock can count."""
 
 
 class AbstractGradientRule(AbstractAlgorithm):
@@ -142,7 +139,7 @@ class AbstractGradientRule(AbstractAlgorithm):
 
     def times(self, problem: Problem) -> Timetable:
         """The order of the measurements."""
-        tau_x, tau_theta = (min(ticks, MOST_COUNTED) for ticks in self.periods(problem))
+        tau_x, tau_theta = map(counted, self.periods(problem))
         turns, tries = self.turns(problem), isinstance(self.rate, str)
         return Timetable(turns, self.central, self.exact, tau_x, tau_theta, tries)
 
@@ -331,11 +328,8 @@ class AbstractGradientRule(AbstractAlgorithm):
         return replace(state, clock=begun, gradient=jnp.zeros_like(state.gradient))
 
     def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
-        tau_x, _ = self.periods(problem)
-        return [
-            *traps.of_periods({"tau_x": tau_x}, measurements),
-            *traps.of_first_update(self.times(problem).until_update(), measurements),
-        ]
+        first = traps.of_first_update(self.times(problem).until_update(), measurements)
+        return [*traps.of_periods({"tau_x": self.periods(problem)[0]}, measurements), *first]
 
 
 class AbstractDescentRule(AbstractGradientRule):

@@ -12,6 +12,11 @@ MOST_TICKS = 1024
 """No loop looks further ahead than this."""
 
 
+def counted(ticks: int) -> int:
+    """A period as far as the clock can count."""
+    return min(ticks, 2**31 - 1)
+
+
 @dataclass(frozen=True)
 class Timetable:
     """The parts of every tick: a reference, the perturbed measurements, a trial of the update.

@@ -79,13 +79,11 @@ def train(
         replicas: how many instances of a simulated device to train side by side.
         score_every: training measurements between evaluations on the test set; a hundredth of the
             run if not given, and at least four times those that an evaluation takes on a device.
-        checkpoint_seconds: how old a checkpoint may be when measuring goes on, which takes up to
-            a second; a real device's is written after each evaluation too.
+        checkpoint_seconds: between checkpoints; a real device's follow each evaluation too.
         out: the run's folder; nothing is written if not given.
         resume: go on from the checkpoint in `out`.
         observers: called with a `Progress` several times a second.
-        track: send the history to `mlflow` or `tensorboard` too, beside the run's folder or where
-            MLFLOW_TRACKING_URI says.
+        track: `mlflow` or `tensorboard`, to send the history to (to MLFLOW_TRACKING_URI, if set).
         name: what to call the run in its figure.
 
     Returns: the `Result`.
