@@ -100,8 +100,8 @@ def drift() -> dict[str, Any]:
         gains = np.asarray(loop.carry.device.imperfections[-1].d)
         found["measurements"].append(look * OVER // LOOKS)
         found["wander"].append(float(np.sqrt((gains**2).mean())))
-        found["goes on"].append(loop.look()[0].tolist())
-        found["stopped"].append(stopped.look()[0].tolist() if look >= LOOKS // 2 else None)
+        found["goes on"].append(loop.evaluate().score.tolist())
+        found["stopped"].append(stopped.evaluate().score.tolist() if look >= LOOKS // 2 else None)
     half = np.median(found["goes on"][LOOKS // 2])
     later = np.median(found["goes on"][LOOKS // 2 :], axis=1)
     facts = {

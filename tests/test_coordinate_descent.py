@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 from jaxtyping import Array
-from pydantic import ValidationError
 from scipy.stats import binom, chi2
 
 from dither import RequestError
@@ -396,7 +395,7 @@ def test_the_share_of_mirrors_that_start_on(weights):
      {"decision": "guess"}, {"selection": "gredy"}],
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(settings):
-    with pytest.raises(ValidationError):
+    with pytest.raises(RequestError):
         CoordinateDescent(**settings)
 
 

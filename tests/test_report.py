@@ -125,7 +125,7 @@ def result_of(seed: int, needed: float | None, why: str | None = None) -> Result
     columns = {"replica": 0, "seed": seed, "measurements": at, "wall_seconds": 1.0,
                "cost": 1 - score, "test_cost": 1 - score, "score": score}  # fmt: skip
     whole = np.array([end])
-    ledger = Ledger(whole, whole, 4 * whole, 0 * whole, np.zeros(1), np.zeros(1))
+    ledger = Ledger(whole, whole, 4 * whole, 0 * whole, 0 * whole, np.zeros(1), np.zeros(1))
     last = Replica(seed, why, float(score[-1]), float(1 - score[-1]), ledger.replica(0))
     return Result(last.score, "accuracy", why, (last,), ledger, pd.DataFrame(columns),
                   np.zeros((1, 0)), Space(()), seed, None)  # fmt: skip

@@ -43,6 +43,7 @@ def leftovers(folder):
 # --------------------------------------------------------------------------------- stop rules
 
 
+@pytest.mark.filterwarnings("ignore:The first update is due:dither.training.train.TrapWarning")
 @pytest.mark.parametrize("n", [1, 19, 20, 21, 61])
 def test_measurements_are_counted_exactly(n):
     result = train(Until(measurements=n), algorithm=WeightMGD(learning_rate=0.05, delta=0.01))
@@ -366,7 +367,7 @@ def test_an_exception_in_the_run_leaves_the_device_safe():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"tau_theta": 500}, "tau_theta = 500 is longer"),
+        ({"tau_theta": 500}, "The first update is due after 1000"),
         ({"delta": 1e-7}, "single precision"),
         ({"code": {"kind": "sequential"}, "tau_p": 90}, "One cycle"),
     ],

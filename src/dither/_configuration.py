@@ -1,15 +1,17 @@
-"""Frozen, validated configurations, and the choice among registered kinds of them."""
+"""Frozen, validated configurations."""
 
-from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, SupportsIndex, cast, get_args
+from typing import Any, ClassVar, SupportsIndex
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, field_serializer
-from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
+from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, field_validator
 
-from dither._errors import RequestError, nearest
-from dither._places import find, module_of, place_of, source_of
+from dither._errors import SettingsError
+from dither._explain import explain
+from dither._number_fields import check_numbers
+from dither._places import module_of, place_of, source_of
+from dither._registry import Registry as Registry
+from dither._registry import UnknownKind as UnknownKind
 
 
 class Configuration(BaseModel):
@@ -27,6 +29,18 @@ class Configuration(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {}
     """Settings that had another name before, old to new."""
 
+    def __init__(self, **settings: Any) -> None:
+        """Check the settings. Errors: `SettingsError`, a `RequestError` and `ValueError`."""
+        __tracebackhide__ = True
+        cls = type(self)
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise SettingsError(explain(error, cls.__name__, cls, settings)) from None
+
+    # pydantic is not to call it for a table in a table: where those are wrong is told from outside
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
     @classmethod
     def example(cls) -> "Configuration":
         """One for the tests, see `dither.testing`: its fields' first examples, else defaults."""
@@ -39,6 +53,12 @@ class Configuration(BaseModel):
         if kind is not None and kind.is_required() and not cls.__name__.startswith("Abstract"):
             kind.default = cls.__name__
             cls.model_rebuild(force=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_numbers(cls, value: Any, field: Any) -> Any:
+        check_numbers(cls.model_fields[field.field_name].annotation, value)
+        return value
 
     @field_serializer("kind", check_fields=False)
     def _found_again(self, kind: str) -> str:
@@ -57,91 +77,3 @@ class Configuration(BaseModel):
 def _unpickled(file: str, source: str, name: str) -> Any:
     cls = getattr(module_of(Path(file), source), name)
     return cls.__new__(cls)
-
-
-class UnknownKind(RequestError):
-    """A kind that is none. `said` completes a sentence that begins with the key path."""
-
-    def __init__(self, what: str, kind: str, why: str) -> None:
-        super().__init__(f"There is no {what} '{kind}'; {why}")
-        self.said = f"has no kind '{kind}'; {why}"
-
-
-class Registry(dict[str, type[Configuration]]):
-    """The classes that a field may choose among, by their kind: `Annotated[Family, REGISTRY]`.
-
-    Any other class of the family is asked for by `FILE.py:NAME`, by `package.module:NAME`, or by
-    the name that an installed package gives it (entry points, as of the group `dither.tasks`). The
-    field takes an instance, a table with `kind`, or the kind alone.
-
-    Arguments: `what` the classes are, in one word; the `family` that they inherit from; `among`,
-    objects of which the concrete classes of the family are registered; `shorthand`, what makes a
-    table of another value.
-    """
-
-    # a registry marks a field, and marks are hashed; a dict has no hash
-    __hash__ = object.__hash__  # type: ignore[assignment]
-
-    def __init__(
-        self,
-        what: str,
-        family: Any,
-        among: Iterable[Any],
-        shorthand: Callable[[Any], Any] = lambda value: value,
-    ) -> None:
-        self.what, self.family, self.shorthand = what, family, shorthand
-        super().__init__(
-            (cls.model_fields["kind"].default, cls) for cls in among if _concrete(cls, family)
-        )
-
-    def __missing__(self, kind: str) -> type[Configuration]:
-        offered = {one.name: one for one in entry_points(group=f"dither.{self.what.rstrip('s')}s")}
-        if kind not in offered and ":" not in kind:
-            raise UnknownKind(self.what, kind, nearest(kind, [*self, *offered]))
-        try:
-            cls = find(offered[kind].value if kind in offered else kind, self.what)
-        except RequestError as error:
-            raise UnknownKind(self.what, kind, _lowered(str(error))) from error
-        if not _concrete(cls, self.family):
-            family = " or ".join(one.__name__ for one in get_args(self.family) or (self.family,))
-            raise UnknownKind(self.what, kind, f"it is no class that inherits from {family}.")
-        return cast("type[Configuration]", cls)
-
-    def table(self, value: Any) -> Any:
-        """What a field is given, as a table with its kind, if it can be one."""
-        value = self.shorthand(value)
-        return {"kind": value} if isinstance(value, str) else value
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        del source, handler
-        return core_schema.no_info_plain_validator_function(
-            self._made,
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value: value.model_dump(mode="json", exclude_none=True)
-            ),
-        )
-
-    def _made(self, value: Any) -> Any:
-        if isinstance(value, self.family):
-            return value
-        table = self.table(value)
-        if not isinstance(table, Mapping):
-            raise PydanticKnownError("model_attributes_type")
-        if "kind" not in table:
-            raise PydanticCustomError("kind", "needs a kind.")
-        try:
-            cls = self[str(table["kind"])]
-        except UnknownKind as error:
-            raise PydanticCustomError("kind", "{said}", {"said": error.said}) from None
-        return cls.model_validate({key: inner for key, inner in table.items() if key != "kind"})
-
-
-def _concrete(cls: Any, family: Any) -> bool:
-    inherits = isinstance(cls, type) and issubclass(cls, family)
-    return inherits and not cls.__name__.startswith("Abstract")
-
-
-def _lowered(sentence: str) -> str:
-    return sentence[0].lower() + sentence[1:]

@@ -15,6 +15,10 @@ class RequestError(DitherError):
     """The request was wrong (a key, a type, a file, a shape); the shell exits with status 2."""
 
 
+class SettingsError(RequestError, ValueError):
+    """A setting of a configuration that cannot be."""
+
+
 class RunError(DitherError):
     """The request was right and the run failed (the device stopped answering); status 1."""
 

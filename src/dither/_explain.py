@@ -7,8 +7,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from dither._configuration import Registry, UnknownKind
 from dither._errors import RequestError, nearest
+from dither._registry import Registry, UnknownKind
 
 
 def explain(error: ValidationError, where: str, model: type[BaseModel], table: Any) -> str:
@@ -32,7 +32,7 @@ def explain(error: ValidationError, where: str, model: type[BaseModel], table: A
         return f"{place} {first['msg']}"
     if first["type"] == "missing":
         return f"{place} is missing."
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
     given = first["input"]
     shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
     return f"{place}: {message[0].lower()}{message[1:]}{shown}."

@@ -20,7 +20,7 @@ class AbstractDescentRule(AbstractGradientRule):
     learning_rate: Annotated[LearningRate, Field(examples=[0.02])]
 
     @property
-    def rate(self) -> LearningRate:
+    def rate(self) -> float | Float[Array, "..."] | str:
         return self.learning_rate
 
     def rate_of(self, state: GradientState) -> Float[Array, ""]:

@@ -13,11 +13,11 @@ from pydantic import Field, model_validator
 
 from dither.algorithms import calibration, traps
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
-from dither.algorithms.calibration import Calibration, LearningRate
+from dither.algorithms.calibration import Calibration
 from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.outliers import Size, clipped, unless
-from dither.algorithms.timetable import Timetable
+from dither.algorithms.timetable import Timetable, counted
 from dither.algorithms.updates import AnyUpdate, Descent
 from dither.contract import Clock, Measurement, Probe, Problem
 
@@ -68,8 +68,8 @@ class AbstractGradientRule(AbstractAlgorithm):
 
     @property
     @abstractmethod
-    def rate(self) -> LearningRate:
-        """eta ≥ 0, or `auto`."""
+    def rate(self) -> float | Float[Array, "..."] | str:
+        """eta ≥ 0, one for all parameters or one for each, or `auto`."""
 
     @property
     def central(self) -> bool:
@@ -139,7 +139,7 @@ class AbstractGradientRule(AbstractAlgorithm):
 
     def times(self, problem: Problem) -> Timetable:
         """The order of the measurements."""
-        tau_x, tau_theta = self.periods(problem)
+        tau_x, tau_theta = map(counted, self.periods(problem))
         turns, tries = self.turns(problem), isinstance(self.rate, str)
         return Timetable(turns, self.central, self.exact, tau_x, tau_theta, tries)
 
@@ -335,5 +335,5 @@ class AbstractGradientRule(AbstractAlgorithm):
         return replace(state, clock=begun, gradient=jnp.zeros_like(state.gradient))
 
     def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
-        tau_x, tau_theta = self.periods(problem)
-        return traps.of_periods({"tau_x": tau_x, "tau_theta": tau_theta}, measurements)
+        first = traps.of_first_update(self.times(problem).until_update(), measurements)
+        return [*traps.of_periods({"tau_x": self.periods(problem)[0]}, measurements), *first]

@@ -3,6 +3,7 @@
 import inspect
 from typing import Annotated, Any, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
@@ -10,6 +11,7 @@ from pydantic import BeforeValidator, PlainSerializer, model_validator
 
 from dither._configuration import Configuration
 from dither._errors import nearest
+from dither._raised import told
 
 Setting: TypeAlias = float | int | bool | str
 
@@ -45,7 +47,7 @@ class Schedule(Configuration):
             raise ValueError(f"Optax has no schedule '{self.name}'; {nearest(self.name, known)}")
         try:
             self.build()
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"Optax's {self.name} does not take these settings: {error}") from None
         return self
 
@@ -100,19 +102,30 @@ class Optimizer(Configuration):
         if found is None or "learning_rate" not in _arguments(found):
             known = [n for n in dir(optax) if "learning_rate" in _arguments(getattr(optax, n))]
             raise ValueError(f"Optax has no optimiser '{self.name}'; {nearest(self.name, known)}")
-        unknown = [key for key, _ in self.settings if key not in _arguments(found)]
+        known = [key for key in _arguments(found) if key != "learning_rate"]
+        unknown = [key for key, _ in self.settings if key not in known]
         if unknown:
             raise ValueError(
-                f"Optax's {self.name} has no setting '{unknown[0]}'; "
-                f"{nearest(unknown[0], _arguments(found))}"
+                f"Optax's {self.name} has no setting '{unknown[0]}'; {nearest(unknown[0], known)}"
             )
+        if self.settings or self.schedule is not None:
+            self._check_by_an_update()
         return self
 
     def factor(self, updates: Int[Array, ""]) -> Float[Array, ""]:
         """What the schedule makes of the learning rate after so many updates."""
         return jnp.asarray(1.0 if self.schedule is None else self.schedule.build()(updates))
 
-    def build(self, learning_rate: float | Float[Array, ""]) -> optax.GradientTransformation:
+    def _check_by_an_update(self) -> None:
+        theta, optax_rule = jnp.zeros(1), self.build(1.0)
+        try:
+            jax.eval_shape(lambda: optax_rule.update(theta, optax_rule.init(theta), theta))
+        except Exception as error:  # whatever Optax makes of a setting of another type
+            raise ValueError(
+                f"Optax's {self.name} does not take these settings: {told(error)}"
+            ) from None
+
+    def build(self, learning_rate: float | Float[Array, "..."]) -> optax.GradientTransformation:
         """The optimiser at a learning rate."""
         rate: Any = learning_rate
         if self.schedule is not None:

@@ -12,6 +12,11 @@ MOST_TICKS = 1024
 """No loop looks further ahead than this."""
 
 
+def counted(ticks: int) -> int:
+    """A period as far as the clock can count."""
+    return min(ticks, 2**31 - 1)
+
+
 @dataclass(frozen=True)
 class Timetable:
     """The parts of every tick: a reference, the perturbed measurements, a trial of the update.
@@ -95,6 +100,14 @@ class Timetable:
             stale = (tick % self.tau_x == 0) | (tick % self.tau_theta == 0)
             first = jnp.where(stale, 0, 1).astype(jnp.int32)
         return Clock(tick=tick, part=jnp.where(over, first, clock.part + 1).astype(jnp.int32))
+
+    def until_update(self) -> int:
+        """How many measurements it takes until the first update is made, its own included."""
+        each = self.last_perturbed + (1 if self.exact or self.central else 0)
+        references = 0 if self.exact or self.central else -(-self.tau_theta // self.tau_x)
+        tried = calibration.START if self.tries else 0
+        before = tried * calibration.TRIAL
+        return (tried + 1) * (each * self.tau_theta + references) + before
 
     def retry(self, clock: Clock) -> Clock:
         """Where a measurement that failed begins again: with its pair, or with the trial."""

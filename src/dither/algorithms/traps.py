@@ -73,11 +73,21 @@ def of_float(delta: float) -> list[str]:
 def of_periods(periods: Mapping[str, int], measurements: int | None) -> list[str]:
     """Periods that the run does not last for."""
     return [
-        f"{name} = {ticks} is longer than the run of {measurements} measurements: "
-        + ("no update happens" if name == "tau_theta" else "only one is used")
-        + f"; set {name} well below it."
+        f"{name} = {ticks} is longer than the run of {measurements} measurements: only one is "
+        f"used; set {name} well below it."
         for name, ticks in periods.items()
         if measurements is not None and ticks > 1 and ticks > measurements
+    ]
+
+
+def of_first_update(due: int, measurements: int | None) -> list[str]:
+    """An update that the run does not come to. `due`: the measurements until the first."""
+    if measurements is None or due <= measurements:
+        return []
+    return [
+        f"The first update is due after {due} measurements and the run takes {measurements}: "
+        f"nothing is trained; perturb less often for an update (a smaller tau_theta), or set "
+        f"until.measurements well above {due}."
     ]
 
 

@@ -1,6 +1,7 @@
 """The shell: the same things that Python offers, as commands."""
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dither._errors import DitherError, RequestError
+from dither._errors import DitherError, RequestError, RunError
 from dither._files import refusal
 from dither._interrupt import status_of_signal
 from dither.cli.device import device
@@ -85,8 +86,16 @@ def main() -> None:
     except DitherError as error:
         _end(error)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            _end(RequestError(f"The name {error.filename:.60}… is too long for a file."))
         where = error.filename or "The output"
         _end(refusal(Path(str(where)), error, "used"))
+    except (MemoryError, RuntimeError) as error:
+        # of JAX a RuntimeError
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        what = str(error).partition("\n")[0]
+        _end(RunError(f"Not enough memory ({what}); take fewer replicas."))
 
 
 def _end(error: DitherError) -> None:

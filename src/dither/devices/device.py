@@ -39,6 +39,11 @@ class AbstractDevice(Configuration):
         return 0.0
 
     @property
+    def perturbation_seconds(self) -> float:
+        """What it takes to add a perturbation at the neurons, in seconds; a write, if not said."""
+        return self.write_seconds
+
+    @property
     def measurement_seconds(self) -> float:
         """What one measurement takes on the hardware that it stands for, in seconds."""
         return 0.0
@@ -52,6 +57,11 @@ class AbstractDevice(Configuration):
     def write_joules(self) -> float:
         """What one write spends on the hardware that it stands for, in joules."""
         return 0.0
+
+    @property
+    def perturbation_joules(self) -> float:
+        """What a perturbation at the neurons spends, in joules; as a write, if not said."""
+        return self.write_joules
 
     @property
     def measurement_joules(self) -> float:

@@ -43,8 +43,9 @@ class SimulatedDevice(AbstractSimulation):
     """A network whose parameters are programmed and whose outputs are read, imperfectly.
 
     Arguments: `network`; `imperfections`, applied in order; `access`, what can be seen of it;
-    `seconds_per_write`, `seconds_per_measurement`, `joules_per_write`, `joules_per_measurement`,
-    what each costs on the hardware that it stands for.
+    `seconds_per_write`, `seconds_per_measurement`, `seconds_per_perturbation` at the neurons,
+    `joules_per_write`, `joules_per_measurement`, `joules_per_perturbation`, what each costs on the
+    hardware that it stands for, a perturbation as a write if not given.
     """
 
     renamed: ClassVar = {"shows": "access"}

@@ -15,16 +15,27 @@ from dither.devices.imperfections import AnyImperfection
 class AbstractSimulation(AbstractDevice):
     """A device with imperfections, whose writes and measurements take time and energy.
 
+    ```
+    seconds = writes · per write + perturbations · per perturbation + measurements · per measurement
+    ```
+
+    and joules likewise. A perturbation is one that is added at the neurons of a batch's
+    measurement: converters must set it anew each time, so that it counts as a write if nothing
+    is said. Where there are converters for the n neurons of their own, it takes as long as they
+    settle and the energy of n conversions, rather than that of P parameters.
+
     Arguments: `imperfections`, applied in order; `seconds_per_write`, `seconds_per_measurement`,
-    `joules_per_write`, `joules_per_measurement`, what each costs on the hardware that it stands
-    for.
+    `seconds_per_perturbation`, `joules_per_write`, `joules_per_measurement`,
+    `joules_per_perturbation`, what each costs on the hardware that it stands for.
     """
 
     imperfections: tuple[AnyImperfection, ...] = ()
     seconds_per_write: Annotated[float, Field(ge=0)] = 0.0
     seconds_per_measurement: Annotated[float, Field(ge=0)] = 0.0
+    seconds_per_perturbation: Annotated[float, Field(ge=0)] | None = None
     joules_per_write: Annotated[float, Field(ge=0)] = 0.0
     joules_per_measurement: Annotated[float, Field(ge=0)] = 0.0
+    joules_per_perturbation: Annotated[float, Field(ge=0)] | None = None
 
     @property
     def fails(self) -> bool:
@@ -33,6 +44,11 @@ class AbstractSimulation(AbstractDevice):
     @property
     def write_seconds(self) -> float:
         return self.seconds_per_write
+
+    @property
+    def perturbation_seconds(self) -> float:
+        own = self.seconds_per_perturbation
+        return self.write_seconds if own is None else own
 
     @property
     def measurement_seconds(self) -> float:
@@ -46,6 +62,11 @@ class AbstractSimulation(AbstractDevice):
     @property
     def write_joules(self) -> float:
         return self.joules_per_write
+
+    @property
+    def perturbation_joules(self) -> float:
+        own = self.joules_per_perturbation
+        return self.write_joules if own is None else own
 
     @property
     def measurement_joules(self) -> float:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,12 @@ from dither._numbers import whole_number
 
 MOST_BITS = 24
 """The most that single precision tells apart."""
+
+ROUNDING = 1e-6
+"""Of single precision, relative."""
+
+FAR_START = 100.0
+"""Parameters without bounds that start further from 0 are taken from where they start."""
 
 FAR = 10.0
 """Bounds that are further from 0 than so many times their distance are taken from the lower one."""
@@ -37,6 +44,12 @@ class Extent:
         return sum(math.prod(shape) for shape in self.shapes.values())
 
     @cached_property
+    def places(self) -> dict[str, slice]:
+        """Where each array stands among all parameters."""
+        ends = np.cumsum([0, *(math.prod(shape) for shape in self.shapes.values())]).tolist()
+        return {name: slice(*pair) for name, pair in zip(self.shapes, pairwise(ends))}
+
+    @cached_property
     def low(self) -> float | Float[np.ndarray, " P"]:
         """The lower bound, one number for all parameters or one for each."""
         return self._spread(0)
@@ -58,6 +71,29 @@ class Extent:
         """The origin of an array."""
         low, high = self.limits[name]
         return low if FAR * (high - low) < max(abs(low), abs(high)) < math.inf else 0.0
+
+    def origin_from(self, start: Float[np.ndarray, " P"] | None) -> float | Float[np.ndarray, " P"]:
+        """The origin, and of what has no bounds and starts far from 0 where it starts."""
+        if start is None or not any(np.isinf(pair).all() for pair in self.limits.values()):
+            return self.origin
+        origin = np.array(np.broadcast_to(self.origin, start.shape))
+        for name, place in self.places.items():
+            if np.isinf(self.limits[name]).all() and np.abs(start[place]).max() > FAR_START:
+                origin[place] = start[place]
+        return origin if origin.any() else 0.0
+
+    def check_start(self, device: str, start: Float[np.ndarray, " P"]) -> None:
+        """Check that the start of the device of a name lies within. Errors: `RequestError`."""
+        low, high = (np.broadcast_to(bound, start.size) for bound in (self.low, self.high))
+        # the bounds in single precision lie a rounding off
+        slack = ROUNDING * np.maximum(np.abs(start), 1e-30)
+        outside = (start < low - slack) | (start > high + slack)
+        if outside.any():
+            place = int(np.argmax(outside))
+            raise RequestError(
+                f"The device {device} starts with parameter {place} at {start[place]:g}, outside "
+                f"its bounds {low[place]:g} to {high[place]:g}; start inside or widen them."
+            )
 
     def _spread(self, side: int) -> float | Float[np.ndarray, " P"]:
         if len(set(self.limits.values())) == 1:

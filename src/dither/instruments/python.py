@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from dither.instruments.guard import Guard
 
 
-ROUNDING = 1e-6
-"""Of single precision, relative."""
-
-
 class PythonDevice:
     """Wraps a lab's object, so that training can write to it and measure it.
 
@@ -203,22 +199,12 @@ class PythonDevice:
                 f"The device {self.name} gives {values.size} initial parameters and has "
                 f"{self.extent.size}; give as many, all finite."
             )
-        self._check_start(values)
+        self.extent.check_start(self.name, values)
         return values
 
-    def _check_start(self, values: Float[np.ndarray, " P"]) -> None:
-        low, high = (
-            np.broadcast_to(bound, values.size) for bound in (self.extent.low, self.extent.high)
-        )
-        # the bounds in single precision lie a rounding off
-        slack = ROUNDING * np.maximum(np.abs(values), 1e-30)
-        outside = (values < low - slack) | (values > high + slack)
-        if outside.any():
-            place = int(np.argmax(outside))
-            raise RequestError(
-                f"The device {self.name} starts with parameter {place} at {values[place]:g}, "
-                f"outside its bounds {low[place]:g} to {high[place]:g}; start inside or widen them."
-            )
+    def origin(self, seed: int) -> float | Float[np.ndarray, " P"]:
+        """What is taken off the parameters of a run before single precision begins."""
+        return self.extent.origin_from(None if self.own_initial is None else self.initial(seed))
 
     def _own_initial(self, seed: int) -> Any:
         if not callable(self.own_initial):
@@ -330,7 +316,7 @@ class PythonDevice:
         Arguments: a batch; how many outputs are right, any number if not given.
         Errors: `RequestError` that names what is wrong.
         """
-        origin = self.extent.origin
+        origin = self.origin(0)
         start = self.trained_space.snap(self.initial(0) - origin)
         try:
             self.write(np.asarray(start, float) + origin)

@@ -31,7 +31,7 @@ class DeviceUnderTest:
     def __init__(self, device: PythonDevice, task: Task) -> None:
         self.device, self.task, self.space = device, task, device.trained_space
         device.rewrite()  # what a write by itself does to a reading is to be seen
-        space, self.origin = self.space, device.extent.origin
+        space, self.origin = self.space, device.origin(0)
         width = float(np.min(np.asarray(space.high) - np.asarray(space.low)))
         bounded, self.step = np.isfinite(width), float(np.max(space.step))
         self.small = float(np.max(space.amplitude(0.05 * width if bounded else 0.1)))

@@ -13,6 +13,10 @@ from dither._errors import RequestError
 from dither._threefry import random_key
 from dither.algorithms.algorithm import AbstractAlgorithm, State
 from dither.contract import AccessLevel, Clock, Measurement, Probe, Problem, Space
+from dither.training.settings import vary
+
+RATES = ("learning_rate", "a")
+"""What the settings are called that are a learning rate."""
 
 
 class ByCost:
@@ -46,9 +50,28 @@ class ByCost:
         probe, self.state = asked
         return probe
 
-    def tell(self, probe: Probe, cost: float) -> bool:
-        """What a probe cost. Returns: whether the parameters have been updated by it."""
-        self.state, updated = self._tell(self.state, probe, cost)
+    @property
+    def rate_name(self) -> str | None:
+        """The setting that is the learning rate; None where there is none, or it is `auto`."""
+        name = next((n for n in RATES if n in type(self.algorithm).model_fields), None)
+        return None if name is None or isinstance(getattr(self.algorithm, name), str) else name
+
+    @property
+    def rate(self) -> float | None:
+        """The learning rate."""
+        return None if self.rate_name is None else float(getattr(self.algorithm, self.rate_name))
+
+    def tell(
+        self, probe: Probe, cost: float, rate: float | Float[np.ndarray, " P"] | None = None
+    ) -> bool:
+        """What a probe cost. Returns: whether the parameters have been updated by it.
+
+        `rate` is a learning rate other than the algorithm's, one for all parameters or for each.
+        """
+        other: dict[str, Any] = {}
+        if rate is not None and self.rate_name is not None and np.any(rate != self.rate):
+            other[f"algorithm.{self.rate_name}"] = jnp.asarray(rate, jnp.result_type(float))
+        self.state, updated = self._tell(self.state, probe, cost, other)
         return bool(updated)
 
     def lookahead(self, first: Probe | None = None) -> int:
@@ -70,7 +93,9 @@ def compiled(algorithm: AbstractAlgorithm) -> tuple[Callable[..., Any], Callable
     return jax.jit(algorithm.ask), jax.jit(partial(_tell, algorithm))
 
 
-def _tell(algorithm: AbstractAlgorithm, state: State, probe: Probe, cost: Any) -> tuple[State, Any]:
+def _tell(
+    algorithm: AbstractAlgorithm, state: State, probe: Probe, cost: Any, other: dict[str, Any]
+) -> tuple[State, Any]:
     measurement = Measurement(jnp.asarray(cost, jnp.result_type(float)))
-    after, info = algorithm.tell(state, probe, measurement)
+    after, info = vary(algorithm, "algorithm", other).tell(state, probe, measurement)
     return after, info.updated

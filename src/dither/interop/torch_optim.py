@@ -31,6 +31,9 @@ class MGD(torch.optim.Optimizer):
     closure for a pair with tau_theta = 1. It has to take the same batch for all of them. The
     algorithm holds the parameters; what others write into them between steps is overwritten.
 
+    The learning rate stands as `lr` in each group of parameters, but for `auto`, so that PyTorch's
+    schedulers can change it: `torch.optim.lr_scheduler.StepLR(optimizer, 100)`.
+
     Arguments: `params`, tensors or groups of them; `algorithm`, any that sees only the cost;
     `seed`.
     Attributes: `measurements`, how often a closure was called.
@@ -48,6 +51,10 @@ class MGD(torch.optim.Optimizer):
         )
         arrays = [tensor.detach().cpu().double().numpy().ravel() for tensor in self._tensors]
         self._trainer = ByCost(algorithm, space, np.concatenate(arrays), seed)
+        if self._trainer.rate is not None:
+            self.defaults["lr"] = self._trainer.rate
+            for group in self.param_groups:
+                group.setdefault("lr", self._trainer.rate)
 
     def step(self, closure: Callable[[], Any]) -> float:
         """One update. Returns: the mean of the losses that were measured for it.
@@ -68,7 +75,7 @@ class MGD(torch.optim.Optimizer):
                     except BaseException:
                         self._trainer.state = before
                         raise
-                    updated = self._trainer.tell(probe, losses[-1])
+                    updated = self._trainer.tell(probe, losses[-1], self._rates())
         finally:
             self._put(self._trainer.parameters())
         return sum(losses) / len(losses)
@@ -80,6 +87,16 @@ class MGD(torch.optim.Optimizer):
         if not math.isfinite(loss):
             raise RunError(f"The loss is {loss}; take a smaller delta or learning rate.")
         return loss
+
+    def _rates(self) -> float | Float[np.ndarray, " P"] | None:
+        """The learning rate that the groups ask for now: one, or one for each parameter."""
+        if self._trainer.rate is None:
+            return None
+        rates = [float(group["lr"]) for group in self.param_groups]
+        if len(set(rates)) == 1:
+            return rates[0]
+        sizes = [sum(tensor.numel() for tensor in g["params"]) for g in self.param_groups]
+        return np.repeat(rates, sizes)
 
     def _put(self, theta: Float[np.ndarray, " P"]) -> None:
         start = 0
@@ -95,6 +112,7 @@ class MGD(torch.optim.Optimizer):
         return {
             "algorithm": self._trainer.algorithm.model_dump(mode="json"),
             "measurements": self.measurements,
+            "groups": [_without_tensors(group) for group in self.param_groups],
             "state": [torch.from_numpy(np.array(leaf)) for leaf in leaves],
         }
 
@@ -114,4 +132,11 @@ class MGD(torch.optim.Optimizer):
         restored = [like(leaf, array) for leaf, array in zip(leaves, saved)]
         self._trainer.state = jax.tree.unflatten(structure, restored)
         self.measurements = state_dict["measurements"]
+        for group, kept in zip(self.param_groups, state_dict.get("groups", ())):
+            group.update(kept)
         self._put(self._trainer.parameters())
+
+
+def _without_tensors(group: dict[str, Any]) -> dict[str, Any]:
+    """What a group of parameters is trained with, such as `lr`."""
+    return {name: value for name, value in group.items() if name != "params"}

@@ -102,8 +102,10 @@ class RemoteObject:
             start += len(readings)
             most = min(most, max(len(readings), 1))  # what the server does at once
             self._held = np.array(settings[max(start - 1, 0)])
-            if reply["failed"] or not len(readings):
-                raise RuntimeError(reply["failed"] or "no readings came back")
+            if reply["failed"]:
+                raise _failure(reply)
+            if not len(readings):
+                raise RuntimeError("no readings came back")
 
     def renew_lease(self) -> bool:
         """Say that the loop is at work, where a third of the lease has gone since it last was.
@@ -176,7 +178,7 @@ class RemoteObject:
         if "refused" in reply:
             raise RunError(f"The device at {self.address} refuses: {reply['refused']}")
         if reply.get("failed") and "readings" not in reply:
-            raise RuntimeError(reply["failed"])
+            raise _failure(reply)
         return reply
 
     def _answer(self, link: Link, message: bytes) -> dict[str, Any]:
@@ -202,7 +204,7 @@ class RemoteObject:
                 lambda: self.server.ask(ANSWER_IN, do="train", trainer=self.name),
             )
         except Unreachable as error:
-            raise RunError(f"The device at {self.address} cannot be had: {error}.") from None
+            raise RunError(_not_there(self.address, error)) from None
         self._last, self._driven = time.monotonic(), False
         return about
 
@@ -216,6 +218,22 @@ def look(address: str, *, timeout: float = ANSWER_IN, **papers: Path | None) -> 
     try:
         link, seen = server.ask(timeout, do="look")
     except Unreachable as error:
-        raise RunError(f"The device at {server.address} cannot be had: {error}.") from None
+        raise RunError(_not_there(server.address, error)) from None
     link.close()
     return seen
+
+
+def _not_there(address: str, error: Exception) -> str:
+    """That a device cannot be had, and where to look for the reason."""
+    return (
+        f"The device at {address} cannot be had ({error}): check that `dither device serve` runs "
+        "there, host and port, the firewall, and whether it wants a certificate (ca)."
+    )
+
+
+def _failure(reply: Mapping[str, Any]) -> RuntimeError:
+    """A failure on the device's side, with the traceback there as a note."""
+    error = RuntimeError(reply["failed"])
+    if reply.get("traceback"):
+        error.add_note(f"Where the device is served:\n{reply['traceback']}")
+    return error

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
-from dither._raised import told
+from dither._raised import told, whole
 from dither.instruments.python import PythonDevice
 from dither.remote.messages import MOST_BYTES, pack
 from dither.remote.record import Record
@@ -25,6 +25,9 @@ LOOK_EVERY = 0.05
 
 Reply: TypeAlias = dict[str, Any]
 """What was asked for, or why it was `refused` beforehand, or how it has `failed`."""
+
+LONGEST_TRACEBACK = 8000
+"""Letters of a traceback that are sent."""
 
 
 class Refusal(Exception):
@@ -86,7 +89,7 @@ class Gate:
             return {"failed": "the device is being made safe"} if self.stopped else act()
         except Exception as error:
             self.record.failed += 1
-            return {"failed": _sentence(error)}
+            return {"failed": _sentence(error), "traceback": _traceback(error)}
         finally:
             self.since = None
 
@@ -182,6 +185,7 @@ class Gate:
         """The readings up to the first that fails, or to where the rest must be asked for again."""
         readings: list[np.ndarray] = []
         failed: str | None = None
+        traceback = ""
         self.written = True
         looked = began = time.monotonic()
         try:
@@ -198,12 +202,16 @@ class Gate:
                 if self.stopped or full or late:
                     break
         except Exception as error:
-            failed = _sentence(error)
+            failed, traceback = _sentence(error), _traceback(error)
         tried = min(len(readings) + (failed is not None), len(settings))
         self.record.wrote(settings if self.device.in_blocks else settings[:tried])
         self.record.measurements += tried
         self.record.failed += failed is not None
-        return {"readings": np.array(readings) if readings else None, "failed": failed}
+        return {
+            "readings": np.array(readings) if readings else None,
+            "failed": failed,
+            "traceback": traceback,
+        }
 
     def _write(
         self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None = None
@@ -245,3 +253,8 @@ def _check_inside(values: Float[np.ndarray, "..."], low: Any, high: Any) -> None
 
 def _sentence(error: Exception) -> str:
     return told(error)[:500]
+
+
+def _traceback(error: Exception) -> str:
+    """The whole traceback, of which the end says most."""
+    return whole(error)[-LONGEST_TRACEBACK:]

@@ -27,8 +27,8 @@ class DelayedRecall(AbstractSampledTask):
     steps: Annotated[int, Field(ge=1)] = 8
     symbols: Annotated[int, Field(ge=2)] = 4
     noise: Annotated[float, Field(ge=0)] = 0.1
-    samples: Annotated[int, Field(ge=1)] = 2000
-    tests: Annotated[int, Field(ge=1)] = 500
+    samples: Annotated[int, Field(ge=1, le=10**7)] = 2000
+    tests: Annotated[int, Field(ge=1, le=10**7)] = 500
     seed: Annotated[int, Field(ge=0)] = 0
 
     def load(self) -> Task:

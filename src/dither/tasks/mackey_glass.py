@@ -10,6 +10,9 @@ from dither._errors import RequestError
 from dither.tasks.scores import nmse
 from dither.tasks.series import AbstractSeries, Series, make_series
 
+MOST_STEPS = 10**8
+"""Integration steps that a series may take."""
+
 
 class MackeyGlass(AbstractSeries):
     """Prediction of the Mackey-Glass series, t(n) = x((n + steps) · sampling).
@@ -59,6 +62,11 @@ class MackeyGlass(AbstractSeries):
             )
         dropped = int(np.ceil(self.skip / self.sampling))
         steps = (dropped + count) * per_sample
+        if steps > MOST_STEPS:
+            raise RequestError(
+                f"The series takes {steps:.3g} integration steps, more than {MOST_STEPS:.0g}; take "
+                "a larger step, or a shorter series."
+            )
         x, slope = np.empty(steps + 1), np.empty(steps + 1)
 
         def rate(now: float, delayed: float) -> float:

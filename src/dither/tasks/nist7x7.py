@@ -30,7 +30,7 @@ class NIST7x7(AbstractSampledTask):
 
     kind: Literal["nist7x7"] = "nist7x7"
     batch: BatchSize = 1
-    tests: Annotated[int, Field(ge=1)] = 1000
+    tests: Annotated[int, Field(ge=1, le=10**7)] = 1000
     seed: Annotated[int, Field(ge=0)] = 0
 
     def load(self) -> Task:

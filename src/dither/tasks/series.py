@@ -14,6 +14,9 @@ from dither._errors import RequestError
 
 SeriesScore: TypeAlias = Callable[[Float[np.ndarray, " T"], Float[np.ndarray, " T"]], float]
 
+LONGEST = 10**7
+"""The longest part of a series."""
+
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -51,9 +54,9 @@ class AbstractSeries(Configuration):
     """
 
     kind: str
-    washout: Annotated[int, Field(ge=0)] = 100
-    train: Annotated[int, Field(ge=2)] = 500
-    test: Annotated[int, Field(ge=2)] = 500
+    washout: Annotated[int, Field(ge=0, le=LONGEST)] = 100
+    train: Annotated[int, Field(ge=2, le=LONGEST)] = 500
+    test: Annotated[int, Field(ge=2, le=LONGEST)] = 500
 
     @property
     def length(self) -> int:

@@ -71,14 +71,19 @@ def tell_block(
     readings: Readings,
     n: Int[Array, ""],
     taken_off: Any = (),
+    known: Float[Array | np.ndarray, "K B"] | None = None,
 ) -> tuple[State, Float[Array, " K"]]:
     """Tell the first n probes of a block; readings are costs, or outputs from which they come.
 
-    `taken_off` is what has been taken off costs.
+    `taken_off` is what has been taken off costs; `known`, each sample's cost less that, where it
+    was computed before.
     """
     outputs, x = readings if isinstance(readings, tuple) else (readings, None)
     costs = each = jnp.asarray(outputs)
-    if outputs.ndim > 1:
+    if known is not None:
+        each = jnp.asarray(known)
+        costs = jnp.mean(each, axis=1)
+    elif outputs.ndim > 1:
         each = jax.vmap(lambda y, r: task.cost(y, task.targets[r]))(outputs, rows)
         costs = jnp.mean(each, axis=1)
 

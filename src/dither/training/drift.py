@@ -38,8 +38,10 @@ class Reference:
             self.baseline = mean
         moved = mean - self.baseline
         error = math.sqrt(2 / len(costs) * float(np.mean(self._variances)))
+        single = np.array_equal(costs, costs.astype(np.float32))
         # rounding is no drift
-        alarmed = abs(moved) > max(self.alarm * error, 1e-6 * abs(self.baseline))
+        rounding = (1e-6 if single else 1e-12) * abs(self.baseline)
+        alarmed = abs(moved) > max(self.alarm * error, rounding)
         if alarmed:
             self.baseline = mean
         return moved, alarmed

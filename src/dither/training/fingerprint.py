@@ -4,9 +4,10 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import jax
@@ -20,7 +21,8 @@ def fingerprint(*values: Any) -> str:
     """A short name for what values are.
 
     Of an array it covers type, shape and content; of a file its content; of a function what it
-    does, with its defaults, what it has closed over, and the plain global values that it names.
+    does, with its defaults, what it has closed over, and the plain global values that it names; of
+    a configuration from outside dither what its module defines, but for comments.
     """
     content = hashlib.sha256()
     for piece in _pieces(values):
@@ -57,7 +59,8 @@ def _parts(value: Any) -> bytes | tuple[Any, ...]:
     if isinstance(value, CodeType):
         return (value.co_code, value.co_names, value.co_consts)
     if isinstance(value, Configuration):
-        return tuple((name, getattr(value, name)) for name in type(value).model_fields)
+        settings = tuple((name, getattr(value, name)) for name in type(value).model_fields)
+        return (*settings, *_made_by(type(value)))
     if isinstance(value, type) or inspect.ismodule(value):
         return value.__name__.encode()
     if callable(value):
@@ -67,6 +70,46 @@ def _parts(value: Any) -> bytes | tuple[Any, ...]:
     # without a text of its own an object shows only where in memory it is
     text = repr(value)
     return b"" if hex(id(value)) in text else text.encode()
+
+
+def _made_by(cls: type) -> tuple[Any, ...]:
+    """What a class from outside does: all that is defined in its modules; nothing of dither's.
+
+    Of a script or a notebook only the class, since what else is in it changes all the time.
+    """
+    found: list[Any] = []
+    for c in cls.__mro__:
+        if not issubclass(c, Configuration) or c.__module__.split(".")[0] == "dither":
+            continue
+        alone = c.__module__ == "__main__" or c.__module__ not in sys.modules
+        found.append(_written(c) if alone else _defined_in(sys.modules[c.__module__]))
+    return tuple(found)
+
+
+def _defined_in(module: ModuleType) -> tuple[Any, ...]:
+    """The functions of a module, those of its classes among them, and its plain values, by name."""
+    own = [(name, one) for name, one in sorted(vars(module).items()) if name[:2] != "__"]
+    found: list[Any] = [(name, one) for name, one in own if _plain(one)]
+    for name, one in own:
+        if getattr(one, "__module__", None) != module.__name__:
+            continue
+        if isinstance(one, type):
+            found += [(name, key, inner) for key, inner in sorted(_written(one).items())]
+        elif callable(one):
+            found.append((name, one))
+    return tuple(found)
+
+
+def _written(cls: type) -> dict[str, Any]:
+    """What stands in a class: functions, and plain values but for what Python and pydantic add."""
+    found = {}
+    for name, one in vars(cls).items():
+        one = getattr(one, "fget", None) or getattr(one, "func", None) or one
+        one = getattr(one, "__func__", one)
+        own = isinstance(one, FunctionType) and one.__module__ == cls.__module__
+        if own or (_plain(one) and not name.startswith(("__", "model_"))):
+            found[name] = one
+    return found
 
 
 def _of_callable(value: Any) -> bytes | tuple[Any, ...]:

@@ -79,14 +79,24 @@ def measurements_per_evaluation(device: PythonDevice, task: Task) -> int:
     return watching + math.ceil(len(tests) / task.batch)
 
 
+def to_train_with(
+    device: AbstractDevice | PythonDevice, task: Task, most: int | None
+) -> int | None:
+    """What is left of the measurements that a run may take, one look at the test set at the end."""
+    if most is None or not isinstance(device, PythonDevice):
+        return most
+    return most - measurements_per_evaluation(device, task) - SELF_TEST
+
+
 def budget_traps(
     device: AbstractDevice | PythonDevice, task: Task, most: int | None
 ) -> tuple[str, ...]:
     """What is said where a run may take so few measurements that training gets the lesser part."""
-    if most is None or not isinstance(device, PythonDevice):
+    left = to_train_with(device, task, most)
+    if most is None or left is None or not isinstance(device, PythonDevice):
         return ()
     look = measurements_per_evaluation(device, task)
-    if (left := most - look - SELF_TEST) >= look:
+    if left >= look:
         return ()
     return (
         f"Of until.measurements = {most} one look at the test set takes {look}, so that {left} are "

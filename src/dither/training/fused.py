@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from dither._threefry import random_key
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
-from dither.contract import Batch, Probe, Problem, Status
+from dither.contract import AccessLevel, Batch, Probe, Problem, Status
 from dither.devices.device import AbstractDevice
 from dither.tasks.task import Task
+from dither.training.acts import perturbed, written
 from dither.training.fit import problem_of
 from dither.training.ledger import Ledger
 from dither.training.loop import AbstractLoop, Carry, Evaluation, Tally
@@ -57,7 +58,7 @@ def measure_once(
     device = vary(device, "device", carry.varied)
     probe, asked = algorithm.ask(carry.algorithm)
     first_try = carry.tally.failed_in_a_row == 0
-    instance, written = _written(device, carry.device, probe, first_try)
+    instance, writes = written(device, carry.device, probe, first_try)
     rows = task.sample(carry.data, probe.batch_index)
     batch = Batch(task.inputs[rows], task.targets[rows])
     measurement, status, instance = device.measure(
@@ -79,24 +80,10 @@ def measure_once(
         failed_in_a_row=(carry.tally.failed_in_a_row + 1) * failed,
         cost=carry.tally.cost + cost,
         timed_out=carry.tally.timed_out + timed_out,
-        writes=carry.tally.writes + written,
+        writes=carry.tally.writes + writes,
+        perturbations=carry.tally.perturbations + perturbed(probe),
     )
     return Carry(told, instance, carry.data, tally, carry.varied), probe, info
-
-
-def _written(
-    device: AbstractDevice, instance: Any, probe: Probe, first_try: Bool[Array, ""]
-) -> tuple[Any, Int[Array, ""]]:
-    """The device after a probe's write, if it takes one, and how many writes that was."""
-
-    def write() -> Any:
-        return device.write(instance, probe.parameters, probe.updated & first_try)
-
-    if probe.changed is True:
-        return write(), jnp.int32(1)
-    needed = probe.changed | ~first_try if device.fails else jnp.asarray(probe.changed)
-    after: Any = jax.lax.cond(needed, write, lambda: instance)
-    return after, needed.astype(jnp.int32)
 
 
 def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
@@ -305,10 +292,14 @@ class FusedLoop(AbstractLoop):
             writes=(writes := tally.writes.astype(np.int64)),
             samples=measured * self.task.batch,
             failed=tally.failed.astype(np.int64),
+            perturbations=(added := tally.perturbations.astype(np.int64)),
             device_seconds=writes * device.write_seconds
+            + added * device.perturbation_seconds
             + measured * device.measurement_seconds
             + tally.timed_out * device.time_out,
-            joules=writes * device.write_joules + measured * device.measurement_joules,
+            joules=writes * device.write_joules
+            + added * device.perturbation_joules
+            + measured * device.measurement_joules,
         )
         done = np.maximum(measured - ledger.failed, 1)
         return ledger, tally.cost.astype(float) / done, int(tally.failed_in_a_row.max())
@@ -343,4 +334,6 @@ class FusedLoop(AbstractLoop):
 
     def seconds_per_measurement(self) -> float:
         device = self.device
-        return device.write_seconds + device.measurement_seconds + device.time_out
+        at_neurons = self.algorithm.access_level is AccessLevel.SITES
+        added = device.perturbation_seconds if at_neurons else 0.0
+        return device.write_seconds + added + device.measurement_seconds + device.time_out

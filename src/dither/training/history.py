@@ -19,6 +19,7 @@ COLUMNS = (
     "writes",
     "samples",
     "failed",
+    "perturbations",
     "device_seconds",
     "joules",
     "wall_seconds",
@@ -107,7 +108,7 @@ class History:
         seen: Evaluation,
     ) -> Float[np.ndarray, "C R"]:
         """One evaluation as a row."""
-        counts = [getattr(ledger, name).astype(float) for name in COLUMNS[:6]]
+        counts = [getattr(ledger, name).astype(float) for name in COLUMNS[:7]]
         wall = np.full(len(self.seeds), wall_seconds)
         return np.stack([*counts, wall, drift, seen.rate, cost, seen.cost, seen.score])
 
@@ -118,7 +119,7 @@ class History:
         there = ~np.isnan(by_replica[:, :, 0])
         replica = np.nonzero(there)[0]
         frame = pd.DataFrame(by_replica[there], columns=list(COLUMNS))
-        frame = frame.astype(dict.fromkeys(COLUMNS[:4], "int64"))
+        frame = frame.astype(dict.fromkeys(COLUMNS[:5], "int64"))
         frame.insert(0, "seed", np.array(self.seeds)[replica])
         frame.insert(0, "replica", replica)
         return frame

@@ -3,7 +3,6 @@
 import time
 import warnings
 from functools import partial
-from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -12,20 +11,18 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dither._errors import RunError
-from dither._raised import told, whole
 from dither._threefry import random_key
 from dither.algorithms.algorithm import AbstractAlgorithm
-from dither.contract import Clock, Probe, SparseWrite, Status
+from dither.contract import Clock, Probe, SparseWrite
 from dither.instruments.python import PythonDevice
 from dither.tasks.task import Task
 from dither.training.blocks import BLOCK, ROOMS, Reading, compiled, stacked
 from dither.training.drift import AGAIN, DriftWarning, Reference
 from dither.training.fit import measurements_per_evaluation, problem_of
 from dither.training.ledger import Ledger
-from dither.training.loop import AbstractLoop, Carry, Evaluation, Tally
-
-Write: TypeAlias = tuple[Float[np.ndarray, " K"], Int[np.ndarray, " K"] | None]
-"""Values, and where to write them: everywhere if None."""
+from dither.training.loop import Carry, Evaluation, Tally
+from dither.training.measuring import AbstractMeasuringLoop, Write
+from dither.training.outputs import far, in_double, scored
 
 LONGEST_CALL = 1.0
 """Seconds after which the driver is to look for Ctrl-C, and failures are no longer waited for."""
@@ -34,7 +31,7 @@ FALLEN = 16.0
 """A cost that has fallen by this factor below what is taken off is taken off itself."""
 
 
-class HostedLoop(AbstractLoop):
+class HostedLoop(AbstractMeasuringLoop):
     """Advances one Python device and keeps its account.
 
     After a failed measurement the rule goes on where its `retry` says; after `failures` in a row
@@ -50,12 +47,13 @@ class HostedLoop(AbstractLoop):
         failures: int,
         parameters: Float[np.ndarray, " P"] | None = None,
     ) -> None:
-        self.algorithm, self.device, self.task, self.failures = algorithm, device, task, failures
+        super().__init__(device, failures)
+        self.algorithm, self.task = algorithm, task
         self.ask, self.tell = compiled(algorithm)
         self.replicas = 1
         self.scores = not device.by_cost
         _, learning, data, _ = jax.random.split(random_key(seed), 4)
-        self.origin = device.extent.origin
+        self.origin = device.origin(seed)
         initial = device.initial(seed) if parameters is None else parameters
         theta = jnp.asarray(initial - self.origin, jnp.result_type(float))
         self.problem = problem_of(device, task)
@@ -64,16 +62,13 @@ class HostedLoop(AbstractLoop):
             device=None,
             data=data,
             tally=Tally.empty(),
-            taken_off=np.float32(np.nan) if device.by_cost else (),
+            taken_off=np.float32(np.nan),
         )
+        self.cost_of = in_double(task.cost)
         self.inputs, self.targets = np.asarray(task.inputs), np.asarray(task.targets)
         self.tests = np.asarray(task.test_inputs), np.asarray(task.test_targets)
         if not device.fed:
             self.tests = self.inputs, self.targets
-        self.ledger = Ledger.empty(1)
-        self.failed_in_a_row = 0
-        self.last_failure = self.traceback = ""
-        self.programmed = False
         self.start = self._whole(self.problem.space.snap(theta))
         alarm = None if device.guard is None else device.guard.drift
         self.reference = None if alarm is None else Reference(alarm)
@@ -103,15 +98,18 @@ class HostedLoop(AbstractLoop):
         probes, rows, asked = self.ask(room, self.task, self.carry, size)
         self._renew_lease()
         readings = self._measure(probes, np.asarray(rows)[:size])
-        whole_costs = [float(np.asarray(r)) for r in readings] if self.device.by_cost else []
-        less = self._taken_off(whole_costs)
+        each = self._costs(readings, np.asarray(rows))
+        whole_costs = [float(np.mean(costs)) for costs in each]
+        less = self._taken_off(whole_costs, done=bool(readings))
         done, state, cost = len(readings), self.carry.algorithm, 0.0
         if done:
             if done < size:
                 asked = self.ask(room, self.task, self.carry, done)[2]
-            told = [np.asarray(cost - float(less)) for cost in whole_costs] or readings
+            rest = [np.asarray(costs - float(less)) for costs in each]
+            told = rest if self.device.by_cost else readings
             block = jax.tree.map(partial(stacked, room), *told)
-            state, costs = self.tell(self.task, asked, probes, rows, block, done, less)
+            known = None if self.device.by_cost or not rest else stacked(room, *rest)
+            state, costs = self.tell(self.task, asked, probes, rows, block, done, less, known)
             cost = float(np.asarray(costs)[:done].sum())
         failed = int(done < size)
         if failed:
@@ -141,13 +139,27 @@ class HostedLoop(AbstractLoop):
         single = np.asarray(theta)
         return np.asarray(single, float) + self.origin if np.any(self.origin) else single
 
-    def _taken_off(self, costs: list[float]) -> Any:
-        """What is taken off costs, in double precision: the first, where the zero is not known.
+    def _costs(
+        self, readings: list[Reading], rows: Int[np.ndarray, "K B"]
+    ) -> list[Float[np.ndarray, "..."]]:
+        """The costs of readings in doubles: the device's own, or each sample's of far outputs."""
+        if self.device.by_cost:
+            return [np.asarray(reading, float) for reading in readings]
+        outputs = [reading[0] if isinstance(reading, tuple) else reading for reading in readings]
+        less = self.carry.taken_off
+        if not (far(outputs[0]) if outputs and np.isnan(less) else less != 0):
+            return []
+        return [self.cost_of(y, self.targets[mine]) for y, mine in zip(outputs, rows)]
+
+    def _taken_off(self, costs: list[float], done: bool) -> np.float32:
+        """What is taken off costs, in double precision: the first, 0 where outputs are near zero.
 
         A large constant would leave single precision no digits for what a parameter changes.
         """
         less = self.carry.taken_off
-        return np.float32(costs[0]) if costs and np.isnan(less) else less
+        if not done or not np.isnan(less):
+            return np.float32(less)
+        return np.float32(costs[0] if costs else 0.0)
 
     def _take_off(self, less: np.float32) -> None:
         """Take something else off costs; what is remembered of them is measured again."""
@@ -170,7 +182,7 @@ class HostedLoop(AbstractLoop):
             here = None if added is None else {
                 site.removesuffix("/z"): value[k] for site, value in added.items()
             }  # fmt: skip
-            reading = self._measure_one(write, mine, here)
+            reading = self._measure_one(write, self.inputs[mine], self.targets[mine], here)
             if reading is None:
                 break
             readings.append(reading)
@@ -193,72 +205,10 @@ class HostedLoop(AbstractLoop):
             writes[0] = (self.device.writable(theta), None)
         return writes
 
-    def _measure_one(
-        self,
-        write: Write,
-        rows: Int[np.ndarray, " B"],
-        added: dict[str, Float[np.ndarray, "..."]] | None,
-    ) -> Reading | None:
-        started = time.perf_counter()
-        status = Status.DONE
-        reading: Reading | None = None
-        try:
-            self._recover()
-            self.device.program(*write)
-            self.programmed = True
-            if added is None:
-                reading = self.device.measure(self.inputs[rows], self.targets[rows])
-            else:
-                reading = self.device.measure_sites(self.inputs[rows], added)
-        except Exception as error:
-            status = self._failed(error)
-        self._count(len(rows), status, time.perf_counter() - started)
-        return reading
-
-    def _measure_block(
-        self,
-        settings: Float[np.ndarray, "K P"],
-        inputs: Float[np.ndarray, "K B ..."],
-        targets: np.ndarray,
-    ) -> list[Float[np.ndarray, "..."]]:
-        """The readings of a block up to the first that fails."""
-        started = time.perf_counter()
-        readings: list[Float[np.ndarray, ...]] = []
-        ends = [Status.DONE] * len(settings)
-        try:
-            self._recover()
-            for reading in self.device.measure_block(settings, inputs, targets):
-                readings.append(reading)
-            self.programmed = True
-        except Exception as error:
-            ends = [*ends[: len(readings)], self._failed(error)]
-        each = (time.perf_counter() - started) / len(ends)
-        for status in ends:
-            self._count(inputs.shape[1], status, each)
-        return readings
-
-    def _recover(self) -> None:
-        if self.failed_in_a_row:
-            self.device.recover(self.failed_in_a_row)
-
-    def _failed(self, error: Exception) -> Status:
-        self.last_failure, self.traceback = told(error), whole(error)
-        return Status.TIMED_OUT if isinstance(error, TimeoutError) else Status.FAILED
-
-    def _count(self, samples: int, status: Status, seconds: float) -> None:
-        failed = int(status is not Status.DONE)
-        self.failed_in_a_row = (self.failed_in_a_row + 1) * failed
-        ledger = self.ledger
-        ledger.measurements[0] += 1
-        ledger.writes[0] += self.device.writes()
-        ledger.samples[0] += samples
-        ledger.failed[0] += failed
-        ledger.device_seconds[0] += seconds
-
     def account(self) -> tuple[Ledger, Float[np.ndarray, " R"], int]:
         tally = jax.device_get(self.carry.tally)
         done = max(int(tally.measurements) - int(tally.failed), 1)
-        off = float(self.carry.taken_off) if self.device.by_cost else 0.0
+        off = float(np.nan_to_num(self.carry.taken_off))
         return self.ledger, np.array([off + float(tally.cost) / done]), self.failed_in_a_row
 
     def clear(self) -> None:
@@ -275,11 +225,8 @@ class HostedLoop(AbstractLoop):
             rows = [len(inputs[begin : begin + self.task.batch]) for begin in starts]
             mean = float(np.dot(np.array(readings, float), rows)) / len(inputs)
             return Evaluation(np.array([np.nan]), np.array([mean]), theta[None], rate)
-        y = jnp.asarray(np.concatenate(readings), jnp.result_type(float))
-        wanted = jnp.asarray(targets)
-        score = self.task.score(y, wanted)
-        cost = jnp.mean(self.task.cost(y, wanted))
-        return Evaluation(np.array([float(score)]), np.array([float(cost)]), theta[None], rate)
+        score, cost = scored(self.task, np.concatenate(readings), targets)
+        return Evaluation(np.array([score]), np.array([cost]), theta[None], rate)
 
     def _test_readings(self, theta: Float[np.ndarray, " P"]) -> list[Float[np.ndarray, "..."]]:
         """The readings of all batches of the test set, in blocks where the device takes them."""
@@ -305,10 +252,7 @@ class HostedLoop(AbstractLoop):
         costs = []
         for _ in range(AGAIN):
             reading = self._until_done(self.start, inputs, targets)
-            if self.scores:
-                y = jnp.asarray(reading, jnp.result_type(float))
-                reading = np.asarray(jnp.mean(self.task.cost(y, jnp.asarray(targets))))
-            costs.append(float(reading))
+            costs.append(float(np.mean(self.cost_of(reading, targets) if self.scores else reading)))
         moved, alarmed = self.reference.told(np.array(costs))
         if alarmed:
             self.alarms.append(
@@ -320,28 +264,6 @@ class HostedLoop(AbstractLoop):
             state = self.algorithm.on_drift(self.carry.algorithm)
             self.carry = eqx.tree_at(lambda c: c.algorithm, self.carry, state)
         return np.array([moved])
-
-    def _until_done(
-        self, theta: Float[np.ndarray, " P"], inputs: np.ndarray, targets: np.ndarray
-    ) -> Float[np.ndarray, "..."]:
-        while self.failed_in_a_row < self.failures:
-            started = time.perf_counter()
-            try:
-                self._recover()
-                self.device.write(theta)
-                reading = self.device.measure(inputs, targets)
-            except Exception as error:
-                self._count(len(inputs), self._failed(error), time.perf_counter() - started)
-            else:
-                self._count(len(inputs), Status.DONE, time.perf_counter() - started)
-                return reading
-        raise RunError(self.given_up())
-
-    def given_up(self) -> str:
-        return (
-            f"The device {self.device.name} failed {self.failures} times in a row "
-            f"({self.last_failure}); mend it and go on with --resume."
-        )
 
     def measurements_per_evaluation(self) -> int:
         return measurements_per_evaluation(self.device, self.task)

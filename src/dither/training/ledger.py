@@ -14,21 +14,23 @@ class Ledger:
     """What each replica's device has been asked to do, counted apart.
 
     Attributes, one number a replica: `measurements`, forward passes of one batch, failed ones
-    included; `writes`; `samples` measured; `failed` measurements; `device_seconds` and `joules`
-    spent on the device.
+    included; `writes`; `samples` measured; `failed` measurements; `perturbations` added at the
+    neurons, one in each measurement that has any; `device_seconds` and `joules` spent on the
+    device.
     """
 
     measurements: Int[np.ndarray, " R"]
     writes: Int[np.ndarray, " R"]
     samples: Int[np.ndarray, " R"]
     failed: Int[np.ndarray, " R"]
+    perturbations: Int[np.ndarray, " R"]
     device_seconds: Float[np.ndarray, " R"]
     joules: Float[np.ndarray, " R"]
 
     @staticmethod
     def empty(replicas: int) -> "Ledger":
         """Nothing asked yet."""
-        kinds = [np.int64] * 4 + [np.float64] * 2
+        kinds = [np.int64] * 5 + [np.float64] * 2
         return Ledger(*(np.zeros(replicas, kind) for kind in kinds))
 
     def __add__(self, other: "Ledger") -> "Ledger":
@@ -46,7 +48,7 @@ class Ledger:
 def one_measurement(samples: int) -> Ledger:
     """The account of one measurement of a batch by one device, whose writes it counts itself."""
     one, none = np.ones(1, np.int64), np.zeros(1)
-    return Ledger(one, 0 * one, samples * one, 0 * one, none, none)
+    return Ledger(one, 0 * one, samples * one, 0 * one, 0 * one, none, none)
 
 
 def in_words(account: Mapping[str, int | float]) -> list[tuple[str, str, str]]:
@@ -54,7 +56,8 @@ def in_words(account: Mapping[str, int | float]) -> list[tuple[str, str, str]]:
 
     Without seconds and joules where there are none: then they are not known.
     """
-    counted = {"measurements": "measurements", "writes": "writes", "samples": "samples",
+    counted = {"measurements": "measurements", "writes": "writes",
+               "perturbations": "perturbations at neurons", "samples": "samples",
                "failed": "failed measurements"}  # fmt: skip
     taken = {"device_seconds": ("time on the device", "s"), "joules": ("energy", "J")}
     said = [(name, count(account[key]), "") for key, name in counted.items()]

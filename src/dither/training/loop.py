@@ -1,7 +1,7 @@
 """The loop around a device: what it carries from measurement to measurement, and what it offers."""
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -25,12 +25,15 @@ class Tally(eqx.Module):
     writes: Int[Array | np.ndarray, "*R"] = eqx.field(
         default_factory=lambda: np.zeros((), np.int32)
     )
+    perturbations: Int[Array | np.ndarray, "*R"] = eqx.field(
+        default_factory=lambda: np.zeros((), np.int32)
+    )
 
     @staticmethod
     def empty() -> "Tally":
         """Nothing yet."""
         zero = jnp.int32(0)
-        return Tally(zero, zero, zero, jnp.zeros(()), zero, zero)
+        return Tally(zero, zero, zero, jnp.zeros(()), zero, zero, zero)
 
 
 class Carry(eqx.Module):
@@ -62,7 +65,8 @@ class AbstractLoop(ABC):
 
     Attributes: `replicas`, how many; `carry`; `scores`, whether outputs are seen, which can be
     scored, or only a cost; `alarms`, sentences on what was noticed on the way; `last_failure`, why
-    the last failed measurement failed, and `traceback`, all of how it did.
+    the last failed measurement failed, and `traceback`, all of how it did; `real`, whether a real
+    device is measured, which cannot be computed again.
     """
 
     replicas: int
@@ -71,6 +75,7 @@ class AbstractLoop(ABC):
     alarms: list[str]
     last_failure: str
     traceback: str = ""
+    real: ClassVar[bool] = False
 
     @abstractmethod
     def advance(self, n: int) -> None:

@@ -24,6 +24,9 @@ from dither.training.until import Until
 SECONDS_PER_CALL = 0.3
 """About how long the compiled loop runs before the driver looks at the clock and for Ctrl-C."""
 
+LOOK_SECONDS = 1.0
+"""A checkpoint that is older is written anew before a look at a device's test set."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -96,6 +99,9 @@ class Run:
                 reason = StopReason.INTERRUPTED
             on_grid = measured >= self.every
             if on_grid or (reason and measured):
+                if loop.real:
+                    # a look at a device may take long
+                    self._save_if_older(LOOK_SECONDS)
                 try:
                     self._evaluate(on_grid)
                 except RunError as error:
@@ -118,6 +124,7 @@ class Run:
             )  # fmt: skip
             for observe in observers:
                 observe(now)
+            self._save_if_older(self.checkpoint_seconds)
             n = self._room(total, min(size, self.every - measured))
             before = time.monotonic()
             loop.advance(n)
@@ -183,8 +190,13 @@ class Run:
         if on_grid:
             # what an evaluation off the grid settles is not kept: undisturbed, there is none
             self.settled = self.reasons.copy()
-        late = time.monotonic() - self.saved > self.checkpoint_seconds
-        if on_grid and self.out is not None and late:
+        if on_grid:
+            # what a device has measured cannot be computed again
+            self._save_if_older(0.0 if self.loop.real else self.checkpoint_seconds)
+
+    def _save_if_older(self, seconds: float) -> None:
+        """Write the checkpoint where the last one is so old."""
+        if self.out is not None and time.monotonic() - self.saved >= seconds:
             self.save()
 
     def rows(self) -> list[Float[np.ndarray, "C R"]]:

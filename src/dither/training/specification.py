@@ -102,8 +102,13 @@ def read_table(what: str) -> tuple[dict[str, Any], dict[str, int], str]:
     Errors: `RequestError` in one sentence.
     """
     path = Path(what)
-    if is_file(path / "spec.toml"):
-        path = path / "spec.toml"
+    try:
+        if is_file(path / "spec.toml"):
+            path = path / "spec.toml"
+    except (OSError, ValueError) as error:
+        raise RequestError(
+            f"{what!r:.80} is no name of a preset or a file: {error!s:.80}."
+        ) from None
     if path.suffix == ".toml":
         table, text = read_toml(path)
         return absolute(table, path.parent), _lines(text), str(path)
@@ -124,8 +129,10 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
     try:
         text = content.decode("utf-8-sig")
         return {"name": path.stem, **tomllib.loads(text)}, text
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RequestError(f"{path} is not TOML: {error}.") from None
+    except ValueError as error:  # tomllib's own, and Python's of a number of thousands of digits
+        raise RequestError(f"{path} is not TOML: {str(error).partition(';')[0]}.") from None
+    except RecursionError:
+        raise RequestError(f"{path} is not TOML: its tables are nested too deep.") from None
 
 
 def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
@@ -195,8 +202,16 @@ def _change(table: dict[str, Any], change: str) -> None:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text.strip()
+        value = _number_or_text(text.strip())
     change_setting(table, path, absolute(value))
+
+
+def _number_or_text(text: str) -> float | str:
+    """A number that TOML would write otherwise, such as .5, or a bare word."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _lines(text: str) -> dict[str, int]:

@@ -20,10 +20,12 @@ from dither.instruments.network import device_at
 from dither.instruments.python import PythonDevice
 from dither.tasks import TASKS
 from dither.tasks.task import AbstractTask, Task
-from dither.training.checkpoint import check_digest, digest, read_checkpoint
+from dither.training.arguments import check_arguments
+from dither.training.checkpoint import check_digest, read_checkpoint
+from dither.training.digests import digests_of, shape_digest
 from dither.training.figure import draw_run
 from dither.training.fingerprint import fingerprint
-from dither.training.fit import budget_traps, check_fit, problem_of
+from dither.training.fit import budget_traps, check_fit, problem_of, to_train_with
 from dither.training.folder import (
     CHECKPOINT,
     cut_before_checkpoint,
@@ -39,6 +41,7 @@ from dither.training.hosted import HostedLoop
 from dither.training.ledger import one_measurement
 from dither.training.live import Live
 from dither.training.loop import AbstractLoop
+from dither.training.memory import check_memory
 from dither.training.notebook import NotebookProgress, in_notebook
 from dither.training.result import Result
 from dither.training.run import Observer, Run
@@ -66,7 +69,7 @@ def train(
     replicas: SupportsIndex = 1,
     score_every: SupportsIndex | None = None,
     start_from: Any = None,
-    checkpoint_seconds: float = 10.0,
+    checkpoint_seconds: float = 4.0,
     out: str | Path | None = None,
     resume: bool = False,
     observers: Sequence[Observer] = (),
@@ -86,12 +89,10 @@ def train(
             run if not given, and at least four times those that an evaluation takes on a device.
         start_from: a run's folder or result, whose parameters to start from: replica r from its
             replica r mod R. All else is new, the ledger too.
-        checkpoint_seconds: the least time between checkpoints.
-        out: the run's folder; nothing is written if not given.
-        resume: go on from the checkpoint in `out`.
+        checkpoint_seconds: between checkpoints; a real device's follow each evaluation too.
+        out, resume: the run's folder, nothing is written if not given; go on from its checkpoint.
         observers: called with a `Progress` several times a second; a bar and curves in a notebook.
-        track: send the history to `mlflow` or `tensorboard` too, beside the run's folder or where
-            MLFLOW_TRACKING_URI says.
+        track: `mlflow` or `tensorboard`, to send the history to (to MLFLOW_TRACKING_URI, if set).
         name: what to call the run in its figure.
 
     Returns: the `Result`. Errors: `RequestError` before anything is written for what does not fit.
@@ -102,10 +103,11 @@ def train(
     count, seed, every = _counts(replicas, key, score_every)
     device, task = _named(device, task)
     whole = described(name, seed, count, every, task, device, algorithm, until, start_from)
+    check_arguments(task, algorithm, until, observers, checkpoint_seconds, name)
     with _opened(out, resume) as folder:
         tracking = None if track is None else find_tracker(track, folder)
         data = task.load() if isinstance(task, AbstractTask) else task
-        asked = _digests(whole, task, data)
+        asked = digests_of(whole, task, data, algorithm)
         goes_on = resume and _goes_on(folder, whole, asked)
         chip = _as_device(device)  # which runs a lab's own file
         with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
@@ -228,13 +230,14 @@ def _begun(
 ) -> tuple[Run, tuple[str, ...]]:
     """A run at its start or at its checkpoint, and the traps that its settings are."""
     key, replicas = whole["seed"], whole["replicas"]
+    check_memory(algorithm, problem_of(chip, data), replicas)
     check_fit(chip, data, algorithm, until, replicas)
     rows, moved = None, tuple[str, ...]()
     if start_from is not None and not goes_on:
         rows, moved = start_of(start_from, chip.space, replicas)
     traps = (
         *moved,
-        *algorithm.warnings(problem_of(chip, data), until.measurements),
+        *algorithm.warnings(problem_of(chip, data), to_train_with(chip, data, until.measurements)),
         *budget_traps(chip, data, until.measurements),
     )
     for trap in traps:
@@ -248,7 +251,7 @@ def _begun(
     else:
         loop = FusedLoop(algorithm, chip, data, seeds, parameters=rows)
     every = evaluation_period(whole["score_every"], until, loop.measurements_per_evaluation())
-    digests = {**asked, "device's shape": _shape_digest(chip)}
+    digests = {**asked, "device's shape": shape_digest(chip, key)}
     run = Run(loop, until, every, seeds, folder, digests, checkpoint_seconds, data.score_name)
     if goes_on:
         run.resume()
@@ -257,34 +260,11 @@ def _begun(
     return run, traps
 
 
-def _digests(whole: Mapping[str, Any], task: Task | AbstractTask, data: Task) -> dict[str, str]:
-    """Short names for what makes a run this run, part by part; not when to stop, nor the guard.
-
-    Of dither's own tasks settings and files say it all; of others the data does. Of the device they
-    are the settings; no file of a lab's is run for them.
-    """
-    asked = {key: value for key, value in whole.items() if key != "until"}
-    asked["device"] = {key: value for key, value in whole["device"].items() if key != "guard"}
-    asked["task"] = [whole["task"], fingerprint(data if _foreign(whole["task"]) else task)]
-    return {name: digest(part) for name, part in asked.items()}
-
-
-def _shape_digest(chip: AbstractDevice | PythonDevice) -> str:
-    """A short name for what shows in a device once it is there."""
-    seen = (chip.space, int(chip.access_level)) if isinstance(chip, PythonDevice) else chip
-    return digest(fingerprint(seen))
-
-
-def _foreign(table: Any) -> bool:
-    """Whether a part of a specification has a kind that is defined outside of dither."""
-    if isinstance(table, Mapping):
-        return ":" in str(table.get("kind", "")) or any(map(_foreign, table.values()))
-    return isinstance(table, list) and any(map(_foreign, table))
-
-
 @contextmanager
 def _opened(out: str | Path | None, resume: bool) -> Iterator[Path | None]:
     """The run's folder for this run alone, if there is to be one."""
+    if not isinstance(out, str | Path | None):
+        raise RequestError(f"The argument out must be a folder, not {out!r:.60}.")
     if out is not None:
         with owned(Path(out), resume):
             yield Path(out)

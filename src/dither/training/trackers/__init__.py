@@ -17,7 +17,7 @@ def find_tracker(name: str, out: Path | None) -> type[AbstractTracker]:
     Errors: `RequestError` for an unknown one, one that is not installed, or a run without a folder.
     """
     if name not in TRACKERS:
-        raise RequestError(f"There is no tracker '{name}'; {nearest(name, TRACKERS)}")
+        raise RequestError(f"There is no tracker '{name}'; {nearest(str(name), TRACKERS)}")
     if out is None:
         raise RequestError("To track a run, say in which folder it is: give out.")
     try:

@@ -1,0 +1,55 @@
+"""What a field of numbers is given: numbers, no text and no yes or no, within single precision."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+
+from dither._numbers import MOST
+
+LARGEST = 2**31 - 1
+"""The largest whole number that is counted with."""
+
+
+def check_numbers(kind: Any, value: Any) -> None:
+    """Check what a field is given where numbers are due.
+
+    Arguments: the field's type; the value, or a list of them.
+    Errors: `ValueError`, the end of a sentence, for what pydantic would make a number of, as of
+    "3" and of true, and for numbers that are infinite in single precision.
+    """
+    taken = _plain(kind, isinstance(value, list | tuple))
+    if not taken & {int, float}:
+        return
+    for one in _each(value):
+        if isinstance(one, bool | np.bool_) and bool not in taken:
+            raise ValueError("a number is due, not yes or no")
+        if isinstance(one, str) and not taken & {str, Path} and one not in taken:
+            raise ValueError("a number is due, not text")
+        size: Any = abs(one) if isinstance(one, int | float | np.number) else 0
+        if LARGEST < size < np.inf:
+            if float not in taken:
+                raise ValueError(f"whole numbers are counted up to {LARGEST} here")
+            if size > MOST:
+                raise ValueError(f"numbers reach {MOST:.1e} in single precision")
+
+
+@cache
+def _plain(kind: Any, lists: bool) -> frozenset[Any]:
+    """The plain types, and the choices, of which a type is made; of those in lists where asked."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return frozenset(inner)
+    if not inner or origin is dict or (origin in (tuple, list) and not lists):
+        return frozenset([kind])
+    return frozenset().union(*(_plain(one, lists) for one in inner))
+
+
+def _each(value: Any) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _each(one)
+    else:
+        yield value

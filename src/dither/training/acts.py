@@ -1,0 +1,31 @@
+"""What a probe does to a traceable device: what is written, and what is added at the neurons."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+from dither.contract import Probe
+from dither.devices.device import AbstractDevice
+
+
+def written(
+    device: AbstractDevice, instance: Any, probe: Probe, first_try: Bool[Array, ""]
+) -> tuple[Any, Int[Array, ""]]:
+    """The device after a probe's write, if it takes one, and how many writes that was."""
+
+    def write() -> Any:
+        return device.write(instance, probe.parameters, probe.updated & first_try)
+
+    if probe.changed is True:
+        return write(), jnp.int32(1)
+    needed = probe.changed | ~first_try if device.fails else jnp.asarray(probe.changed)
+    after: Any = jax.lax.cond(needed, write, lambda: instance)
+    return after, needed.astype(jnp.int32)
+
+
+def perturbed(probe: Probe) -> Int[Array, ""]:
+    """1 where something is added at the sites, else 0."""
+    added = [jnp.any(value != 0) for value in (probe.sites or {}).values()]
+    return jnp.any(jnp.array(added, bool)).astype(jnp.int32)
