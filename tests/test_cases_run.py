@@ -250,8 +250,8 @@ SMALL = Until(measurements=60)
         ((Chip(), own_task(cost=Scaled(1))), (Chip(), own_task(cost=Scaled(2))), "task"),
         ((Chip(), own_task()), (Chip(), own_task(y=1 - Y)), "task"),
         ((Chip(), own_task()), (Chip(), own_task(x=X[::-1].copy())), "task"),
-        ((Chip(), own_task()), (Chip(5), own_task()), "device's shape"),
-        ((Chip(), own_task()), (Chip(bounds=(-4.0, 4.0)), own_task()), "device's shape"),
+        ((Chip(), own_task()), (Chip(5), own_task()), "device as built"),
+        ((Chip(), own_task()), (Chip(bounds=(-4.0, 4.0)), own_task()), "device as built"),
         # what a device is shows only once its file has run, which must not be for another task
         ((Chip(), own_task()), (Chip(5), own_task(batch=5)), "task"),
     ],

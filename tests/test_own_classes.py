@@ -154,7 +154,6 @@ DEVICES = {
     "ophyd": ("ophyd", f'{{ kind = "ophyd", {KNOBS} }}'),
     "pyvisa": ("scpi", SCPI),
     "pyvisa_py": ("scpi", SCPI),
-    "grpc": ("remote", '"remote://127.0.0.1:9"'),
     "msgpack": ("remote", '"remote://127.0.0.1:9"'),
 }
 STUDY = """

@@ -393,7 +393,7 @@ def test_what_cannot_be_started_from_is_told_in_a_sentence(tmp_path):
     with pytest.raises(RequestError, match="not from a int"):
         train(start_from=3)
     (tmp_path / "first" / "parameters.npz").write_bytes(b"none")
-    with pytest.raises(RequestError, match="cannot be read"):
+    with pytest.raises(RequestError, match="is not as it was written"):
         train(start_from=tmp_path / "first")
     (tmp_path / "first" / "parameters.npz").unlink()
     with pytest.raises(RequestError, match="not finished"):

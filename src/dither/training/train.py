@@ -251,7 +251,7 @@ def _begun(
     else:
         loop = FusedLoop(algorithm, chip, data, seeds, parameters=rows)
     every = evaluation_period(whole["score_every"], until, loop.measurements_per_evaluation())
-    digests = {**asked, "device's shape": shape_digest(chip, key)}
+    digests = {**asked, "device as built": shape_digest(chip, key)}
     run = Run(loop, until, every, seeds, folder, digests, checkpoint_seconds, data.score_name)
     if goes_on:
         run.resume()
