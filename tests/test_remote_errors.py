@@ -42,16 +42,19 @@ class Buggy(NumpyDevice):
 @pytest.fixture
 def far(tmp_path):
     """Devices over loopback, until the test is over."""
-    servers = []
+    servers, devices = [], []
     token = tmp_path / "token"
     token_of(token)
 
     def connected(device):
         servers.append(DeviceServer(PythonDevice(device), token_file=token))
         servers[-1].start()
-        return RemoteDevice(address=servers[-1].address, token_file=token).connect()
+        devices.append(RemoteDevice(address=servers[-1].address, token_file=token).connect())
+        return devices[-1]
 
     yield connected
+    for device in devices:
+        device.safe()
     for server in servers:
         server.stop()
 
