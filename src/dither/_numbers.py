@@ -23,6 +23,8 @@ def real(given: Any) -> Float[np.ndarray, "..."]:
 
     Errors: `ValueError`, the end of a sentence, for what is masked, complex, or no numbers.
     """
+    if type(given) is np.ndarray and given.dtype == float:
+        return given.copy()
     if given is None:
         raise ValueError("None, and numbers are due")
     if isinstance(given, list | tuple) and any(isinstance(g, np.ma.MaskedArray) for g in given):

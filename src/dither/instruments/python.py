@@ -222,10 +222,9 @@ class PythonDevice:
 
     def writable(self, theta: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
         """Settings as doubles inside the bounds, some of which single precision rounds outwards."""
-        inside: Float[np.ndarray, "*K P"] = np.clip(
-            np.asarray(theta, float), self.extent.low, self.extent.high
-        )
-        return inside
+        doubles, low, high = np.array(theta, float), self.extent.low, self.extent.high
+        bounded = np.any(np.isfinite(low)) or np.any(np.isfinite(high))
+        return np.clip(doubles, low, high, out=doubles) if bounded else doubles
 
     def writable_at(
         self, values: Float[np.ndarray, "R K"], places: Int[np.ndarray, "R K"]

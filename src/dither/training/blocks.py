@@ -29,11 +29,20 @@ Readings: TypeAlias = (
 )
 """Those of a block."""
 
-BLOCK = 64
-"""The most probes asked for at once."""
+BLOCK = 65
+"""The most probes asked for at once: 64 perturbations and what they are compared with."""
 
-ROOMS = (1, 8, BLOCK)
+ROOMS = (1, 2, 8, BLOCK)
 """Sizes of the blocks that are compiled; each takes a good part of a second when a run begins."""
+
+BLOCK_BYTES = 2**24
+"""The most that the settings of a block take in double precision, unless one alone takes more."""
+
+
+def largest_block(parameters: int) -> int:
+    """The most probes of so many parameters that are asked for at once."""
+    fits = BLOCK_BYTES // (8 * max(parameters, 1))
+    return max(room for room in ROOMS if room <= max(fits, 1))
 
 
 def ask_block(

@@ -16,7 +16,7 @@ from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import Clock, Probe, SparseWrite
 from dither.instruments.python import PythonDevice
 from dither.tasks.task import Task
-from dither.training.blocks import BLOCK, ROOMS, Reading, compiled, stacked
+from dither.training.blocks import ROOMS, Reading, compiled, largest_block, stacked
 from dither.training.drift import AGAIN, DriftWarning, Reference
 from dither.training.fit import measurements_per_evaluation, problem_of
 from dither.training.ledger import Ledger
@@ -53,7 +53,7 @@ class HostedLoop(AbstractMeasuringLoop):
         self.replicas = 1
         self.scores = not device.by_cost
         _, learning, data, _ = jax.random.split(random_key(seed), 4)
-        self.origin = device.origin(seed)
+        self.origin, self.most = device.origin(seed), largest_block(device.extent.size)
         initial = device.initial(seed) if parameters is None else parameters
         theta = jnp.asarray(initial - self.origin, jnp.result_type(float))
         self.problem = problem_of(device, task)
@@ -93,7 +93,7 @@ class HostedLoop(AbstractMeasuringLoop):
         Returns: how many measurements that took, n at the most.
         """
         clock: Clock = jax.device_get(self.carry.algorithm.clock)
-        size = min(n, BLOCK, self.algorithm.lookahead(self.problem, clock))
+        size = min(n, self.most, self.algorithm.lookahead(self.problem, clock))
         room = next(room for room in ROOMS if room >= size)
         probes, rows, asked = self.ask(room, self.task, self.carry, size)
         self._renew_lease()
@@ -172,11 +172,11 @@ class HostedLoop(AbstractMeasuringLoop):
 
     def _measure(self, probes: Probe, rows: Int[np.ndarray, "K B"]) -> list[Reading]:
         """The readings of K probes, each on its rows of the data, up to the first that fails."""
-        writes = self._writes(probes, len(rows))
-        sparse, added = isinstance(probes.parameters, SparseWrite), jax.device_get(probes.sites)
-        if self.device.in_blocks and not sparse and added is None:
-            settings = np.stack([theta for theta, _ in writes[: len(rows)]])
+        parameters, added = probes.parameters, jax.device_get(probes.sites)
+        if self.device.in_blocks and added is None and not isinstance(parameters, SparseWrite):
+            settings = self.device.writable(self._whole(parameters[: len(rows)]))
             return list(self._measure_block(settings, self.inputs[rows], self.targets[rows]))
+        writes = self._writes(probes, len(rows))
         readings = []
         for k, (write, mine) in enumerate(zip(writes, rows)):
             here = None if added is None else {
@@ -191,7 +191,7 @@ class HostedLoop(AbstractMeasuringLoop):
     def _writes(self, probes: Probe, size: int) -> list[Write]:
         """What to program for each probe; the first write of all is one of all parameters."""
         if not isinstance(probes.parameters, SparseWrite):
-            settings = self.device.writable(self._whole(probes.parameters))
+            settings = self.device.writable(self._whole(probes.parameters[:size]))
             return [(theta, None) for theta in settings]
         places = np.asarray(probes.parameters.places)[:size]
         off = np.broadcast_to(self.origin, self.device.extent.size)
@@ -233,7 +233,7 @@ class HostedLoop(AbstractMeasuringLoop):
         (inputs, targets), batch = self.tests, self.task.batch
         readings: list[Float[np.ndarray, ...]] = []
         while (begin := len(readings) * batch) < len(inputs):
-            whole = min(BLOCK, (len(inputs) - begin) // batch) if self.device.in_blocks else 0
+            whole = min(self.most, (len(inputs) - begin) // batch) if self.device.in_blocks else 0
             rows = slice(begin, begin + max(whole, 1) * batch)
             if not whole:
                 readings.append(self._until_done(theta, inputs[rows], targets[rows]))

@@ -76,9 +76,7 @@ class AbstractMeasuringLoop(AbstractLoop, ABC):
             self.programmed = True
         except Exception as error:
             ends = [*ends[: len(readings)], self._failed(error)]
-        each = (time.perf_counter() - started) / len(ends)
-        for status in ends:
-            self._count(inputs.shape[1], status, each)
+        self._count_all(ends, inputs.shape[1], time.perf_counter() - started)
         return readings
 
     def _recover(self) -> None:
@@ -90,14 +88,19 @@ class AbstractMeasuringLoop(AbstractLoop, ABC):
         return Status.TIMED_OUT if isinstance(error, TimeoutError) else Status.FAILED
 
     def _count(self, samples: int, status: Status, seconds: float, perturbed: bool = False) -> None:
-        failed = int(status is not Status.DONE)
-        self.failed_in_a_row = (self.failed_in_a_row + 1) * failed
+        self._count_all([status], samples, seconds)
+        self.ledger.perturbations[0] += perturbed
+
+    def _count_all(self, ends: list[Status], samples: int, seconds: float) -> None:
+        """Account for measurements of so many samples each, of which only the last can fail."""
+        failed = int(ends[-1] is not Status.DONE)
+        in_a_row = self.failed_in_a_row if len(ends) == 1 else 0
+        self.failed_in_a_row = (in_a_row + 1) * failed
         ledger = self.ledger
-        ledger.measurements[0] += 1
+        ledger.measurements[0] += len(ends)
         ledger.writes[0] += self.device.writes()
-        ledger.samples[0] += samples
+        ledger.samples[0] += samples * len(ends)
         ledger.failed[0] += failed
-        ledger.perturbations[0] += perturbed
         ledger.device_seconds[0] += seconds
 
     def _until_done(
