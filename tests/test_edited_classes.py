@@ -92,7 +92,7 @@ def test_an_edited_device_is_another_run(tmp_path):
     run(tmp_path, 40, device=device)
     assert run(tmp_path, 80, device=device, resume=True).ledger["measurements"] == 80
     file.write_text(DEVICE.replace("1.0 *", "0.5 *"))
-    with pytest.raises(RequestError, match="its device.* differs"):
+    with pytest.raises(RequestError, match=r"its device.* differs"):
         run(tmp_path, 120, device=device, resume=True)
 
 

@@ -123,7 +123,7 @@ def test_parameters_without_bounds_far_from_zero_are_trained_as_those_near_it(ce
 def test_another_start_far_from_zero_is_another_run(tmp_path):
     task, rule = make_task(X, LABELS, X, LABELS, batch=1), WeightMGD(learning_rate=1e-8, delta=1e-3)
     dither.train(Hertz(1e6), task, rule, until=Until(measurements=60), out=tmp_path / "run")
-    with pytest.raises(RequestError, match="its device.* differs"):
+    with pytest.raises(RequestError, match=r"its device.* differs"):
         dither.train(
             Hertz(2e6), task, rule, until=Until(measurements=90), out=tmp_path / "run", resume=True
         )

@@ -191,16 +191,16 @@ def test_a_run_whose_process_is_gone_has_stopped(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     lease = {"host": socket.gethostname(), "pid": ended.pid, "born": 1.0, "since": 1.0}
-    (tmp_path / "lease.json").write_text(json.dumps(lease))
+    (tmp_path / "lease.json").write_bytes(sealed_json(lease))
     heard = (tmp_path / "lease.json").stat().st_mtime
     for progress in (False, True):
         if progress:
-            (tmp_path / "progress.json").write_text(json.dumps(PROGRESS))
+            (tmp_path / "progress.json").write_bytes(sealed_json(PROGRESS))
             os.utime(tmp_path / "progress.json", (heard, heard))
         head = RunWatch(tmp_path).look(heard + 0.5).head
         at = time.strftime("%H:%M:%S", time.localtime(heard))
         assert (head.state, head.mood) == (f"stopped, last heard of at {at}", "quiet")
-    (tmp_path / "lease.json").write_text(json.dumps({**lease, "host": "elsewhere"}))
+    (tmp_path / "lease.json").write_bytes(sealed_json({**lease, "host": "elsewhere"}))
     assert RunWatch(tmp_path).look(heard + 0.5).head.state == "running"
     (tmp_path / "lease.json").unlink()  # an error has ended it, and nobody holds the folder
     assert RunWatch(tmp_path).look(time.time() + 3.0).head.state.startswith("stopped, last heard")
