@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from dither._errors import RequestError
-from dither._threefry import random_key
+from dither._threefry import key_for, random_key
 from dither.devices.device import AbstractDevice
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.python import PythonDevice
@@ -90,7 +90,7 @@ def _simulated(
 ) -> Float[np.ndarray, "B K"]:
     *_, fabrication = jax.random.split(random_key(seed), 4)
     theta = jnp.asarray(parameters, jnp.result_type(float))
-    chip = device.write(device.fabricate(fabrication), theta, jnp.bool_(False))
+    chip = device.write(device.fabricate(key_for(device, fabrication)), theta, jnp.bool_(False))
     return np.asarray(device.outputs(chip, jnp.asarray(rows, jnp.result_type(float))))
 
 
