@@ -2,7 +2,7 @@
 
 JAX compiles Threefry for CPUs to a loop of five steps, each of which costs a small network more
 time than its forward pass. Written out, the hash is one fused operation. The numbers are the same
-bit for bit: `random_key(seed)` and `jax.random.key(seed)` draw alike. JAX takes them for keys of two
+bit for bit: `random_key(seed)` and `jax.random.key(seed)` draw alike. To JAX they are keys of two
 types, which cannot be the two branches of a choice; `key_for` gives foreign code JAX's own.
 
 Source: Salmon2011 (Threefry-2x32, 20 rounds).
@@ -111,7 +111,8 @@ def key_for(part: Any, key: Key[Array, "*S"]) -> Key[Array, "*S"]:
     """
     if _ours(part):
         return key
-    return jax.random.wrap_key_data(jax.random.key_data(key), impl="threefry2x32")
+    own: Key[Array, "*S"] = jax.random.wrap_key_data(jax.random.key_data(key), impl="threefry2x32")
+    return own
 
 
 def _ours(part: Any) -> bool:

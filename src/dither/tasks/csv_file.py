@@ -184,6 +184,11 @@ class CSVFile(AbstractSampledTask):
                 f"{found[0]} and {found[-1]}; give label, the column of the classes, or values = "
                 "true where whole numbers are values to reach."
             )
+        if len(found) == 1:
+            raise RequestError(
+                f"The labels of {self.file} are all {found[0]}; give label, the column of the "
+                "classes."
+            )
         classes = tuple(map(str, found))
         return [numbers_of([str(label) for label in part], classes) for part in parts], classes
 
