@@ -40,7 +40,7 @@ SEARCH = {"low": 0.1, "high": 1.0}
 GIVEN = {
     "lab": LAB, "remote": {"address": "localhost:7700"}, "torch": LAB, "scpi": SCPI,
     "qcodes": KNOBS, "ophyd": KNOBS, "aihwkit": LAB, "series-file": {"file": "x.csv"},
-    "arrays": {"file": "x.npz"},
+    "arrays": {"file": "x.npz"}, "csv": {"file": "x.csv"},
 }  # fmt: skip
 """Settings of the kinds that have no example."""
 

@@ -6,10 +6,14 @@ import numpy as np
 
 
 def gemm() -> float:
-    """Operations per second of a large product of matrices in single precision."""
+    """Operations per second of a large product of matrices, by the faster of two libraries."""
+    import jax
+    import jax.numpy as jnp
+
     a = np.ones((1024, 1024), "f4")
-    a @ a
-    return max(2 * 1024**3 / _seconds(lambda: a @ a) for _ in range(20))
+    b, product = jnp.asarray(a), jax.jit(jnp.matmul)
+    works = (lambda: a @ a, lambda: product(b, b).block_until_ready())
+    return max(2 * 1024**3 / _seconds(work) for work in works for _ in range(20))
 
 
 def bandwidth() -> float:

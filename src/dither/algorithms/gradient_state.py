@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from dither.algorithms.calibration import Calibration, LearningRate
+from dither.algorithms.calibration import Calibration
 from dither.algorithms.optimizer import Optimizer
 from dither.algorithms.outliers import Size
 from dither.contract import Clock, Measurement, Probe, Problem
@@ -35,7 +35,9 @@ class GradientState(eqx.Module):
     update: Any
     problem: Problem = eqx.field(static=True)
 
-    def rate(self, asked: LearningRate, optimizer: Optimizer, ticks: int) -> Float[Array, ""]:
+    def rate(
+        self, asked: float | Float[Array, "..."] | str, optimizer: Optimizer, ticks: int
+    ) -> Float[Array, ""]:
         """The learning rate in use, of updates that are some ticks apart; 0 while only tried."""
         if isinstance(self.calibration, Calibration):
             return self.calibration.step()

@@ -60,7 +60,9 @@ def in_words(account: Mapping[str, int | float]) -> list[tuple[str, str, str]]:
                "perturbations": "perturbations at neurons", "samples": "samples",
                "failed": "failed measurements"}  # fmt: skip
     taken = {"device_seconds": ("time on the device", "s"), "joules": ("energy", "J")}
-    said = [(name, count(account[key]), "") for key, name in counted.items()]
+    # a perturbation at the neurons is told of only where there were any
+    said = [(name, count(account[key]), "") for key, name in counted.items()
+            if key != "perturbations" or account.get(key)]  # fmt: skip
     said += [(name, number(account[key]), unit) for key, (name, unit) in taken.items()
              if account[key] > 0]  # fmt: skip
     return said
