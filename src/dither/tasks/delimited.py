@@ -84,6 +84,8 @@ def _lines(file: Path) -> tuple[list[str], int]:
         raise RequestError(f"The file {file} does not exist.") from None
     except OSError as error:
         raise RequestError(f"The file {file} cannot be read: {error.strerror}.") from None
+    except ValueError:  # a null in its name
+        raise RequestError(f"No file has a name like {str(file)!r:.60}.") from None
     if b"\0" in content and content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         raise RequestError(f"The file {file} is no text; save the table as CSV.")
     text = _decoded(content)
