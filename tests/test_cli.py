@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dither import cli
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -177,3 +179,17 @@ def test_the_documentations_own_device_trains_from_the_shell(tmp_path: Path) -> 
     assert told["ledger"]["measurements"] <= 100_000
     checked = dither("device", "check", device, "--json", cwd=tmp_path)
     assert json.loads(checked.stdout)["parameters"] == 220
+
+
+def test_a_run_that_is_stopped_at_once_says_so(monkeypatch, capsys):
+    def stopped():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["dither", "presets"])
+    command = next(c for c in cli.app.registered_commands if c.callback.__name__ == "presets")
+    monkeypatch.setattr(command, "callback", stopped)
+    monkeypatch.setattr(command, "name", "presets")
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "dither: Interrupted.\n"

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import dither
 from dither import RequestError, make_task
+from dither._raised import told
 from dither.cli import app
 from dither.tasks import Arrays, CSVFile
 from dither.tasks.set_aside import set_aside
@@ -426,3 +427,22 @@ def test_new_rows_that_do_not_fit_are_refused(tmp_path, monkeypatch, name, conte
 SPECTRA = Path(__file__).parents[1] / "examples" / "spectra.csv"
 SCALED = CSVFile(file=SPECTRA, inputs=(1, 4), label=5, values=True, scale="minmax")
 TestATable = battery(CSVFile(file=SPECTRA), SCALED)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("length,width,species\n", "has a row of text and no samples"),
+        ("0.1 0.2\n0.3 0.4\n", "are set apart by spaces"),
+        ("a,label\n1,x\n2,x\n3,x\n", "are all x"),
+    ],
+)
+def test_a_table_that_teaches_nothing_is_refused(tmp_path, text, sentence):
+    (tmp_path / "own.csv").write_text(text)
+    with pytest.raises(RequestError, match=sentence):
+        CSVFile(file=tmp_path / "own.csv").load()
+
+
+def test_an_error_of_several_lines_is_told_in_one():
+    told_in_one = told(ValueError("no mode\n  'x'"))
+    assert told_in_one == "ValueError: no mode 'x'"

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -448,3 +449,38 @@ def test_a_png_is_one(letters):
     (picture,) = Parts(letters._repr_html_()).pictures
     shown = pillow.open(io.BytesIO(base64.b64decode(picture.partition(",")[2])))
     assert shown.size == (1600, 640)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        (np.zeros((0, 49)), "The inputs hold no samples; give a row a sample."),
+        (np.zeros((2, 5)), "whose network takes (49,)"),
+        (np.zeros(49), "whose network takes (49,)"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_told_without_the_words_of_jax(letters, inputs, sentence):
+    with pytest.raises(RequestError, match=re.escape(sentence)) as caught:
+        letters.predict(inputs)
+    assert "Error" not in str(caught.value)
+
+
+def test_a_device_of_another_number_of_parameters_is_not_written_to(letters):
+    line = Line()
+    other = dither.load_run(letters.out, line)
+    before = vars(line).copy()
+    with pytest.raises(RequestError, match=r"The run has 220 parameters and the device 3; give"):
+        other.predict(np.zeros((2, 49)))
+    assert vars(line) == before
+
+
+@pytest.mark.parametrize(("old", "new"), [('"mlp"', '"mlpp"'), ("[49, 4, 4]", '"wide"')])
+def test_a_part_that_is_not_known_is_told_with_its_place(letters, tmp_path, old, new):
+    folder = shutil.copytree(letters.out, tmp_path / "run")
+    text = (folder / "spec.toml").read_text().partition("\n")[2]
+    assert old in text
+    (folder / "spec.toml").write_text(text.replace(old, new))
+    with pytest.raises(RequestError, match=r"spec.toml device.network") as caught:
+        dither.load_run(folder)
+    assert "Value error" not in str(caught.value)
+    assert "?." not in str(caught.value)

@@ -1,11 +1,18 @@
 """The hash without a loop draws what JAX draws, bit for bit."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import dither
+from dither import SimulatedDevice, Until, WeightMGD
 from dither._threefry import random_key
+from dither.devices.imperfections import OutputNoise
+from dither.networks import MLP
+from dither.tasks import XOR
+from dither.testing.devices import NumpyDevice
 
 DRAWS = {
     "normal": lambda key: jax.random.normal(key, (3, 5)),
@@ -41,3 +48,45 @@ def test_the_same_numbers_in_double_precision():
 def test_too_many_numbers_at_once_are_refused():
     with pytest.raises(ValueError, match="at most 2\\^32"):
         jax.jit(lambda: jax.random.bits(random_key(0), (2**17, 2**16))).lower()
+
+
+class Mixing(WeightMGD):
+    """Weight MGD that chooses between its key and one that it makes itself: always the former."""
+
+    def ask(self, state):
+        chosen = jnp.where(state.clock.tick >= 0, state.key, jax.random.key(5))
+        return super().ask(eqx.tree_at(lambda s: s.key, state, chosen))
+
+    def tell(self, state, probe, measurement):
+        again = jax.random.wrap_key_data(jax.random.key_data(state.key))
+        return super().tell(eqx.tree_at(lambda s: s.key, state, again), probe, measurement)
+
+
+class MixingNoise(OutputNoise):
+    """Output noise that chooses in the same way."""
+
+    def outputs(self, instance, key, outputs):
+        chosen = jax.lax.cond(outputs[0, 0] > -1e9, lambda: key, lambda: jax.random.key(5))
+        return super().outputs(instance, chosen, outputs)
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_foreign_classes_may_mix_their_keys_with_keys_of_jax(replicas):
+    def run(rule, noise):
+        device = SimulatedDevice(network=MLP(widths=(2, 2, 1)), imperfections=(noise(sigma=0.1),))
+        rule = rule(learning_rate=0.5, delta=0.1)
+        return dither.train(device, XOR(), rule, until=Until(measurements=50), replicas=replicas)
+
+    ours, theirs = run(WeightMGD, OutputNoise), run(Mixing, MixingNoise)
+    assert np.array_equal(ours.parameters, theirs.parameters)
+    inputs = np.eye(2)
+    assert np.array_equal(ours.predict(inputs), theirs.predict(inputs))
+
+
+def test_a_foreign_rule_around_a_python_device_may_mix_its_keys():
+    def run(rule):
+        device = NumpyDevice((2, 2, 1), initial=np.linspace(-0.5, 0.5, 9))
+        rule = rule(learning_rate=0.5, delta=0.1)
+        return dither.train(device, XOR(), rule, until=Until(measurements=50)).parameters
+
+    assert np.array_equal(run(WeightMGD), run(Mixing))

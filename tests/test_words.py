@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dither import MLP, RequestError, WeightMGD
 from dither._words import count, duration, estimate, number, rounded, short, text_of
+from dither.instruments.connection import LabDevice
 from dither.tasks.scores import display_of
 from dither.training import StopReason
 from dither.training.history import held, quartiles
@@ -68,3 +70,15 @@ def test_settings_are_found_by_their_key_path() -> None:
     assert setting(table, "device.imperfections.0.sigma") == 0.1
     assert setting(table, "device.imperfections.1.sigma") is None
     assert settings({"algorithm": {"delta": 0.1}, "seed": None}) == {"algorithm.delta": "0.1"}
+
+
+def test_an_offer_ends_with_its_question_mark():
+    with pytest.raises(RequestError, match=r"did you mean .*adam.*\?$"):
+        WeightMGD(learning_rate=0.1, delta=0.1, optimizer={"name": "adamm"})
+
+
+def test_lists_and_tables_are_named_as_files_have_them():
+    with pytest.raises(RequestError, match=r"^MLP: widths: a list is due \(given: 2\)\.$"):
+        MLP(widths=2)
+    with pytest.raises(RequestError, match=r"arguments: a table is due \(given: 3\)\.$"):
+        LabDevice(object="lab.py:Chip", arguments=3)

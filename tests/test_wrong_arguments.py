@@ -25,15 +25,23 @@ WRONG = [
     ("observers", [3]), ("observers", print), ("name", 3), ("track", 3), ("track", "wandb"),
     ("key", "one"), ("key", 1.5), ("key", -1), ("replicas", 0), ("replicas", None),
     ("score_every", 0), ("score_every", math.nan), ("replicas", 2**31 - 1),
+    ("out", "a\0b"), ("start_from", "a\0b"), ("start_from", 3), ("checkpoint_seconds", 1j),
 ]  # fmt: skip
 
 
 def faults() -> list[str]:
     """What is wrong with how wrong arguments are refused."""
     found = []
-    for name, value in WRONG:
+    result = dither.train(**RIGHT, checkpoint_seconds=np.float32(2), key=np.int64(1))
+    result.predict([[0.0, 1.0]], np.int64(0))
+    calls = [(dither.train, name, {**RIGHT, "out": "run", name: value}) for name, value in WRONG]
+    calls += [(dither.load_run, "folder", {"folder": value}) for value in (3, None, b"run")]
+    for value in ("0", 0.0, None, -1, 1):
+        calls.append((result.predict, "replica", {"inputs": [[0.0, 1.0]], "replica": value}))
+    for call, name, settings in calls:
+        value = settings[name]
         try:
-            dither.train(**{**RIGHT, "out": "run", name: value})
+            call(**settings)
         except RequestError as error:
             if "\n" in str(error) or str(error)[-1] not in ".?":
                 found.append(f"{name} = {value!r}: no sentence: {error}")

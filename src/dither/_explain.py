@@ -10,6 +10,12 @@ from pydantic.fields import FieldInfo
 from dither._errors import RequestError, nearest
 from dither._registry import Registry, UnknownKind
 
+DUE = {
+    **dict.fromkeys(("tuple_type", "list_type"), "a list is due"),
+    **dict.fromkeys(("dict_type", "model_type"), "a table is due"),
+}
+"""What is due, in a file's words, by pydantic's name for the fault."""
+
 
 def explain(error: ValidationError, where: str, model: type[BaseModel], table: Any) -> str:
     """One sentence for the first thing that a validation found wrong.
@@ -32,7 +38,9 @@ def explain(error: ValidationError, where: str, model: type[BaseModel], table: A
         return f"{place} {first['msg']}"
     if first["type"] == "missing":
         return f"{place} is missing."
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    message = DUE.get(first["type"], first["msg"].removeprefix("Value error, ").rstrip("."))
+    if message.endswith("?"):
+        return f"{place}: {message}"
     given = first["input"]
     shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
     return f"{place}: {message[0].lower()}{message[1:]}{shown}."

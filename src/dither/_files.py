@@ -18,6 +18,8 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise refusal(path, error, "read") from None
+    except ValueError:  # a null in its name
+        raise RequestError(f"No file has a name like {str(path)!r:.60}.") from None
 
 
 def check_permission(path: Path) -> None:

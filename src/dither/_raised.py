@@ -10,7 +10,7 @@ INSTALLED = ("site-packages", "dist-packages", str(Path(traceback.__file__).pare
 
 def told(error: BaseException) -> str:
     """An exception with the user's file and line: KeyError: 'wavelength' in lab.py, line 15."""
-    what = f"{type(error).__name__}: {error}".rstrip(".: ")
+    what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".: ")
     return f"{what}{place_of(error)}"
 
 

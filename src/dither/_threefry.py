@@ -2,12 +2,13 @@
 
 JAX compiles Threefry for CPUs to a loop of five steps, each of which costs a small network more
 time than its forward pass. Written out, the hash is one fused operation. The numbers are the same
-bit for bit, so that keys may be mixed: `random_key(seed)` and `jax.random.key(seed)` draw alike.
+bit for bit: `random_key(seed)` and `jax.random.key(seed)` draw alike. To JAX they are keys of two
+types, which cannot be the two branches of a choice; `key_for` gives foreign code JAX's own.
 
 Source: Salmon2011 (Threefry-2x32, 20 rounds).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import jax
@@ -15,6 +16,7 @@ import jax.extend as jex
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt, UInt32
+from pydantic import BaseModel
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = np.uint32(0x1BD11BDA)
@@ -99,3 +101,24 @@ IMPLEMENTATION = jex.random.define_prng_impl(
 def random_key(seed: int | Int[Array, ""]) -> Key[Array, ""]:
     """The key of a seed, which draws what `jax.random.key(seed)` draws."""
     return jax.random.key(seed, impl=IMPLEMENTATION)
+
+
+def key_for(part: Any, key: Key[Array, "*S"]) -> Key[Array, "*S"]:
+    """A key for a part of a run: JAX's own where foreign code in it may mix it with keys it makes.
+
+    Arguments: an algorithm or a device with all in it; a key of either type.
+    Returns: a key that draws the same.
+    """
+    if _ours(part):
+        return key
+    own: Key[Array, "*S"] = jax.random.wrap_key_data(jax.random.key_data(key), impl="threefry2x32")
+    return own
+
+
+def _ours(part: Any) -> bool:
+    """Whether every class in a configuration is one that comes with dither."""
+    if isinstance(part, BaseModel):
+        return type(part).__module__.startswith("dither.") and all(_ours(v) for _, v in part)
+    if isinstance(part, Mapping):
+        return all(map(_ours, part.values()))
+    return all(map(_ours, part)) if isinstance(part, tuple | list) else True

@@ -41,6 +41,9 @@ app.command()(watch)
 app.add_typer(device, name="device")
 
 
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit status of what Ctrl-C has stopped at once."""
+
 UsageError: Any = typer.BadParameter.__base__
 """What wrong options raise; where it is defined depends on the version of Typer."""
 
@@ -72,6 +75,8 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     try:
         status = app(prog_name="dither", standalone_mode=False)
+        if status == INTERRUPTED:  # as Typer has it
+            raise typer.Abort
         sys.stdout.flush()
         sys.exit(status_of_signal() or status)
     except UsageError as error:
@@ -82,7 +87,7 @@ def main() -> None:
         sys.exit(2)
     except typer.Abort:
         print("dither: Interrupted.", file=sys.stderr)
-        sys.exit(status_of_signal() or 128 + signal.SIGINT)
+        sys.exit(status_of_signal() or INTERRUPTED)
     except DitherError as error:
         _end(error)
     except OSError as error:

@@ -136,4 +136,7 @@ def _tell(specification: "Specification", result: "Result") -> None:
             typer.echo(f"{what}: {how_much} {unit}".rstrip())
     if result.start_from is not None:
         typer.echo(f"started from: {result.start_from} (its measurements are not counted here)")
-    typer.echo(f"folder: {result.out}\nfigure: {(result.out or Path()) / 'figure.png'}")
+    typer.echo(f"folder: {result.out}")
+    figure = (result.out or Path()) / "figure.png"
+    if figure.is_file():
+        typer.echo(f"figure: {figure}")

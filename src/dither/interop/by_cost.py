@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dither._errors import RequestError
-from dither._threefry import random_key
+from dither._threefry import key_for, random_key
 from dither.algorithms.algorithm import AbstractAlgorithm, State
 from dither.contract import AccessLevel, Clock, Measurement, Probe, Problem, Space
 from dither.training.settings import vary
@@ -42,7 +42,9 @@ class ByCost:
         algorithm.check(self.problem)
         self._ask, self._tell = compiled(algorithm)
         theta = jnp.asarray(initial, jnp.result_type(float))
-        self.state: State = algorithm.init(random_key(seed), theta, self.problem)
+        self.state: State = algorithm.init(
+            key_for(algorithm, random_key(seed)), theta, self.problem
+        )
 
     def ask(self) -> Probe:
         """The next probe; the state's clock moves on."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Num
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from dither._errors import RequestError, nearest
 from dither.tasks.by_file import DataFile
@@ -55,6 +55,13 @@ class CSVFile(AbstractSampledTask):
     test_file: DataFile | None = None
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("inputs")
+    @classmethod
+    def _each_once(cls, inputs: tuple[Column, ...] | None) -> tuple[Column, ...] | None:
+        if inputs and len(set(inputs)) < len(inputs):
+            raise ValueError("name each column once")
+        return inputs
 
     def load(self) -> Task:
         table = read_delimited(self.file, self.header)
@@ -183,6 +190,11 @@ class CSVFile(AbstractSampledTask):
                 "samples, such as "
                 f"{found[0]} and {found[-1]}; give label, the column of the classes, or values = "
                 "true where whole numbers are values to reach."
+            )
+        if len(found) == 1:
+            raise RequestError(
+                f"The labels of {self.file} are all {found[0]}; give label, the column of the "
+                "classes."
             )
         classes = tuple(map(str, found))
         return [numbers_of([str(label) for label in part], classes) for part in parts], classes

@@ -66,6 +66,10 @@ def read_delimited(file: Path, header: bool | None = None) -> Table:
         raise RequestError(f"The file {file} is no table ({why}).") from None
     if named:
         frame.columns = pd.Index([name.strip() for name in rows[0]])
+    if len(rows) == 1 and not any(is_number(cell, decimal) for cell in rows[0]):
+        raise RequestError(
+            f"The file {file} has a row of text and no samples; give a row a sample."
+        )
     table = Table(frame, skipped + 1 + named, named, decimal)
     if header is None and not named:
         _check_unnamed(file, table)
@@ -77,18 +81,20 @@ def _lines(file: Path) -> tuple[list[str], int]:
     try:
         content = file.read_bytes()
     except FileNotFoundError:
-        raise RequestError(f"The task's file {file} does not exist.") from None
+        raise RequestError(f"The file {file} does not exist.") from None
     except OSError as error:
-        raise RequestError(f"The task's file {file} cannot be read: {error.strerror}.") from None
+        raise RequestError(f"The file {file} cannot be read: {error.strerror}.") from None
+    except ValueError:  # a null in its name
+        raise RequestError(f"No file has a name like {str(file)!r:.60}.") from None
     if b"\0" in content and content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        raise RequestError(f"The task's file {file} is no text; save the table as CSV.")
+        raise RequestError(f"The file {file} is no text; save the table as CSV.")
     text = _decoded(content)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     start = 0
     while start < len(lines) and (not lines[start].strip() or lines[start].startswith("#")):
         start += 1
     if start == len(lines):
-        raise RequestError(f"The task's file {file} holds no table; give a row a sample.")
+        raise RequestError(f"The file {file} holds no table; give a row a sample.")
     return lines[start:], start
 
 
@@ -108,12 +114,23 @@ def _check_rows(file: Path, rows: list[list[str]], mark: str, lines: list[str]) 
                 f"Row {place + 1} of {file} has {len(row)} columns and the first has "
                 f"{len(rows[0])}; give each row as many."
             )
+    if len(rows[0]) == 1 and _spaced(rows[-1][0]):
+        raise RequestError(
+            f"The columns of {file} are set apart by spaces; set them apart by commas, semicolons "
+            "or tabs."
+        )
     digits = [",".join(cell for cell in row if is_number(cell)) for row in rows]
     if mark == "," and decimal_commas([row for row in digits if row]):
         raise RequestError(
             f"In {file} the first row is '{lines[0][:80]}', whose commas are taken for decimal "
             "ones; set columns apart by semicolons, or write numbers with a point."
         )
+
+
+def _spaced(cell: str) -> bool:
+    """Whether a cell holds several words, of which the first is a number."""
+    words = cell.split()
+    return len(words) > 1 and is_number(words[0])
 
 
 def is_number(cell: str, decimal: str = ".") -> bool:

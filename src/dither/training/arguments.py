@@ -1,6 +1,7 @@
 """What `dither.train` is called with, checked for its kind before anything is done."""
 
 import math
+from numbers import Real
 from typing import Any
 
 from dither._errors import RequestError
@@ -21,7 +22,7 @@ def check_arguments(
     _must(isinstance(until, Until), "until", until, "Until(measurements=10_000) or the like")
     listed = isinstance(observers, list | tuple) and all(map(callable, observers))
     _must(listed, "observers", observers, "a list of functions of a Progress")
-    number = isinstance(checkpoint_seconds, int | float) and not math.isnan(checkpoint_seconds)
+    number = isinstance(checkpoint_seconds, Real) and not math.isnan(checkpoint_seconds)
     _must(number, "checkpoint_seconds", checkpoint_seconds, "a number of seconds")
     _must(isinstance(name, str), "name", name, "text")
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dither._errors import RequestError
-from dither._threefry import random_key
+from dither._threefry import key_for, random_key
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import Batch
 from dither.devices.device import AbstractDevice
@@ -105,7 +105,8 @@ def measurements_per_update(
 ) -> int:
     """M, the measurements that an algorithm makes for its first update."""
     key = random_key(0)
-    _, used, _ = _estimate(algorithm, device, task, key, device.fabricate(key), device.initial(key))
+    own = key_for(device, key)
+    _, used, _ = _estimate(algorithm, device, task, key, device.fabricate(own), device.initial(own))
     return int(used)
 
 
@@ -138,7 +139,7 @@ def _follow(
             after, own = after - jnp.sqrt(learning_rate * eta) * (E - G), own + further
         return n + 1, used + more, own, at_target(chip, after), after, chip
 
-    chip = device.fabricate(key)
+    chip = device.fabricate(key_for(device, key))
     none = jnp.int32(0)
     start = (none, none, none, at_target(chip, theta), theta, chip)
     n, used, own, arrived, *_ = jax.lax.while_loop(
@@ -171,7 +172,7 @@ def _estimate(
         state, info = algorithm.tell(asked, probe, measurement)
         return state, chip, n + 1, info.updated, info.estimate
 
-    start = algorithm.init(learning, theta, problem_of(device, task))
+    start = algorithm.init(key_for(algorithm, learning), theta, problem_of(device, task))
     first = (start, chip, jnp.int32(0), jnp.bool_(False), jnp.zeros_like(theta))
     _, chip, n, _, G = jax.lax.while_loop(lambda now: ~now[3], measure, first)
     return G, n, chip

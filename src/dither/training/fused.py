@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from dither._threefry import random_key
+from dither._threefry import key_for, random_key
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.contract import AccessLevel, Batch, Probe, Problem, Status
 from dither.devices.device import AbstractDevice
@@ -40,10 +40,10 @@ def start(
     if varied:
         problem = replace(problem, space=device.space)
     initial, learning, data, fabrication = jax.random.split(random_key(seed), 4)
-    theta = device.initial(initial) if parameters is None else parameters
+    theta = device.initial(key_for(device, initial)) if parameters is None else parameters
     return Carry(
-        algorithm=algorithm.init(learning, theta, problem),
-        device=device.fabricate(fabrication),
+        algorithm=algorithm.init(key_for(algorithm, learning), theta, problem),
+        device=device.fabricate(key_for(device, fabrication)),
         data=data,
         tally=Tally.empty(),
         varied=varied,

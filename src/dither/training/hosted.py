@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dither._errors import RunError
-from dither._threefry import random_key
+from dither._threefry import key_for, random_key
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import Clock, Probe, SparseWrite
 from dither.instruments.python import PythonDevice
@@ -53,6 +53,7 @@ class HostedLoop(AbstractMeasuringLoop):
         self.replicas = 1
         self.scores = not device.by_cost
         _, learning, data, _ = jax.random.split(random_key(seed), 4)
+        learning = key_for(algorithm, learning)
         self.origin, self.most = device.origin(seed), largest_block(device.extent.size)
         initial = device.initial(seed) if parameters is None else parameters
         theta = jnp.asarray(initial - self.origin, jnp.result_type(float))

@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from dither._errors import RequestError
+from dither._explain import key_path
 from dither._files import is_file
 from dither._seal import DamagedFileError, read_json
 from dither.tasks import AnyTask
@@ -26,6 +27,8 @@ def load_run(folder: str | Path, device: Any = None) -> Result:
     `Result.predict` and `Result.confusion` alone.
     Errors: `RequestError` where there is no run, or one that is not finished or cannot be read.
     """
+    if not isinstance(folder, str | Path):
+        raise RequestError(f"A run is read from its folder, not from a {type(folder).__name__}.")
     folder = Path(folder)
     if not is_file(folder / RESULT):
         what = "unfinished run" if is_file(folder / SPECIFICATION) else "run"
@@ -52,15 +55,15 @@ def load_run(folder: str | Path, device: Any = None) -> Result:
         out=folder,
         warnings=told.warnings,
         failure=told.failure,
-        device=_part(asked, "device", AnyDevice) if device is None else device,
-        task=_part(asked, "task", AnyTask),
+        device=_part(folder, asked, "device", AnyDevice) if device is None else device,
+        task=_part(folder, asked, "task", AnyTask),
         name=str(asked.get("name", folder.name)),
         aim=asked.get("until", {}).get("score"),
         start_from=told.start_from,
     )
 
 
-def _part(asked: dict[str, Any], name: str, kind: Any) -> Any:
+def _part(folder: Path, asked: dict[str, Any], name: str, kind: Any) -> Any:
     """A part of a run as its specification has it; None where it was a Python object."""
     table = asked.get(name, {"kind": "python-object"})
     if table.get("kind") == "python-object":
@@ -68,9 +71,10 @@ def _part(asked: dict[str, Any], name: str, kind: Any) -> Any:
     try:
         return TypeAdapter(kind).validate_python(table)
     except ValidationError as error:
+        place = ".".join([name, *key_path(error)])
+        said = error.errors()[0]["msg"].removeprefix("Value error, ").rstrip(".?")
         raise RequestError(
-            f"The run's {name} is not what this version of dither knows: "
-            f"{error.errors()[0]['msg']}."
+            f"In {folder / SPECIFICATION} {place} is not what this version of dither knows: {said}."
         ) from None
 
 

@@ -1,5 +1,6 @@
 """What a trained device makes of new inputs."""
 
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from dither._errors import RequestError
-from dither._threefry import random_key
+from dither._threefry import key_for, random_key
 from dither.devices.device import AbstractDevice
+from dither.devices.simulated import SimulatedDevice
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.python import PythonDevice
 from dither.tasks.csv_file import CSVFile
@@ -43,6 +45,7 @@ def outputs_of(
         )
     if not isinstance(device, AbstractDevice | PythonDevice):
         device = PythonDevice(device)
+    _check_fit(device, parameters, rows)
     try:
         if isinstance(device, AbstractDevice):
             return _simulated(device, parameters, seed, rows)
@@ -53,6 +56,24 @@ def outputs_of(
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); give "
             "rows as the task has them."
         ) from error
+
+
+def _check_fit(
+    device: AbstractDevice | PythonDevice, parameters: Float[np.ndarray, " P"], rows: np.ndarray
+) -> None:
+    if not len(rows):
+        raise RequestError("The inputs hold no samples; give a row a sample.")
+    if parameters.size != device.space.size:
+        raise RequestError(
+            f"The run has {parameters.size} parameters and the device {device.space.size}; give "
+            "the device that was trained."
+        )
+    due = device.network.input_shape if isinstance(device, SimulatedDevice) else rows.shape[1:]
+    if math.prod(due) != math.prod(rows.shape[1:]):
+        raise RequestError(
+            f"Inputs of shape {rows.shape} do not fit the device, whose network takes {due}; give "
+            "rows as the task has them."
+        )
 
 
 def inputs_in(file: Path, task: Any) -> Num[np.ndarray, "B ..."]:
@@ -90,7 +111,7 @@ def _simulated(
 ) -> Float[np.ndarray, "B K"]:
     *_, fabrication = jax.random.split(random_key(seed), 4)
     theta = jnp.asarray(parameters, jnp.result_type(float))
-    chip = device.write(device.fabricate(fabrication), theta, jnp.bool_(False))
+    chip = device.write(device.fabricate(key_for(device, fabrication)), theta, jnp.bool_(False))
     return np.asarray(device.outputs(chip, jnp.asarray(rows, jnp.result_type(float))))
 
 

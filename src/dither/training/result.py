@@ -1,6 +1,7 @@
 """What a run ends with."""
 
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class Result:
         from dither.training.predict import outputs_of
 
         theta = self._parameters_of(replica)
-        return outputs_of(self.device, theta, self.replicas[replica].seed, inputs)
+        return outputs_of(self.device, theta, self.replicas[int(replica)].seed, inputs)
 
     def confusion(self, inputs: Any = None, labels: Any = None, replica: int = 0) -> pd.DataFrame:
         """How many samples of each class were told to be of which: a confusion matrix.
@@ -122,9 +123,9 @@ class Result:
         return result_html(self)
 
     def _parameters_of(self, replica: int) -> Float[np.ndarray, " P"]:
-        if not 0 <= replica < len(self.replicas):
+        if not isinstance(replica, Integral) or not 0 <= replica < len(self.replicas):
             raise RequestError(f"There are {len(self.replicas)} replicas and none is {replica}.")
-        return np.asarray(self.parameters[replica])
+        return np.asarray(self.parameters[int(replica)])
 
     @property
     def learning_rate(self) -> float | None:

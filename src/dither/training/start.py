@@ -19,6 +19,8 @@ def start_name(start: Any) -> str:
 
     Errors: `RequestError` for what is neither a folder nor a result.
     """
+    if isinstance(start, str) and "\0" in start:
+        raise RequestError(f"A run's folder has no name like {start!r:.60}.")
     if not isinstance(start, str | Path | Result):
         raise RequestError(
             f"A run starts from a run's folder or result, not from a {type(start).__name__}."

@@ -263,7 +263,7 @@ def _begun(
 @contextmanager
 def _opened(out: str | Path | None, resume: bool) -> Iterator[Path | None]:
     """The run's folder for this run alone, if there is to be one."""
-    if not isinstance(out, str | Path | None):
+    if not isinstance(out, str | Path | None) or "\0" in str(out):
         raise RequestError(f"The argument out must be a folder, not {out!r:.60}.")
     if out is not None:
         with owned(Path(out), resume):
