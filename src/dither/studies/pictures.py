@@ -220,7 +220,7 @@ def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Pictur
         if len(rows) * len(columns) <= 150:
             _numbers(axes, values, found, rows, columns, image)
         if some.size:
-            bar = figure.colorbar(image, ax=axes, label=textwrap.fill(outcome.name, 30))
+            bar = figure.colorbar(image, ax=axes, label=textwrap.fill(outcome.name, 18))
             if wide:
                 number_decades(bar.ax)
     caption = (
