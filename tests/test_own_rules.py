@@ -68,6 +68,20 @@ def test_what_an_own_class_raises_is_told_before_anything_is_written(key, name, 
     assert not Path("deep").exists()
 
 
+def test_so_it_is_around_a_python_device():
+    Path("lab.py").write_text("class Chip:\n    parameters, bounds = 3, (-1.0, 1.0)\n"
+        "    def write(self, theta): self.theta = theta\n"
+        "    def measure(self, x): return x @ self.theta[:2, None] + self.theta[2]\n")  # fmt: skip
+    words = ["train", "xor", "--device", "lab.py:Chip", "--out", "deep/run", "--set"]
+    told = CliRunner().invoke(app, [*words, "algorithm.kind='rule.py:Sing'"]).exception
+    assert isinstance(told, RequestError), told
+    assert re.search(r"^The class Sing fails .* in rule\.py, line 15\.$", str(told)), told
+    assert not Path("deep").exists()
+    limits = ["--set", "until={measurements=40}"]
+    done = CliRunner().invoke(app, [*words, "algorithm.kind='rule.py:Sign'", *limits])
+    assert done.exit_code == 0, done.output
+
+
 @pytest.mark.parametrize(("name", "refused"), [("Sing", True), ("Sign", False)])
 def test_an_own_rule_that_fails_is_told_by_a_dry_run(name, refused):
     Path("study.toml").write_text(

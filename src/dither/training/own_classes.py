@@ -9,15 +9,22 @@ import jax.numpy as jnp
 from dither._configuration import Configuration
 from dither._errors import DitherError, RequestError
 from dither._raised import place_of
+from dither._threefry import random_key
 from dither.algorithms import AbstractAlgorithm
+from dither.contract import AccessLevel, Measurement
 from dither.devices.device import AbstractDevice
+from dither.instruments.python import PythonDevice
 from dither.tasks import Task
 from dither.training.fit import problem_of
 from dither.training.fused import measure_once, start
 
 
-def check_own_classes(algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task) -> None:
-    """Trace a measurement on a simulated device, where a class of it is none of dither's.
+def check_own_classes(
+    algorithm: AbstractAlgorithm, device: AbstractDevice | PythonDevice, task: Task
+) -> None:
+    """Trace a measurement, where the class of a rule or of a part of a device is none of dither's.
+
+    Around a Python device, a rule that must see more than the cost is asked but not told.
 
     Errors: `RequestError` with the user's file and line for what the class raises.
     """
@@ -35,9 +42,18 @@ def check_own_classes(algorithm: AbstractAlgorithm, device: AbstractDevice, task
         raise RequestError(f"The {whose} when traced by JAX: {what}{place_of(error)}.") from error
 
 
-def _measured(algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task) -> Any:
-    carry = start(algorithm, device, problem_of(device, task), jnp.int32(0), {})
-    return measure_once(algorithm, device, task, carry)[0]
+def _measured(
+    algorithm: AbstractAlgorithm, device: AbstractDevice | PythonDevice, task: Task
+) -> Any:
+    problem = problem_of(device, task)
+    if isinstance(device, AbstractDevice):
+        carry = start(algorithm, device, problem, jnp.int32(0), {})
+        return measure_once(algorithm, device, task, carry)[0]
+    state = algorithm.init(random_key(0), jnp.zeros(problem.space.size), problem)
+    probe, asked = algorithm.ask(state)
+    if algorithm.access_level > AccessLevel.COST:
+        return probe
+    return algorithm.tell(asked, probe, Measurement(jnp.zeros(())))
 
 
 def _parts(whole: Any) -> Iterator[Configuration]:

@@ -233,8 +233,7 @@ def _begun(
     key, replicas = whole["seed"], whole["replicas"]
     check_memory(algorithm, problem_of(chip, data), replicas)
     check_fit(chip, data, algorithm, until, replicas)
-    if isinstance(chip, AbstractDevice):
-        check_own_classes(algorithm, chip, data)
+    check_own_classes(algorithm, chip, data)
     rows, moved = None, tuple[str, ...]()
     if start_from is not None and not goes_on:
         rows, moved = start_of(start_from, chip.space, replicas)
