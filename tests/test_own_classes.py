@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,17 @@ def test_arguments_that_do_not_fit_are_told(lab, name, arguments, words):
     with pytest.raises(RequestError, match=words) as caught:
         device.connect()
     assert "\n" not in str(caught.value)
+
+
+def test_a_check_is_given_arguments_and_what_is_fed_in(lab):
+    Path("own.csv").write_text("a,b,y\n" + "1000,2000,0.5\n3000,4000,1.5\n" * 5)
+    words = ["device", "check", f"{lab / 'lab.py'}:Chip", "--set", "device.arguments.port=COM3",
+             "--inputs", "own.csv", "--set", "task.scale=minmax", "--toml", "c.toml"]  # fmt: skip
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    table = tomllib.loads(Path("c.toml").read_text())
+    assert table["device"]["arguments"] == {"port": "COM3"}
+    assert table["task"]["scale"] == "minmax"
 
 
 def test_arguments_belong_to_the_run(lab, tmp_path):
@@ -267,7 +279,10 @@ OTHER = '{ kind = "simulated", network = { kind = "mlp", widths = [3, 1] } }'
         (("device", "check", "lab.py:Chip", "--toml", "chip.toml"), "needs the argument"),
         (("device", "check", "lab.py:plain", "--inputs", "none.csv", "--toml", "c.toml"),
          "does not exist"),
-        (("device", "check", "lab.py:plain", "--inputs", "nothing"), "no task"),
+        (("device", "check", "lab.py:plain", "--inputs", "nothing"),
+         "task has no kind 'nothing'"),
+        (("device", "check", "lab.py:plain", "--set", "algorithm.delta=1", "--toml", "c.toml"),
+         "no setting 'algorithm'; known are device, task"),
         (("device", "serve", "lab.py:Chip", "--record", "record"), "needs the argument"),
         (("device", "serve", "none.py:Chip", "--record", "record"), "does not exist"),
         (("device", "serve", "lab.py:plain", "--listen", "0.0.0.0:0", "--record", "record"),

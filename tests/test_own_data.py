@@ -394,7 +394,7 @@ def test_new_rows_are_told_as_the_trained_device_sees_them(tmp_path, monkeypatch
     assert told["classes"] == [SPECIES[k] for k in expected.argmax(axis=1)]
     shell("predict", "run", "--inputs", "new.csv", "--out", "told.csv")
     table = pd.read_csv("told.csv")
-    assert list(table) == ["class", "output 0", "output 1", "output 2"]
+    assert list(table) == ["class", *(f"output {name}" for name in SPECIES)]
     assert table["class"].tolist() == told["classes"]
     np.save("new.npy", rows)  # as the task has them
     again = json.loads(shell("predict", "run", "--inputs", "new.npy", "--json"))

@@ -483,6 +483,18 @@ def test_medians_stand_on_their_size_and_ticks_at_the_sizes(made_up: Path) -> No
     assert axes.get_xlabel() == "bits"
 
 
+def test_every_single_run_lies_within_the_axes(made_up: Path) -> None:
+    table = load_study(made_up)
+    far = table.index[table["role"] == "run"][:2]
+    for factor in (100, 1 / 100):
+        moved = table.assign(measurements=table["measurements"].astype(float))
+        moved.loc[far, "measurements"] *= factor
+        (curves,) = fits_of(study_of(), moved)
+        low, high = fit_picture("any", curves, []).figure.axes[0].get_ylim()
+        assert low <= moved.loc[far, "measurements"].min()
+        assert high >= moved.loc[far, "measurements"].max()
+
+
 @pytest.mark.parametrize("sizes", [[9.0, 10, 11, 12], [49.0, 961, 1000, 2500], [2.0, 4, 8, 16]])
 def test_labels_of_sizes_do_not_touch(sizes: list[float]) -> None:
     sizes = [float(size) for size in sizes]

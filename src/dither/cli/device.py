@@ -31,6 +31,12 @@ def check(
         str | None,
         typer.Option(help="The task whose inputs to measure: nist7x7, own.csv, own.npz."),
     ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a setting of the device or the task."
+        ),
+    ] = None,
     repeats: Annotated[int, typer.Option(min=4, help="Measurements of each kind.")] = 20,
     toml: Annotated[
         Path | None, typer.Option(help="Write the recommended specification to this file.")
@@ -48,7 +54,7 @@ def check(
     from dither.training.safety import made_safe
 
     check_platform()
-    connection, task = _to_check(place, inputs)
+    connection, task = _to_check(place, inputs, changes or [])
     data = None if task is None else task.load()
     chip = connection.connect()
     task = task or made_of(TASKS, chip.task)
@@ -72,19 +78,14 @@ def check(
         typer.echo(f"recommended: dither train {toml}")
 
 
-def _to_check(place: str, inputs: str | None) -> "tuple[AbstractConnection, AbstractTask | None]":
+def _to_check(
+    place: str, inputs: str | None, changes: list[str]
+) -> "tuple[AbstractConnection, AbstractTask | None]":
     """The device at a place, and the task whose inputs to measure, where one is given."""
-    from dither._explain import made_of
-    from dither.instruments.network import device_at
-    from dither.tasks import TASKS
-
-    task = None if inputs is None else made_of(TASKS, inputs)
-    if not place.endswith(".toml"):
-        return device_at(place), task
     from dither.training.specification import read_bench
 
-    bench = read_bench(place)
-    return bench.real_device(), task or bench.task
+    bench = read_bench(place, inputs, changes)
+    return bench.real_device(), bench.task
 
 
 @device.command()

@@ -32,8 +32,10 @@ def predict(
 
     result = load_run(run, None if device is None else device_at(device))
     outputs = result.predict(inputs_in(inputs, result.task))
-    classes = told_names(outputs, () if result.task is None else result.task.load().classes)
-    names = [f"output {k}" for k in range(outputs.shape[1])]
+    known = () if result.task is None else result.task.load().classes
+    classes = told_names(outputs, known)
+    told = known if len(known) == outputs.shape[1] else range(outputs.shape[1])
+    names = [f"output {one}" for one in told]
     if as_json:
         typer.echo(json.dumps({"outputs": outputs.tolist(), "classes": classes or None}))
         return

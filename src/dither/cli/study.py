@@ -141,5 +141,5 @@ class StudyBar(AbstractBar):
 
     def __call__(self, now: "StudyProgress") -> None:
         self.own = now.own
-        line = f"{self.name}: {now.done} of {now.runs} runs; {now.doing}"
+        line = "; ".join(filter(None, (f"{self.name}: {now.done} of {now.runs} runs", now.doing)))
         self.show(line, completed=now.done, total=now.runs, text=now.doing)

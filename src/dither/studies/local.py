@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from dither._words import count as grouped
 from dither.studies import store
 from dither.studies.job import do_job
 from dither.studies.plan import Job, plan
@@ -133,10 +134,8 @@ def _do(
     here = folder / store.WORK / job.name
 
     def observe(now: Progress) -> None:
-        text = (
-            f"{job.runs[0].cell.where}, {len(job.runs)} together, {now.measurements} measurements"
-        )
-        count(text)
+        doing = f"{len(job.runs)} together, {grouped(now.measurements)} measurements"
+        count(", ".join(filter(None, (job.runs[0].cell.where, doing))))
 
     do_job(job, keep, here, lambda name: store.read_run(folder, name), [observe], interrupted)
     shutil.rmtree(here, ignore_errors=True)

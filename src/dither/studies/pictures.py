@@ -104,6 +104,7 @@ def _draw_fit(
     y, stopped = one.outcome.of(few)
     at = few[x].to_numpy(float)
     dots: dict[str, Any] = {"color": colour, "transform": aside, "clip_on": False}
+    axes.update_datalim(np.column_stack((at, y)))  # which a transform of its own is left out of
     axes.plot(at[~stopped], y[~stopped], ".", alpha=0.45, markersize=4, **dots)
     axes.plot(at[stopped], y[stopped], "^", alpha=0.7, markersize=5, fillstyle="none", **dots)
     for size in sorted(map(float, runs[x].unique())):
@@ -220,7 +221,7 @@ def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Pictur
         if len(rows) * len(columns) <= 150:
             _numbers(axes, values, found, rows, columns, image)
         if some.size:
-            bar = figure.colorbar(image, ax=axes, label=textwrap.fill(outcome.name, 30))
+            bar = figure.colorbar(image, ax=axes, label=textwrap.fill(outcome.name, 18))
             if wide:
                 number_decades(bar.ax)
     caption = (

@@ -19,6 +19,7 @@ from dither.training.fit import check_fit, problem_of
 from dither.training.folder import CHECKPOINT, SPECIFICATION
 from dither.training.fused import FusedLoop, measure_once, start
 from dither.training.live import Live
+from dither.training.own_classes import check_own_classes
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.settings import Varied, setting, vary
@@ -123,6 +124,7 @@ def _checked(specification: Specification, task: Task) -> AbstractDevice:
     device = specification.device
     assert isinstance(device, AbstractDevice)
     check_fit(device, task, specification.algorithm, specification.until)
+    check_own_classes(specification.algorithm, device, task)
     return device
 
 

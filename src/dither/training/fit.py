@@ -66,8 +66,11 @@ def check_fit(
         try:
             device.self_test(inputs, targets, task.outputs)
         except RequestError as error:
-            other = task.told_columns and f"; {task.told_columns}"
-            raise RequestError(f"{str(error).rstrip('.')}{other}.") from error
+            # what raised may be the wrong number of inputs; a reading is of the device alone
+            other = isinstance(error.__cause__, ValueError | IndexError) and task.told_columns
+            raise RequestError(
+                f"{str(error).rstrip('.')}{(other and f'; {other}') or ''}."
+            ) from error
     else:
         device.check_task(task)
 

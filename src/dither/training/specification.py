@@ -18,6 +18,7 @@ from dither._places import absolute
 from dither._seal import check_toml
 from dither.algorithms import AnyAlgorithm
 from dither.instruments.connection import AbstractConnection
+from dither.instruments.network import SCHEME
 from dither.tasks import AnyTask
 from dither.training.kinds import AnyDevice
 from dither.training.result import Result
@@ -144,17 +145,16 @@ def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
     table, lines, where = read_table(what)
     for change in changes:
         _change(table, change)
-    asked = [change.partition("=")[0].strip().split(".") for change in changes]
-    return _validated(Specification, table, lines, where, asked)
+    return _validated(Specification, table, lines, where, _paths(changes))
 
 
 class Bench(Configuration):
     """What can be checked before it is known how to train it: a specification's first two tables.
 
-    Arguments: `task`, whose inputs are measured; `device`.
+    Arguments: `task`, whose inputs are measured, the device's own if not given; `device`.
     """
 
-    task: AnyTask
+    task: AnyTask | None = None
     device: AnyDevice
 
     def real_device(self) -> AbstractConnection:
@@ -167,15 +167,25 @@ class Bench(Configuration):
         return self.device
 
 
-def read_bench(what: str) -> Bench:
-    """The task and the device of a TOML file, which may hold the rest of a specification or not.
+def read_bench(what: str, task: str | None = None, changes: Sequence[str] = ()) -> Bench:
+    """The task and the device of a TOML file, or the device at a place, with changes.
 
+    Arguments: a TOML file, which may hold the rest of a specification or not, `FILE.py:NAME`,
+    `MODULE:NAME` or `remote://HOST:PORT`; a task in place of the file's; `changes`, each
+    `key.path=value`.
     Errors: `RequestError` in one sentence with the line or the key path.
     """
-    table, lines, where = read_table(what)
-    return _validated(
-        Bench, {key: table[key] for key in table if key in Bench.model_fields}, lines, where
-    )
+    if what.endswith(".toml"):
+        table, lines, where = read_table(what)
+    else:
+        device = what if what.startswith(SCHEME) else {"kind": "lab", "object": absolute(what)}
+        table, lines, where = {"device": device}, {}, f"The device {what}"
+    bench = {key: table[key] for key in table if key in Bench.model_fields}
+    if task is not None:
+        bench["task"] = task
+    for change in changes:
+        _change(bench, change)
+    return _validated(Bench, bench, lines, where, _paths(changes))
 
 
 def _validated(
@@ -193,6 +203,11 @@ def _validated(
         line = None if changed else _line_of(keys, lines)
         place = where if line is None else f"{where}, line {line}"
         raise RequestError(explain(error, place, model, table)) from None
+
+
+def _paths(changes: Sequence[str]) -> list[list[str]]:
+    """The keys that lead to each setting that is changed."""
+    return [change.partition("=")[0].strip().split(".") for change in changes]
 
 
 def _change(table: dict[str, Any], change: str) -> None:

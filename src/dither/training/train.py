@@ -43,6 +43,7 @@ from dither.training.live import Live
 from dither.training.loop import AbstractLoop
 from dither.training.memory import check_memory
 from dither.training.notebook import NotebookProgress, in_notebook
+from dither.training.own_classes import check_own_classes
 from dither.training.result import Result
 from dither.training.run import Observer, Run
 from dither.training.safety import made_safe
@@ -232,6 +233,7 @@ def _begun(
     key, replicas = whole["seed"], whole["replicas"]
     check_memory(algorithm, problem_of(chip, data), replicas)
     check_fit(chip, data, algorithm, until, replicas)
+    check_own_classes(algorithm, chip, data)
     rows, moved = None, tuple[str, ...]()
     if start_from is not None and not goes_on:
         rows, moved = start_of(start_from, chip.space, replicas)

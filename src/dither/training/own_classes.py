@@ -1,0 +1,67 @@
+"""A user's own classes, tried before anything is written."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dither._configuration import Configuration
+from dither._errors import DitherError, RequestError
+from dither._raised import place_of
+from dither._threefry import random_key
+from dither.algorithms import AbstractAlgorithm
+from dither.contract import AccessLevel, Measurement
+from dither.devices.device import AbstractDevice
+from dither.instruments.python import PythonDevice
+from dither.tasks import Task
+from dither.training.fit import problem_of
+from dither.training.fused import measure_once, start
+
+
+def check_own_classes(
+    algorithm: AbstractAlgorithm, device: AbstractDevice | PythonDevice, task: Task
+) -> None:
+    """Trace a measurement, where the class of a rule or of a part of a device is none of dither's.
+
+    Around a Python device, a rule that must see more than the cost is asked but not told.
+
+    Errors: `RequestError` with the user's file and line for what the class raises.
+    """
+    own = sorted({type(one).__name__ for one in (*_parts(algorithm), *_parts(device))
+                  if not type(one).__module__.startswith("dither.")})  # fmt: skip
+    if not own:
+        return
+    try:
+        jax.eval_shape(lambda: _measured(algorithm, device, task))
+    except DitherError:
+        raise
+    except Exception as error:  # whatever a user's code raises
+        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".rstrip(".: ")
+        whose = f"class {own[0]} fails" if len(own) == 1 else f"classes {', '.join(own)} fail"
+        raise RequestError(f"The {whose} when traced by JAX: {what}{place_of(error)}.") from error
+
+
+def _measured(
+    algorithm: AbstractAlgorithm, device: AbstractDevice | PythonDevice, task: Task
+) -> Any:
+    problem = problem_of(device, task)
+    if isinstance(device, AbstractDevice):
+        carry = start(algorithm, device, problem, jnp.int32(0), {})
+        return measure_once(algorithm, device, task, carry)[0]
+    state = algorithm.init(random_key(0), jnp.zeros(problem.space.size), problem)
+    probe, asked = algorithm.ask(state)
+    if algorithm.access_level > AccessLevel.COST:
+        return probe
+    return algorithm.tell(asked, probe, Measurement(jnp.zeros(())))
+
+
+def _parts(whole: Any) -> Iterator[Configuration]:
+    """A configuration and all within it."""
+    if isinstance(whole, Configuration):
+        yield whole
+        for name in type(whole).model_fields:
+            yield from _parts(getattr(whole, name))
+    elif isinstance(whole, list | tuple):
+        for one in whole:
+            yield from _parts(one)
