@@ -182,7 +182,7 @@ def test_a_result_that_was_sealed_again_is_doubted_too(folder):
                 refused += "\n" not in str(error)
             else:  # what is not read, or may be null
                 changed = {k for k in result if result[k] != before[k]}
-                assert changed <= {"score", "warnings", "replicas"}
+                assert changed <= {"score", "warnings", "replicas", "start_from"}
     finally:
         file.write_bytes(whole)
     assert refused > len(edits) / 2

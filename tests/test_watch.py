@@ -476,13 +476,19 @@ def test_a_taken_port_and_a_folder_of_nothing_are_one_sentence(tmp_path):
 def test_a_page_that_is_asked_to_end_ends_well(tmp_path, number):
     train(tmp_path / "run")
     command = [sys.executable, "-m", "dither.cli", "watch", str(tmp_path / "run"), "--port", "0"]
-    page = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert "http://127.0.0.1:" in page.stdout.readline()
-        page.send_signal(number)
-        out, errors = page.communicate(timeout=20)
-    finally:
-        page.kill()
+
+    def heard():  # also where the tests run in the background, which has Ctrl-C ignored
+        signal.signal(number, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as page:
+        try:
+            assert "http://127.0.0.1:" in page.stdout.readline()
+            page.send_signal(number)
+            out, errors = page.communicate(timeout=60)
+        finally:
+            page.kill()
     assert (page.returncode, out, errors) == (0, "", "")
 
 

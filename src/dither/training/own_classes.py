@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dither._configuration import Configuration
 from dither._errors import DitherError, RequestError
 from dither._raised import place_of
-from dither._threefry import random_key
+from dither._threefry import key_for, random_key
 from dither.algorithms import AbstractAlgorithm
 from dither.contract import AccessLevel, Measurement
 from dither.devices.device import AbstractDevice
@@ -18,13 +18,17 @@ from dither.tasks import Task
 from dither.training.fit import problem_of
 from dither.training.fused import measure_once, start
 
+PLAIN = AbstractDevice.prepare
+"""Of a device that needs no preparation."""
+
 
 def check_own_classes(
     algorithm: AbstractAlgorithm, device: AbstractDevice | PythonDevice, task: Task
 ) -> None:
     """Trace a measurement, where the class of a rule or of a part of a device is none of dither's.
 
-    Around a Python device, a rule that must see more than the cost is asked but not told.
+    Around a Python device, a rule that must see more than the cost is asked but not told; on a
+    device that is prepared outside the trace, such as a readout, it is asked alone.
 
     Errors: `RequestError` with the user's file and line for what the class raises.
     """
@@ -46,12 +50,14 @@ def _measured(
     algorithm: AbstractAlgorithm, device: AbstractDevice | PythonDevice, task: Task
 ) -> Any:
     problem = problem_of(device, task)
-    if isinstance(device, AbstractDevice):
+    prepared = isinstance(device, AbstractDevice) and type(device).prepare is not PLAIN
+    if isinstance(device, AbstractDevice) and not prepared:
         carry = start(algorithm, device, problem, jnp.int32(0), {})
         return measure_once(algorithm, device, task, carry)[0]
-    state = algorithm.init(random_key(0), jnp.zeros(problem.space.size), problem)
+    key = key_for(algorithm, random_key(0))
+    state = algorithm.init(key, jnp.zeros(problem.space.size), problem)
     probe, asked = algorithm.ask(state)
-    if algorithm.access_level > AccessLevel.COST:
+    if prepared or algorithm.access_level > AccessLevel.COST:
         return probe
     return algorithm.tell(asked, probe, Measurement(jnp.zeros(())))
 
