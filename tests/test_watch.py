@@ -475,13 +475,12 @@ def test_a_taken_port_and_a_folder_of_nothing_are_one_sentence(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_page_that_is_asked_to_end_ends_well(tmp_path, number):
     train(tmp_path / "run")
-    command = [sys.executable, "-m", "dither.cli", "watch", str(tmp_path / "run"), "--port", "0"]
-
-    def heard():  # also where the tests run in the background, which has Ctrl-C ignored
-        signal.signal(number, signal.SIG_DFL)
-
+    # also where the tests run in the background, which has Ctrl-C ignored
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", heard + "from dither.cli import main; main()", "watch"]
+    command += [str(tmp_path / "run"), "--port", "0"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as page:
         try:
             assert "http://127.0.0.1:" in page.stdout.readline()
