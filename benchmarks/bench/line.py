@@ -62,9 +62,10 @@ def race(line: Line) -> tuple[dict[str, Measured], list[str]]:
 
 
 def _size(go: Round) -> int:
-    """How many units take about `SECONDS`, after what is compiled at first."""
-    go(size := 16)
+    """How many units take about `SECONDS`, without what a first round of a size compiles."""
+    size = 16
     while True:
+        go(size)
         begun = time.process_time()
         go(size)
         took = time.process_time() - begun
