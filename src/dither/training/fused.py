@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from dither import loops
 from dither._threefry import key_for, random_key
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.contract import AccessLevel, Batch, Probe, Problem, Status
@@ -195,6 +196,12 @@ def advance(
         return measure_once(algorithm, device, task, one)[0]
 
     def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
+        if (kernel := loops.compiled(algorithm, device, task, carry)) is not None:
+            done: Carry = jax.lax.platform_dependent(carry, task, n, cpu=kernel, default=plain)
+            return done
+        return plain(carry, task, n)
+
+    def plain(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
         step = jax.vmap(partial(once, task=task), in_axes=(axes,), out_axes=axes)
         after: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), carry)
         return after
