@@ -38,20 +38,18 @@ inline Words counted(uint32_t first) {  // first, first + 1, …
 
 inline Floats all(float x) { return x - Floats{}; }
 
-struct Key {
-  uint32_t a, b;
-};
-
 template <typename Word>
 struct Pair {
   Word a, b;
 };
+using Key = Pair<uint32_t>;
+using Keys = Pair<Words>;
 
-// Two words of a counter (or of LANES counters), hashed with a key.
-template <typename Word>
-inline Pair<Word> threefry(Key key, Word x0, Word x1) {
+// Two words of a counter, hashed with a key; or of LANES counters, with one key or LANES of them.
+template <typename Word, typename Of>
+inline Pair<Word> threefry(Pair<Of> key, Word x0, Word x1) {
   constexpr int rotations[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
-  const uint32_t schedule[3] = {key.a, key.b, key.a ^ key.b ^ 0x1BD11BDAu};
+  const Of schedule[3] = {key.a, key.b, key.a ^ key.b ^ 0x1BD11BDAu};
   x0 += schedule[0];
   x1 += schedule[1];
 #pragma GCC unroll 5
@@ -68,21 +66,32 @@ inline Pair<Word> threefry(Key key, Word x0, Word x1) {
 }
 
 // jax.random.fold_in(key, data).
-inline Key fold_in(Key key, uint32_t data) {
-  auto pair = threefry<uint32_t>(key, 0, data);
-  return {pair.a, pair.b};
+inline Key fold_in(Key key, uint32_t data) { return threefry<uint32_t>(key, 0, data); }
+inline Keys fold_in(Key key, Words data) { return threefry<Words>(key, Words{}, data); }
+inline Keys fold_in(Keys keys, uint32_t data) {
+  return threefry<Words>(keys, Words{}, Words{} + data);
 }
 
 // jax.random.split(key, ...)[place].
-inline Key split(Key key, uint32_t place) { return fold_in(key, place); }
+template <typename Of>
+inline Pair<Of> split(Pair<Of> key, uint32_t place) {
+  return fold_in(key, place);
+}
 
 // jax.random.bits(key, shape).ravel()[place], and of LANES places from `place` on.
 inline uint32_t bits(Key key, uint32_t place = 0) {
   auto pair = threefry<uint32_t>(key, 0, place);
   return pair.a ^ pair.b;
 }
-inline Words many_bits(Key key, uint32_t place) {
-  auto pair = threefry<Words>(key, Words{}, counted(place));
+inline Words many_bits(Key key, Words places) {
+  auto pair = fold_in(key, places);
+  return pair.a ^ pair.b;
+}
+inline Words many_bits(Key key, uint32_t place) { return many_bits(key, counted(place)); }
+
+// jax.random.bits(key) of every key.
+inline Words bits(Keys keys) {
+  auto pair = fold_in(keys, 0u);
   return pair.a ^ pair.b;
 }
 
@@ -91,10 +100,12 @@ inline float uniform(uint32_t bits) { return cast<float>((bits >> 9) | 0x3F80000
 inline Floats uniform(Words bits) { return cast<Floats>((bits >> 9) | 0x3F800000u) - 1.0f; }
 
 // jax.random.randint(key, shape, low, high).ravel()[place], of 32 bits, for low < high.
-inline int32_t randint(Key key, int32_t low, int32_t high, uint32_t place = 0) {
+inline int32_t within(int32_t low, int32_t high, uint32_t upper, uint32_t lower) {
   uint32_t span = high - low, half = 65536u % span, multiplier = half * half % span;
-  uint32_t upper = bits(split(key, 0), place), lower = bits(split(key, 1), place);
   return low + int32_t((upper % span * multiplier + lower % span) % span);
+}
+inline int32_t randint(Key key, int32_t low, int32_t high, uint32_t place = 0) {
+  return within(low, high, bits(split(key, 0), place), bits(split(key, 1), place));
 }
 
 template <int terms>
