@@ -31,9 +31,9 @@ inline To cast(From from) {
 }
 
 inline Words counted(uint32_t first) {  // first, first + 1, …
-  Words words;
-  for (int lane = 0; lane < LANES; lane++) words[lane] = first + lane;
-  return words;
+  Words lane{};
+  for (int n = 1; n < LANES; n++) lane[n] = n;
+  return lane + first;
 }
 
 inline Floats all(float x) { return x - Floats{}; }
