@@ -8,7 +8,7 @@ from setuptools import Extension, setup
 
 SOURCES = sorted(str(path) for path in Path("src/kernels").glob("*.cc"))
 HEADERS = sorted(str(path) for path in Path("src/kernels").glob("*.h"))
-FLAGS = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+FLAGS = ["-std=c++17", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
 LEVELS = {
     "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
     "v3": ["-march=x86-64-v3"],
@@ -31,9 +31,9 @@ def kernels() -> list[Extension]:
             f"dither._kernels_{level}",
             sources=SOURCES,
             depends=HEADERS,
-            include_dirs=["src/kernels", include_dir()],
+            include_dirs=["src/kernels"],
             define_macros=[("LEVEL", level)],
-            extra_compile_args=[*FLAGS, *flags],
+            extra_compile_args=[*FLAGS, *flags, "-isystem", include_dir()],
             language="c++",
             optional=True,
         )

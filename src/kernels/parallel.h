@@ -22,13 +22,13 @@ void parallel(xla::ffi::ThreadPool& pool, int64_t items, const Work& work) {
     return;
   }
   auto shared = std::make_shared<Shared>();
-  auto take = [shared, items, &work] {
+  auto take = [shared, items, &work]() {
     for (int64_t n; (n = shared->next.fetch_add(1)) < items;) {
       work(n);
       shared->done.fetch_add(1, std::memory_order_release);
     }
   };
-  for (int64_t t = 1; t < threads; t++) pool.Schedule(take);
+  for (int64_t t = 1; t < threads; t++) pool.Schedule([take] { take(); });
   take();
   while (shared->done.load(std::memory_order_acquire) < items) std::this_thread::yield();
 }

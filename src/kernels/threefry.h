@@ -99,13 +99,36 @@ inline Words bits(Keys keys) {
 inline float uniform(uint32_t bits) { return cast<float>((bits >> 9) | 0x3F800000u) - 1.0f; }
 inline Floats uniform(Words bits) { return cast<Floats>((bits >> 9) | 0x3F800000u) - 1.0f; }
 
-// jax.random.randint(key, shape, low, high).ravel()[place], of 32 bits, for low < high.
-inline int32_t within(int32_t low, int32_t high, uint32_t upper, uint32_t lower) {
-  uint32_t span = high - low, half = 65536u % span, multiplier = half * half % span;
-  return low + int32_t((upper % span * multiplier + lower % span) % span);
-}
-inline int32_t randint(Key key, int32_t low, int32_t high, uint32_t place = 0) {
-  return within(low, high, bits(split(key, 0), place), bits(split(key, 1), place));
+// The rest of a division by a number that is known before (Lemire, Kaser and Kurz, 2019).
+struct Modulo {
+  uint32_t divisor;
+  uint64_t inverse;
+  explicit Modulo(uint32_t divisor) : divisor(divisor), inverse(~uint64_t(0) / divisor + 1) {}
+  uint32_t operator()(uint32_t x) const {
+    return uint32_t((unsigned __int128)(inverse * x) * divisor >> 64);
+  }
+};
+
+// An integer from 0 to `high` exclusive, as jax.random.randint makes it of two words.
+struct Below {
+  Modulo rest;
+  uint32_t multiplier;
+  explicit Below(uint32_t high) : rest(high), multiplier(rest(rest(65536u) * rest(65536u))) {}
+  int32_t operator()(uint32_t upper, uint32_t lower) const {
+    return int32_t(rest(rest(upper) * multiplier + rest(lower)));
+  }
+};
+
+// jax.random.randint(key, (size,), 0, high), of 32 bits.
+inline void randint(Key key, uint32_t high, int32_t* drawn, int64_t size) {
+  const Below below(high);
+  const Key of_upper = split(key, 0), of_lower = split(key, 1);
+  for (int64_t first = 0; first < size; first += LANES) {
+    Words upper = many_bits(of_upper, uint32_t(first)), lower = many_bits(of_lower, uint32_t(first));
+    for (int lane = 0; lane < LANES && first + lane < size; lane++) {
+      drawn[first + lane] = below(upper[lane], lower[lane]);
+    }
+  }
 }
 
 template <int terms>
@@ -155,14 +178,8 @@ inline Floats normal(Words bits) {
   Floats square = u * u;
   rounded(square);
   Floats w = -log(1.0f - square);
-  Floats p = polynomial(w - 2.5f, centre);
-  auto far = w >= 5.0f;
-  bool any = false;
-  for (int lane = 0; lane < LANES; lane++) any |= far[lane] != 0;
-  if (any) {  // for 1 number in 150
-    Floats q = polynomial(sqrt(w) - 3.0f, tail);
-    p = far ? q : p;
-  }
+  Floats near = polynomial(w - 2.5f, centre), far = polynomial(sqrt(w) - 3.0f, tail);
+  Floats p = w < 5.0f ? near : far;
   return 1.41421354f * (p * u);
 }
 inline float normal(uint32_t bits) { return normal(Words{} + bits)[0]; }
