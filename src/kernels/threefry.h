@@ -119,6 +119,11 @@ struct Below {
   }
 };
 
+// jax.random.randint(key, (), 0, high), of 32 bits.
+inline int32_t randint(Key key, uint32_t high) {
+  return Below(high)(bits(split(key, 0)), bits(split(key, 1)));
+}
+
 // jax.random.randint(key, (size,), 0, high), of 32 bits.
 inline void randint(Key key, uint32_t high, int32_t* drawn, int64_t size) {
   const Below below(high);
