@@ -1,8 +1,13 @@
 // Coordinate descent on a Boolean or ternary readout: see algorithms/coordinate_descent.py and
 // devices/readout.py, which say what is computed here. The summed light is the plain form's bit for
 // bit; the error is computed in double precision and rounded to single.
+#include <cmath>
 #include <cstring>
 #include <vector>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #include "parallel.h"
 #include "selections.h"
@@ -17,8 +22,20 @@ using dither::LANES;
 namespace {
 
 constexpr int HALF = LANES / 2, ROW = 2 * LANES;
-typedef float Half __attribute__((vector_size(4 * HALF)));
 typedef double Doubles __attribute__((vector_size(8 * HALF)));
+typedef int64_t Longs __attribute__((vector_size(8 * HALF)));
+
+// Double precision of the lower and the upper half of a register.
+#if defined(__AVX512F__)
+Doubles lower(Floats x) { return _mm512_cvtps_pd(_mm512_castps512_ps256(x)); }
+Doubles upper(Floats x) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)); }
+#elif defined(__AVX2__)
+Doubles lower(Floats x) { return _mm256_cvtps_pd(_mm256_castps256_ps128(x)); }
+Doubles upper(Floats x) { return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)); }
+#else
+Doubles lower(Floats x) { return Doubles{x[0], x[1]}; }
+Doubles upper(Floats x) { return Doubles{x[2], x[3]}; }
+#endif
 
 enum Decision { KEEP, REMEASURE, SIGNIFICANT };
 enum Noise { OF_COST, OF_OUTPUTS, RELATIVE };
@@ -47,33 +64,47 @@ struct Aligned {
   float* begin;
 };
 
-struct Sums {
-  double y = 0, squares = 0, along = 0;
-};
-
-// Σ y, Σ y² and Σ y z over rows padded with zeros.
-Sums summed(const float* y, const double* z, int64_t padded) {
-  Doubles a[4] = {}, b[4] = {}, c[4] = {};
-  for (int64_t n = 0; n < padded; n += ROW) {
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; k++) {
-      Half part;
-      Doubles target;
-      std::memcpy(&part, y + n + k * HALF, sizeof part);
-      std::memcpy(&target, z + n + k * HALF, sizeof target);
-      Doubles now = __builtin_convertvector(part, Doubles);
-      a[k] += now;
-      b[k] += now * now;
-      c[k] += now * target;
+// Σ y, Σ y² and Σ y z.
+class Sums {
+ public:
+  // Of ROW values: values(n) gives LANES of them from n on.
+  template <typename Values>
+  void add(const double* z, int64_t row, const Values& values) {
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; k++) {
+      const Floats floats = values(row + k * LANES);
+      add(2 * k, lower(floats), z + row + k * LANES);
+      add(2 * k + 1, upper(floats), z + row + k * LANES + HALF);
     }
   }
-  auto total = [](const Doubles* d) {
-    Doubles all = (d[0] + d[1]) + (d[2] + d[3]);
-    double sum = 0;
-    for (int lane = 0; lane < HALF; lane++) sum += all[lane];
-    return sum;
-  };
-  return {total(a), total(b), total(c)};
+  double y() const { return total(y_); }
+  double squares() const { return total(squares_); }
+  double along() const { return total(along_); }
+
+ private:
+  void add(int k, Doubles now, const double* z) {
+    Doubles target;
+    std::memcpy(&target, z, sizeof target);
+    y_[k] += now;
+    squares_[k] += now * now;
+    along_[k] += now * target;
+  }
+
+  static double total(const Doubles* part) {
+    Doubles all = (part[0] + part[1]) + (part[2] + part[3]);
+    Longs lanes{};
+    for (int lane = 1; lane < HALF; lane++) lanes[lane] = lane;
+#pragma GCC unroll 3
+    for (int width = HALF / 2; width > 0; width /= 2) all += __builtin_shuffle(all, lanes ^ width);
+    return all[0];
+  }
+  Doubles y_[4] = {}, squares_[4] = {}, along_[4] = {};
+};
+
+Floats at(const float* y) {
+  Floats values;
+  std::memcpy(&values, y, sizeof values);
+  return values;
 }
 
 // One bench: its light, and the error that it measures.
@@ -83,10 +114,10 @@ class Bench {
         const float* light, const float* squares)
       : set(set), key(key), columns(columns), weights(weights), padded((set.T + ROW - 1) / ROW * ROW),
         lights(padded), outputs(padded), spreads(squares ? padded : 0), z(padded),
-        costs(set.kinds.size()) {
+        normals(padded + dither::Block::SIZE), costs(set.kinds.size()),
+        has_squares(squares != nullptr), noisy(set.coherent || !set.clean()) {
     std::memcpy(lights.begin, light, 4 * set.T);
     if (squares) std::memcpy(spreads.begin, squares, 4 * set.T);
-    has_squares = squares != nullptr;
     standardise(target);
     for (int64_t i = 0; i < set.N; i++) {
       sum_w += weights[i];
@@ -104,8 +135,8 @@ class Bench {
     for (int64_t byte = 0; byte < 4 * set.T; byte += 64) __builtin_prefetch(column + byte);
   }
 
-  // Two mirrors at once, of which a place of N is none.
-  void write(const int32_t (&places)[2], const float (&values)[2]) {
+  // Writes two mirrors at once, of which a place of N is none, and measures the error.
+  float measure(const int32_t (&places)[2], const float (&values)[2], uint32_t number) {
     const float* column[2];
     float change[2], spread[2];
     for (int k = 0; k < 2; k++) {
@@ -120,24 +151,54 @@ class Bench {
     }
     for (int k = 0; k < 2; k++)
       if (places[k] < set.N) weights[places[k]] = values[k];
-    float* __restrict light = lights.begin;
     const float *one = column[0], *two = column[1];
-    for (int64_t n = 0; n < set.T; n++) light[n] += change[0] * one[n] + change[1] * two[n];
-    if (!has_squares) return;
-    float* __restrict squares = spreads.begin;
-    for (int64_t n = 0; n < set.T; n++)
-      squares[n] += spread[0] * (one[n] * one[n]) + spread[1] * (two[n] * two[n]);
+    if (has_squares) {
+      float* __restrict squares = spreads.begin;
+      for (int64_t n = 0; n < set.T; n++)
+        squares[n] += spread[0] * (one[n] * one[n]) + spread[1] * (two[n] * two[n]);
+    }
+    return read(moved(one, change[0], two, change[1]), number);
   }
 
-  float measure(uint32_t number) {
+ private:
+  // The light after two columns were added, and its sums.
+  Sums moved(const float* one, float a, const float* two, float b) {
+    Sums sums;
+    float* __restrict light = lights.begin;
+    const int64_t T = set.T;
+    auto move = [=](int64_t n) {
+      Floats now = at(light + n) + (a * at(one + n) + b * at(two + n));
+      std::memcpy(light + n, &now, sizeof now);
+      return now;
+    };
+    int64_t row = 0, n = 0;
+    for (; row + ROW <= T; row += ROW) sums.add(z.data(), row, move);
+    if (row == T) return sums;
+    for (n = row; n + LANES <= T; n += LANES) move(n);
+    for (; n < T; n++) light[n] += a * one[n] + b * two[n];
+    sums.add(z.data(), row, [=](int64_t n) { return at(light + n); });
+    return sums;
+  }
+
+  Sums summed(const float* y) const {
+    Sums sums;
+    for (int64_t row = 0; row < padded; row += ROW)
+      sums.add(z.data(), row, [=](int64_t n) { return at(y + n); });
+    return sums;
+  }
+
+  double variance(const Sums& sums) const {
+    double mean = sums.y() / double(set.T);
+    return sums.squares() / double(set.T) - mean * mean;
+  }
+
+  float read(Sums sums, uint32_t number) {
     const float* y = lights.begin;
-    if (set.coherent || !set.clean()) y = detected(number);
-    Sums sums = summed(y, z.data(), padded);
-    double mean = sums.y / double(set.T), variance = sums.squares / double(set.T) - mean * mean;
-    double rounding = 4 * 1.1920929e-07 * std::abs(double(y[0]));
+    if (noisy) sums = summed(y = detected(number));
+    const double spread = variance(sums), rounding = 4 * 1.1920929e-07 * std::abs(double(y[0]));
     float cost = float(energy);  // of a constant output
-    if (variance > rounding * rounding) {
-      double product = (sums.along - mean * z_sum) / std::sqrt(variance);
+    if (spread > rounding * rounding) {
+      double product = (sums.along() - sums.y() / double(set.T) * z_sum) / std::sqrt(spread);
       cost = float(1 + energy - 2 * product / double(set.T));
     }
     for (size_t k = 0; k < set.kinds.size(); k++) {
@@ -146,7 +207,6 @@ class Bench {
     return cost;
   }
 
- private:
   void standardise(const float* target) {
     double mean = 0, variance = 0;
     for (int64_t n = 0; n < set.T; n++) mean += target[n] / double(set.T);
@@ -173,34 +233,24 @@ class Bench {
     for (int64_t n = 0; n < T; n++) y[n] = set.coherent ? light[n] * light[n] : light[n];
     const float* sigma = set.of_states.begin();
     const uint32_t places = uint32_t(set.kinds.size());
-    auto state_noise = [&](uint32_t k, auto size) {
-      if (sigma[k] != 0) add_noise(y, fold_in(now, places + k), size);
+    auto add = [&](uint32_t number, auto size) {
+      float* noise = normals.data();
+      dither::normal(fold_in(now, number), noise, T);
+      for (int64_t n = 0; n < T; n++) y[n] += size(n) * noise[n];
     };
-    state_noise(0, [&](int64_t n) { return sigma[0] * light[n]; });
-    state_noise(1, [&](int64_t n) { return sigma[1] * std::sqrt(spread[n]); });
-    state_noise(2, [&](int64_t) { return sigma[2] * std::sqrt(sum_w2); });
-    state_noise(3, [&](int64_t) { return sigma[3] * sum_w; });
-    for (size_t k = 0; k < set.kinds.size(); k++) {
+    if (sigma[0] != 0) add(places, [=](int64_t n) { return sigma[0] * light[n]; });
+    if (sigma[1] != 0) add(places + 1, [=](int64_t n) { return sigma[1] * std::sqrt(spread[n]); });
+    const float of_each = sigma[2] * std::sqrt(sum_w2), of_all = sigma[3] * sum_w;
+    if (sigma[2] != 0) add(places + 2, [=](int64_t) { return of_each; });
+    if (sigma[3] != 0) add(places + 3, [=](int64_t) { return of_all; });
+    for (uint32_t k = 0; k < places; k++) {
       int64_t kind = set.kinds.begin()[k];
       float size = set.sigmas.begin()[k];
       if (kind == OF_COST || size == 0) continue;
-      if (kind == RELATIVE) {
-        Sums sums = summed(y, z.data(), padded);
-        double mean = sums.y / double(T);
-        size *= float(std::sqrt(std::max(0.0, sums.squares / double(T) - mean * mean)));
-      }
-      add_noise(y, fold_in(now, uint32_t(k)), [&](int64_t) { return size; });
+      if (kind == RELATIVE) size *= float(std::sqrt(std::max(0.0, variance(summed(y)))));
+      add(k, [=](int64_t) { return size; });
     }
     return y;
-  }
-
-  template <typename Size>
-  void add_noise(float* y, Key from, const Size& size) {
-    for (int64_t first = 0; first < set.T; first += LANES) {
-      Floats noise = dither::normal(dither::many_bits(from, uint32_t(first)));
-      for (int64_t lane = 0; lane < std::min<int64_t>(LANES, set.T - first); lane++)
-        y[first + lane] += size(first + lane) * noise[lane];
-    }
   }
 
   const Setting& set;
@@ -210,10 +260,11 @@ class Bench {
   int64_t padded;
   Aligned lights, outputs, spreads;
   std::vector<double> z;
-  std::vector<dither::Ahead<Floats>> costs;
+  std::vector<float> normals;
+  std::vector<dither::Ahead<float>> costs;
   double z_sum = 0, energy = 0;
   float sum_w = 0, sum_w2 = 0;
-  bool has_squares;
+  bool has_squares, noisy;
 };
 
 // The state of the rule that is neither weights nor memory, in the order of its arrays.
@@ -235,7 +286,8 @@ bool decided(const Setting& set, const Whole& whole, const Real& real) {
 template <typename Selection>
 void run(const Setting& set, Selection& selection, Key key, Bench& bench, float* theta,
          Whole& whole, Real& real, uint32_t tick, uint32_t measured, int64_t measurements) {
-  constexpr uint32_t AHEAD = 6;  // tests, for which columns come from memory
+  constexpr int32_t AHEAD = 6;                    // tests, for which columns come from memory
+  const bool large = set.N * set.T > (1 << 21);  // where columns are too many for a cache
   const int32_t none = int32_t(set.N);
   int32_t place = 0;
   float value = 0;
@@ -245,14 +297,14 @@ void run(const Setting& set, Selection& selection, Key key, Bench& bench, float*
     const uint32_t levels = uint32_t(set.levels), level = uint32_t(theta[place] - set.low + 0.5f);
     uint32_t others = levels == 2 ? 0 : dither::randint(fold_in(fold_in(key, test), 3), levels - 1);
     value = set.low + float((level + 1 + others) % levels);
-    bench.fetch(selection.soon(test + AHEAD));
+    if (large) bench.fetch(selection.soon(test, AHEAD));
   };
   next();
   for (; measurements > 0; measurements--, tick++, measured++) {
     bool refers = (set.decision == KEEP ? tick : tick % 2) == 0;
     int32_t here = refers ? none : place;
-    bench.write({whole.undo == here ? none : whole.undo, here}, {real.undo, value});
-    float cost = bench.measure(measured);
+    const int32_t undo = whole.undo == here ? none : whole.undo;
+    float cost = bench.measure({undo, here}, {real.undo, value}, measured);
     real.cost += cost;
     if (tick == 0 && whole.tests == 0) real.first = cost;
     whole.undo = here;
@@ -264,11 +316,11 @@ void run(const Setting& set, Selection& selection, Key key, Bench& bench, float*
     }
     float fall = real.error - cost, off = fall - real.mean;
     whole.falls += 1;
-    real.mean += off / float(whole.falls);
+    real.mean += whole.falls == 1 ? off : off / float(whole.falls);
     real.spread += off * (fall - real.mean);
     if (!decided(set, whole, real)) continue;
     bool kept = real.mean > 0;
-    selection.learn(uint32_t(whole.tests), place, real.mean, kept);
+    selection.learn(place, real.mean, kept);
     if (kept) {
       theta[place] = value;
       real.error -= real.mean;

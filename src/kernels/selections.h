@@ -15,21 +15,22 @@
 namespace dither {
 
 // What is drawn for every test, LANES tests at once; the present and the next LANES are kept.
-template <typename Drawn>
+template <typename Value>
 class Ahead {
  public:
   template <typename Draw>
-  auto at(uint32_t test, const Draw& draw) {
-    uint32_t first = test & ~uint32_t(LANES - 1), half = test / LANES & 1;
-    if (firsts[half] != first) {
-      drawn[half] = draw(counted(first));
-      firsts[half] = first;
+  Value at(uint32_t test, const Draw& draw) {
+    uint32_t first = test & ~uint32_t(LANES - 1), half = test & LANES;
+    if (firsts[half / LANES] != first) {
+      const auto values = draw(counted(first));
+      std::memcpy(drawn + half, &values, sizeof values);
+      firsts[half / LANES] = first;
     }
-    return drawn[half][test - first];
+    return drawn[test % (2 * LANES)];
   }
 
  private:
-  Drawn drawn[2];
+  Value drawn[2 * LANES];
   uint32_t firsts[2] = {1, 1};  // no multiple of LANES
 };
 
@@ -45,20 +46,29 @@ class DrawnIntegers {
 
  private:
   Key key;
-  Ahead<Words> uppers, lowers;
+  Ahead<uint32_t> uppers, lowers;
 };
 
 // P(i) = 1/N.
 class Uniform {
  public:
-  Uniform(Key key, int32_t size, int32_t*) : drawn(key), below(size) {}
-  int32_t choose(uint32_t test) { return drawn(test, below); }
-  int32_t soon(uint32_t test) { return choose(test); }
-  void learn(uint32_t, int32_t, float, bool) {}
+  Uniform(Key key, int32_t size, int32_t*) : key(key), below(size) {}
+  int32_t choose(uint32_t test) {
+    return places.at(test, [&](Words tests) {
+      const Keys keys = fold_in(key, tests);
+      const Words upper = bits(split(keys, 0)), lower = bits(split(keys, 1));
+      Integers drawn;
+      for (int lane = 0; lane < LANES; lane++) drawn[lane] = below(upper[lane], lower[lane]);
+      return drawn;
+    });
+  }
+  int32_t soon(uint32_t test, int32_t ahead) { return choose(test + ahead); }
+  void learn(int32_t, float, bool) {}
 
  private:
-  DrawnIntegers drawn;
+  Key key;
   Below below;
+  Ahead<int32_t> places;
 };
 
 // Every mirror once a sweep: an order, of which the first `done` were tested.
@@ -66,17 +76,19 @@ class Cyclic {
  public:
   Cyclic(Key key, int32_t size, int32_t* memory)
       : drawn(key), size(size), order(memory), done(memory[size]) {}
-  int32_t choose(uint32_t test) { return order[place(test, done)]; }
-  int32_t soon(uint32_t test) { return order[place(test, done)]; }  // unless it moves until then
-  void learn(uint32_t test, int32_t, float, bool) {
-    std::swap(order[done], order[place(test, done)]);
+  int32_t choose(uint32_t test) { return order[r = place(test, done)]; }
+  int32_t soon(uint32_t test, int32_t ahead) {
+    return order[done + ahead < size ? place(test + ahead, done + ahead) : 0];
+  }
+  void learn(int32_t, float, bool) {
+    std::swap(order[done], order[r]);
     done = (done + 1) % size;
   }
 
  private:
   int32_t place(uint32_t test, int32_t from) { return from + drawn(test, Below(size - from)); }
   DrawnIntegers drawn;
-  int32_t size;
+  int32_t size, r = 0;
   int32_t* order;
   int32_t& done;
 };
@@ -87,7 +99,7 @@ class Greedy {
  public:
   Greedy(Key key, int32_t size, int32_t* memory)
       : key(key), size(size), bias(reinterpret_cast<float*>(memory)), step(float(1.0 / size)),
-        places(size + LANES), biases(size + LANES) {
+        places(size + Block::SIZE), biases(size + Block::SIZE) {
     look(0.0f);
   }
 
@@ -101,9 +113,9 @@ class Greedy {
     }
     return best.place;
   }
-  int32_t soon(uint32_t) { return 0; }
+  int32_t soon(uint32_t, int32_t) { return 0; }  // not known before the biases are
 
-  void learn(uint32_t, int32_t place, float, bool) {
+  void learn(int32_t place, float, bool) {
     bias[place] = -step;
     threshold = std::max(0.0f, highest * share());
     look(step);
@@ -140,10 +152,8 @@ class Greedy {
       list(now, i);
     }
     highest = top;
-    for (int lane = 0; lane < LANES; lane++) {
-      places[listed + lane] = 0;
-      biases[listed + lane] = -1.0f;
-    }
+    std::fill_n(places.begin() + listed, Block::SIZE, 0);
+    std::fill_n(biases.begin() + listed, Block::SIZE, -1.0f);
   }
 
   void list(float now, int32_t place) {
@@ -168,15 +178,18 @@ class Greedy {
   Best among(Key now) const {
     Floats products = all(-2.0f);
     Integers where{};
-    for (int32_t first = 0; first < listed; first += LANES) {
-      Words at;
-      Floats b;
+    for (int32_t first = 0; first < listed; first += Block::SIZE) {
+      Block at;
       std::memcpy(&at, places.data() + first, sizeof at);
-      std::memcpy(&b, biases.data() + first, sizeof b);
-      Floats product = uniform(many_bits(now, at)) * b;
-      auto better = product > products;
-      products = better ? product : products;
-      where = better ? cast<Integers>(at) : where;
+      const Block words = many_bits(now, at);
+      for (int k = 0; k < 4; k++) {
+        Floats b;
+        std::memcpy(&b, biases.data() + first + k * LANES, sizeof b);
+        Floats product = uniform(words.part[k]) * b;
+        auto better = product > products;
+        products = better ? product : products;
+        where = better ? cast<Integers>(at.part[k]) : where;
+      }
     }
     Best best{-2.0f, 0};
     for (int lane = 0; lane < LANES; lane++) {
