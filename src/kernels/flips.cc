@@ -6,6 +6,8 @@
 #include <vector>
 
 #if defined(__AVX2__)
+#pragma GCC diagnostic ignored "-Wuninitialized"  // of GCC 12 about its own intrinsics
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 #endif
 
