@@ -28,8 +28,8 @@ OF_STATES = StateNoise(
 SETTINGS: dict[str, dict[str, Any]] = {
     "uniform": {"selection": "uniform"},
     "cyclic": {"selection": "cyclic"},
-    "greedy": {"selection": "greedy", "neurons": 300, "n": 900},
-    "greedy among few": {"selection": "greedy", "neurons": 3},
+    "greedy": {"selection": "greedy", "neurons": 324, "n": 900},
+    "greedy among few": {"selection": "greedy", "neurons": 4},
     "measured again": {"selection": "uniform", "decision": "remeasure", "imperfections": NOISE},
     "significant": {"selection": "greedy", "decision": "significant", "imperfections": NOISE},
     "noise of states": {"selection": "cyclic", "noise": OF_STATES, "weights": "ternary"},
@@ -40,7 +40,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def parts(
     selection: Any,
     decision: Any = "keep",
-    neurons: int = 60,
+    neurons: int = 64,
     n: int = 0,
     rule: Any = None,
     plain: bool = False,
@@ -106,7 +106,7 @@ def test_however_a_run_is_cut_it_is_the_same_bit_for_bit(name: str) -> None:
 
 
 def test_the_error_is_that_of_the_light_that_the_mirrors_send() -> None:
-    loop = FusedLoop(*parts("cyclic", neurons=200), [0, 1])
+    loop = FusedLoop(*parts("cyclic", neurons=196), [0, 1])
     loop.advance(3000)
     state, bench = loop.carry.algorithm, loop.carry.device
     columns = np.asarray(bench.columns.train, np.float64)

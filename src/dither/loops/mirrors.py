@@ -1,7 +1,7 @@
 """Coordinate descent on a reservoir's readout, with or without noise."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,10 +12,8 @@ from jaxtyping import Array, Int
 from dither import _kernels
 from dither.algorithms import CoordinateDescent
 from dither.algorithms.algorithm import AbstractAlgorithm
-from dither.algorithms.coordinate_descent import Falls
 from dither.algorithms.selection import Cyclic, Greedy, Memory, Uniform
 from dither.algorithms.selection.cyclic import CyclicMemory
-from dither.contract import Clock, SparseWrite
 from dither.devices import ReadoutDevice
 from dither.devices.device import AbstractDevice
 from dither.devices.imperfections import CostNoise, OutputNoise, RelativeNoise
@@ -29,9 +27,7 @@ DECISIONS = ("keep", "remeasure", "significant")
 NOISES = (CostNoise, OutputNoise, RelativeNoise)
 
 
-def applies(
-    algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
-) -> bool:
+def applies(algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry) -> bool:
     """Whether the kernel computes what this rule does on this device."""
     if type(algorithm) is not CoordinateDescent or type(device) is not ReadoutDevice:
         return False
@@ -58,7 +54,9 @@ def words(memory: Memory, replicas: int) -> Int[Array, "R K"]:
 def remembered(words: Int[Array, "R K"], like: Memory) -> Memory:
     """The memory that these are the words of."""
     if isinstance(like, CyclicMemory):
-        return CyclicMemory(words[:, :-1].astype(like.order.dtype), words[:, -1])
+        order = words[:, :-1].astype(like.order.dtype)
+        memory: Memory = eqx.tree_at(lambda m: (m.order, m.done), like, (order, words[:, -1]))
+        return memory
     if isinstance(like, jax.Array):
         return jax.lax.bitcast_convert_type(words, like.dtype)
     return like
@@ -116,32 +114,45 @@ def loop(
         )  # fmt: skip
         undo, kept, falls, tests = whole.T
         error, first, value, mean, spread, cost = real.T
-        state = replace(
-            state,
-            clock=Clock(tick=state.clock.tick + n, part=state.clock.part),
-            theta=theta,
-            error=error,
-            first=first,
-            undo=SparseWrite(undo[:, None], value[:, None]),
-            kept=kept.astype(bool),
-            falls=Falls(falls, mean, spread),
-            tests=tests,
-            memory=remembered(memory, state.memory),
-        )
-        bench = replace(
-            bench,
-            written=bench.written + n,
-            measured=bench.measured + n,
-            weights=weights,
-            light=light,
-            squares=bench.squares if isinstance(bench.squares, tuple) else squares,
-        )
-        tally = replace(
-            tally, measurements=tally.measurements + n, writes=tally.writes + n, cost=cost
-        )
         after: Carry = eqx.tree_at(
-            lambda c: (c.algorithm, c.device, c.tally), carry, (state, bench, tally)
+            lambda c: (
+                *_of_rule(c),
+                *_of_bench(c),
+                c.tally.measurements,
+                c.tally.writes,
+                c.tally.cost,
+            ),
+            carry,
+            (
+                *(state.clock.tick + n, theta, error, first, undo[:, None], value[:, None]),
+                *(kept.astype(bool), falls, mean, spread, tests),
+                remembered(memory, state.memory),
+                *(bench.written + n, bench.measured + n, weights, light),
+                bench.squares if isinstance(bench.squares, tuple) else squares,
+                *(tally.measurements + n, tally.writes + n, cost),
+            ),
         )
         return after
 
     return advance
+
+
+def _of_rule(carry: Carry) -> tuple[Any, ...]:
+    """What measurements change of the rule's state."""
+    s = carry.algorithm
+    return (
+        *(s.clock.tick, s.theta, s.error, s.first, s.undo.places, s.undo.values),
+        *(s.kept, s.falls.count, s.falls.mean, s.falls.spread, s.tests, s.memory),
+    )
+
+
+def _of_bench(carry: Carry) -> tuple[Any, ...]:
+    """What they change of the device's."""
+    d = carry.device
+    return d.written, d.measured, d.weights, d.light, d.squares
+
+
+def _of_tally(carry: Carry) -> tuple[Any, ...]:
+    """What they change of the account."""
+    t = carry.tally
+    return t.measurements, t.writes, t.cost
