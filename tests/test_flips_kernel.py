@@ -29,7 +29,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "uniform": {"selection": "uniform"},
     "cyclic": {"selection": "cyclic"},
     "greedy": {"selection": "greedy", "neurons": 324, "n": 900},
-    "greedy among few": {"selection": "greedy", "neurons": 4},
+    "greedy among few": {"selection": "greedy", "neurons": 9},
     "measured again": {"selection": "uniform", "decision": "remeasure", "imperfections": NOISE},
     "significant": {"selection": "greedy", "decision": "significant", "imperfections": NOISE},
     "noise of states": {"selection": "cyclic", "noise": OF_STATES, "weights": "ternary"},
@@ -49,7 +49,9 @@ def parts(
     del n
     # the setting that changes nothing keeps the compiled programs of the two apart
     bench = ReadoutDevice(
-        reservoir=PhotonicReservoir(neurons=neurons), seconds_per_write=float(plain), **device
+        reservoir=PhotonicReservoir(neurons=neurons, radius=1),
+        seconds_per_write=float(plain),
+        **device,
     )
     return CoordinateDescent(selection=selection, decision=decision, **(rule or {})), bench, TASK
 

@@ -62,19 +62,15 @@ def remembered(words: Int[Array, "R K"], like: Memory) -> Memory:
     return like
 
 
-def loop(
-    algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
-) -> Callable[[Carry, Task, Int[Array, ""]], Carry] | None:
-    """The compiled loop where it applies."""
-    if not applies(algorithm, device, task, carry):
-        return None
-    assert isinstance(algorithm, CoordinateDescent)
+def settings(rule: AbstractAlgorithm, device: AbstractDevice) -> dict[str, Any]:
+    """What the kernel is told of a rule and a device that it applies to."""
+    assert isinstance(rule, CoordinateDescent)
     assert isinstance(device, ReadoutDevice)
-    rule, noise = algorithm, device.noise
+    noise = device.noise
+    imperfections = [i for i in device.imperfections if isinstance(i, NOISES)]
     low, _, levels = LEVELS[device.weights]
-    imperfections = device.imperfections
-    assert all(isinstance(i, CostNoise | OutputNoise | RelativeNoise) for i in imperfections)
-    attributes = {
+    of_states = ("multiplicative_common", "multiplicative", "additive", "additive_common")
+    return {
         "selection": SELECTIONS.index(type(rule.selection)),
         "decision": DECISIONS.index(rule.decision),
         "repeats": rule.repeats,
@@ -84,11 +80,17 @@ def loop(
         "coherent": device.readout == "coherent",
         "kinds": np.array([NOISES.index(type(i)) for i in imperfections], np.int64),
         "sigmas": np.array([i.sigma for i in imperfections], np.float32),
-        "of_states": np.array(
-            [noise.multiplicative_common, noise.multiplicative, noise.additive,
-             noise.additive_common], np.float32
-        ),
-    }  # fmt: skip
+        "of_states": np.array([getattr(noise, kind) for kind in of_states], np.float32),
+    }
+
+
+def loop(
+    algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
+) -> Callable[[Carry, Task, Int[Array, ""]], Carry] | None:
+    """The compiled loop where it applies."""
+    if not applies(algorithm, device, task, carry):
+        return None
+    attributes = settings(algorithm, device)
 
     def advance(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
         state, bench, tally = carry.algorithm, carry.device, carry.tally
@@ -115,13 +117,7 @@ def loop(
         undo, kept, falls, tests = whole.T
         error, first, value, mean, spread, cost = real.T
         after: Carry = eqx.tree_at(
-            lambda c: (
-                *_of_rule(c),
-                *_of_bench(c),
-                c.tally.measurements,
-                c.tally.writes,
-                c.tally.cost,
-            ),
+            lambda c: (*_of_rule(c), *_of_bench(c), *_of_tally(c)),
             carry,
             (
                 *(state.clock.tick + n, theta, error, first, undo[:, None], value[:, None]),
