@@ -36,7 +36,7 @@ BLOCK = 65
 ROOMS = (1, 2, 8, BLOCK)
 """Sizes of the blocks that are compiled; each takes a good part of a second when a run begins."""
 
-BLOCK_BYTES = 2**24
+BLOCK_BYTES = 2**23
 """The most that the settings of a block take in double precision, unless one alone takes more."""
 
 
@@ -97,12 +97,19 @@ def ask_block(
     _, later = jax.lax.scan(tick, now, length=k, unroll=8)
     clocks = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), now, later)
     probes, rows = jax.vmap(one)(jax.tree.map(lambda leaf: leaf[:k], clocks))
-    parameters = probes.parameters
-    if isinstance(parameters, SparseWrite):
-        parameters = parameters.places, parameters.values
-    changed = jnp.broadcast_to(probes.changed, k)
-    told = parameters, probes.sites, probes.updated, changed, probes.batch_index
-    return Asked(*told, rows, clocks.tick, clocks.part)
+    written: Any = probes.parameters
+    if isinstance(written, SparseWrite):
+        written = written.places, written.values
+    return Asked(
+        parameters=written,
+        sites=probes.sites,
+        updated=probes.updated,
+        changed=jnp.broadcast_to(probes.changed, k),
+        batch_index=probes.batch_index,
+        rows=rows,
+        tick=clocks.tick,
+        part=clocks.part,
+    )
 
 
 def tell_block(
@@ -195,15 +202,16 @@ def compiled(
     return jax.jit(ask, static_argnums=0), jax.jit(tell, donate_argnums=1)
 
 
-def stacked(room: int, readings: Sequence[Reading]) -> Readings:
+def stacked(room: int, readings: Sequence[Reading], dtype: np.dtype) -> Readings:
     """Readings one behind the other, with zeros where there are no more."""
-
-    def block(*leaves: Float[np.ndarray, "..."]) -> Float[np.ndarray, "room ..."]:
-        rows = np.zeros((room, *leaves[0].shape), jnp.result_type(float))
-        rows[: len(leaves)] = leaves
-        return rows
-
-    if isinstance(readings[0], np.ndarray):
-        return block(*readings)
-    stack: Readings = jax.tree.map(block, *readings)
+    first, *others = readings
+    if isinstance(first, np.ndarray):
+        return _filled(room, dtype, readings)
+    stack: Readings = jax.tree.map(lambda *leaves: _filled(room, dtype, leaves), first, *others)
     return stack
+
+
+def _filled(room: int, dtype: np.dtype, leaves: Sequence[Any]) -> Float[np.ndarray, "room ..."]:
+    rows: Float[np.ndarray, ...] = np.zeros((room, *leaves[0].shape), dtype)
+    rows[: len(leaves)] = leaves
+    return rows

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import pandas as pd
 import tomlkit
 from jaxtyping import Float
 
@@ -28,6 +27,9 @@ from dither.training.history import history_bytes
 from dither.training.lease import Lease, abandoned, holder, watched_for
 from dither.training.result import Result
 from dither.training.settings import without_none
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPECIFICATION = "spec.toml"
 CHECKPOINT = Path("checkpoint") / "state.npz"
@@ -211,7 +213,7 @@ def write_specification(out: Path, specification: Mapping[str, Any]) -> None:
     write_atomically(out / SPECIFICATION, _specification(specification))
 
 
-def write_history(out: Path, history: pd.DataFrame, durable: bool = True) -> None:
+def write_history(out: Path, history: "pd.DataFrame", durable: bool = True) -> None:
     """Write `history.parquet`."""
     write_atomically(out / HISTORY, history_bytes(history), durable)
 

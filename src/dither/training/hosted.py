@@ -3,7 +3,6 @@
 import time
 import warnings
 from collections.abc import Iterator
-from functools import partial
 
 import equinox as eqx
 import jax
@@ -109,8 +108,8 @@ class HostedLoop(AbstractMeasuringLoop):
     @property
     def clock(self) -> Clock:
         """The moment of the next probe, as numbers of NumPy."""
-        at = self.clock_places
-        return Clock(tick=np.asarray(self.arrays[at.tick]), part=np.asarray(self.arrays[at.part]))
+        clock: Clock = jax.tree.map(lambda at: np.asarray(self.arrays[at]), self.clock_places)
+        return clock
 
     @clock.setter
     def clock(self, clock: Clock) -> None:
@@ -148,8 +147,9 @@ class HostedLoop(AbstractMeasuringLoop):
         if done:
             rest = [np.asarray(costs - float(less)) for costs in each]
             told = rest if self.device.by_cost else readings
-            block = stacked(room, told)
-            known = None if self.device.by_cost or not rest else stacked(room, rest)
+            block, known = stacked(room, told, self.cost.dtype), None
+            if rest and not self.device.by_cost:
+                known = stacked(room, rest, self.cost.dtype)
             self.arrays, costs = self.tell(
                 self.given, self.arrays, asked, block, np.int32(done), less, known
             )
@@ -209,11 +209,11 @@ class HostedLoop(AbstractMeasuringLoop):
 
     def _measure(self, asked: Asked, rows: Int[np.ndarray, "K B"]) -> list[Reading]:
         """The readings of K probes, each on its rows of the data, up to the first that fails."""
-        added = jax.device_get(asked.sites)
+        added = None if asked.sites is None else jax.device_get(asked.sites)
         if self.device.in_blocks and added is None and not isinstance(asked.parameters, tuple):
             parameters = np.asarray(asked.parameters)[: len(rows)]
-            settings = self.device.writable(self._whole(parameters))
-            return self._measure_block(settings, self.inputs[rows], self.targets[rows])
+            settings = self.device.next_settings(self._whole(parameters))
+            return [*self._measure_block(settings, self.inputs[rows], self.targets[rows])]
         readings = []
         for k, (write, mine) in enumerate(zip(self._writes(asked, len(rows)), rows)):
             here = None if added is None else {
@@ -229,7 +229,7 @@ class HostedLoop(AbstractMeasuringLoop):
         """What to program for each probe; the first write of all is one of all parameters."""
         if not isinstance(asked.parameters, tuple):
             for theta in np.asarray(asked.parameters)[:size]:
-                yield self.device.writable(self._whole(theta)), None
+                yield self.device.next_settings(self._whole(theta)), None
             return
         places, values = (np.asarray(each)[:size] for each in asked.parameters)
         off = np.broadcast_to(self.origin, self.device.extent.size)
