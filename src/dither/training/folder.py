@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -252,9 +253,9 @@ def write_traceback(out: Path, traceback: str) -> None:
         (out / TRACEBACK).unlink(missing_ok=True)
 
 
+@cache
 def made() -> dict[str, str]:
     """With what and where a run was made."""
-
     return {
         "dither": version("dither"),
         "jax": jax.__version__,
