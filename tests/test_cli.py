@@ -85,8 +85,7 @@ def test_compiled_programs_are_kept_where_they_can_be(tmp_path: Path, kept: bool
             [*command, "until.measurements=2"],
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
-        assert done.returncode == 1  # the target is not reached
-        assert len(done.stderr.splitlines()) <= 3
+        assert done.returncode == 0
         assert "cache" not in done.stderr
     assert kept == (len(list((home / "dither" / "compiled").glob("*"))) > 5)
 

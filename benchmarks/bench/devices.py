@@ -66,8 +66,12 @@ SERVED = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import devices
-Single = lambda: devices.Nothing(220)
-Together = lambda: devices.Blocks(220)
+class Single(devices.Nothing):
+    def __init__(self):
+        super().__init__(220)
+class Together(devices.Blocks):
+    def __init__(self):
+        super().__init__(220)
 """
 
 
@@ -157,8 +161,8 @@ LINES = {
     "Python device, P = 220, one by one, an update every 64": _line(Nothing, 220, 64),
     "Python device, P = 220, one by one, an update each": _line(Nothing, 220, 1),
     "Python device, P = 10^6, blocks of 64": _line(Blocks, 10**6, 64),
-    "Served device over loopback, P = 220, one by one": Line(
-        "measurements", {"dither": ours(served("Single"), 220, 64)}
+    "Served device over loopback, P = 220, an update each": Line(
+        "measurements", {"dither": ours(served("Single"), 220, 1)}
     ),
     "Served device over loopback, P = 220, blocks of 64": Line(
         "measurements", {"dither": ours(served("Together"), 220, 64)}
