@@ -68,7 +68,8 @@ def _fold_in(key: UInt32[Array, "2"], data: Any) -> UInt32[Array, "2"]:
 
 def _bits(key: UInt32[Array, "2"], width: int, shape: tuple[int, ...]) -> UInt[Array, "..."]:
     def hashed() -> Words:
-        return threefry(key, *_counters(shape))
+        words: Words = threefry(key, *_counters(shape))
+        return words
 
     high, low = hashed() if np.prod(shape) == 1 else _once(key, hashed)
     if width == 64:

@@ -20,7 +20,7 @@ from dither.instruments.protocols import (
     WritableAtPlaces,
     done,
 )
-from dither.instruments.readings import each_its_own
+from dither.instruments.readings import as_block, each_its_own
 
 T = TypeVar("T")
 
@@ -158,23 +158,24 @@ class Calls:
         settings: Float[np.ndarray, "K P"],
         inputs: Float[np.ndarray, "K B ..."],
         targets: np.ndarray | None,
-        checked: Callable[[Any], Float[np.ndarray, "K ..."] | None],
+        due: tuple[int | None, ...],
+        one: Callable[[Any], Float[np.ndarray, "..."]],
     ) -> Iterator[Any]:
         """The readings of K settings, programmed and measured in one call; settings are kept.
 
-        `checked` tells what was returned as one array of K good readings, or None.
+        `due` is the shape of all readings, of any length where None; `one` checks a reading alone.
         """
         differs = np.any(settings[1:] != settings[:-1], axis=1)
         changed = [not self._holds(settings[0], None), *differs.tolist(), False]
         self.writes += changed[0]
         self._sure = False  # until its end, which may not be asked for
         returned = self.make("measure_block", settings, inputs, targets)
-        together = checked(returned)
+        together = as_block(returned, due)
         readings: Iterable[Any] = each_its_own(returned) if together is None else together
         for k, reading in enumerate(readings, start=1):
             # where a reading fails, its setting has been written
             self.writes += changed[min(k, len(settings))]
-            yield reading
+            yield one(reading) if together is None else reading
         self._held, self._sure = settings[-1], True
 
     def recover(self, failures: int) -> None:

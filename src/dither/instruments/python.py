@@ -23,7 +23,7 @@ from dither.instruments.protocols import (
     done,
     method_of,
 )
-from dither.instruments.readings import BadReading, as_block, as_cost, as_layer_inputs, as_outputs
+from dither.instruments.readings import BadReading, as_cost, as_layer_inputs, as_outputs
 from dither.instruments.written import as_written
 
 if TYPE_CHECKING:
@@ -293,20 +293,10 @@ class PythonDevice:
                 yield self.measure(inputs[k], None if targets is None else targets[k])
             return
         done, batch = 0, inputs.shape[1]
-        shape = (len(settings),) if self.by_cost else (len(settings), batch, None)
-        good = False
-
-        def checked(returned: Any) -> np.ndarray | None:
-            nonlocal good
-            block = as_block(returned, shape)
-            good = block is not None
-            return block
-
-        for reading in self._calls.measure_block(settings, inputs, targets, checked):
-            if good:
-                yield reading
-            else:
-                yield as_cost(reading) if self.by_cost else as_outputs(reading, batch)
+        due = (len(settings),) if self.by_cost else (len(settings), batch, None)
+        one = as_cost if self.by_cost else lambda given: as_outputs(given, batch)
+        for reading in self._calls.measure_block(settings, inputs, targets, due, one):
+            yield reading
             done += 1
         if done != len(settings):
             raise BadReading(f"returned {done} readings for {len(settings)} settings")
