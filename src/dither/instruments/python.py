@@ -29,6 +29,7 @@ from dither.instruments.written import as_written
 if TYPE_CHECKING:
     from dither.contract import AccessLevel, Layer, Space
     from dither.instruments.guard import Guard
+    from dither.tasks.task import Task
 
 
 class PythonDevice:
@@ -74,6 +75,8 @@ class PythonDevice:
         bits: int | None = None,
         guard: "Guard | None" = None,
     ) -> None:
+        # a fleet is more than one, and keeps an account of each
+        self.count, self.counts = 1, dict[str, np.ndarray]()
         self.name = str(attribute_of(target, "__name__", type(target).__name__))
         self.target = target = as_written(target, self.name)
 
@@ -262,6 +265,10 @@ class PythonDevice:
         widths = {name: p for name, (p, _) in self._weights.items()}
         read = as_layer_inputs(seen, len(inputs), widths)
         return as_outputs(outputs, len(inputs)), read
+
+    def deal(self, task: "Task") -> "Task":
+        """The task as it is measured: a fleet's batches hold one for each of its devices."""
+        return task
 
     @property
     def in_blocks(self) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from dither._errors import RequestError
@@ -60,6 +61,7 @@ def load_run(folder: str | Path, device: Any = None) -> Result:
         name=str(asked.get("name", folder.name)),
         aim=asked.get("until", {}).get("score"),
         start_from=told.start_from,
+        devices=None if told.devices is None else pd.DataFrame(told.devices),
     )
 
 
@@ -92,6 +94,7 @@ class Told(BaseModel):
     failure: str
     made: dict[str, str]
     start_from: str | None = None
+    devices: list[dict[str, float | None]] | None = None
 
 
 def read_result(file: Path) -> Told:

@@ -1,5 +1,6 @@
 """What a run ends with."""
 
+import json
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from dither._errors import RequestError
+from dither._numbers import whole_number
 from dither.contract import Space
 from dither.training.ledger import Ledger
 from dither.training.stop import StopReason
@@ -45,7 +47,9 @@ class Result:
     `space`, which names them; `seed`; `out`, the run's folder; `failure`, the device's last
     complaint; `device` and `task`, what was trained on what, None where that is not known; `name`,
     the run's; `aim`, the score that was asked for; `start_from`, the run whose parameters it began
-    with, where there is one: the ledger counts from there on.
+    with, where there is one: the ledger counts from there on; `devices`, the account, score and
+    test cost of each device of a fleet, a row for each, None for a single device: the ledger counts
+    a measurement of all at once as one, and the score is the mean over them.
     """
 
     score: float | None
@@ -65,6 +69,7 @@ class Result:
     name: str = "run"
     aim: float | None = None
     start_from: str | None = None
+    devices: pd.DataFrame | None = field(default=None, repr=False)
 
     @property
     def ledger(self) -> dict[str, int | float]:
@@ -83,6 +88,20 @@ class Result:
 
         theta = self._parameters_of(replica)
         return outputs_of(self.device, theta, self.replicas[int(replica)].seed, inputs)
+
+    def further(self, number: int = 8, replica: int = 0) -> pd.DataFrame:
+        """How the trained parameters do on simulated devices that training has not seen.
+
+        They are of the same make, each with defects of its own: the ones after those trained.
+
+        Arguments: how many, ≥ 1; which `replica`, from 0.
+        Returns: a row a device: its number, its `score` and `test_cost` on the task's test set.
+        Errors: `RequestError` where the device or the task is not known, or not simulated.
+        """
+        from dither.training.fleet import further_of
+
+        self._parameters_of(replica)
+        return further_of(self, whole_number(number, "The number of devices", 1), replica)
 
     def confusion(self, inputs: Any = None, labels: Any = None, replica: int = 0) -> pd.DataFrame:
         """How many samples of each class were told to be of which: a confusion matrix.
@@ -138,6 +157,20 @@ class Result:
         """Whether the run ended by a stop rule, not by a failure."""
         return not self.stop_reason.failed
 
+    def _of_devices(self) -> dict[str, Any]:
+        """A fleet's devices as plain numbers, and their counts added up."""
+        if self.devices is None:
+            return {}
+        counts = self.devices.drop(columns=["replica", "device", "score", "test_cost"])
+        scores = self.devices["score"].to_numpy(float)
+        known = bool(np.isfinite(scores).any())
+        return {
+            "devices": json.loads(self.devices.to_json(orient="records", double_precision=15)),
+            "devices_in_all": counts.sum().to_dict(),
+            "devices_mean_score": float(np.nanmean(scores)) if known else None,
+            "devices_worst_score": float(np.nanmin(scores)) if known else None,
+        }
+
     def summary(self) -> dict[str, Any]:
         """The result as plain numbers, as in `result.json`."""
         return {
@@ -151,6 +184,7 @@ class Result:
             "start_from": self.start_from,
             "replicas": [vars(replica) for replica in self.replicas],
             "ledger_of_all_replicas": self.accounts.total(),
+            **self._of_devices(),
             "warnings": list(self.warnings),
             "failure": self.failure,
         }
