@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Int, Key, Num
 from pydantic import Field
 
 from dither._configuration import Configuration
@@ -60,13 +60,13 @@ class Shards(Configuration):
 class DealtTask(Task):
     """A task whose batches hold a batch for each of N devices, sample by sample.
 
-    Row `s N + n` of a batch, and of the test targets, belongs to device n. With `shards` (N, S) and
-    their `sizes`, device n draws its samples from its own shard; without, all have the same ones.
+    Row `s N + n` of a batch, and of the outputs for the test inputs, belongs to device n. With
+    `shards` and their `sizes`, device n draws its samples from its own; else all have the same.
     """
 
     devices: int = eqx.field(static=True, default=1)
-    shards: Int[Array, "N S"] | None = None
-    sizes: Int[Array, " N"] | None = None
+    shards: Int[Array, "devices S"] | None = None
+    sizes: Int[Array, " devices"] | None = None
 
     def sample(self, key: Key[Array, ""], draw: Int[Array, ""]) -> Int[Array, " B"]:
         each = self.batch // self.devices
@@ -82,6 +82,10 @@ class DealtTask(Task):
     def first_rows(self) -> Int[np.ndarray, " B"]:
         return np.repeat(np.arange(self.batch // self.devices), self.devices)
 
+    @property
+    def wanted_tests(self) -> Num[Array, "_ ..."]:
+        return jnp.repeat(self.test_targets, self.devices, axis=0)
+
 
 def dealt(task: Task, devices: int, shards: Shards | None = None) -> DealtTask:
     """A task for several devices that are measured at once.
@@ -96,10 +100,5 @@ def dealt(task: Task, devices: int, shards: Shards | None = None) -> DealtTask:
         sizes = jnp.asarray([len(hand) for hand in dealt_out])
         hands = jnp.asarray(np.stack([np.resize(hand, int(sizes.max())) for hand in dealt_out]))
     own = {field.name: getattr(task, field.name) for field in fields(task)}
-    tests = jnp.repeat(task.test_targets, devices, axis=0)
-    return DealtTask(
-        **{**own, "batch": each * devices, "test_targets": tests},
-        devices=devices,
-        shards=hands,
-        sizes=sizes,
-    )
+    own["batch"] = each * devices
+    return DealtTask(**own, devices=devices, shards=hands, sizes=sizes)

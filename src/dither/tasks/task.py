@@ -69,6 +69,11 @@ class Task(eqx.Module):
         return np.arange(self.batch)
 
     @property
+    def wanted_tests(self) -> Num[Array, "_ ..."]:
+        """The targets of the outputs for the test inputs, row for row."""
+        return self.test_targets
+
+    @property
     def display(self) -> Display:
         """How the score is shown."""
         return display_of(self.score_name)

@@ -54,7 +54,7 @@ def _real(loop: HostedLoop) -> pd.DataFrame:
 
 
 def _scored(task: Task, outputs: np.ndarray, n: int, count: int) -> tuple[float, float]:
-    return scored(task, outputs[n::count], np.asarray(task.test_targets)[n::count])
+    return scored(task, outputs[n::count], np.asarray(task.test_targets))
 
 
 def further_of(result: Result, number: int, replica: int) -> pd.DataFrame:

@@ -68,7 +68,7 @@ class HostedLoop(AbstractMeasuringLoop):
         )
         self.cost_of = in_double(task.cost)
         self.inputs, self.targets = np.asarray(task.inputs), np.asarray(task.targets)
-        tests = np.asarray(task.test_inputs), np.asarray(task.test_targets)
+        tests = np.asarray(task.test_inputs), np.asarray(task.wanted_tests)
         if not device.fed:
             tests = self.inputs, np.repeat(self.targets, device.count, axis=0)
         self.tests = np.repeat(tests[0], device.count, axis=0), tests[1]

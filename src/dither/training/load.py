@@ -94,7 +94,7 @@ class Told(BaseModel):
     failure: str
     made: dict[str, str]
     start_from: str | None = None
-    devices: list[dict[str, float | None]] | None = None
+    devices: list[dict[str, int | float | None]] | None = None
 
 
 def read_result(file: Path) -> Told:

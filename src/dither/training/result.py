@@ -1,6 +1,5 @@
 """What a run ends with."""
 
-import json
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
@@ -165,8 +164,10 @@ class Result:
         scores = self.devices["score"].to_numpy(float)
         known = bool(np.isfinite(scores).any())
         return {
-            "devices": json.loads(self.devices.to_json(orient="records", double_precision=15)),
-            "devices_in_all": counts.sum().to_dict(),
+            "devices": self.devices.astype(object)
+            .where(self.devices.notna(), None)
+            .to_dict("records"),
+            "devices_in_all": {name: counts[name].to_numpy().sum().item() for name in counts},
             "devices_mean_score": float(np.nanmean(scores)) if known else None,
             "devices_worst_score": float(np.nanmin(scores)) if known else None,
         }

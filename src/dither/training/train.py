@@ -82,8 +82,7 @@ def train(
     """Train a device on a task by an algorithm that sees only what can be measured.
 
     Arguments:
-        device: a `SimulatedDevice`, what `PythonDevice` takes, `FILE.py:NAME` or `remote://…`; a
-            list of such is a fleet, trained as one.
+        device: a `SimulatedDevice`, what `PythonDevice` takes, `FILE.py:NAME`, `remote://…`, a list
         task: what to learn; also a file such as `spectra.csv`, or a kind of task.
         algorithm: how.
         key: the seed, 0 to 2³¹ − 1; replica r is the run that the seed key + r alone would give.
