@@ -18,11 +18,11 @@ from dither.contract import AccessLevel, Batch, Status
 from dither.devices import (
     DAC,
     AbstractImperfection,
+    Air,
     FailedReads,
     Fleet,
     Mismatch,
     OutputNoise,
-    OverTheAir,
 )
 from dither.devices.air import rayleigh, stable
 from dither.devices.device import specimen_key
@@ -444,7 +444,7 @@ def test_fading_has_a_mean_of_one():
 
 
 def test_what_arrives_is_the_faded_sum_and_the_interference():
-    air = OverTheAir(alpha=1.5, scale=0.3)
+    air = Air(alpha=1.5, scale=0.3)
     fleet = Fleet(devices=(EXACT,), copies=4, air=air)
     plain = Fleet(devices=(EXACT,), copies=4)
     key = jax.random.key(9)
@@ -478,7 +478,7 @@ def test_what_arrives_is_the_faded_sum_and_the_interference():
 
 
 def test_without_fading_and_interference_the_air_changes_nothing():
-    clear = OverTheAir(scale=0.0, fading=False)
+    clear = Air(scale=0.0, fading=False)
     one, other = (train(Fleet(devices=(CHIP,), copies=3, air=air)) for air in (None, clear))
     assert np.allclose(one.parameters, other.parameters, atol=1e-4)
     assert Fleet(devices=(CHIP,), air=clear).access_level is AccessLevel.COST

@@ -1,6 +1,6 @@
 """Devices: simulations of what is trained. Real ones are `dither.instruments`."""
 
-from dither.devices.air import OverTheAir as OverTheAir
+from dither.devices.air import Air as Air
 from dither.devices.device import AbstractDevice as AbstractDevice
 from dither.devices.fleet import Fleet as Fleet
 from dither.devices.imperfections import ADC as ADC

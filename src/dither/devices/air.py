@@ -20,7 +20,7 @@ class AirState(eqx.Module):
     measured: Int[Array, ""]
 
 
-class OverTheAir(Configuration):
+class Air(Configuration):
     """Costs sent at the same time, so that their sum arrives, faded and disturbed.
 
     `c = (1/N) Σ_n h_n c_n + ξ`, h_n Rayleigh of mean 1, drawn at every update and for every device;

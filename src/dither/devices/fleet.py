@@ -23,7 +23,7 @@ from dither.contract import (
     SparseWrite,
     Status,
 )
-from dither.devices.air import AirState, OverTheAir
+from dither.devices.air import Air, AirState
 from dither.devices.device import AbstractDevice, specimen_key
 from dither.devices.readout import ReadoutDevice
 from dither.devices.simulated import SimulatedDevice
@@ -114,7 +114,7 @@ class Fleet(AbstractDevice):
     ]
     copies: Annotated[int, Field(ge=1, examples=[2])] = 1
     shards: Shards | None = None
-    air: OverTheAir | None = None
+    air: Air | None = None
 
     @model_validator(mode="after")
     def _alike(self) -> "Fleet":
