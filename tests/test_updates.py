@@ -468,7 +468,7 @@ def test_shuffled_needs_a_batch_for_every_estimate():
 
 def test_the_shell_refuses_an_alpha_of_one_in_a_sentence(tmp_path):
     setting = 'algorithm.update={kind = "over-the-air", alpha = 1.0}'
-    words = [sys.executable, "-m", "dither", "train", "xor", "--set", setting, "--out", "run"]
+    words = [sys.executable, "-m", "dither.cli", "train", "xor", "--set", setting, "--out", "run"]
     told = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert told.returncode == 2
     assert "algorithm.update.alpha" in told.stderr

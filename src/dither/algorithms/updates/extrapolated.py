@@ -84,7 +84,9 @@ class Extrapolated(AbstractUpdate):
             return theta, optimizer, ahead
 
         def stepped() -> tuple[Float[Array, " P"], Any, Lookahead]:
-            V, key, zeta = self.momentum * memory.velocity + direction, memory.key, memory.zeta
+            V, key, zeta = direction, memory.key, memory.zeta
+            if self.momentum > 0:
+                V = V + self.momentum * memory.velocity
             if self.along == "past":
                 zeta = V
             elif self.along == "fresh":
