@@ -70,7 +70,8 @@ def stable(key: Key[Array, ""], alpha: float, shape: tuple[int, ...] = ()) -> Fl
     Source: Chambers1976.
     """
     uniform, exponential = jax.random.split(key)
-    v = math.pi * (jax.random.uniform(uniform, shape) - 0.5)
+    # not at −π/2 itself, where rounding makes the cosine negative
+    v = math.pi * (jax.random.uniform(uniform, shape, minval=2.0**-22) - 0.5)
     w = jax.random.exponential(exponential, shape)
     tail: Float[Array, ...] = (jnp.cos((1 - alpha) * v) / w) ** ((1 - alpha) / alpha)
     return jnp.sin(alpha * v) / jnp.cos(v) ** (1 / alpha) * tail
