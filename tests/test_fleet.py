@@ -254,6 +254,19 @@ def test_further_devices_are_new_ones_of_the_same_make(tmp_path):
     assert read.to_dict() == further.to_dict()
 
 
+def test_predictions_are_those_of_the_first_device():
+    x = np.asarray(TASK.load().test_inputs)
+    result = train(Fleet(devices=(EXACT,), copies=2))
+    *_, key = jax.random.split(random_key(3), 4)
+    gains = EXACT.fabricate(key).imperfections[0][0]
+    y = NETWORK(EXACT.space.unravel(gains * result.parameters[0]), x)
+    assert np.allclose(result.predict(x), y, atol=1e-5)
+    chips = [Chip(0.5), Chip(2.0)]
+    result = train(chips, 60)
+    chips[0].write(result.parameters[0])
+    assert np.allclose(result.predict(x[:5]), chips[0].forward(x[:5]), atol=1e-6)
+
+
 def test_the_shell_scores_further_devices(tmp_path, capsys, shell):
     run = train(Fleet(devices=(EXACT,), copies=2), out=tmp_path / "run")
     assert not shell("predict", tmp_path / "run", "--further", 3)

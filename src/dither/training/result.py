@@ -78,7 +78,8 @@ class Result:
     def predict(self, inputs: Any, replica: int = 0) -> Float[np.ndarray, "B K"]:
         """The outputs of the trained device for new inputs, one row a sample.
 
-        A real device is written to and measured for it, which no ledger counts.
+        A real device is written to and measured for it, which no ledger counts. Of a fleet they are
+        those of device 0.
 
         Arguments: the inputs, as the task has them; which `replica`, from 0.
         Errors: `RequestError` where inputs do not fit, or the device is not known.
