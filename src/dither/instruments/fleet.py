@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -23,9 +23,7 @@ from dither.instruments.qcodes import QcodesConnection
 from dither.instruments.scpi import ScpiConnection
 from dither.instruments.torch import TorchConnection
 from dither.tasks.dealt import Shards, dealt
-
-if TYPE_CHECKING:
-    from dither.tasks.task import Task
+from dither.tasks.task import Task
 
 T = TypeVar("T")
 
@@ -206,7 +204,7 @@ class PythonFleet(PythonDevice):
         super().__init__(self.together, guard=guard)
         self.count, self.counts = len(own), self.together.counts
 
-    def deal(self, task: "Task") -> "Task":
+    def deal(self, task: Task) -> Task:
         return dealt(task, self.count, self.shards)
 
 

@@ -29,7 +29,6 @@ from dither.instruments.written import as_written
 if TYPE_CHECKING:
     from dither.contract import AccessLevel, Layer, Space
     from dither.instruments.guard import Guard
-    from dither.tasks.task import Task
 
 
 class PythonDevice:
@@ -75,7 +74,6 @@ class PythonDevice:
         bits: int | None = None,
         guard: "Guard | None" = None,
     ) -> None:
-        # a fleet is more than one, and keeps an account of each
         self.count, self.counts = 1, dict[str, np.ndarray]()
         self.name = str(attribute_of(target, "__name__", type(target).__name__))
         self.target = target = as_written(target, self.name)
@@ -225,9 +223,18 @@ class PythonDevice:
 
     def writable(self, theta: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
         """Settings as doubles inside the bounds, some of which single precision rounds outwards."""
-        doubles, low, high = np.array(theta, float), self.extent.low, self.extent.high
-        bounded = np.any(np.isfinite(low)) or np.any(np.isfinite(high))
-        return np.clip(doubles, low, high, out=doubles) if bounded else doubles
+        return self._inside(np.array(theta, float))
+
+    def next_settings(self, theta: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
+        """The same in memory that serves again: to be programmed before the next are made."""
+        settings = self._calls.room(theta.shape)
+        settings[...] = theta
+        return self._inside(settings)
+
+    def _inside(self, doubles: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
+        if self.extent.bounded:
+            np.clip(doubles, self.extent.low, self.extent.high, out=doubles)
+        return doubles
 
     def writable_at(
         self, values: Float[np.ndarray, "R K"], places: Int[np.ndarray, "R K"]
@@ -266,7 +273,7 @@ class PythonDevice:
         read = as_layer_inputs(seen, len(inputs), widths)
         return as_outputs(outputs, len(inputs)), read
 
-    def deal(self, task: "Task") -> "Task":
+    def deal(self, task: Any) -> Any:
         """The task as it is measured: a fleet's batches hold one for each of its devices."""
         return task
 
@@ -290,9 +297,11 @@ class PythonDevice:
                 self.program(theta)
                 yield self.measure(inputs[k], None if targets is None else targets[k])
             return
-        done = 0
-        for reading in self._calls.measure_block(settings, inputs, targets):
-            yield as_cost(reading) if self.by_cost else as_outputs(reading, inputs.shape[1])
+        done, batch = 0, inputs.shape[1]
+        due = (len(settings),) if self.by_cost else (len(settings), batch, None)
+        one = as_cost if self.by_cost else lambda given: as_outputs(given, batch)
+        for reading in self._calls.measure_block(settings, inputs, targets, due, one):
+            yield reading
             done += 1
         if done != len(settings):
             raise BadReading(f"returned {done} readings for {len(settings)} settings")

@@ -1,12 +1,11 @@
 """How each device of a fleet has done."""
 
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 
 from dither._errors import RequestError
 from dither._threefry import key_for, random_key
@@ -18,8 +17,11 @@ from dither.training.loop import AbstractLoop
 from dither.training.outputs import scored
 from dither.training.result import Result
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def devices_of(loop: AbstractLoop, result: Result) -> pd.DataFrame | None:
+
+def devices_of(loop: AbstractLoop, result: Result) -> "pd.DataFrame | None":
     """The account, score and cost of each device of a fleet; None for a single device.
 
     Of a replica that ended before the others, failures are counted to the end of the run.
@@ -38,10 +40,10 @@ def devices_of(loop: AbstractLoop, result: Result) -> pd.DataFrame | None:
         for n, account in enumerate(accounts):
             score, cost = _scored(task, np.asarray(outputs), n, device.count)
             rows.append({"replica": r, "device": n, **account, "score": score, "test_cost": cost})
-    return pd.DataFrame(rows)
+    return table_of(rows)
 
 
-def _real(loop: HostedLoop) -> pd.DataFrame:
+def _real(loop: HostedLoop) -> "pd.DataFrame":
     count, counts = loop.device.count, loop.device.counts
     rows = []
     for n in range(count):
@@ -50,14 +52,14 @@ def _real(loop: HostedLoop) -> pd.DataFrame:
             score, cost = scored(loop.task, loop.seen[n::count], loop.tests[1][n::count])
         account = {what: each[n].item() for what, each in counts.items()}
         rows.append({"replica": 0, "device": n, **account, "score": score, "test_cost": cost})
-    return pd.DataFrame(rows)
+    return table_of(rows)
 
 
 def _scored(task: Task, outputs: np.ndarray, n: int, count: int) -> tuple[float, float]:
     return scored(task, outputs[n::count], np.asarray(task.test_targets))
 
 
-def further_of(result: Result, number: int, replica: int) -> pd.DataFrame:
+def further_of(result: Result, number: int, replica: int) -> "pd.DataFrame":
     """How the trained parameters do on devices that training has not seen; see `Result.further`."""
     device = result.device
     task = result.task.load() if isinstance(result.task, AbstractTask) else result.task
@@ -78,4 +80,11 @@ def further_of(result: Result, number: int, replica: int) -> pd.DataFrame:
         outputs = np.asarray(make.outputs(chip, task.test_inputs))
         score, cost = scored(task, outputs, np.asarray(task.test_targets))
         rows.append({"device": n, "score": score, "test_cost": cost})
+    return table_of(rows)
+
+
+def table_of(rows: list[dict[str, Any]]) -> "pd.DataFrame":
+    """A line for each row."""
+    import pandas as pd
+
     return pd.DataFrame(rows)

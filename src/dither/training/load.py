@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from dither._errors import RequestError
@@ -12,6 +11,7 @@ from dither._explain import key_path
 from dither._files import is_file
 from dither._seal import DamagedFileError, read_json
 from dither.tasks import AnyTask
+from dither.training.fleet import table_of
 from dither.training.folder import HISTORY, PARAMETERS, RESULT, SPECIFICATION, read_parameters
 from dither.training.history import read_history
 from dither.training.kinds import AnyDevice
@@ -61,7 +61,7 @@ def load_run(folder: str | Path, device: Any = None) -> Result:
         name=str(asked.get("name", folder.name)),
         aim=asked.get("until", {}).get("score"),
         start_from=told.start_from,
-        devices=None if told.devices is None else pd.DataFrame(told.devices),
+        devices=None if told.devices is None else table_of(told.devices),
     )
 
 

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
 from dither._errors import RequestError
@@ -14,6 +13,9 @@ from dither._numbers import whole_number
 from dither.contract import Space
 from dither.training.ledger import Ledger
 from dither.training.stop import StopReason
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Result:
     stop_reason: StopReason
     replicas: tuple[Replica, ...]
     accounts: Ledger
-    history: pd.DataFrame
+    history: "pd.DataFrame"
     parameters: Float[np.ndarray, "R P"]
     space: Space
     seed: int
@@ -68,7 +70,7 @@ class Result:
     name: str = "run"
     aim: float | None = None
     start_from: str | None = None
-    devices: pd.DataFrame | None = field(default=None, repr=False)
+    devices: "pd.DataFrame | None" = field(default=None, repr=False)
 
     @property
     def ledger(self) -> dict[str, int | float]:
@@ -89,7 +91,7 @@ class Result:
         theta = self._parameters_of(replica)
         return outputs_of(self.device, theta, self.replicas[int(replica)].seed, inputs)
 
-    def further(self, number: int = 8, replica: int = 0) -> pd.DataFrame:
+    def further(self, number: int = 8, replica: int = 0) -> "pd.DataFrame":
         """How the trained parameters do on simulated devices that training has not seen.
 
         They are of the same make, each with defects of its own: the ones after those trained.
@@ -103,7 +105,7 @@ class Result:
         self._parameters_of(replica)
         return further_of(self, whole_number(number, "The number of devices", 1), replica)
 
-    def confusion(self, inputs: Any = None, labels: Any = None, replica: int = 0) -> pd.DataFrame:
+    def confusion(self, inputs: Any = None, labels: Any = None, replica: int = 0) -> "pd.DataFrame":
         """How many samples of each class were told to be of which: a confusion matrix.
 
         A real device is written to and measured for it, which no ledger counts.
