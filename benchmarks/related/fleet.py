@@ -1,7 +1,7 @@
 """Fleets: parameters for chips that were never seen, and costs that arrive over the air.
 
 `python benchmarks/related/fleet.py` writes docs/results/fleet.json; `... mismatch`, `... air` or
-`... rate` makes one of its parts. Takes about twenty minutes on one core.
+`... rate` makes one of its parts. Takes half an hour on one core.
 """
 
 import json
@@ -206,10 +206,10 @@ def air() -> dict[str, Any]:
 
 def rate() -> dict[str, Any]:
     """The mean of |∇f|² = 4 f up to T against the bound's T^(−(1 − 1/α)), on the quadratic."""
-    found, task, most = {}, linear_task(), 40_000
-    for alpha in (1.2, 1.5, 1.8):
+    found, task, most = {}, linear_task(), 200_000
+    for alpha in (1.2, 1.5, 1.8, 2.0):
         device, rule = fleet((FEATURES, 1), alpha), rules(alpha)["AdaGrad-OTA"]
-        result = trained(device, task, rule(0.1), most, 0, 2 * SEEDS, looks=1000)
+        result = trained(device, task, rule(0.1), most, 0, 4 * SEEDS, looks=2000)
         table = result.history.pivot_table(
             index="measurements", columns="replica", values="test_cost"
         )
