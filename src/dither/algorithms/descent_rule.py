@@ -24,4 +24,5 @@ class AbstractDescentRule(AbstractGradientRule):
         return self.learning_rate
 
     def rate_of(self, state: GradientState) -> Float[Array, ""]:
-        return state.rate(self.learning_rate, self.optimizer, self.times(state.problem).tau_theta)
+        ticks = self.times(state.problem).tau_theta * self.update.estimates
+        return state.rate(self.learning_rate, self.optimizer, ticks)

@@ -101,7 +101,9 @@ def programs(runs: Sequence[Planned], varied: Sequence[str]) -> Iterator[Program
     Errors: `RequestError` where task, device and algorithm do not fit together.
     """
     first = runs[0].cell.specification
-    task = first.task.load()
+    device = first.device
+    assert isinstance(device, AbstractDevice)
+    task = device.deal(first.task.load())
     parts = [list(runs)]
     if varied and not can_vary(first.algorithm, _checked(first, task), task, varied):
         parts, varied = _by_settings(runs, varied), ()

@@ -7,6 +7,8 @@ from dither.tasks.arrays import Arrays as Arrays
 from dither.tasks.by_file import by_file
 from dither.tasks.channel import ChannelEqualisation as ChannelEqualisation
 from dither.tasks.csv_file import CSVFile as CSVFile
+from dither.tasks.dealt import DealtTask as DealtTask
+from dither.tasks.dealt import Shards as Shards
 from dither.tasks.delayed_recall import DelayedRecall as DelayedRecall
 from dither.tasks.digits import Digits as Digits
 from dither.tasks.header import HeaderRecognition as HeaderRecognition

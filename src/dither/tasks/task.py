@@ -61,10 +61,17 @@ class Task(eqx.Module):
 
         Drawn with replacement; the whole training set in order where the batch is that large.
         """
-        samples = self.inputs.shape[0]
-        if self.batch >= samples:
-            return jnp.arange(samples)
-        return jax.random.randint(jax.random.fold_in(key, draw), (self.batch,), 0, samples)
+        return drawn(key, draw, self.batch, self.inputs.shape[0])
+
+    @property
+    def first_rows(self) -> Int[np.ndarray, " B"]:
+        """The samples of a batch that is known beforehand: the first ones."""
+        return np.arange(self.batch)
+
+    @property
+    def wanted_tests(self) -> Num[Array, "_ ..."]:
+        """The targets of the outputs for the test inputs, row for row."""
+        return self.test_targets
 
     @property
     def display(self) -> Display:
@@ -88,6 +95,13 @@ class Task(eqx.Module):
         classes = len(self.classes)
         of_logits = self.cost in (cross_entropy, smoothed_cross_entropy)
         return (1, 2) if classes == 2 and not of_logits else (classes,)
+
+
+def drawn(key: Key[Array, ""], draw: Int[Array, ""], batch: int, samples: int) -> Int[Array, " B"]:
+    """Which of the samples a batch holds: see `Task.sample`."""
+    if batch >= samples:
+        return jnp.arange(samples)
+    return jax.random.randint(jax.random.fold_in(key, draw), (batch,), 0, samples)
 
 
 MOST_TOLD = 8

@@ -28,6 +28,7 @@ def problem_of(device: AbstractDevice | PythonDevice, task: Task) -> Problem:
         cost=task.cost,
         shows_z=isinstance(device, AbstractDevice),
         least=None if isinstance(device, PythonDevice) and device.by_cost else 0.0,
+        repeats_batches=not isinstance(device, PythonDevice) or device.fed,
     )
 
 
@@ -61,7 +62,7 @@ def check_fit(
                 "until.score."
             )
         _check_budget(device, task, until)
-        rows = slice(0, task.batch)
+        rows = task.first_rows
         inputs, targets = np.asarray(task.inputs[rows]), np.asarray(task.targets[rows])
         try:
             device.self_test(inputs, targets, task.outputs)
@@ -78,8 +79,8 @@ def check_fit(
 def measurements_per_evaluation(device: PythonDevice, task: Task) -> int:
     """How many measurements a look at the test set takes, one of drift beside it."""
     watching = AGAIN if device.guard is not None and device.guard.drift is not None else 0
-    tests = task.test_inputs if device.fed else task.inputs
-    return watching + math.ceil(len(tests) / task.batch)
+    tests = len(task.test_inputs if device.fed else task.inputs) * device.count
+    return watching + math.ceil(tests / task.batch)
 
 
 def to_train_with(

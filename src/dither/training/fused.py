@@ -244,8 +244,8 @@ def evaluate(
         theta = rule.parameters(carry.algorithm)
         instance = mine.write(carry.device, theta, jnp.bool_(False))
         outputs = mine.outputs(instance, task.test_inputs)
-        cost = jnp.mean(task.cost(outputs, task.test_targets))
-        score = task.score(outputs, task.test_targets)
+        cost = jnp.mean(task.cost(outputs, task.wanted_tests))
+        score = task.score(outputs, task.wanted_tests)
         return score, cost, theta, rule.rate_of(carry.algorithm)
 
     # one replica at a time: a large test set times many replicas is large
