@@ -224,6 +224,11 @@ def number(value: float) -> str:
     return "never" if math.isinf(value) else f"{value:,.0f}".replace(",", " ")
 
 
+def times(value: float) -> str:
+    """A ratio in words; without a number where neither comes to the score."""
+    return "–" if math.isnan(value) else "∞" if math.isinf(value) else f"{value:.2f}"
+
+
 def table(found: dict[str, dict[str, Row]]) -> str:
     """Markdown: a task a table, an update a row."""
     lines = []
@@ -239,10 +244,10 @@ def table(found: dict[str, dict[str, Row]]) -> str:
             runs, (value, low, high) = one["runs"], medians(one["runs"])
             reached = sum(run["reached"] for run in runs)
             said = f"{number(value)} ({number(low)} – {number(high)})"
-            times, least, most = ratio(cells["descent"]["runs"], runs)
+            ratios = [times(value) for value in ratio(cells["descent"]["runs"], runs)]
             lines.append(
                 f"| {name} | {one['rate']:.3g} | {reached}/{len(runs)} | {said} "
-                f"| {times:.2f} ({least:.2f} – {most:.2f}) |"
+                f"| {ratios[0]} ({ratios[1]} – {ratios[2]}) |"
             )
         lines.append("")
     return "\n".join(lines)
