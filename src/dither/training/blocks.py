@@ -16,7 +16,7 @@ from dither.tasks.task import Task
 from dither.training.loop import Carry
 
 Asking: TypeAlias = Callable[..., tuple[Probe, Int[Array, "K B"], State]]
-Telling: TypeAlias = Callable[..., tuple[State, Float[Array, " K"]]]
+Telling: TypeAlias = Callable[..., tuple[State, Float[Array, " K"], Any]]
 
 Reading: TypeAlias = (
     Float[np.ndarray, "..."] | tuple[Float[np.ndarray, "B O"], dict[str, Float[np.ndarray, "B _"]]]
@@ -62,7 +62,8 @@ def ask_block(
 
     def one(clock: Clock) -> tuple[Probe, Int[Array, " B"]]:
         probe = algorithm.ask(at(clock))[0]
-        return probe, task.sample(carry.data, probe.batch_index)
+        sampling = task.sampler.begin(carry.sampling, probe.batch_index)
+        return probe, task.sample(carry.data, probe.batch_index, sampling)
 
     now = carry.algorithm.clock
     _, later = jax.lax.scan(tick, now, length=k, unroll=8)
@@ -81,11 +82,13 @@ def tell_block(
     n: Int[Array, ""],
     taken_off: Any = (),
     known: Float[Array | np.ndarray, "K B"] | None = None,
-) -> tuple[State, Float[Array, " K"]]:
+    sampling: Any = (),
+) -> tuple[State, Float[Array, " K"], Any]:
     """Tell the first n probes of a block; readings are costs, or outputs from which they come.
 
     `taken_off` is what has been taken off costs; `known`, each sample's cost less that, where it
-    was computed before.
+    was computed before; `sampling`, the state of the task's sampler, which, where it learns, has
+    blocks of one probe.
     """
     outputs, x = readings if isinstance(readings, tuple) else (readings, None)
     costs = each = jnp.asarray(outputs)
@@ -94,6 +97,12 @@ def tell_block(
         costs = jnp.mean(each, axis=1)
     elif outputs.ndim > 1:
         each = jax.vmap(lambda y, r: task.cost(y, task.targets[r]))(outputs, rows)
+        costs = jnp.mean(each, axis=1)
+    if task.sampler.learns:
+        sampling = task.sampler.begin(sampling, probes.batch_index[0])
+        weights = task.weights(sampling, rows[0])
+        sampling = task.sampled(sampling, rows[0], task.cost(outputs[0], task.targets[rows[0]]))
+        each = each if weights is None else weights * each
         costs = jnp.mean(each, axis=1)
 
     def step(k: Int[Array, ""], state: State) -> State:
@@ -106,7 +115,7 @@ def tell_block(
         measurement = Measurement(costs[k], shown, sites, taken_off=taken_off)
         return algorithm.tell(state, probe, measurement)[0]
 
-    return jax.lax.fori_loop(0, n, step, state), costs
+    return jax.lax.fori_loop(0, n, step, state), costs, sampling
 
 
 @cache

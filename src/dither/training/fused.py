@@ -30,10 +30,12 @@ def start(
     seed: Int[Array, ""],
     varied: Varied | None = None,
     parameters: Float[Array, " P"] | None = None,
+    sampling: Any = (),
 ) -> Carry:
     """A fresh instance of the device and a fresh state of the algorithm, from a seed.
 
-    The parameters are drawn by the device unless they are given.
+    The parameters are drawn by the device unless they are given. `sampling` is the state of the
+    task's sampler at the start.
     """
     varied = dict(varied or {})
     algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
@@ -47,6 +49,7 @@ def start(
         data=data,
         tally=Tally.empty(),
         varied=varied,
+        sampling=sampling,
     )
 
 
@@ -59,11 +62,15 @@ def measure_once(
     probe, asked = algorithm.ask(carry.algorithm)
     first_try = carry.tally.failed_in_a_row == 0
     instance, writes = written(device, carry.device, probe, first_try)
-    rows = task.sample(carry.data, probe.batch_index)
+    sampling = task.sampler.begin(carry.sampling, probe.batch_index)
+    rows = task.sample(carry.data, probe.batch_index, sampling)
     batch = Batch(task.inputs[rows], task.targets[rows])
-    measurement, status, instance = device.measure(
-        instance, batch, task.cost, probe.sites, algorithm.access_level
-    )
+    see = max(algorithm.access_level, task.sampler.access_level)
+    cost_of = task.weighted_cost(sampling, rows)
+    measurement, status, instance = device.measure(instance, batch, cost_of, probe.sites, see)
+    if task.sampler.learns:
+        costs = task.cost(measurement.outputs.y, batch.targets)
+        sampling = task.sampled(sampling, rows, costs)
     told, info = algorithm.tell(asked, probe, measurement)
     cost, failed, timed_out = measurement.cost, jnp.int32(0), jnp.int32(0)
     if device.fails:
@@ -71,7 +78,9 @@ def measure_once(
         before = carry.algorithm
         retried = algorithm.retry(problem_of(device, task), before.clock)
         before = eqx.tree_at(lambda state: state.clock, before, retried)
-        told = jax.tree.map(lambda new, old: jnp.where(done, new, old), told, before)
+        told, sampling = jax.tree.map(
+            lambda new, old: jnp.where(done, new, old), (told, sampling), (before, carry.sampling)
+        )
         cost, failed = jnp.where(done, cost, 0.0), (~done).astype(jnp.int32)
         timed_out = (status == Status.TIMED_OUT).astype(jnp.int32)
     tally = Tally(
@@ -83,7 +92,8 @@ def measure_once(
         writes=carry.tally.writes + writes,
         perturbations=carry.tally.perturbations + perturbed(probe),
     )
-    return Carry(told, instance, carry.data, tally, carry.varied), probe, info
+    after = Carry(told, instance, carry.data, tally, carry.varied, sampling=sampling)
+    return after, probe, info
 
 
 def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
@@ -149,6 +159,8 @@ def start_all(
     """
     problem = problem_of(device, task)
     carry = _start_all(algorithm, device, problem, seeds, dict(varied or {}), parameters)
+    sampling = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(seeds)), task.sampling())
+    carry = replace(carry, sampling=sampling)
     carry = eqx.tree_at(lambda c: c.device, carry, device.prepare(carry.device, task))
     return _program_all(algorithm, device, carry) if algorithm.sparse else carry
 

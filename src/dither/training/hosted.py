@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import equinox as eqx
@@ -54,7 +55,8 @@ class HostedLoop(AbstractMeasuringLoop):
         self.scores = not device.by_cost
         _, learning, data, _ = jax.random.split(random_key(seed), 4)
         learning = key_for(algorithm, learning)
-        self.origin, self.most = device.origin(seed), largest_block(device.extent.size)
+        self.origin = device.origin(seed)
+        self.most = 1 if task.sampler.learns else largest_block(device.extent.size)
         initial = device.initial(seed) if parameters is None else parameters
         theta = jnp.asarray(initial - self.origin, jnp.result_type(float))
         self.problem = problem_of(device, task)
@@ -64,6 +66,7 @@ class HostedLoop(AbstractMeasuringLoop):
             data=data,
             tally=Tally.empty(),
             taken_off=np.float32(np.nan),
+            sampling=task.sampling(),
         )
         self.cost_of = in_double(task.cost)
         self.inputs, self.targets = np.asarray(task.inputs), np.asarray(task.targets)
@@ -103,6 +106,7 @@ class HostedLoop(AbstractMeasuringLoop):
         whole_costs = [float(np.mean(costs)) for costs in each]
         less = self._taken_off(whole_costs, done=bool(readings))
         done, state, cost = len(readings), self.carry.algorithm, 0.0
+        sampling = self.carry.sampling
         if done:
             if done < size:
                 asked = self.ask(room, self.task, self.carry, done)[2]
@@ -110,7 +114,9 @@ class HostedLoop(AbstractMeasuringLoop):
             told = rest if self.device.by_cost else readings
             block = jax.tree.map(partial(stacked, room), *told)
             known = None if self.device.by_cost or not rest else stacked(room, *rest)
-            state, costs = self.tell(self.task, asked, probes, rows, block, done, less, known)
+            state, costs, sampling = self.tell(
+                self.task, asked, probes, rows, block, done, less, known, sampling
+            )
             cost = float(np.asarray(costs)[:done].sum())
         failed = int(done < size)
         if failed:
@@ -126,7 +132,8 @@ class HostedLoop(AbstractMeasuringLoop):
             failed_in_a_row=np.asarray(self.failed_in_a_row, np.int32),
             cost=np.asarray(tally.cost + tally.cost.dtype.type(cost)),
         )
-        self.carry = Carry(state, None, self.carry.data, tally, taken_off=less)
+        data = self.carry.data
+        self.carry = Carry(state, None, data, tally, taken_off=less, sampling=sampling)
         if whole_costs and abs(whole_costs[-1]) < abs(less) / FALLEN:
             self._take_off(np.float32(whole_costs[-1]))
         return done + failed
@@ -169,7 +176,7 @@ class HostedLoop(AbstractMeasuringLoop):
         cost = tally.cost + tally.cost.dtype.type(done * (float(carry.taken_off) - float(less)))
         state = self.algorithm.on_drift(carry.algorithm)
         tally = eqx.tree_at(lambda t: t.cost, tally, np.asarray(cost))
-        self.carry = Carry(state, None, carry.data, tally, taken_off=less)
+        self.carry = replace(carry, algorithm=state, tally=tally, taken_off=less)
 
     def _measure(self, probes: Probe, rows: Int[np.ndarray, "K B"]) -> list[Reading]:
         """The readings of K probes, each on its rows of the data, up to the first that fails."""
