@@ -107,7 +107,7 @@ class SimulatedDevice(AbstractSimulation):
         if task.order > self.network.smoothness:
             raise RequestError(
                 f"The residual takes derivatives of order {task.order} and the outputs of the "
-                f"network have those of order {self.network.smoothness} at the most; set "
+                f"network have those of order {self.network.smoothness:g} at the most; set "
                 "device.network.activation to tanh, sigmoid, gelu or sine."
             )
 

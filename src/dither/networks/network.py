@@ -34,7 +34,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-SMOOTHNESS: dict[str, float] = {"relu": 1}
+SMOOTHNESS: dict[str, float] = {"relu": 1.0}
 """How many derivatives activations have, those of a kink included; the others have all."""
 
 

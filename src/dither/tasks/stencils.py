@@ -73,10 +73,8 @@ class CentralDifferences(AbstractStencil):
 
     def points(self, d: int) -> Stencil:
         eye, h = np.eye(d), self.h
-        first, second = (
-            np.hstack([np.zeros((d, 1)), eye, -eye]),
-            np.hstack([-2 + 0 * eye[:, :1], eye, eye]),
-        )
+        first = np.hstack([np.zeros((d, 1)), eye, -eye])
+        second = np.hstack([np.full((d, 1), -2.0), eye, eye])
         return Stencil(h * np.vstack([np.zeros((1, d)), eye, -eye]), first / (2 * h), second / h**2)
 
 
@@ -88,17 +86,19 @@ class Stein(AbstractStencil):
     ```
 
     The expectations are taken on a sparse Gauss–Hermite grid (Smolyak), whose axes have 1, 3, 5, …
-    nodes. Level 2 is central differences with h = √3 σ; level 3 takes 1 + 4d + 2d² points.
-    The error in the derivatives of u itself is O(σ²).
+    nodes: level 3 takes 5 points in one input and 17 in two. The error in the derivatives of u
+    itself is O(σ²); in a linear equation with constant coefficients, which u_σ solves as u does,
+    it is that of the grid.
 
-    Arguments: `sigma` > 0, in the units of the inputs; `level`, 2 to 4.
+    Arguments: `sigma` > 0, in the units of the inputs; `level`, 3 or 4; below 3 the grid is not
+    exact for second derivatives.
 
     Source: Stein's identity as in He et al., 2202.09340; on sparse grids, Zhao et al., 2308.09858.
     """
 
     kind: Literal["stein"] = "stein"
     sigma: Annotated[float, Field(gt=0)] = 0.02
-    level: Annotated[int, Field(ge=2, le=4)] = 3
+    level: Annotated[int, Field(ge=3, le=4)] = 3
 
     def points(self, d: int) -> Stencil:
         weights = _sparse_grid(d, self.level)

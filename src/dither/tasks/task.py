@@ -99,8 +99,9 @@ class Task(eqx.Module):
             return self.cost
         return lambda outputs, targets: weights * self.cost(outputs, targets)
 
-    def sampled(self, sampling: Any, rows: Int[Array, " B"], costs: Float[Array, " B"]) -> Any:
-        """The sampler's state once it is told the costs of a batch, without its factors."""
+    def sampled(self, sampling: Any, rows: Int[Array, " B"], y: Float[Array, "B K"]) -> Any:
+        """The sampler's state once it is told what a batch's outputs cost, without its factors."""
+        costs = self.cost(y, self.targets[rows])
         return self.sampler.tell(sampling, rows[:: self.group] // self.group, costs[:: self.group])
 
     @property
@@ -174,7 +175,7 @@ def make_task(
     score_name: str | None = None,
     batch: SupportsIndex | str = "all",
     image: tuple[int, int] | None = None,
-    sampler: AbstractSampler = Uniform(),
+    sampler: AbstractSampler | None = None,
 ) -> Task:
     """A task from arrays, checked: finite inputs, equal lengths, labels inside the classes.
 
@@ -189,6 +190,7 @@ def make_task(
     Returns: the task. Errors: `RequestError` in one sentence.
     """
     drawn = whole_number(seed, "The seed", 0)
+    sampler = sampler or Uniform()
     sampler.check(())
     given = (inputs, targets, test_inputs, test_targets)
     data = samples_of(*given, _names(classes), test_share, drawn)

@@ -101,7 +101,7 @@ def tell_block(
     if task.sampler.learns:
         sampling = task.sampler.begin(sampling, probes.batch_index[0])
         weights = task.weights(sampling, rows[0])
-        sampling = task.sampled(sampling, rows[0], task.cost(outputs[0], task.targets[rows[0]]))
+        sampling = task.sampled(sampling, rows[0], jnp.asarray(outputs[0]))
         each = each if weights is None else weights * each
         costs = jnp.mean(each, axis=1)
 

@@ -34,8 +34,7 @@ def start(
 ) -> Carry:
     """A fresh instance of the device and a fresh state of the algorithm, from a seed.
 
-    The parameters are drawn by the device unless they are given. `sampling` is the state of the
-    task's sampler at the start.
+    The parameters are drawn by the device unless they are given; `sampling`, the sampler's state.
     """
     varied = dict(varied or {})
     algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
@@ -69,8 +68,7 @@ def measure_once(
     cost_of = task.weighted_cost(sampling, rows)
     measurement, status, instance = device.measure(instance, batch, cost_of, probe.sites, see)
     if task.sampler.learns:
-        costs = task.cost(measurement.outputs.y, batch.targets)
-        sampling = task.sampled(sampling, rows, costs)
+        sampling = task.sampled(sampling, rows, measurement.outputs.y)
     told, info = algorithm.tell(asked, probe, measurement)
     cost, failed, timed_out = measurement.cost, jnp.int32(0), jnp.int32(0)
     if device.fails:
@@ -118,9 +116,10 @@ def _start_all(
     seeds: Int[Array, " R"],
     varied: Varied,
     parameters: Float[Array, "R P"] | None,
+    sampling: Any,
 ) -> Carry:
     def one(seed: Int[Array, ""], varied: Varied, theta: Float[Array, " P"] | None) -> Carry:
-        return start(algorithm, device, problem, seed, varied, theta)
+        return start(algorithm, device, problem, seed, varied, theta, sampling)
 
     carry: Carry = jax.vmap(one)(seeds, dict(varied), parameters)
     if not device.fails:
@@ -158,9 +157,9 @@ def start_all(
     the write that put them there.
     """
     problem = problem_of(device, task)
-    carry = _start_all(algorithm, device, problem, seeds, dict(varied or {}), parameters)
-    sampling = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(seeds)), task.sampling())
-    carry = replace(carry, sampling=sampling)
+    carry = _start_all(
+        algorithm, device, problem, seeds, dict(varied or {}), parameters, task.sampling()
+    )
     carry = eqx.tree_at(lambda c: c.device, carry, device.prepare(carry.device, task))
     return _program_all(algorithm, device, carry) if algorithm.sparse else carry
 

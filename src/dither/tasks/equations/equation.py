@@ -69,7 +69,7 @@ class AbstractEquation(AbstractTask):
 
     def load(self) -> Task:
         d, cost = len(self.domain), Residual(self)
-        inside, tests = (_grid(self.domain, n) for n in (self.points, 2 * self.points + 1))
+        inside, tests = (_grid(self.domain, n) for n in (self.points, self.points + 1))
         n = len(inside) if self.batch == "all" else self.batch
         if n > len(inside):
             raise RequestError(
@@ -78,8 +78,6 @@ class AbstractEquation(AbstractTask):
             )
         grid = (self.points,) * d
         self.sampler.check(grid)
-        if d > 1:
-            tests = tests[:: len(tests) // 1024]
         dtype = jnp.result_type(float)
         (x, t), (x2, t2) = self._groups(inside), self._groups(tests)
         return Task(

@@ -120,7 +120,8 @@ class Adaptive(AbstractSampler):
             slopes = jnp.gradient(filled)
             slopes = slopes if isinstance(slopes, list) else [slopes]
             metric = sum(slope**2 for slope in slopes)
-        metric = jnp.sqrt(metric).ravel() + jnp.finfo(costs.dtype).tiny
+        metric = jnp.sqrt(metric).ravel()
+        metric = jnp.where(jnp.any(metric > 0), metric, 1.0)
         return share / costs.size + (1 - share) * metric / jnp.sum(metric)
 
     def draw(
