@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from dither import loops
 from dither._threefry import key_for, random_key
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.contract import AccessLevel, Batch, Probe, Problem, Status
@@ -205,19 +206,26 @@ def advance(
     def once(one: Carry, task: Task) -> Carry:
         return measure_once(algorithm, device, task, one)[0]
 
-    def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
+    def plain(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
+        if carry.tally.cost.shape[0] == 1:
+            # without an axis of replicas, of which there is one, products of matrices are faster
+            alone = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], carry, axes)
+            alone = jax.lax.fori_loop(0, n, lambda _, now: once(now, task), alone)
+            after: Carry = jax.tree.map(
+                lambda leaf, axis: leaf if axis is None else leaf[None], alone, axes
+            )
+            return after
         step = jax.vmap(partial(once, task=task), in_axes=(axes,), out_axes=axes)
-        after: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), carry)
+        together: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), carry)
+        return together
+
+    def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
+        kernel = loops.compiled(algorithm, device, task, carry)
+        if kernel is None:
+            return plain(carry, task, n)
+        after: Carry = jax.lax.platform_dependent(carry, task, n, cpu=kernel, default=plain)
         return after
 
-    if carry.tally.cost.shape[0] == 1:
-        # without an axis of replicas, of which there is one, products of matrices are faster
-        alone = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], carry, axes)
-        alone = jax.lax.fori_loop(0, n, lambda _, now: once(now, task), alone)
-        after: Carry = jax.tree.map(
-            lambda leaf, axis: leaf if axis is None else leaf[None], alone, axes
-        )
-        return after
     sharding = replica_sharding(carry, axes)
     if sharding is None:
         return every_replica(carry, task, n)
