@@ -28,9 +28,7 @@ COSTS = (mse, cross_entropy, smoothed_cross_entropy)
 VARIED = {"algorithm.learning_rate", "algorithm.delta"}
 
 
-def applies(
-    algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
-) -> bool:
+def applies(algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry) -> bool:
     """Whether the kernel computes what this rule does on this device."""
     if type(algorithm) is not WeightMGD or type(device) is not SimulatedDevice:
         return False
@@ -46,6 +44,7 @@ def applies(
         and {network.activation, network.output} <= set(ACTIVATIONS)
         and not device.imperfections
         and task.cost in COSTS
+        and not task.sampler.learns
         and set(carry.varied) <= VARIED
         and carry.algorithm.theta.dtype == task.inputs.dtype == jnp.float32
     )

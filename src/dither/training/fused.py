@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from dither import loops
@@ -21,6 +21,7 @@ from dither.training.acts import perturbed, written
 from dither.training.fit import problem_of
 from dither.training.ledger import Ledger
 from dither.training.loop import AbstractLoop, Carry, Evaluation, Tally
+from dither.training.replicas import deal_out, replica_axes, replica_sharding
 from dither.training.settings import Varied, vary
 
 
@@ -95,20 +96,6 @@ def measure_once(
     return after, probe, info
 
 
-def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
-    """Which axis of each leaf counts the replicas.
-
-    The clock is common to all replicas unless failures let them drift apart: what depends on the
-    clock alone, such as whether an update is due, is then decided once and not for each replica.
-    """
-    axes = jax.tree.map(lambda _: 0, carry)
-    if device.fails:
-        return axes
-    return eqx.tree_at(
-        lambda c: c.algorithm.clock, axes, jax.tree.map(lambda _: None, carry.algorithm.clock)
-    )
-
-
 @eqx.filter_jit
 def _start_all(
     algorithm: AbstractAlgorithm,
@@ -163,32 +150,6 @@ def start_all(
     )
     carry = eqx.tree_at(lambda c: c.device, carry, device.prepare(carry.device, task))
     return _program_all(algorithm, device, carry) if algorithm.sparse else carry
-
-
-def replica_sharding(carry: Carry, axes: Any) -> tuple[Mesh, Any] | None:
-    """Replicas dealt out over the machine's devices, where there are several and it comes out."""
-    devices = jax.local_devices()
-    replicas = carry.tally.cost.shape[0]
-    if len(devices) == 1 or replicas % len(devices):
-        return None
-    specs = jax.tree.map(
-        lambda axis: PartitionSpec() if axis is None else PartitionSpec("replicas"),
-        axes,
-        is_leaf=lambda axis: axis is None,
-    )
-    return Mesh(np.array(devices), ("replicas",)), specs
-
-
-def deal_out(device: AbstractDevice, carry: Carry) -> Carry:
-    """Place every replica on the processor that will run it."""
-    sharding = replica_sharding(carry, replica_axes(carry, device))
-    if sharding is None:
-        return carry
-    mesh, specs = sharding
-    dealt: Carry = jax.tree.map(
-        lambda leaf, spec: jax.device_put(leaf, NamedSharding(mesh, spec)), carry, specs
-    )
-    return dealt
 
 
 @eqx.filter_jit(donate="all-except-first")
