@@ -10,18 +10,26 @@ from dither import RequestError, SimulatedDevice, Until
 from dither.algorithms import Backpropagation, NodePerturbation, WeightMGD
 from dither.networks import MLP
 from dither.tasks import (
+    SAMPLERS,
+    STENCILS,
     Adaptive,
     Burgers,
+    CentralDifferences,
     Convection,
     Digits,
     Heat,
     Poisson1D,
     Poisson2D,
+    Stein,
     Uniform,
     make_task,
 )
-from dither.tasks.stencils import CentralDifferences, Stein, derivatives
+from dither.tasks.stencils import derivatives
+from dither.testing import battery
 from dither.testing.devices import NumpyDevice
+
+TestEverySampler = battery(*SAMPLERS.values())
+TestEveryStencil = battery(*STENCILS.values())
 
 EQUATIONS = [
     Poisson1D(frequency=3.0, width=0.5),

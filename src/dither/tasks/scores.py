@@ -154,7 +154,7 @@ class RelativeError:
         self, outputs: Float[Array, "B 1"], targets: Float[Array, "B T"]
     ) -> Float[Array, ""]:
         u, wanted = outputs[:: self.group, 0], targets[:: self.group, -1]
-        return 1 - jnp.linalg.norm(u - wanted) / jnp.linalg.norm(wanted)
+        return 1 - jnp.sqrt(jnp.sum((u - wanted) ** 2) / jnp.sum(wanted**2))
 
 
 def symbol_error_rate(output: Float[np.ndarray, " T"], target: Float[np.ndarray, " T"]) -> float:

@@ -190,8 +190,6 @@ def make_task(
     Returns: the task. Errors: `RequestError` in one sentence.
     """
     drawn = whole_number(seed, "The seed", 0)
-    sampler = sampler or Uniform()
-    sampler.check(())
     given = (inputs, targets, test_inputs, test_targets)
     data = samples_of(*given, _names(classes), test_share, drawn)
     labelled = _check_arrays(*data[:4])
@@ -221,7 +219,7 @@ def make_task(
         classes=names,
         image=None if image is None else (int(image[0]), int(image[1])),
         columns=_names(columns) or data.columns,
-        sampler=sampler,
+        sampler=sampler or Uniform(),
     )
 
 

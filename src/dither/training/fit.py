@@ -111,6 +111,7 @@ def budget_traps(
 def _check_sampling(
     device: AbstractDevice | PythonDevice, task: Task, algorithm: AbstractAlgorithm
 ) -> None:
+    task.sampler.check(task.grid)
     if device.access_level < task.sampler.access_level:
         raise RequestError(
             f"The sampler {task.sampler.kind} must see outputs and the device shows only "

@@ -45,4 +45,5 @@ class Burgers(AbstractEquation):
         y = x[:, :1] - np.sqrt(4 * self.nu * x[:, 1:]) * z
         power = -np.cos(np.pi * y) / (2 * np.pi * self.nu)
         weights = w * np.exp(power - power.max(axis=1, keepdims=True))
-        return -np.sum(weights * np.sin(np.pi * y), axis=1) / np.sum(weights, axis=1)
+        u: Float[np.ndarray, ...] = -np.average(np.sin(np.pi * y), axis=1, weights=weights)
+        return u

@@ -76,8 +76,6 @@ class AbstractEquation(AbstractTask):
                 f"A batch of {n} points is larger than the grid of {len(inside)}; set task.batch "
                 "to less, or task.points to more."
             )
-        grid = (self.points,) * d
-        self.sampler.check(grid)
         dtype = jnp.result_type(float)
         (x, t), (x2, t2) = self._groups(inside), self._groups(tests)
         return Task(
@@ -91,7 +89,7 @@ class AbstractEquation(AbstractTask):
             score_name=RELATIVE,
             sampler=self.sampler,
             group=cost.group,
-            grid=grid,
+            grid=(self.points,) * d,
             order=self.order,
         )
 
@@ -114,7 +112,7 @@ class AbstractEquation(AbstractTask):
         low, high = np.array(self.domain).T
         turn, face = np.divmod(np.arange(n), len(self.faces))
         along = (GOLDEN * (turn + 1)) % 1
-        x = low + along[:, None] * (high - low)
+        x: Float[np.ndarray, ...] = low + along[:, None] * (high - low)
         for number, (axis, end) in enumerate(self.faces):
             x[face == number, axis] = self.domain[axis][end]
         return x

@@ -31,12 +31,14 @@ class AbstractPoisson(AbstractEquation, ABC):
         return (sum(u.second) - source) / (np.pi * self.frequency) ** 2
 
     def solution(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        return np.prod(self._packet(x)[0], axis=1)
+        u: Float[np.ndarray, ...] = np.prod(self._packet(x)[0], axis=1)
+        return u
 
     def source(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        s, second = self._packet(x)
-        axes = range(x.shape[1])
-        return sum(second[:, i] * np.prod(np.delete(s, i, axis=1), axis=1) for i in axes)
+        (s, second), f = self._packet(x), np.zeros(len(x))
+        for axis in range(x.shape[1]):
+            f += second[:, axis] * np.prod(np.delete(s, axis, axis=1), axis=1)
+        return f
 
     def _packet(self, x: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "n d"], ...]:
         """The factors of u* along each axis, and their second derivatives."""

@@ -119,7 +119,7 @@ class Adaptive(AbstractSampler):
         if self.by == "gradient":
             slopes = jnp.gradient(filled)
             slopes = slopes if isinstance(slopes, list) else [slopes]
-            metric = sum(slope**2 for slope in slopes)
+            metric = jnp.sum(jnp.stack(slopes) ** 2, axis=0)
         metric = jnp.sqrt(metric).ravel()
         metric = jnp.where(jnp.any(metric > 0), metric, 1.0)
         return share / costs.size + (1 - share) * metric / jnp.sum(metric)

@@ -28,7 +28,7 @@ class Uniform(AbstractSampler):
         del state
         return jax.random.randint(key, (n,), 0, samples)
 
-    def weights(self, state: Any, chosen: Int[Array, " n"]) -> Float[Array, " n"] | None:
+    def weights(self, state: Any, chosen: Int[Array, " n"]) -> None:
         del state, chosen
 
     def tell(self, state: Any, chosen: Int[Array, " n"], costs: Float[Array, " n"]) -> Any:
