@@ -298,7 +298,7 @@ def physics() -> None:
     x = np.linspace(-1, 1, 401)[:, None]
     u, exact = result.predict(x)[:, 0], task.solution(x)
     with rc_context(STYLE):
-        figure = Figure(figsize=(8, 3))
+        figure = Figure(figsize=(8, 3), layout="constrained")
         both, error = figure.subplots(1, 2)
         both.plot(x, exact, color=GREY, label="exact", linewidth=3)
         both.plot(x, u, color=BLUE, label="trained")

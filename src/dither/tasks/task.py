@@ -185,8 +185,7 @@ def make_task(
     index, such as torch's, has its own. Without test inputs `test_share` of the samples, of each
     class its share, is set aside, drawn by `seed`. The names of the classes (found from the labels
     if not given) and of the input columns; a cost by name or as a function; a score (accuracy for
-    labels, 1 − NMSE for values); the batch size, 1 to N; height and width of image inputs; the
-    sampler.
+    labels, 1 − NMSE for values); the batch size, 1 to N; height and width of images; the sampler.
     Returns: the task. Errors: `RequestError` in one sentence.
     """
     drawn = whole_number(seed, "The seed", 0)
