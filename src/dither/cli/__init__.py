@@ -50,7 +50,9 @@ UsageError: Any = typer.BadParameter.__base__
 
 def _tell_version(asked: bool) -> bool:
     if asked:
-        typer.echo(f"dither {version('dither')}")
+        from dither._kernels import built
+
+        typer.echo(f"dither {version('dither')}, compiled kernels: {built()[1]}")
         raise typer.Exit
     return asked
 
