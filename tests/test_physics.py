@@ -255,8 +255,11 @@ def test_samples_of_any_task_are_drawn_by_their_cost():
     rng = np.random.default_rng(0)
     targets = 0.1 * rng.normal(size=(40, 1))
     targets[7] = 30  # which is never learned
-    task = make_task(rng.normal(size=(40, 3)), targets, batch=4, sampler=ADAPTIVE)
-    loop = FusedLoop(RULE, SimulatedDevice(network=MLP(widths=(3, 4, 1))), task, [0, 1])
+    sampler = Adaptive(every=3, cycle=100, patience=1000, unbiased=True)
+    inputs = rng.normal(size=(40, 3))
+    task = make_task(inputs, targets, inputs, targets, batch=4, sampler=sampler)
+    rule = RULE.model_copy(update={"learning_rate": 1e-6})
+    loop = FusedLoop(rule, SimulatedDevice(network=MLP(widths=(3, 4, 1))), task, [0, 1])
     loop.advance(500)
     costs, q = np.asarray(loop.carry.sampling.costs), np.asarray(loop.carry.sampling.q)
     assert (costs >= 0).all()
