@@ -44,7 +44,9 @@ from dither.tasks.series_task import AnySeries as AnySeries
 from dither.tasks.series_task import SeriesTask as SeriesTask
 from dither.tasks.series_task import series_task as series_task
 from dither.tasks.stencils import STENCILS as STENCILS
+from dither.tasks.stencils import AbstractStencil as AbstractStencil
 from dither.tasks.stencils import CentralDifferences as CentralDifferences
+from dither.tasks.stencils import Derivatives as Derivatives
 from dither.tasks.stencils import Stein as Stein
 from dither.tasks.task import AbstractSampledTask as AbstractSampledTask
 from dither.tasks.task import AbstractTask as AbstractTask
