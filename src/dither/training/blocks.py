@@ -203,14 +203,14 @@ def compiled(
     What is told, the states of the algorithm and of the sampler, is given up for what is returned.
     """
 
-    def ask(k: int, task: Arrays, state: Arrays, data: Arrays) -> Asked:
-        return ask_block(
-            algorithm, k, tasks.together(task), *states.together(state), keys.together(data)
-        )
+    def ask(k: int, task: Arrays, before: Arrays, data: Arrays) -> Asked:
+        state, sampling = states.together(before)
+        key = keys.together(data)
+        return ask_block(algorithm, k, tasks.together(task), state, sampling, key)
 
-    def tell(task: Arrays, state: Arrays, *told: Any) -> tuple[Arrays, Float[Array, " K"]]:
-        before = states.together(state)
-        *after, costs = tell_block(algorithm, tasks.together(task), *before, *told)
+    def tell(task: Arrays, before: Arrays, *told: Any) -> tuple[Arrays, Float[Array, " K"]]:
+        state, sampling = states.together(before)
+        *after, costs = tell_block(algorithm, tasks.together(task), state, sampling, *told)
         return states.apart(tuple(after)), costs
 
     return jax.jit(ask, static_argnums=0), jax.jit(tell, donate_argnums=1)
