@@ -94,8 +94,8 @@ def dealt(task: Task, devices: int, shards: Shards | None = None) -> DealtTask:
     """A task for several devices that are measured at once.
 
     A batch holds as many samples of each device as the task's batch did, with shards at the most
-    those of the mean shard. Errors: as of `Shards.deal`; `RequestError` for a task whose samples are
-    drawn in groups or by a sampler that learns.
+    those of the mean shard. Errors: as of `Shards.deal`; `RequestError` for a task whose
+    samples are drawn in groups or by a sampler that learns.
     """
     if task.group > 1 or task.sampler.learns:
         raise RequestError(
