@@ -124,6 +124,10 @@ class CNN(AbstractNetwork):
         return tuple(layers)
 
     @property
+    def sequential(self) -> bool:
+        return True
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         return self.image
 

@@ -1,7 +1,8 @@
 """Layers in sequence: by a compiled kernel where there is one, else layer by layer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +20,10 @@ from dither.networks.convolution import (
 )
 from dither.networks.network import ACTIVATIONS, dense, through
 
-CONVOLUTIONS = {convolve_valid: 0, convolve_same: KERNEL // 2}
+CONVOLUTIONS: dict[Callable[..., Array], int] = {convolve_valid: 0, convolve_same: KERNEL // 2}
 """The border that each adds to its input."""
 
-POOLS = {keep: 0, pool: 1, pool_and_flatten: 1}
+POOLS: dict[Callable[..., Array], int] = {keep: 0, pool: 1, pool_and_flatten: 1}
 
 MONOTONE = {ACTIVATIONS[name]: n for n, name in enumerate(("identity", "relu", "tanh", "sigmoid"))}
 """Those that the kernel computes, after pooling, which makes no difference to them."""
@@ -40,7 +41,8 @@ def sequence(
     same for all examples.
     """
     weights = [layer.own(parameters) for layer in layers]
-    if _kernels.loaded() and _computed(layers, [x, *jax.tree.leaves(weights)]):
+    shared = added is None or added.shape == layers[0].nodes
+    if _kernels.loaded() and shared and _computed(layers, [x, *jax.tree.leaves(weights)]):
         return _compiled(tuple(layers), x, added, weights)
     return _plain(tuple(layers), x, added, weights)
 
@@ -81,7 +83,7 @@ def _compiled(
 
 
 @_compiled.defjvp
-def _derivative(layers: tuple[Layer, ...], primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+def _derivative(layers: tuple[Layer, ...], primals: Any, tangents: Any) -> tuple[Array, Array]:
     found: tuple[Array, Array] = jax.jvp(partial(_plain, layers), primals, tangents)
     return found
 

@@ -8,19 +8,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from dither import loops
 from dither._threefry import key_for, random_key
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
-from dither.contract import AccessLevel, Batch, Probe, Problem, Status
+from dither.contract import AccessLevel, Batch, Known, Probe, Problem, Status
 from dither.devices.device import AbstractDevice
 from dither.tasks.task import Task
 from dither.training.acts import perturbed, written
 from dither.training.fit import problem_of
+from dither.training.known import Kept, keep, nothing_kept
 from dither.training.ledger import Ledger
 from dither.training.loop import AbstractLoop, Carry, Evaluation, Tally
+from dither.training.replicas import deal_out, replica_sharding
 from dither.training.settings import Varied, vary
 
 
@@ -52,9 +54,13 @@ def start(
 
 
 def measure_once(
-    algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
+    algorithm: AbstractAlgorithm,
+    device: AbstractDevice,
+    task: Task,
+    carry: Carry,
+    known: Known | None = None,
 ) -> tuple[Carry, Probe, Info]:
-    """Ask, write, measure, tell: one measurement."""
+    """Ask, write, measure, tell: one measurement, of which a part may be known."""
     algorithm = vary(algorithm, "algorithm", carry.varied)
     device = vary(device, "device", carry.varied)
     probe, asked = algorithm.ask(carry.algorithm)
@@ -62,8 +68,9 @@ def measure_once(
     instance, writes = written(device, carry.device, probe, first_try)
     rows = task.sample(carry.data, probe.batch_index)
     batch = Batch(task.inputs[rows], task.targets[rows])
+    shared = {} if known is None else {"known": known}
     measurement, status, instance = device.measure(
-        instance, batch, task.cost, probe.sites, algorithm.access_level
+        instance, batch, task.cost, probe.sites, algorithm.access_level, **shared
     )
     told, info = algorithm.tell(asked, probe, measurement)
     cost, failed, timed_out = measurement.cost, jnp.int32(0), jnp.int32(0)
@@ -154,32 +161,6 @@ def start_all(
     return _program_all(algorithm, device, carry) if algorithm.sparse else carry
 
 
-def replica_sharding(carry: Carry, axes: Any) -> tuple[Mesh, Any] | None:
-    """Replicas dealt out over the machine's devices, where there are several and it comes out."""
-    devices = jax.local_devices()
-    replicas = carry.tally.cost.shape[0]
-    if len(devices) == 1 or replicas % len(devices):
-        return None
-    specs = jax.tree.map(
-        lambda axis: PartitionSpec() if axis is None else PartitionSpec("replicas"),
-        axes,
-        is_leaf=lambda axis: axis is None,
-    )
-    return Mesh(np.array(devices), ("replicas",)), specs
-
-
-def deal_out(device: AbstractDevice, carry: Carry) -> Carry:
-    """Place every replica on the processor that will run it."""
-    sharding = replica_sharding(carry, replica_axes(carry, device))
-    if sharding is None:
-        return carry
-    mesh, specs = sharding
-    dealt: Carry = jax.tree.map(
-        lambda leaf, spec: jax.device_put(leaf, NamedSharding(mesh, spec)), carry, specs
-    )
-    return dealt
-
-
 @eqx.filter_jit(donate="all-except-first")
 def advance(
     setting: tuple[AbstractAlgorithm, AbstractDevice, Task, Int[Array, ""]], carry: Carry
@@ -192,21 +173,29 @@ def advance(
     algorithm, device, task, n = setting
     axes = replica_axes(carry, device)
 
-    def once(one: Carry, task: Task) -> Carry:
-        return measure_once(algorithm, device, task, one)[0]
+    def once(one: Carry, kept: Kept | None, task: Task) -> tuple[Carry, Kept | None]:
+        known = None
+        if kept is not None:
+            kept, known = keep(algorithm, device, task, one, kept)
+        return measure_once(algorithm, device, task, one, known)[0], kept
 
     def plain(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
-        if carry.tally.cost.shape[0] == 1:
+        R = carry.tally.cost.shape[0]
+        first = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], carry, axes)
+        kept, kept_axes = nothing_kept(algorithm, device, task, first, R)
+        now: Any = carry, kept
+        along = axes, kept_axes
+        if R == 1:
             # without an axis of replicas, of which there is one, products of matrices are faster
-            alone = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], carry, axes)
-            alone = jax.lax.fori_loop(0, n, lambda _, now: once(now, task), alone)
-            after: Carry = jax.tree.map(
-                lambda leaf, axis: leaf if axis is None else leaf[None], alone, axes
+            now = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], now, along)
+            now = jax.lax.fori_loop(0, n, lambda _, now: once(*now, task), now)
+            alone: Carry = jax.tree.map(
+                lambda leaf, axis: leaf if axis is None else leaf[None], now[0], axes
             )
-            return after
-        step = jax.vmap(partial(once, task=task), in_axes=(axes,), out_axes=axes)
-        together: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), carry)
-        return together
+            return alone
+        step = jax.vmap(partial(once, task=task), in_axes=along, out_axes=along)
+        after: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(*now), now)[0]
+        return after
 
     def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
         kernel = loops.compiled(algorithm, device, task, carry)
@@ -271,7 +260,7 @@ class FusedLoop(AbstractLoop):
         self.replicas = len(seeds)
         theta = None if parameters is None else jnp.asarray(parameters, jnp.result_type(float))
         carry = start_all(algorithm, device, task, jnp.asarray(seeds), varied, theta)
-        self.carry = deal_out(device, carry)
+        self.carry = deal_out(carry, replica_axes(carry, device))
         self.scores = True
         self.alarms: list[str] = []
         self.last_failure = "a simulated read failed"
@@ -280,7 +269,7 @@ class FusedLoop(AbstractLoop):
         del partial  # the carry holds it
         prepared = self.device.prepare(carry.device, self.task)
         carry = eqx.tree_at(lambda c: c.device, carry, prepared)
-        self.carry = deal_out(self.device, carry)
+        self.carry = deal_out(carry, replica_axes(carry, self.device))
 
     def to_save(self) -> Carry:
         bare = self.device.bare(self.carry.device)
