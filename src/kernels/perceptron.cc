@@ -1,8 +1,8 @@
 // Weight perturbation on multilayer perceptrons: n measurements of every replica in one call.
 //
-//   G <- G + (C(theta + p) - reference) p / delta^2,  theta <- theta - eta G / tau_theta
+//   G <- G + (C(theta + p) - reference) p / delta^2,  theta <- theta - eta G / tau_theta, or Adam
 //
-// A replica's parameters, its batch and its perturbation stay in the cache from one measurement to
+// on a chip with bounds, a DAC, mismatch, noise of its outputs and of its cost. A replica's parameters, its batch and its perturbation stay in the cache from one measurement to
 // the next. The random numbers are those of the plain loop.
 #include <algorithm>
 #include <cmath>
@@ -21,15 +21,34 @@ using dither::Key;
 namespace {
 
 struct Rule {
-  bool central;
+  bool central, adam;
   int64_t tau_x, tau_theta, tau_p;
-  bool at_once() const { return tau_theta == 1; }
+};
+
+// What may differ from replica to replica, in the order of a row that Python hands over.
+struct Settings {
+  float rate, amplitude, lowest, highest, low, high, step, output_noise, cost_noise;
+
+  // What the device can be set to, nearest to theta + side p.
+  void snap(const float* theta, float side, const float* p, float* to, int64_t size) const {
+    if (step > 0) {
+      for (int64_t i = 0; i < size; i++) {
+        float steps = std::nearbyint((theta[i] + side * p[i] - low) / step);
+        to[i] = std::min(std::max(low + steps * step, low), high);
+      }
+    } else {
+      for (int64_t i = 0; i < size; i++) {
+        to[i] = std::min(std::max(theta[i] + side * p[i], low), high);
+      }
+    }
+  }
 };
 
 struct Network {
   std::vector<dither::Dense> layers;
   int64_t activation, output, parameters;
-  int64_t cost;  // 0 mean squared error, 1 cross-entropy
+  int64_t cost;                          // 0 mean squared error, 1 cross-entropy
+  int64_t output_noise_at, cost_noise_at;  // places among the imperfections
 };
 
 struct Data {
@@ -39,11 +58,12 @@ struct Data {
 
 // What one replica's measurements need, allocated once.
 struct Room {
-  std::vector<float> signs, probe, padded, a, b;
+  std::vector<float> signs, point, probe, passed, padded, a, b;
   std::vector<int32_t> rows;
   std::vector<const float*> inputs;
   Room(const Network& net, int64_t batch)
-      : signs(net.parameters + 32), probe(net.parameters), rows(batch), inputs(batch) {
+      : signs(net.parameters + 32), point(net.parameters), probe(net.parameters),
+        passed(net.parameters), rows(batch), inputs(batch) {
     int64_t most = 0, padded_size = 0;
     for (auto& layer : net.layers) {
       most = std::max(most, layer.padded());
@@ -96,45 +116,83 @@ float mean_cost(const Network& net, const Data& data, const Room& room, const fl
   return sum / float(data.batch);
 }
 
-float measure(const Network& net, const Data& data, Room& room) {
+struct Replica {
+  float *theta, *gradient, *reference, *cost, *parameters, *mu, *nu;
+  int32_t *referred, *updates;
+  const float* mismatch;  // gains then offsets, or null
+  Key signs, rows, noise;
+  uint32_t measured;
+  Settings set;
+};
+
+// The outputs as read: y + sigma n.
+void add_noise(const Network& net, float sigma, Key key, int64_t batch, float* y) {
+  int64_t K = net.layers.back().q, stride = net.layers.back().padded();
+  for (int64_t first = 0; first < batch * K; first += dither::LANES) {
+    dither::Floats drawn = dither::normal(dither::many_bits(key, uint32_t(first)));
+    for (int64_t j = first; j < std::min(batch * K, first + dither::LANES); j++) {
+      y[j / K * stride + j % K] += sigma * drawn[j - first];
+    }
+  }
+}
+
+// The cost that is read with room.probe programmed.
+float measure(const Network& net, const Data& data, const Replica& r, Room& room) {
   for (int64_t i = 0; i < data.batch; i++) {
     room.inputs[i] = data.x + int64_t(room.rows[i]) * net.layers[0].p;
   }
   const float* theta = room.probe.data();
+  if (r.mismatch) {
+    for (int64_t i = 0; i < net.parameters; i++) {
+      room.passed[i] = r.mismatch[i] * theta[i] + r.mismatch[net.parameters + i];
+    }
+    theta = room.passed.data();
+  }
   float *padded = room.padded.data(), *out = room.a.data(), *next = room.b.data();
   for (size_t l = 0; l < net.layers.size(); l++) {
     const dither::Dense& layer = net.layers[l];
-    layer.forward(room.inputs.data(), data.batch, layer.pad(theta, padded), out);
+    layer.forward(room.inputs.data(), data.batch, layer.pad(theta, padded), next);
     theta += (layer.p + 1) * layer.q;
     padded += (layer.p + 1) * layer.padded();
+    std::swap(out, next);
     bool last = l + 1 == net.layers.size();
     dither::activate(last ? net.output : net.activation, out, data.batch * layer.padded());
-    if (last) return mean_cost(net, data, room, out, layer.padded());
     for (int64_t i = 0; i < data.batch; i++) room.inputs[i] = out + i * layer.padded();
-    std::swap(out, next);
   }
-  return 0;
+  const Key now = dither::fold_in(r.noise, 2 * r.measured + 1);
+  if (net.output_noise_at >= 0) {
+    Key key = dither::fold_in(now, uint32_t(net.output_noise_at));
+    add_noise(net, r.set.output_noise, key, data.batch, out);
+  }
+  float cost = mean_cost(net, data, room, out, net.layers.back().padded());
+  if (net.cost_noise_at >= 0) {
+    Key key = dither::fold_in(now, uint32_t(net.cost_noise_at));
+    cost += r.set.cost_noise * dither::normal(dither::bits(key));
+  }
+  return cost;
 }
 
-struct Replica {
-  float *theta, *gradient, *reference, *cost, *parameters;
-  int32_t* referred;
-  Key signs, rows;
-  float rate, delta;
-};
-
-void correlate(const Rule& rule, Replica& r, const Room& room, float change, bool closes, int64_t P) {
-  float scale = change / (r.delta * r.delta);
-  if (rule.at_once()) {
-    for (int64_t i = 0; i < P; i++) r.theta[i] -= r.rate * (scale * (room.probe[i] - r.theta[i]));
-    return;
+// theta - eta G by plain descent or by Adam, kept as far from the bounds as perturbations reach.
+void update(const Rule& rule, const Replica& r, Room& room, int64_t P) {
+  const Settings set = r.set;
+  if (rule.adam) {
+    const float b1 = 0.9f, b2 = 0.999f;
+    const float count = float(++*r.updates), c1 = 1 - std::pow(b1, count), c2 = 1 - std::pow(b2, count);
+    for (int64_t i = 0; i < P; i++) {
+      float g = r.gradient[i] / float(rule.tau_theta);
+      r.mu[i] = b1 * r.mu[i] + (1 - b1) * g;
+      r.nu[i] = b2 * r.nu[i] + (1 - b2) * (g * g);
+      r.theta[i] -= set.rate * (r.mu[i] / c1 / (std::sqrt(r.nu[i] / c2) + 1e-8f));
+    }
+  } else {
+    const float scale = set.rate / float(rule.tau_theta);
+    for (int64_t i = 0; i < P; i++) r.theta[i] -= scale * r.gradient[i];
   }
-  for (int64_t i = 0; i < P; i++) r.gradient[i] += scale * (room.probe[i] - r.theta[i]);
-  if (!closes) return;
   for (int64_t i = 0; i < P; i++) {
-    r.theta[i] -= r.rate * (r.gradient[i] / float(rule.tau_theta));
+    r.theta[i] = std::min(std::max(r.theta[i], set.lowest), set.highest);
     r.gradient[i] = 0;
   }
+  set.snap(r.theta, 0.f, room.signs.data(), room.point.data(), P);
 }
 
 struct Clock {
@@ -151,85 +209,99 @@ Clock after(const Rule& rule, Clock now) {
 Clock run(const Network& net, const Data& data, const Rule& rule, Replica r, Clock now, int64_t n) {
   Room room(net, data.batch);
   int64_t P = net.parameters, signs_of = -1, rows_of = -1;
-  for (; n > 0; n--, now = after(rule, now)) {
+  r.set.snap(r.theta, 0.f, room.signs.data(), room.point.data(), P);
+  for (; n > 0; n--, r.measured++, now = after(rule, now)) {
     if (now.tick / rule.tau_x != rows_of) {
       rows_of = now.tick / rule.tau_x;
       draw_rows(room, data, r.rows, uint32_t(rows_of));
     }
-    int side = rule.central ? 1 - 2 * int(now.part) : int(now.part);
-    if (side && now.tick / rule.tau_p != signs_of) {
+    if (now.tick / rule.tau_p != signs_of) {
       signs_of = now.tick / rule.tau_p;
-      draw_signs(room, r.signs, uint32_t(signs_of), r.delta, P);
+      draw_signs(room, r.signs, uint32_t(signs_of), r.set.amplitude, P);
     }
-    if (side > 0) {
-      for (int64_t i = 0; i < P; i++) room.probe[i] = r.theta[i] + room.signs[i];
-    } else if (side < 0) {
-      for (int64_t i = 0; i < P; i++) room.probe[i] = r.theta[i] - room.signs[i];
-    } else {
-      std::memcpy(room.probe.data(), r.theta, sizeof(float) * P);
-    }
-    float cost = measure(net, data, room);
+    const int side = rule.central ? 1 - 2 * int(now.part) : int(now.part);
+    r.set.snap(room.point.data(), float(side), room.signs.data(), room.probe.data(), P);
+    float cost = measure(net, data, r, room);
     *r.cost += cost;
     if (now.part == 0) {
       *r.reference = cost;
       *r.referred =
           int32_t(now.tick - std::min(now.tick % rule.tau_x, now.tick % rule.tau_theta));
-    } else {
-      float change = (cost - *r.reference) / (rule.central ? 2.f : 1.f);
-      correlate(rule, r, room, change, (now.tick + 1) % rule.tau_theta == 0, P);
+      continue;
     }
+    float change = (cost - *r.reference) / (rule.central ? 2.f : 1.f);
+    float scale = change / (r.set.amplitude * r.set.amplitude);
+    for (int64_t i = 0; i < P; i++) r.gradient[i] += scale * (room.probe[i] - room.point[i]);
+    if ((now.tick + 1) % rule.tau_theta == 0) update(rule, r, room, P);
   }
   std::memcpy(r.parameters, room.probe.data(), sizeof(float) * P);
   return now;
 }
 
-ffi::Error perceptron(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> theta,
-                      ffi::Buffer<ffi::F32> gradient, ffi::Buffer<ffi::F32> reference,
-                      ffi::Buffer<ffi::S32> referred, ffi::Buffer<ffi::F32> cost,
-                      ffi::Buffer<ffi::F32> parameters, ffi::Buffer<ffi::S32> clock,
-                      ffi::Buffer<ffi::U32> signs, ffi::Buffer<ffi::U32> rows,
-                      ffi::Buffer<ffi::F32> rate, ffi::Buffer<ffi::F32> delta,
-                      ffi::Buffer<ffi::S32> n, ffi::Buffer<ffi::F32> x,
-                      ffi::Buffer<ffi::F32> wanted, ffi::ResultBuffer<ffi::F32> theta_after,
-                      ffi::ResultBuffer<ffi::F32> gradient_after,
-                      ffi::ResultBuffer<ffi::F32> reference_after,
-                      ffi::ResultBuffer<ffi::S32> referred_after,
-                      ffi::ResultBuffer<ffi::F32> cost_after,
-                      ffi::ResultBuffer<ffi::F32> parameters_after,
-                      ffi::ResultBuffer<ffi::S32> clock_after, ffi::Span<const int64_t> widths,
-                      int64_t activation, int64_t output, int64_t cost_kind, int64_t batch,
-                      bool central, int64_t tau_x, int64_t tau_theta, int64_t tau_p) {
-  Network net{{}, activation, output, 0, cost_kind};
+using F32 = ffi::Buffer<ffi::F32>;
+using S32 = ffi::Buffer<ffi::S32>;
+using U32 = ffi::Buffer<ffi::U32>;
+
+// What changes comes first: each as it was, and as it is after n measurements.
+ffi::Error perceptron(ffi::ThreadPool pool, F32 theta, F32 gradient, F32 reference, S32 referred,
+                      F32 cost, F32 parameters, S32 updates, F32 mu, F32 nu, S32 clock,
+                      S32 measured, U32 signs, U32 rows, U32 noise, F32 settings, F32 mismatch,
+                      S32 n, F32 x, F32 wanted, ffi::Result<F32> theta_, ffi::Result<F32> gradient_,
+                      ffi::Result<F32> reference_, ffi::Result<S32> referred_,
+                      ffi::Result<F32> cost_, ffi::Result<F32> parameters_,
+                      ffi::Result<S32> updates_, ffi::Result<F32> mu_, ffi::Result<F32> nu_,
+                      ffi::Result<S32> clock_, ffi::Span<const int64_t> widths, int64_t activation,
+                      int64_t output, int64_t cost_kind, int64_t output_noise_at,
+                      int64_t cost_noise_at, int64_t batch, bool central, bool adam, int64_t tau_x,
+                      int64_t tau_theta, int64_t tau_p) {
+  Network net{{}, activation, output, 0, cost_kind, output_noise_at, cost_noise_at};
   for (size_t l = 0; l + 1 < widths.size(); l++) {
     net.layers.push_back({widths.begin()[l], widths.begin()[l + 1]});
     net.parameters += (net.layers.back().p + 1) * net.layers.back().q;
   }
   Data data{x.typed_data(), wanted.typed_data(), int64_t(x.dimensions()[0]), batch};
-  Rule rule{central, tau_x, tau_theta, tau_p};
-  int64_t P = net.parameters, R = theta.dimensions()[0];
-  const int32_t* begins = clock.typed_data();
+  Rule rule{central, adam, tau_x, tau_theta, tau_p};
   auto copied = [](auto& from, auto& to) {
     std::memcpy(to->untyped_data(), from.untyped_data(), from.size_bytes());
   };
-  copied(theta, theta_after);
-  copied(gradient, gradient_after);
-  copied(reference, reference_after);
-  copied(referred, referred_after);
-  copied(cost, cost_after);
-  copied(parameters, parameters_after);
-  copied(clock, clock_after);
-  int64_t measurements = n.typed_data()[0];
+  copied(theta, theta_);
+  copied(gradient, gradient_);
+  copied(reference, reference_);
+  copied(referred, referred_);
+  copied(cost, cost_);
+  copied(parameters, parameters_);
+  copied(updates, updates_);
+  copied(mu, mu_);
+  copied(nu, nu_);
+  copied(clock, clock_);
+  const int64_t P = net.parameters, R = theta.dimensions()[0], measurements = n.typed_data()[0];
+  const Clock begins{clock.typed_data()[0], clock.typed_data()[1]};
   if (measurements <= 0) return ffi::Error::Success();
+  auto key = [](const U32& keys, int64_t i) {
+    return Key{keys.typed_data()[2 * i], keys.typed_data()[2 * i + 1]};
+  };
   dither::parallel(pool, R, [&](int64_t i) {
-    const uint32_t *s = signs.typed_data() + 2 * i, *d = rows.typed_data() + 2 * i;
-    Replica r{theta_after->typed_data() + i * P, gradient_after->typed_data() + i * P,
-              reference_after->typed_data() + i, cost_after->typed_data() + i,
-              parameters_after->typed_data() + i * P, referred_after->typed_data() + i,
-              Key{s[0], s[1]}, Key{d[0], d[1]}, rate.typed_data()[i], delta.typed_data()[i]};
-    Clock ends = run(net, data, rule, r, {begins[0], begins[1]}, measurements);
+    Settings set;
+    std::memcpy(&set, settings.typed_data() + i * (sizeof set / sizeof(float)), sizeof set);
+    Replica r{theta_->typed_data() + i * P,
+              gradient_->typed_data() + i * P,
+              reference_->typed_data() + i,
+              cost_->typed_data() + i,
+              parameters_->typed_data() + i * P,
+              mu_->typed_data() + i * P,
+              nu_->typed_data() + i * P,
+              referred_->typed_data() + i,
+              updates_->typed_data() + i,
+              mismatch.element_count() ? mismatch.typed_data() + i * 2 * P : nullptr,
+              key(signs, i),
+              key(rows, i),
+              key(noise, i),
+              uint32_t(measured.typed_data()[i]),
+              set};
+    Clock ends = run(net, data, rule, r, begins, measurements);
     if (i == 0) {
-      clock_after->typed_data()[0] = int32_t(ends.tick);
-      clock_after->typed_data()[1] = int32_t(ends.part);
+      clock_->typed_data()[0] = int32_t(ends.tick);
+      clock_->typed_data()[1] = int32_t(ends.part);
     }
   });
   return ffi::Error::Success();
@@ -237,37 +309,47 @@ ffi::Error perceptron(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> theta,
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    Perceptron, perceptron,
-    ffi::Ffi::Bind()
-        .Ctx<ffi::ThreadPool>()
-        .Arg<ffi::Buffer<ffi::F32>>()   // theta [R, P]
-        .Arg<ffi::Buffer<ffi::F32>>()   // gradient [R, P]
-        .Arg<ffi::Buffer<ffi::F32>>()   // reference [R]
-        .Arg<ffi::Buffer<ffi::S32>>()   // referred [R]
-        .Arg<ffi::Buffer<ffi::F32>>()   // sum of costs [R]
-        .Arg<ffi::Buffer<ffi::F32>>()   // parameters that the device holds [R, P]
-        .Arg<ffi::Buffer<ffi::S32>>()   // tick and part
-        .Arg<ffi::Buffer<ffi::U32>>()   // key of the signs [R, 2]
-        .Arg<ffi::Buffer<ffi::U32>>()   // key of the batches [R, 2]
-        .Arg<ffi::Buffer<ffi::F32>>()   // eta [R]
-        .Arg<ffi::Buffer<ffi::F32>>()   // delta [R]
-        .Arg<ffi::Buffer<ffi::S32>>()   // n
-        .Arg<ffi::Buffer<ffi::F32>>()   // inputs [N, p]
-        .Arg<ffi::Buffer<ffi::F32>>()   // wanted outputs [N, K]
-        .Ret<ffi::Buffer<ffi::F32>>()
-        .Ret<ffi::Buffer<ffi::F32>>()
-        .Ret<ffi::Buffer<ffi::F32>>()
-        .Ret<ffi::Buffer<ffi::S32>>()
-        .Ret<ffi::Buffer<ffi::F32>>()
-        .Ret<ffi::Buffer<ffi::F32>>()
-        .Ret<ffi::Buffer<ffi::S32>>()
-        .Attr<ffi::Span<const int64_t>>("widths")
-        .Attr<int64_t>("activation")
-        .Attr<int64_t>("output")
-        .Attr<int64_t>("cost")
-        .Attr<int64_t>("batch")
-        .Attr<bool>("central")
-        .Attr<int64_t>("tau_x")
-        .Attr<int64_t>("tau_theta")
-        .Attr<int64_t>("tau_p"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(Perceptron, perceptron,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<F32>()  // theta [R, P]
+                                  .Arg<F32>()  // gradient [R, P]
+                                  .Arg<F32>()  // reference [R]
+                                  .Arg<S32>()  // referred [R]
+                                  .Arg<F32>()  // sum of costs [R]
+                                  .Arg<F32>()  // parameters that the device holds [R, P]
+                                  .Arg<S32>()  // updates, of Adam [R]
+                                  .Arg<F32>()  // its moments [R, P]
+                                  .Arg<F32>()
+                                  .Arg<S32>()  // tick and part
+                                  .Arg<S32>()  // measurements of the device [R]
+                                  .Arg<U32>()  // keys of signs, batches and noise [R, 2]
+                                  .Arg<U32>()
+                                  .Arg<U32>()
+                                  .Arg<F32>()  // settings [R, 9]
+                                  .Arg<F32>()  // mismatch [R, 2, P], or of no size
+                                  .Arg<S32>()  // n
+                                  .Arg<F32>()  // inputs [N, p]
+                                  .Arg<F32>()  // wanted outputs [N, K]
+                                  .Ret<F32>()
+                                  .Ret<F32>()
+                                  .Ret<F32>()
+                                  .Ret<S32>()
+                                  .Ret<F32>()
+                                  .Ret<F32>()
+                                  .Ret<S32>()
+                                  .Ret<F32>()
+                                  .Ret<F32>()
+                                  .Ret<S32>()
+                                  .Attr<ffi::Span<const int64_t>>("widths")
+                                  .Attr<int64_t>("activation")
+                                  .Attr<int64_t>("output")
+                                  .Attr<int64_t>("cost")
+                                  .Attr<int64_t>("output_noise_at")
+                                  .Attr<int64_t>("cost_noise_at")
+                                  .Attr<int64_t>("batch")
+                                  .Attr<bool>("central")
+                                  .Attr<bool>("adam")
+                                  .Attr<int64_t>("tau_x")
+                                  .Attr<int64_t>("tau_theta")
+                                  .Attr<int64_t>("tau_p"));

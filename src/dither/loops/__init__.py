@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from jaxtyping import Array, Int
 
-from dither import _kernels
+from dither._kernels import loaded
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices.device import AbstractDevice
 from dither.loops import perceptron
@@ -29,7 +29,7 @@ def compiled(
     Returns: a function of the carry of all replicas, see `fused.replica_axes`, the task, and the
     number of measurements, which returns the carry after them.
     """
-    if not _kernels.loaded():
+    if not loaded():
         return None
     found = (loop(algorithm, device, task, carry) for loop in LOOPS)
     return next((advance for advance in found if advance is not None), None)

@@ -11,7 +11,6 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from dither import loops
 from dither._threefry import key_for, random_key
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.contract import AccessLevel, Batch, Known, Probe, Problem, Status
@@ -198,7 +197,10 @@ def advance(
         return after
 
     def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
-        kernel = loops.compiled(algorithm, device, task, carry)
+        # the compiled loops know rules, devices and this loop; this one knows only that they exist
+        from dither.loops import compiled
+
+        kernel = compiled(algorithm, device, task, carry)
         if kernel is None:
             return plain(carry, task, n)
         after: Carry = jax.lax.platform_dependent(carry, task, n, cpu=kernel, default=plain)
