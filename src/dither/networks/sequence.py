@@ -62,10 +62,9 @@ def _plain(
 
 
 def _computed(layers: Sequence[Layer], arrays: list[Array]) -> bool:
-    """Whether the kernel computes these layers, of which one at least must be a convolution."""
+    """Whether the kernel computes these layers."""
     return (
-        any(layer.forward in CONVOLUTIONS for layer in layers)
-        and all(layer.forward in (dense, *CONVOLUTIONS) for layer in layers)
+        all(layer.forward in (dense, *CONVOLUTIONS) for layer in layers)
         and all(layer.onward in POOLS and layer.activation in MONOTONE for layer in layers)
         and all(array.dtype == jnp.float32 for array in arrays)
     )

@@ -1,7 +1,6 @@
 """The loop around a traceable device: compiled whole, replicas side by side."""
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -192,8 +191,8 @@ def advance(
                 lambda leaf, axis: leaf if axis is None else leaf[None], now[0], axes
             )
             return alone
-        step = jax.vmap(partial(once, task=task), in_axes=along, out_axes=along)
-        after: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(*now), now)[0]
+        step = jax.vmap(lambda now: once(*now, task), in_axes=(along,), out_axes=along)
+        after: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), now)[0]
         return after
 
     def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
