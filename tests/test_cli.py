@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dither import cli
+from dither.cli.compiled import keep_compiled
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,6 +69,33 @@ def test_help_does_not_import_jax(tmp_path: Path) -> None:
         "sys.exit(any(m in sys.modules for m in ('jax', 'pandas', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_compiled_programs_are_kept_where_they_can_be(tmp_path: Path, kept: bool) -> None:
+    home = tmp_path / "cache"
+    if not kept:
+        home.write_text("a file, in which no folder can be made")
+    unset = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES")
+    environment = {k: v for k, v in os.environ.items() if k not in unset}
+    environment |= {"XDG_CACHE_HOME": str(home), "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
+    command = [sys.executable, "-m", "dither.cli", "train", "xor", "--json", "--set"]
+    for _ in range(2):
+        done = subprocess.run(
+            [*command, "until.measurements=2"],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0
+        assert "cache" not in done.stderr
+    assert kept == (len(list((home / "dither" / "compiled").glob("*"))) > 5)
+
+
+def test_a_folder_for_compiled_programs_that_is_set_stays(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    keep_compiled()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "elsewhere"
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

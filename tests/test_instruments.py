@@ -14,6 +14,7 @@ import dither
 from dither import PythonDevice, RequestError, RunError
 from dither.instruments import protocols
 from dither.instruments.protocols import ABILITIES, abilities_of
+from dither.instruments.readings import BadReading
 from dither.testing.devices import NumpyDevice
 
 X = np.zeros((2, 3))
@@ -200,3 +201,39 @@ def test_imports_run_one_way(part, above):
     for file in (SRC / part).rglob("*.py"):
         wrong = [n for n in imported(file) if n.startswith(forbidden)]
         assert not wrong, f"{file.name} imports {wrong}"
+
+
+def test_memory_that_serves_again_is_never_what_the_device_holds():
+    device = dither.PythonDevice(NumpyDevice((3, 2, 2)))
+    rng = np.random.default_rng(0)
+    held = rng.normal(size=device.space.size)
+    device.program(device.next_settings(held))
+    assert device.writes() == 1
+    for _ in range(5):
+        device.next_settings(rng.normal(size=device.space.size))
+    device.program(device.next_settings(held))
+    assert device.writes() == 0
+    device.program(device.next_settings(held + 1))
+    device.program(device.next_settings(held))
+    assert device.writes() == 2
+    assert np.array_equal(device.target.theta, held)
+
+
+@pytest.mark.parametrize("bad", [None, 0, 2, 4])
+def test_an_array_of_readings_is_checked_as_one_by_one(bad):
+    class Block(NumpyDevice):
+        def measure_block(self, *_):
+            readings = np.arange(10.0).reshape(5, 1, 2)
+            if bad is not None:
+                readings[bad, 0, 1] = np.nan
+            return readings
+
+    device, good = dither.PythonDevice(Block((3, 2, 2))), []
+    settings = np.arange(5.0)[:, None] * np.ones(device.space.size)
+    try:
+        for reading in device.measure_block(settings, np.zeros((5, 1, 3)), None):
+            good.append(reading)
+    except BadReading:
+        assert bad is not None
+    assert len(good) == (5 if bad is None else bad)
+    assert all(np.array_equal(y, [[2 * k, 2 * k + 1]]) for k, y in enumerate(good))

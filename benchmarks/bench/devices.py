@@ -1,5 +1,13 @@
 """The loop around a device in Python that does nothing: what dither adds to a measurement."""
 
+import atexit
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from line import Line, Round
 
@@ -29,7 +37,7 @@ class Blocks(Nothing):
         return np.zeros((len(settings), inputs.shape[1], 4))
 
 
-def ours(device: type[Nothing], parameters: int, tau: int):
+def ours(device: Callable[[int], Any], parameters: int, tau: int):
     """dither's loop, an update every `tau` perturbations."""
 
     def prepare() -> Round:
@@ -42,6 +50,7 @@ def ours(device: type[Nothing], parameters: int, tau: int):
         loop = HostedLoop(rule, PythonDevice(device(parameters)), NIST7x7().load(), 0, 10)
 
         def go(size: int) -> int:
+            size = -(-size // (tau + 1)) * (tau + 1)  # whole blocks, the compiled sizes
             before = done = int(loop.ledger.measurements[0])
             while done < before + size:
                 loop.advance(before + size - done)
@@ -51,6 +60,42 @@ def ours(device: type[Nothing], parameters: int, tau: int):
         return go
 
     return prepare
+
+
+SERVED = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import devices
+class Single(devices.Nothing):
+    def __init__(self):
+        super().__init__(220)
+class Together(devices.Blocks):
+    def __init__(self):
+        super().__init__(220)
+"""
+
+
+def served(name: str):
+    """The client of a device in another process, whose processor time is not counted."""
+
+    def connect(parameters: int) -> Any:
+        from dither.remote.client import RemoteObject
+
+        del parameters
+        folder = Path(tempfile.mkdtemp())
+        (folder / "lab.py").write_text(SERVED)
+        server = subprocess.Popen(
+            [sys.executable, "-m", "dither.remote", f"lab.py:{name}", "--listen", "127.0.0.1:0"],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        atexit.register(server.terminate)
+        assert server.stdout is not None
+        address = server.stdout.readline().rpartition("remote://")[2].strip()
+        return RemoteObject(address, token_file=folder / "dither-token")
+
+    return connect
 
 
 def numpy_loop(parameters: int):
@@ -116,4 +161,10 @@ LINES = {
     "Python device, P = 220, one by one, an update every 64": _line(Nothing, 220, 64),
     "Python device, P = 220, one by one, an update each": _line(Nothing, 220, 1),
     "Python device, P = 10^6, blocks of 64": _line(Blocks, 10**6, 64),
+    "Served device over loopback, P = 220, an update each": Line(
+        "measurements", {"dither": ours(served("Single"), 220, 1)}
+    ),
+    "Served device over loopback, P = 220, blocks of 64": Line(
+        "measurements", {"dither": ours(served("Together"), 220, 64)}
+    ),
 }

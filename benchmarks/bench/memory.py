@@ -1,4 +1,8 @@
-"""What the compiled loop holds, in copies of the parameters."""
+"""What the compiled loop, and that around a Python device, hold in copies of the parameters."""
+
+import resource
+import subprocess
+import sys
 
 
 def copies(optimizer: str, width: int = 1000) -> float:
@@ -22,5 +26,33 @@ def copies(optimizer: str, width: int = 1000) -> float:
 
 
 def all_copies() -> dict[str, float]:
-    """Of plain descent and of Adam, which keeps two of its own, at 10^6 parameters."""
-    return {f"at 10^6 parameters, {name}": copies(name) for name in ("sgd", "adam")}
+    """Of plain descent and of Adam, which keeps two of its own; of the loop around a device."""
+    found = {f"at 10^6 parameters, {name}": copies(name) for name in ("sgd", "adam")}
+    for power in (6, 7):
+        command = [sys.executable, __file__, str(10**power)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found[f"Python device, 10^{power} parameters"] = float(done.stdout)
+    return found
+
+
+def held_around_a_device(parameters: int) -> float:
+    """Copies of the parameters, 4 bytes each, that the loop around a Python device holds at most.
+
+    The peak of this process beyond that of the same loop around a small device.
+    """
+    import devices
+
+    peaks = []
+    for size in (220, parameters):
+        devices.ours(devices.Blocks, size, 64)()(4 * 65 if size == 220 else 65)
+        peaks.append(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return (peaks[1] - peaks[0]) / (4 * parameters)
+
+
+def main() -> None:
+    """One size in this process, whose peak is of no other."""
+    print(held_around_a_device(int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

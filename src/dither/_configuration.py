@@ -23,7 +23,11 @@ class Configuration(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+        defer_build=True,
     )
 
     renamed: ClassVar[Mapping[str, str]] = {}
@@ -52,7 +56,6 @@ class Configuration(BaseModel):
         kind = cls.model_fields.get("kind")
         if kind is not None and kind.is_required() and not cls.__name__.startswith("Abstract"):
             kind.default = cls.__name__
-            cls.model_rebuild(force=True)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ Source: Salmon2011 (Threefry-2x32, 20 rounds).
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import jax
@@ -25,6 +26,7 @@ PARITY = np.uint32(0x1BD11BDA)
 Words: TypeAlias = tuple[UInt32[Array, "*S"], UInt32[Array, "*S"]]
 
 
+@partial(jax.jit, inline=True)  # traced once for each shape, and compiled as if written out
 def threefry(key: UInt32[Array, "2"], x0: UInt32[Array, "*S"], x1: UInt32[Array, "*S"]) -> Words:
     """Two words of a counter, hashed with a key.
 
@@ -66,7 +68,8 @@ def _fold_in(key: UInt32[Array, "2"], data: Any) -> UInt32[Array, "2"]:
 
 def _bits(key: UInt32[Array, "2"], width: int, shape: tuple[int, ...]) -> UInt[Array, "..."]:
     def hashed() -> Words:
-        return threefry(key, *_counters(shape))
+        words: Words = threefry(key, *_counters(shape))
+        return words
 
     high, low = hashed() if np.prod(shape) == 1 else _once(key, hashed)
     if width == 64:

@@ -20,6 +20,8 @@ using dither::Key;
 
 namespace {
 
+constexpr float B1 = 0.9f, B2 = 0.999f;  // of Adam's moments
+
 struct Rule {
   bool central, adam;
   int64_t tau_x, tau_theta, tau_p;
@@ -28,6 +30,8 @@ struct Rule {
 // What may differ from replica to replica, in the order of a row that Python hands over.
 struct Settings {
   float rate, amplitude, lowest, highest, low, high, step, output_noise, cost_noise;
+
+  bool free() const { return step == 0 && std::isinf(low) && std::isinf(high); }
 
   // What the device can be set to, nearest to theta + side p.
   void snap(const float* theta, float side, const float* p, float* to, int64_t size) const {
@@ -136,12 +140,11 @@ void add_noise(const Network& net, float sigma, Key key, int64_t batch, float* y
   }
 }
 
-// The cost that is read with room.probe programmed.
-float measure(const Network& net, const Data& data, const Replica& r, Room& room) {
+// The cost that is read with theta programmed.
+float measure(const Network& net, const Data& data, const Replica& r, const float* theta, Room& room) {
   for (int64_t i = 0; i < data.batch; i++) {
     room.inputs[i] = data.x + int64_t(room.rows[i]) * net.layers[0].p;
   }
-  const float* theta = room.probe.data();
   if (r.mismatch) {
     for (int64_t i = 0; i < net.parameters; i++) {
       room.passed[i] = r.mismatch[i] * theta[i] + r.mismatch[net.parameters + i];
@@ -173,26 +176,40 @@ float measure(const Network& net, const Data& data, const Replica& r, Room& room
 }
 
 // theta - eta G by plain descent or by Adam, kept as far from the bounds as perturbations reach.
-void update(const Rule& rule, const Replica& r, Room& room, int64_t P) {
+void update(const Rule& rule, const Replica& r, int64_t P) {
   const Settings set = r.set;
+  const float share = 1.f / float(rule.tau_theta);
+  float c1 = 1, c2 = 1;
   if (rule.adam) {
-    const float b1 = 0.9f, b2 = 0.999f;
-    const float count = float(++*r.updates), c1 = 1 - std::pow(b1, count), c2 = 1 - std::pow(b2, count);
-    for (int64_t i = 0; i < P; i++) {
-      float g = r.gradient[i] / float(rule.tau_theta);
-      r.mu[i] = b1 * r.mu[i] + (1 - b1) * g;
-      r.nu[i] = b2 * r.nu[i] + (1 - b2) * (g * g);
-      r.theta[i] -= set.rate * (r.mu[i] / c1 / (std::sqrt(r.nu[i] / c2) + 1e-8f));
-    }
-  } else {
-    const float scale = set.rate / float(rule.tau_theta);
-    for (int64_t i = 0; i < P; i++) r.theta[i] -= scale * r.gradient[i];
+    const float count = float(++*r.updates);
+    c1 = 1 - std::pow(B1, count);
+    c2 = 1 - std::pow(B2, count);
   }
   for (int64_t i = 0; i < P; i++) {
-    r.theta[i] = std::min(std::max(r.theta[i], set.lowest), set.highest);
+    float g = share * r.gradient[i];
+    if (rule.adam) {
+      r.mu[i] = B1 * r.mu[i] + (1 - B1) * g;
+      r.nu[i] = B2 * r.nu[i] + (1 - B2) * (g * g);
+      g = r.mu[i] / c1 / (std::sqrt(r.nu[i] / c2) + 1e-8f);
+    }
+    r.theta[i] = std::min(std::max(r.theta[i] - set.rate * g, set.lowest), set.highest);
     r.gradient[i] = 0;
   }
-  set.snap(r.theta, 0.f, room.signs.data(), room.point.data(), P);
+}
+
+// What a change of the cost says of the gradient, summed; or at once the update that it leads to.
+void correlate(const Rule& rule, const Replica& r, float change, const float* probe,
+               const float* point, int64_t P) {
+  const Settings set = r.set;
+  const float scale = change / (set.amplitude * set.amplitude);
+  if (rule.tau_theta > 1 || rule.adam) {
+    for (int64_t i = 0; i < P; i++) r.gradient[i] += scale * (probe[i] - point[i]);
+    return;
+  }
+  for (int64_t i = 0; i < P; i++) {
+    float theta = r.theta[i] - set.rate * (scale * (probe[i] - point[i]));
+    r.theta[i] = std::min(std::max(theta, set.lowest), set.highest);
+  }
 }
 
 struct Clock {
@@ -209,32 +226,42 @@ Clock after(const Rule& rule, Clock now) {
 Clock run(const Network& net, const Data& data, const Rule& rule, Replica r, Clock now, int64_t n) {
   Room room(net, data.batch);
   int64_t P = net.parameters, signs_of = -1, rows_of = -1;
-  r.set.snap(r.theta, 0.f, room.signs.data(), room.point.data(), P);
+  // where everything can be set, the parameters are programmed as they are
+  const float *point = r.set.free() ? r.theta : room.point.data(), *probe = point;
+  auto snap = [&] {
+    if (!r.set.free()) r.set.snap(r.theta, 0.f, room.signs.data(), room.point.data(), P);
+  };
+  snap();
   for (; n > 0; n--, r.measured++, now = after(rule, now)) {
     if (now.tick / rule.tau_x != rows_of) {
       rows_of = now.tick / rule.tau_x;
       draw_rows(room, data, r.rows, uint32_t(rows_of));
     }
-    if (now.tick / rule.tau_p != signs_of) {
-      signs_of = now.tick / rule.tau_p;
-      draw_signs(room, r.signs, uint32_t(signs_of), r.set.amplitude, P);
+    probe = point;
+    if (rule.central || now.part == 1) {
+      if (now.tick / rule.tau_p != signs_of) {
+        signs_of = now.tick / rule.tau_p;
+        draw_signs(room, r.signs, uint32_t(signs_of), r.set.amplitude, P);
+      }
+      float side = rule.central && now.part == 1 ? -1.f : 1.f;
+      r.set.snap(point, side, room.signs.data(), room.probe.data(), P);
+      probe = room.probe.data();
     }
-    const int side = rule.central ? 1 - 2 * int(now.part) : int(now.part);
-    r.set.snap(room.point.data(), float(side), room.signs.data(), room.probe.data(), P);
-    float cost = measure(net, data, r, room);
+    float cost = measure(net, data, r, probe, room);
     *r.cost += cost;
+    if (n == 1) std::memcpy(r.parameters, probe, sizeof(float) * P);
     if (now.part == 0) {
       *r.reference = cost;
       *r.referred =
           int32_t(now.tick - std::min(now.tick % rule.tau_x, now.tick % rule.tau_theta));
       continue;
     }
-    float change = (cost - *r.reference) / (rule.central ? 2.f : 1.f);
-    float scale = change / (r.set.amplitude * r.set.amplitude);
-    for (int64_t i = 0; i < P; i++) r.gradient[i] += scale * (room.probe[i] - room.point[i]);
-    if ((now.tick + 1) % rule.tau_theta == 0) update(rule, r, room, P);
+    correlate(rule, r, (cost - *r.reference) / (rule.central ? 2.f : 1.f), probe, point, P);
+    if ((now.tick + 1) % rule.tau_theta == 0) {
+      if (rule.tau_theta > 1 || rule.adam) update(rule, r, P);
+      snap();
+    }
   }
-  std::memcpy(r.parameters, room.probe.data(), sizeof(float) * P);
   return now;
 }
 

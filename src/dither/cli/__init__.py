@@ -15,6 +15,7 @@ import typer
 from dither._errors import DitherError, RequestError, RunError
 from dither._files import refusal
 from dither._interrupt import status_of_signal
+from dither.cli.compiled import keep_compiled
 from dither.cli.device import device
 from dither.cli.paper import paper
 from dither.cli.predict import predict
@@ -50,7 +51,9 @@ UsageError: Any = typer.BadParameter.__base__
 
 def _tell_version(asked: bool) -> bool:
     if asked:
-        typer.echo(f"dither {version('dither')}")
+        from dither._kernels import built
+
+        typer.echo(f"dither {version('dither')}, compiled kernels: {built()[1]}")
         raise typer.Exit
     return asked
 
@@ -73,6 +76,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # which may know less than Unicode
             stream.reconfigure(errors="replace")
+    keep_compiled()
     try:
         status = app(prog_name="dither", standalone_mode=False)
         if status == INTERRUPTED:  # as Typer has it

@@ -61,6 +61,7 @@ def train(
     specification = read_specification(what, asked)
     if out is None and resume and Path(what).is_dir():
         out = Path(what)
+    _tell_without_kernels()
 
     with (
         warnings.catch_warnings(),
@@ -76,6 +77,14 @@ def train(
     if not result.succeeded:
         typer.echo(f"dither: {result.failure or result.stop_reason.advice}", err=True)
         raise typer.Exit(1)
+
+
+def _tell_without_kernels() -> None:
+    """Say it once where a simulation could be faster."""
+    from dither._kernels import built
+
+    if built()[0] is None and "DITHER_KERNELS" not in os.environ:
+        typer.echo(f"dither: plain JAX computes; compiled kernels were {built()[1]}.", err=True)
 
 
 def _parts(device: str | None, task: str | None) -> list[str]:

@@ -60,6 +60,11 @@ class Extent:
         return self._spread(1)
 
     @cached_property
+    def bounded(self) -> bool:
+        """Whether any parameter has a bound."""
+        return bool(np.isfinite(self.low).any() or np.isfinite(self.high).any())
+
+    @cached_property
     def origin(self) -> float | Float[np.ndarray, " P"]:
         """What is taken off the parameters before single precision begins, which lacks the digits.
 

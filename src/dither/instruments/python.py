@@ -222,9 +222,18 @@ class PythonDevice:
 
     def writable(self, theta: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
         """Settings as doubles inside the bounds, some of which single precision rounds outwards."""
-        doubles, low, high = np.array(theta, float), self.extent.low, self.extent.high
-        bounded = np.any(np.isfinite(low)) or np.any(np.isfinite(high))
-        return np.clip(doubles, low, high, out=doubles) if bounded else doubles
+        return self._inside(np.array(theta, float))
+
+    def next_settings(self, theta: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
+        """The same in memory that serves again: to be programmed before the next are made."""
+        settings = self._calls.room(theta.shape)
+        settings[...] = theta
+        return self._inside(settings)
+
+    def _inside(self, doubles: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
+        if self.extent.bounded:
+            np.clip(doubles, self.extent.low, self.extent.high, out=doubles)
+        return doubles
 
     def writable_at(
         self, values: Float[np.ndarray, "R K"], places: Int[np.ndarray, "R K"]
@@ -283,9 +292,11 @@ class PythonDevice:
                 self.program(theta)
                 yield self.measure(inputs[k], None if targets is None else targets[k])
             return
-        done = 0
-        for reading in self._calls.measure_block(settings, inputs, targets):
-            yield as_cost(reading) if self.by_cost else as_outputs(reading, inputs.shape[1])
+        done, batch = 0, inputs.shape[1]
+        due = (len(settings),) if self.by_cost else (len(settings), batch, None)
+        one = as_cost if self.by_cost else lambda given: as_outputs(given, batch)
+        for reading in self._calls.measure_block(settings, inputs, targets, due, one):
+            yield reading
             done += 1
         if done != len(settings):
             raise BadReading(f"returned {done} readings for {len(settings)} settings")

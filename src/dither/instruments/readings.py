@@ -35,6 +35,19 @@ def as_outputs(given: Any, rows: int) -> Float[np.ndarray, "B K"]:
     return _finite(reading)
 
 
+def as_block(given: Any, shape: tuple[int | None, ...]) -> Float[np.ndarray, "K ..."] | None:
+    """All readings of a block at once, where they are one array of good ones; else None.
+
+    Arguments: what was returned; the shape that it must have, None where any length is right.
+    """
+    if type(given) is not np.ndarray or given.dtype.kind != "f" or given.ndim != len(shape):
+        return None
+    if any(due not in (None, found) for due, found in zip(shape, given.shape)):
+        return None
+    block = np.array(given, float)
+    return block if finite(block) else None
+
+
 def _real(given: Any) -> Float[np.ndarray, "..."]:
     try:
         return real(given)

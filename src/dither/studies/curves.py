@@ -6,8 +6,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import erfcx
-from scipy.stats import norm
 
 Curves: TypeAlias = Float[np.ndarray, "#draws runs"]
 Shape: TypeAlias = Float[np.ndarray, "#draws 1"]
@@ -86,6 +84,8 @@ def log_likelihood(
 
     `z = (ln y − s − g(x; p)) / σ`; Tobin (1958).
     """
+    from scipy.stats import norm
+
     s, p, log_sigma, tau = np.split(parameters, 4, axis=1)
     log_scatter = log_sigma + tau * spread(sample.x)
     z = (sample.log_y - s - form.shape(sample.x, p)) / np.exp(log_scatter)
@@ -124,6 +124,8 @@ def most_likely(
     move of the curve, in σ, at which to stop, and the most steps to take.
     Source: Dempster, Laird and Rubin (1977); Harvey (1976) for τ; checked by the tests.
     """
+    from scipy.special import erfcx
+
     x, stopped, u = sample.x, sample.censored, spread(sample.x)[None]
     saturates = form is FORMS["saturating"]
 

@@ -7,7 +7,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
-from scipy import stats
 
 from dither._errors import RequestError, nearest
 from dither._words import estimate
@@ -101,6 +100,8 @@ def fit(
     Source: the weights are Rubin's (1981), the tails Hesterberg's (2015); put together here, and
     how often the interval covers a planted exponent is checked by the tests.
     """
+    from scipy import stats
+
     if form not in FORMS:
         raise RequestError(f"There is no form {form!r} of a fit; {nearest(form, FORMS)}")
     sample = _sample(np.asarray(x), np.asarray(y), np.asarray(censored, bool), criterion)
@@ -128,6 +129,8 @@ def fit(
 
 def _best(form: str, sample: Sample) -> tuple[Parameters, bool]:
     """The parameters of largest likelihood, and whether the scatter changes with the size."""
+    from scipy.stats import chi2
+
     shape, one = FORMS[form], np.ones((1, sample.x.size))
     start_p = math.log(np.median(sample.x)) if form == "saturating" else 0.0
     start = np.array([[sample.log_y.mean(), start_p, math.log(sample.log_y.std() + 1e-3), 0.0]])
@@ -135,7 +138,7 @@ def _best(form: str, sample: Sample) -> tuple[Parameters, bool]:
     changing = most_likely(shape, sample, one, best, scatter_changes=True)
     gain = log_likelihood(shape, sample, changing) - log_likelihood(shape, sample, best)
     scattered = best[0, 2] > math.log(10 * NO_SCATTER)
-    changes = bool(scattered and 2 * gain[0] > stats.chi2.isf(0.01, 1))
+    changes = bool(scattered and 2 * gain[0] > chi2.isf(0.01, 1))
     return (changing if changes else best), changes
 
 
@@ -190,6 +193,8 @@ def median_with_interval(y: Runs, censored: Stopped) -> Interval:
     Source: Brookmeyer and Crowley (1982) for the interval; where none is left of n runs, S is at
     most `1 − 0.025^(1/n)` (Clopper and Pearson, 1934).
     """
+    from scipy import stats
+
     y, censored = np.asarray(y, float), np.asarray(censored, bool)
     if not y.size or y.shape != censored.shape or not np.all(np.isfinite(y)):
         raise RequestError("A median needs one or more runs, each with a finite value and a mark.")

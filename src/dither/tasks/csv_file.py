@@ -1,10 +1,9 @@
 """A task from the user's own table."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Num
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -15,6 +14,9 @@ from dither.tasks.given import as_array
 from dither.tasks.samples import numbers_of
 from dither.tasks.set_aside import set_aside
 from dither.tasks.task import AbstractSampledTask, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def _column(given: Any) -> Any:
@@ -160,9 +162,11 @@ class CSVFile(AbstractSampledTask):
             "as many, or name the columns."
         )
 
-    def _labels(self, file: Path, table: Table) -> pd.Series:
+    def _labels(self, file: Path, table: Table) -> "pd.Series":
+        from pandas.api.types import is_numeric_dtype
+
         labels = table.frame.iloc[:, self._label_place(table)]
-        if pd.api.types.is_numeric_dtype(labels):
+        if is_numeric_dtype(labels):
             return labels
         labels = labels.astype(str).str.strip()
         if (labels == "").any():
@@ -172,9 +176,11 @@ class CSVFile(AbstractSampledTask):
 
     def _targets(
         self,
-        parts: list[pd.Series],
+        parts: "list[pd.Series]",
     ) -> tuple[list[Num[np.ndarray, "N ..."]], tuple[str, ...]]:
         """The targets of training and test samples, and the names of the classes."""
+        import pandas as pd
+
         column = pd.concat(parts, ignore_index=True)
         if self.values or pd.api.types.is_float_dtype(column):
             if not pd.api.types.is_numeric_dtype(column):
@@ -212,8 +218,10 @@ class CSVFile(AbstractSampledTask):
 
 def _counts_rows(table: Table) -> bool:
     """Whether a table's first column has no name and counts the rows, as pandas writes it."""
+    from pandas.api.types import is_integer_dtype
+
     column = table.frame.iloc[:, 0]
     nameless = table.named and table.frame.columns[0] == ""
-    if not nameless or not pd.api.types.is_integer_dtype(column):
+    if not nameless or not is_integer_dtype(column):
         return False
     return bool((np.diff(column.to_numpy()) == 1).all())

@@ -5,14 +5,16 @@ import re
 import warnings
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
 from dither._errors import RequestError
 from dither._numbers import decimal_commas
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LOOKED_AT = 50
 """Rows from which it is found how a file is written."""
@@ -26,7 +28,7 @@ DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
 class Table(NamedTuple):
     """A table: its columns, the line of its first sample, whether they have names, its comma."""
 
-    frame: pd.DataFrame
+    frame: "pd.DataFrame"
     first: int
     named: bool
     decimal: str
@@ -43,6 +45,8 @@ def read_delimited(file: Path, header: bool | None = None) -> Table:
     given: it does where it has a text above numbers.
     Errors: `RequestError` for a file that is missing or no table.
     """
+    import pandas as pd
+
     lines, skipped = _lines(file)
     mark = next((mark for mark in "\t;" if mark in lines[0]), ",")
     rows = [row for row in csv.reader(lines[:LOOKED_AT], delimiter=mark, skipinitialspace=True)
@@ -154,9 +158,11 @@ def _has_names(rows: list[list[str]], decimal: str) -> bool:
 
 def _check_unnamed(file: Path, table: Table) -> None:
     """Check that the first row is no header over numbers as names and labels as text."""
+    from pandas.api.types import is_numeric_dtype
+
     for place in table.frame:
         column = table.frame[place]
-        text = not pd.api.types.is_numeric_dtype(column) and not is_number(str(column.iloc[0]))
+        text = not is_numeric_dtype(column) and not is_number(str(column.iloc[0]))
         if text and len(column) > 1 and (column == column.iloc[0]).sum() == 1:
             raise RequestError(
                 f"The first row of {file} may be a header, as '{column.iloc[0]}' stands nowhere "
@@ -166,11 +172,13 @@ def _check_unnamed(file: Path, table: Table) -> None:
 
 def numbers(file: Path, table: Table, places: list[int]) -> Float[np.ndarray, "N K"]:
     """Columns of numbers. Errors: `RequestError` for a cell that holds none, with its line."""
+    from pandas.api.types import is_numeric_dtype
+
     found = []
     for place in places:
         column = table.frame.iloc[:, place]
         cells: list[str] = []
-        if not pd.api.types.is_numeric_dtype(column):
+        if not is_numeric_dtype(column):
             cells = column.astype(str).tolist()
         for line, cell in enumerate(cells):
             if not is_number(cell, table.decimal):

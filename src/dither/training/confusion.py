@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from jaxtyping import Int
 
 from dither._errors import RequestError, nearest
@@ -14,11 +13,15 @@ from dither.tasks.scores import told_class
 from dither.tasks.task import AbstractTask, Task
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dither.training.result import Result
 
 
-def confusion_of(result: "Result", inputs: Any, labels: Any, replica: int) -> pd.DataFrame:
+def confusion_of(result: "Result", inputs: Any, labels: Any, replica: int) -> "pd.DataFrame":
     """The confusion matrix of a result; see `Result.confusion`."""
+    import pandas as pd
+
     if (inputs is None) != (labels is None):
         raise RequestError("A confusion matrix needs inputs and their labels; give both or none.")
     task = result.task.load() if isinstance(result.task, AbstractTask) else result.task

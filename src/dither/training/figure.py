@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from dither._words import count
 from dither.tasks.scores import display_of
@@ -24,6 +23,7 @@ from dither.training.history import by_replica, quartiles
 from dither.training.result import Result
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -68,7 +68,7 @@ def plot_result(result: Result, axes: Any = None) -> Any:
         return figure.axes[-1]
 
 
-def draw_cost(axes: Any, history: pd.DataFrame) -> None:
+def draw_cost(axes: Any, history: "pd.DataFrame") -> None:
     """Draw the cost measured in training into axes."""
     _curves(axes, history, "cost", ORANGE)
     axes.set(ylabel="cost measured")
@@ -78,7 +78,7 @@ def draw_cost(axes: Any, history: pd.DataFrame) -> None:
 
 
 def draw_score(
-    axes: Any, history: pd.DataFrame, score_name: str | None, target: float | None
+    axes: Any, history: "pd.DataFrame", score_name: str | None, target: float | None
 ) -> None:
     """Draw what the test set shows into axes: the score, or the cost where there is none."""
     shown = display_of(score_name)
@@ -116,7 +116,7 @@ def _ending(result: Result) -> str:
     return f"{result.score_name} {result.score:.3f} after {measured}{rate}"
 
 
-def _curves(axes: Any, history: pd.DataFrame, column: str, colour: str) -> None:
+def _curves(axes: Any, history: "pd.DataFrame", column: str, colour: str) -> None:
     table = by_replica(history, column)
     if table.empty:  # it was never seen, or never finite
         return

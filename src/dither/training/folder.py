@@ -9,13 +9,13 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import pandas as pd
 import tomlkit
 from jaxtyping import Float
 
@@ -28,6 +28,9 @@ from dither.training.history import history_bytes
 from dither.training.lease import Lease, abandoned, holder, watched_for
 from dither.training.result import Result
 from dither.training.settings import without_none
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPECIFICATION = "spec.toml"
 CHECKPOINT = Path("checkpoint") / "state.npz"
@@ -211,7 +214,7 @@ def write_specification(out: Path, specification: Mapping[str, Any]) -> None:
     write_atomically(out / SPECIFICATION, _specification(specification))
 
 
-def write_history(out: Path, history: pd.DataFrame, durable: bool = True) -> None:
+def write_history(out: Path, history: "pd.DataFrame", durable: bool = True) -> None:
     """Write `history.parquet`."""
     write_atomically(out / HISTORY, history_bytes(history), durable)
 
@@ -250,9 +253,9 @@ def write_traceback(out: Path, traceback: str) -> None:
         (out / TRACEBACK).unlink(missing_ok=True)
 
 
+@cache
 def made() -> dict[str, str]:
     """With what and where a run was made."""
-
     return {
         "dither": version("dither"),
         "jax": jax.__version__,

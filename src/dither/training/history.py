@@ -3,16 +3,17 @@
 import math
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from dither._seal import KEY, OPEN, DamagedFileError, read_sealed, sealed
 from dither.training.ledger import Ledger
 from dither.training.loop import Evaluation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = (
     "measurements",
@@ -45,7 +46,7 @@ def known(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def by_replica(history: pd.DataFrame, column: str) -> pd.DataFrame:
+def by_replica(history: "pd.DataFrame", column: str) -> "pd.DataFrame":
     """A column of a history, a line for each count of measurements, a column for each replica.
 
     Without the lines and the replicas of which nothing is known.
@@ -55,11 +56,13 @@ def by_replica(history: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def held(lines: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, "N ..."]:
     """Lines in which what has ended keeps its last value, so that a median stays one over all."""
+    import pandas as pd
+
     filled = pd.DataFrame(lines.reshape(len(lines), math.prod(lines.shape[1:]))).ffill()
     return filled.to_numpy(float).reshape(lines.shape)
 
 
-def quartiles(table: pd.DataFrame) -> Float[np.ndarray, "3 N"]:
+def quartiles(table: "pd.DataFrame") -> Float[np.ndarray, "3 N"]:
     """The quartiles over the columns, line by line; a column that has ended keeps its last."""
     if table.empty:
         return np.full((3, len(table)), np.nan)
@@ -67,8 +70,11 @@ def quartiles(table: pd.DataFrame) -> Float[np.ndarray, "3 N"]:
         return np.asarray(np.nanpercentile(held(table.to_numpy(float)), [25, 50, 75], axis=1))
 
 
-def history_bytes(history: pd.DataFrame) -> bytes:
+def history_bytes(history: "pd.DataFrame") -> bytes:
     """A history as a Parquet file, sealed in its footer."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     table = pa.Table.from_pandas(history, preserve_index=False)
     buffer = BytesIO()
     with pq.ParquetWriter(buffer, table.schema) as writer:
@@ -77,8 +83,10 @@ def history_bytes(history: pd.DataFrame) -> bytes:
     return sealed(buffer.getvalue())
 
 
-def read_history(path: Path) -> pd.DataFrame:
+def read_history(path: Path) -> "pd.DataFrame":
     """The history in a file of `history_bytes`. Errors: as of `read_sealed`."""
+    import pandas as pd
+
     content = read_sealed(path)
     try:
         history = pd.read_parquet(BytesIO(content))
@@ -112,8 +120,10 @@ class History:
         wall = np.full(len(self.seeds), wall_seconds)
         return np.stack([*counts, wall, drift, seen.rate, cost, seen.cost, seen.score])
 
-    def frame(self, rows: list[Float[np.ndarray, "C R"]]) -> pd.DataFrame:
+    def frame(self, rows: list[Float[np.ndarray, "C R"]]) -> "pd.DataFrame":
         """Tidy: a line per evaluation and replica, without those past a replica's end (NaN)."""
+        import pandas as pd
+
         values = np.array(rows).reshape(len(rows), len(COLUMNS), len(self.seeds))
         by_replica = values.transpose(2, 0, 1)
         there = ~np.isnan(by_replica[:, :, 0])

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from functools import partial
+from collections.abc import Iterator
 
 import equinox as eqx
 import jax
@@ -13,10 +13,18 @@ from jaxtyping import Array, Float, Int
 from dither._errors import RunError
 from dither._threefry import key_for, random_key
 from dither.algorithms.algorithm import AbstractAlgorithm
-from dither.contract import Clock, Probe, SparseWrite
+from dither.contract import Clock
 from dither.instruments.python import PythonDevice
 from dither.tasks.task import Task
-from dither.training.blocks import ROOMS, Reading, compiled, largest_block, stacked
+from dither.training.blocks import (
+    ROOMS,
+    Asked,
+    Layout,
+    Reading,
+    compiled,
+    largest_block,
+    stacked,
+)
 from dither.training.drift import AGAIN, DriftWarning, Reference
 from dither.training.fit import measurements_per_evaluation, problem_of
 from dither.training.ledger import Ledger
@@ -49,22 +57,23 @@ class HostedLoop(AbstractMeasuringLoop):
     ) -> None:
         super().__init__(device, failures)
         self.algorithm, self.task = algorithm, task
-        self.ask, self.tell = compiled(algorithm)
         self.replicas = 1
         self.scores = not device.by_cost
         _, learning, data, _ = jax.random.split(random_key(seed), 4)
         learning = key_for(algorithm, learning)
         self.origin, self.most = device.origin(seed), largest_block(device.extent.size)
+        self.away = bool(np.any(self.origin))
         initial = device.initial(seed) if parameters is None else parameters
         theta = jnp.asarray(initial - self.origin, jnp.result_type(float))
         self.problem = problem_of(device, task)
-        self.carry = Carry(
-            algorithm=jax.jit(algorithm.init, static_argnums=2)(learning, theta, self.problem),
-            device=None,
-            data=data,
-            tally=Tally.empty(),
-            taken_off=np.float32(np.nan),
-        )
+        state = jax.jit(algorithm.init, static_argnums=2)(learning, theta, self.problem)
+        self.layout, tasks, keys = map(Layout.of, (state, task, data))
+        self.ask, self.tell = compiled(algorithm, self.layout, tasks, keys)
+        self.data, self.given, self.drawn = data, tasks.apart(task), keys.apart(data)
+        self.clock_places = jax.tree.unflatten(
+            self.layout.structure, range(len(self.layout.keys))
+        ).clock
+        self.carry = Carry(state, None, data, Tally.empty(), taken_off=np.float32(np.nan))
         self.cost_of = in_double(task.cost)
         self.inputs, self.targets = np.asarray(task.inputs), np.asarray(task.targets)
         self.tests = np.asarray(task.test_inputs), np.asarray(task.test_targets)
@@ -74,6 +83,38 @@ class HostedLoop(AbstractMeasuringLoop):
         alarm = None if device.guard is None else device.guard.drift
         self.reference = None if alarm is None else Reference(alarm)
         self.alarms: list[str] = []
+
+    @property
+    def carry(self) -> Carry:
+        """The carry; between two looks at it there are only its arrays, and numbers."""
+        tally = Tally(
+            measurements=np.asarray(self.measured, np.int32),
+            failed=np.asarray(self.failed, np.int32),
+            failed_in_a_row=np.asarray(self.failed_in_a_row, np.int32),
+            cost=np.asarray(self.cost),
+        )
+        state = self.layout.together(self.arrays)
+        return Carry(state, None, self.data, tally, taken_off=self.taken_off)
+
+    @carry.setter
+    def carry(self, carry: Carry) -> None:
+        # copies, since what is told gives its arrays up
+        self.arrays = tuple(jnp.array(x) for x in self.layout.apart(carry.algorithm))
+        self.taken_off = np.float32(carry.taken_off)
+        tally = carry.tally
+        self.measured, self.failed = int(tally.measurements), int(tally.failed)
+        self.cost = np.asarray(tally.cost)[()]
+
+    @property
+    def clock(self) -> Clock:
+        """The moment of the next probe, as numbers of NumPy."""
+        clock: Clock = jax.tree.map(lambda at: np.asarray(self.arrays[at]), self.clock_places)
+        return clock
+
+    @clock.setter
+    def clock(self, clock: Clock) -> None:
+        moved = {self.clock_places.tick: clock.tick, self.clock_places.part: clock.part}
+        self.arrays = tuple(jnp.asarray(moved.get(k, x)) for k, x in enumerate(self.arrays))
 
     def resume(self, carry: Carry, partial: Ledger) -> None:
         self.carry, self.ledger = carry, partial
@@ -93,40 +134,31 @@ class HostedLoop(AbstractMeasuringLoop):
 
         Returns: how many measurements that took, n at the most.
         """
-        clock: Clock = jax.device_get(self.carry.algorithm.clock)
-        size = min(n, self.most, self.algorithm.lookahead(self.problem, clock))
+        size = min(n, self.most, self.algorithm.lookahead(self.problem, self.clock))
         room = next(room for room in ROOMS if room >= size)
-        probes, rows, asked = self.ask(room, self.task, self.carry, size)
+        asked = self.ask(room, self.given, self.arrays, self.drawn)
         self._renew_lease()
-        readings = self._measure(probes, np.asarray(rows)[:size])
-        each = self._costs(readings, np.asarray(rows))
+        rows = np.asarray(asked.rows)
+        readings = self._measure(asked, rows[:size])
+        each = self._costs(readings, rows)
         whole_costs = [float(np.mean(costs)) for costs in each]
         less = self._taken_off(whole_costs, done=bool(readings))
-        done, state, cost = len(readings), self.carry.algorithm, 0.0
+        done, failed = len(readings), int(len(readings) < size)
         if done:
-            if done < size:
-                asked = self.ask(room, self.task, self.carry, done)[2]
             rest = [np.asarray(costs - float(less)) for costs in each]
             told = rest if self.device.by_cost else readings
-            block = jax.tree.map(partial(stacked, room), *told)
-            known = None if self.device.by_cost or not rest else stacked(room, *rest)
-            state, costs = self.tell(self.task, asked, probes, rows, block, done, less, known)
-            cost = float(np.asarray(costs)[:done].sum())
-        failed = int(done < size)
-        if failed:
-            failing = jax.tree.map(lambda leaf: leaf[done], probes.clock)
-            state = eqx.tree_at(
-                lambda s: s.clock, state, self.algorithm.retry(self.problem, failing)
+            block, known = stacked(room, told, self.cost.dtype), None
+            if rest and not self.device.by_cost:
+                known = stacked(room, rest, self.cost.dtype)
+            self.arrays, costs = self.tell(
+                self.given, self.arrays, asked, block, np.int32(done), less, known
             )
-        tally = self.carry.tally
-        # kept on the host: an addition by JAX takes longer than a measurement may
-        tally = Tally(
-            measurements=np.asarray(tally.measurements + np.int32(done + failed)),
-            failed=np.asarray(tally.failed + np.int32(failed)),
-            failed_in_a_row=np.asarray(self.failed_in_a_row, np.int32),
-            cost=np.asarray(tally.cost + tally.cost.dtype.type(cost)),
-        )
-        self.carry = Carry(state, None, self.carry.data, tally, taken_off=less)
+            self.cost = self.cost + self.cost.dtype.type(float(np.asarray(costs)[:done].sum()))
+        if failed:
+            self.clock = self.algorithm.retry(self.problem, asked.moment(done))
+        self.measured += done + failed
+        self.failed += failed
+        self.taken_off = less
         if whole_costs and abs(whole_costs[-1]) < abs(less) / FALLEN:
             self._take_off(np.float32(whole_costs[-1]))
         return done + failed
@@ -138,7 +170,7 @@ class HostedLoop(AbstractMeasuringLoop):
     def _whole(self, theta: Float[Array | np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
         """Parameters with what was taken off them before single precision began."""
         single = np.asarray(theta)
-        return np.asarray(single, float) + self.origin if np.any(self.origin) else single
+        return np.asarray(single, float) + self.origin if self.away else single
 
     def _costs(
         self, readings: list[Reading], rows: Int[np.ndarray, "K B"]
@@ -147,7 +179,7 @@ class HostedLoop(AbstractMeasuringLoop):
         if self.device.by_cost:
             return [np.asarray(reading, float) for reading in readings]
         outputs = [reading[0] if isinstance(reading, tuple) else reading for reading in readings]
-        less = self.carry.taken_off
+        less = self.taken_off
         if not (far(outputs[0]) if outputs and np.isnan(less) else less != 0):
             return []
         return [self.cost_of(y, self.targets[mine]) for y, mine in zip(outputs, rows)]
@@ -157,29 +189,33 @@ class HostedLoop(AbstractMeasuringLoop):
 
         A large constant would leave single precision no digits for what a parameter changes.
         """
-        less = self.carry.taken_off
+        less = self.taken_off
         if not done or not np.isnan(less):
             return np.float32(less)
         return np.float32(costs[0] if costs else 0.0)
 
     def _take_off(self, less: np.float32) -> None:
         """Take something else off costs; what is remembered of them is measured again."""
-        carry, tally = self.carry, self.carry.tally
-        done = int(tally.measurements) - int(tally.failed)
-        cost = tally.cost + tally.cost.dtype.type(done * (float(carry.taken_off) - float(less)))
-        state = self.algorithm.on_drift(carry.algorithm)
-        tally = eqx.tree_at(lambda t: t.cost, tally, np.asarray(cost))
-        self.carry = Carry(state, None, carry.data, tally, taken_off=less)
+        done = self.measured - self.failed
+        moved = done * (float(self.taken_off) - float(less))
+        self.cost, self.taken_off = self.cost + self.cost.dtype.type(moved), less
+        self._drifted()
 
-    def _measure(self, probes: Probe, rows: Int[np.ndarray, "K B"]) -> list[Reading]:
+    def _drifted(self) -> None:
+        """What is remembered of old costs is measured again."""
+        carry = self.carry
+        state = self.algorithm.on_drift(carry.algorithm)
+        self.carry = eqx.tree_at(lambda c: c.algorithm, carry, state)
+
+    def _measure(self, asked: Asked, rows: Int[np.ndarray, "K B"]) -> list[Reading]:
         """The readings of K probes, each on its rows of the data, up to the first that fails."""
-        parameters, added = probes.parameters, jax.device_get(probes.sites)
-        if self.device.in_blocks and added is None and not isinstance(parameters, SparseWrite):
-            settings = self.device.writable(self._whole(parameters[: len(rows)]))
-            return list(self._measure_block(settings, self.inputs[rows], self.targets[rows]))
-        writes = self._writes(probes, len(rows))
+        added = None if asked.sites is None else jax.device_get(asked.sites)
+        if self.device.in_blocks and added is None and not isinstance(asked.parameters, tuple):
+            parameters = np.asarray(asked.parameters)[: len(rows)]
+            settings = self.device.next_settings(self._whole(parameters))
+            return [*self._measure_block(settings, self.inputs[rows], self.targets[rows])]
         readings = []
-        for k, (write, mine) in enumerate(zip(writes, rows)):
+        for k, (write, mine) in enumerate(zip(self._writes(asked, len(rows)), rows)):
             here = None if added is None else {
                 site.removesuffix("/z"): value[k] for site, value in added.items()
             }  # fmt: skip
@@ -189,32 +225,35 @@ class HostedLoop(AbstractMeasuringLoop):
             readings.append(reading)
         return readings
 
-    def _writes(self, probes: Probe, size: int) -> list[Write]:
+    def _writes(self, asked: Asked, size: int) -> Iterator[Write]:
         """What to program for each probe; the first write of all is one of all parameters."""
-        if not isinstance(probes.parameters, SparseWrite):
-            settings = self.device.writable(self._whole(probes.parameters[:size]))
-            return [(theta, None) for theta in settings]
-        places = np.asarray(probes.parameters.places)[:size]
+        if not isinstance(asked.parameters, tuple):
+            for theta in np.asarray(asked.parameters)[:size]:
+                yield self.device.next_settings(self._whole(theta)), None
+            return
+        places, values = (np.asarray(each)[:size] for each in asked.parameters)
         off = np.broadcast_to(self.origin, self.device.extent.size)
-        values = np.asarray(probes.parameters.values)[:size] + off[np.minimum(places, off.size - 1)]
+        values = values + off[np.minimum(places, off.size - 1)]
         values = self.device.writable_at(values, places)
-        real = places < self.device.space.size
-        writes: list[Write] = [(v[r], i[r]) for v, i, r in zip(values, places, real)]
-        if not self.programmed:
-            theta = np.array(self._whole(self.algorithm.parameters(self.carry.algorithm)), float)
-            theta[writes[0][1]] = writes[0][0]
-            writes[0] = (self.device.writable(theta), None)
-        return writes
+        for here, there in zip(values, places):
+            real = there < off.size
+            if self.programmed:
+                yield here[real], there[real]
+                continue
+            theta = self._whole(self.algorithm.parameters(self.carry.algorithm))
+            theta = np.array(theta, float)
+            theta[there[real]] = here[real]
+            yield self.device.writable(theta), None
 
     def account(self) -> tuple[Ledger, Float[np.ndarray, " R"], int]:
-        tally = jax.device_get(self.carry.tally)
-        done = max(int(tally.measurements) - int(tally.failed), 1)
-        off = float(np.nan_to_num(self.carry.taken_off))
-        return self.ledger, np.array([off + float(tally.cost) / done]), self.failed_in_a_row
+        done = max(self.measured - self.failed, 1)
+        off = float(np.nan_to_num(self.taken_off))
+        return self.ledger, np.array([off + float(self.cost) / done]), self.failed_in_a_row
 
     def clear(self) -> None:
         self.ledger = Ledger.empty(1)
-        self.carry = eqx.tree_at(lambda c: c.tally, self.carry, Tally.empty())
+        self.measured = self.failed = 0
+        self.cost = self.cost * 0
 
     def evaluate(self) -> Evaluation:
         theta = self._whole(self.algorithm.parameters(self.carry.algorithm))
@@ -262,8 +301,7 @@ class HostedLoop(AbstractMeasuringLoop):
                 "was remembered of old costs is measured again."
             )
             warnings.warn(self.alarms[-1], DriftWarning, stacklevel=2)
-            state = self.algorithm.on_drift(self.carry.algorithm)
-            self.carry = eqx.tree_at(lambda c: c.algorithm, self.carry, state)
+            self._drifted()
         return np.array([moved])
 
     def measurements_per_evaluation(self) -> int:

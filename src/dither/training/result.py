@@ -3,16 +3,18 @@
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
 from dither._errors import RequestError
 from dither.contract import Space
 from dither.training.ledger import Ledger
 from dither.training.stop import StopReason
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Result:
     stop_reason: StopReason
     replicas: tuple[Replica, ...]
     accounts: Ledger
-    history: pd.DataFrame
+    history: "pd.DataFrame"
     parameters: Float[np.ndarray, "R P"]
     space: Space
     seed: int
@@ -84,7 +86,7 @@ class Result:
         theta = self._parameters_of(replica)
         return outputs_of(self.device, theta, self.replicas[int(replica)].seed, inputs)
 
-    def confusion(self, inputs: Any = None, labels: Any = None, replica: int = 0) -> pd.DataFrame:
+    def confusion(self, inputs: Any = None, labels: Any = None, replica: int = 0) -> "pd.DataFrame":
         """How many samples of each class were told to be of which: a confusion matrix.
 
         A real device is written to and measured for it, which no ledger counts.

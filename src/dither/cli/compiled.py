@@ -1,0 +1,30 @@
+"""Compiled programs, kept from one command to the next."""
+
+import os
+from pathlib import Path
+
+MOST_BYTES = 2**29
+"""The most that is kept; what has not been used for longest goes first."""
+
+
+def keep_compiled() -> None:
+    """Let JAX keep what it compiles in the user's cache folder, this process's children too.
+
+    Said by environment variables, before JAX is imported. Nothing changes where the user has said
+    where to keep it, or where the folder cannot be written.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    import platformdirs
+
+    folder = Path(platformdirs.user_cache_dir("dither")) / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(MOST_BYTES))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
