@@ -171,7 +171,7 @@ def advance(
     algorithm, device, task, n = setting
     axes = replica_axes(carry, device)
 
-    def once(one: Carry, kept: Kept | None, task: Task) -> tuple[Carry, Kept | None]:
+    def once(task: Task, one: Carry, kept: Kept | None) -> tuple[Carry, Kept | None]:
         known = None
         if kept is not None:
             kept, known = keep(algorithm, device, task, one, kept)
@@ -186,12 +186,12 @@ def advance(
         if R == 1:
             # without an axis of replicas, of which there is one, products of matrices are faster
             now = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], now, along)
-            now = jax.lax.fori_loop(0, n, lambda _, now: once(*now, task), now)
+            now = jax.lax.fori_loop(0, n, lambda _, now: once(task, *now), now)
             alone: Carry = jax.tree.map(
                 lambda leaf, axis: leaf if axis is None else leaf[None], now[0], axes
             )
             return alone
-        step = jax.vmap(lambda now: once(*now, task), in_axes=(along,), out_axes=along)
+        step: Any = jax.vmap(lambda now: once(task, *now), in_axes=(along,), out_axes=along)
         after: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), now)[0]
         return after
 
