@@ -38,7 +38,7 @@ from dither.algorithms.selection import SELECTIONS
 from dither.algorithms.updates import UPDATES
 from dither.codes import CODES
 from dither.contract import AccessLevel
-from dither.devices import DAC, CostNoise
+from dither.devices import DAC, CostNoise, Fleet
 from dither.networks import RESERVOIRS
 from dither.tasks import Parity
 from dither.testing import battery
@@ -202,7 +202,7 @@ TestEveryAlgorithm = battery(*ALGORITHMS.values())
 TestEveryUpdate = battery(*UPDATES.values())
 TestEverySelection = battery(*SELECTIONS.values())
 TestEveryReservoir = battery(*RESERVOIRS.values())
-TestEveryDevice = battery(SimulatedDevice, ReadoutDevice)
+TestEveryDevice = battery(SimulatedDevice, ReadoutDevice, Fleet)
 
 # a Python object has no way to show what activity-difference reads
 HOSTED = {

@@ -115,7 +115,7 @@ def test_the_optimal_split_is_learned_and_has_the_least_variance():
 
 def test_one_layer_is_weight_perturbation():
     """Where nothing names layers, all is one."""
-    from dither.algorithms.layerwise_mgd import sizes
+    from dither.algorithms.layers import sizes
     from dither.contract import Parameter, Space
 
     assert sizes(Space((Parameter("theta", (7,)),))).tolist() == [7]

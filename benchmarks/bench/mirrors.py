@@ -3,28 +3,44 @@
 import numpy as np
 from line import Line, Round
 
+REMEASURED = (
+    "algorithm.decision=remeasure",
+    "device.imperfections=[{ kind = 'cost-noise', sigma = 0.001 }]",
+)
+NOISY = ("device.imperfections=[{ kind = 'output-noise', sigma = 0.01 }]",)
 
-def dither_mirrors(selection: str, neurons: int, replicas: int):
+
+def dither_mirrors(
+    selection: str, neurons: int, replicas: int, more: tuple[str, ...] = (), kernel: bool = True
+):
     """dither's coordinate descent on the readout of a photonic reservoir."""
 
     def prepare() -> Round:
         import dither
+        from dither import loops
         from dither.training.fused import FusedLoop
 
+        if not kernel:
+            loops.compiled = lambda *_: None
         setting = dither.read_specification(
             "mackey-glass-boolean",
             [
                 f"algorithm.selection={selection}",
                 "device.access=cost",
                 f"device.reservoir.neurons={neurons}",
+                # the setting that changes nothing keeps the programs of the two apart
+                f"device.seconds_per_write={float(kernel)}",
+                *more,
             ],
         )
         loop = FusedLoop(
             setting.algorithm, setting.device, setting.task.load(), list(range(replicas))
         )
+        tests = 2 if more == REMEASURED else 1
+        loop.advance(1)
 
         def go(size: int) -> int:
-            loop.advance(each := max(1, size // replicas))
+            loop.advance(tests * (each := max(1, size // replicas)))
             return each * replicas
 
         return go
@@ -85,19 +101,16 @@ def by_hand(neurons: int, greedy: bool, compiled: bool):
     return prepare
 
 
-def _line(selection: str, neurons: int, replicas: int) -> Line:
+def _line(selection: str, neurons: int, replicas: int, more: tuple[str, ...] = ()) -> Line:
     greedy = selection == "greedy"
-    return Line(
-        "tests",
-        {
-            "dither": dither_mirrors(selection, neurons, replicas),
-            "NumPy": by_hand(neurons, greedy, compiled=False),
-            "numba": by_hand(neurons, greedy, compiled=True),
-        },
-        # one column is added, and the error's three sums are taken
-        operations=8 * 500,
-        bytes=4 * 500,
-    )
+    contenders = {"dither": dither_mirrors(selection, neurons, replicas, more)}
+    if not more:  # the loops by hand have no noise
+        contenders["NumPy"] = by_hand(neurons, greedy, compiled=False)
+        contenders["numba"] = by_hand(neurons, greedy, compiled=True)
+    plain = dither_mirrors(selection, neurons, replicas, more, kernel=False)
+    contenders["dither without kernels"] = plain  # the last, as it switches them off
+    # one column is added, and the error's three sums are taken
+    return Line("tests", contenders, operations=8 * 500, bytes=4 * 500)
 
 
 def reservoir(neurons: int) -> Line:
@@ -161,6 +174,9 @@ LINES = {
     "mirrors N = 961, uniform, 1 replica": _line("uniform", 961, 1),
     "mirrors N = 961, uniform, 128 replicas": _line("uniform", 961, 128),
     "mirrors N = 961, greedy, 32 replicas": _line("greedy", 961, 32),
+    "mirrors N = 961, measured again, 32 replicas": _line("uniform", 961, 32, REMEASURED),
+    "mirrors N = 961, noisy outputs, 32 replicas": _line("uniform", 961, 32, NOISY),
+    "mirrors N = 99 856, uniform, 1 replica": _line("uniform", 99_856, 1),
     "photonic reservoir, N = 1024": reservoir(1024),
     "photonic reservoir, N = 10 000": reservoir(10_000),
 }

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 
 import jax.numpy as jnp
 import numpy as np
@@ -48,6 +49,11 @@ class Parameter:
         """The distance of neighbouring levels, 0 for continuous."""
         return (self.high - self.low) / (self.levels - 1) if self.levels else 0.0
 
+    def __str__(self) -> str:
+        """Itself in a sentence."""
+        levels = f" with {self.levels} levels" if self.levels else ""
+        return f"'{self.name}' of shape {self.shape} from {self.low:g} to {self.high:g}{levels}"
+
     def within(self, low: float, high: float) -> "Parameter":
         """The same between narrower bounds; where there are levels, those of them inside."""
         low, high = max(low, self.low), min(high, self.high)
@@ -88,6 +94,13 @@ class Space:
     def step(self) -> float | np.ndarray:
         """The DAC steps, 0 for continuous: one number if common to all, else P of them."""
         return self._spread([parameter.step for parameter in self.parameters])
+
+    def unlike(self, other: "Space") -> str | None:
+        """What another space has otherwise, in half a sentence; None where it is the same."""
+        for mine, theirs in zip_longest(self.parameters, other.parameters, fillvalue="no more"):
+            if mine != theirs:
+                return f"has the parameters {theirs} where device 0 has {mine}"
+        return None
 
     def _spread(self, values: list[float]) -> float | np.ndarray:
         if len(set(values)) == 1:

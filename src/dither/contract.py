@@ -272,7 +272,8 @@ class Problem:
     Arguments: `space`, what can be programmed; `layers`, whose neurons can be perturbed, () if
     none; `batch`, B, the samples in a measurement; `outputs`, K, of each sample; `cost`, of each
     sample; `shows_z`, whether what goes into the neurons can be read; `least`, the lowest value
-    that the cost can take, None where that is not known.
+    that the cost can take, None where that is not known; `repeats_batches`, whether the device is
+    fed the batches, so that one can be measured again.
     """
 
     space: Space
@@ -282,3 +283,4 @@ class Problem:
     cost: Cost = no_cost
     shows_z: bool = True
     least: float | None = None
+    repeats_batches: bool = True

@@ -31,27 +31,25 @@ inline To cast(From from) {
 }
 
 inline Words counted(uint32_t first) {  // first, first + 1, …
-  Words words;
-  for (int lane = 0; lane < LANES; lane++) words[lane] = first + lane;
-  return words;
+  Words lane{};
+  for (int n = 1; n < LANES; n++) lane[n] = n;
+  return lane + first;
 }
 
 inline Floats all(float x) { return x - Floats{}; }
-
-struct Key {
-  uint32_t a, b;
-};
 
 template <typename Word>
 struct Pair {
   Word a, b;
 };
+using Key = Pair<uint32_t>;
+using Keys = Pair<Words>;
 
-// Two words of a counter (or of LANES counters), hashed with a key.
-template <typename Word>
-inline Pair<Word> threefry(Key key, Word x0, Word x1) {
+// Two words of a counter, hashed with a key; or of LANES counters, with one key or LANES of them.
+template <typename Word, typename Of>
+inline Pair<Word> threefry(Pair<Of> key, Word x0, Word x1) {
   constexpr int rotations[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
-  const uint32_t schedule[3] = {key.a, key.b, key.a ^ key.b ^ 0x1BD11BDAu};
+  const Of schedule[3] = {key.a, key.b, key.a ^ key.b ^ 0x1BD11BDAu};
   x0 += schedule[0];
   x1 += schedule[1];
 #pragma GCC unroll 5
@@ -68,34 +66,63 @@ inline Pair<Word> threefry(Key key, Word x0, Word x1) {
 }
 
 // jax.random.fold_in(key, data).
-inline Key fold_in(Key key, uint32_t data) {
-  auto pair = threefry<uint32_t>(key, 0, data);
-  return {pair.a, pair.b};
+inline Key fold_in(Key key, uint32_t data) { return threefry<uint32_t>(key, 0, data); }
+inline Keys fold_in(Key key, Words data) { return threefry<Words>(key, Words{}, data); }
+inline Keys fold_in(Keys keys, uint32_t data) {
+  return threefry<Words>(keys, Words{}, Words{} + data);
 }
 
 // jax.random.split(key, ...)[place].
-inline Key split(Key key, uint32_t place) { return fold_in(key, place); }
+template <typename Of>
+inline Pair<Of> split(Pair<Of> key, uint32_t place) {
+  return fold_in(key, place);
+}
 
 // jax.random.bits(key, shape).ravel()[place], and of LANES places from `place` on.
 inline uint32_t bits(Key key, uint32_t place = 0) {
   auto pair = threefry<uint32_t>(key, 0, place);
   return pair.a ^ pair.b;
 }
-inline Words many_bits(Key key, uint32_t place) {
-  auto pair = threefry<Words>(key, Words{}, counted(place));
+inline Words many_bits(Key key, Words places) {
+  auto pair = fold_in(key, places);
+  return pair.a ^ pair.b;
+}
+inline Words many_bits(Key key, uint32_t place) { return many_bits(key, counted(place)); }
+
+// Four registers of words: hashed side by side they take two thirds of the time.
+struct Block {
+  static constexpr int SIZE = 4 * LANES;
+  Words part[4];
+
+#define EACH(expression) \
+  for (int k = 0; k < 4; k++) expression; \
+  return *this
+  Block& operator+=(uint32_t x) { EACH(part[k] += x); }
+  Block& operator+=(const Block& x) { EACH(part[k] += x.part[k]); }
+  Block& operator^=(const Block& x) { EACH(part[k] ^= x.part[k]); }
+  Block& operator|=(const Block& x) { EACH(part[k] |= x.part[k]); }
+  Block& operator<<=(int r) { EACH(part[k] <<= r); }
+  Block& operator>>=(int r) { EACH(part[k] >>= r); }
+#undef EACH
+  friend Block operator^(Block x, const Block& y) { return x ^= y; }
+  friend Block operator|(Block x, const Block& y) { return x |= y; }
+  friend Block operator<<(Block x, int r) { return x <<= r; }
+  friend Block operator>>(Block x, int r) { return x >>= r; }
+};
+inline Block many_bits(Key key, const Block& places) {
+  auto pair = threefry<Block>(key, Block{}, places);
+  return pair.a ^ pair.b;
+}
+
+// jax.random.bits(key) of every key.
+inline Words bits(Keys keys) {
+  auto pair = fold_in(keys, 0u);
   return pair.a ^ pair.b;
 }
 
 // jax.random.uniform in [0, 1) of bits.
 inline float uniform(uint32_t bits) { return cast<float>((bits >> 9) | 0x3F800000u) - 1.0f; }
 inline Floats uniform(Words bits) { return cast<Floats>((bits >> 9) | 0x3F800000u) - 1.0f; }
-
-// jax.random.randint(key, shape, low, high).ravel()[place], of 32 bits, for low < high.
-inline int32_t randint(Key key, int32_t low, int32_t high, uint32_t place = 0) {
-  uint32_t span = high - low, half = 65536u % span, multiplier = half * half % span;
-  uint32_t upper = bits(split(key, 0), place), lower = bits(split(key, 1), place);
-  return low + int32_t((upper % span * multiplier + lower % span) % span);
-}
 
 // The rest of a division by a number that is known before (Lemire, Kaser and Kurz, 2019).
 struct Modulo {
@@ -107,15 +134,29 @@ struct Modulo {
   }
 };
 
+// An integer from 0 to `high` exclusive, as jax.random.randint makes it of two words.
+struct Below {
+  Modulo rest;
+  uint32_t multiplier;
+  explicit Below(uint32_t high) : rest(high), multiplier(rest(rest(65536u) * rest(65536u))) {}
+  int32_t operator()(uint32_t upper, uint32_t lower) const {
+    return int32_t(rest(rest(upper) * multiplier + rest(lower)));
+  }
+};
+
+// jax.random.randint(key, (), 0, high), of 32 bits.
+inline int32_t randint(Key key, uint32_t high) {
+  return Below(high)(bits(split(key, 0)), bits(split(key, 1)));
+}
+
 // jax.random.randint(key, (size,), 0, high), of 32 bits.
 inline void randint(Key key, uint32_t high, int32_t* drawn, int64_t size) {
-  const Modulo rest(high);
-  const uint32_t half = rest(65536u), multiplier = rest(half * half);
+  const Below below(high);
   const Key of_upper = split(key, 0), of_lower = split(key, 1);
   for (int64_t first = 0; first < size; first += LANES) {
     Words upper = many_bits(of_upper, uint32_t(first)), lower = many_bits(of_lower, uint32_t(first));
     for (int lane = 0; lane < LANES && first + lane < size; lane++) {
-      drawn[first + lane] = int32_t(rest(rest(upper[lane]) * multiplier + rest(lower[lane])));
+      drawn[first + lane] = below(upper[lane], lower[lane]);
     }
   }
 }
@@ -168,15 +209,26 @@ inline Floats normal(Words bits) {
   rounded(square);
   Floats w = -log(1.0f - square);
   Floats p = polynomial(w - 2.5f, centre);
-  auto far = w >= 5.0f;
-  bool any = false;
-  for (int lane = 0; lane < LANES; lane++) any |= far[lane] != 0;
-  if (any) {  // for 1 number in 150
-    Floats q = polynomial(sqrt(w) - 3.0f, tail);
-    p = far ? q : p;
-  }
+  const auto far = w >= 5.0f;
+  uint64_t several[sizeof far / 8], any = 0;
+  std::memcpy(several, &far, sizeof far);
+  for (uint64_t two : several) any |= two;
+  if (any) p = far ? polynomial(sqrt(w) - 3.0f, tail) : p;  // of 1 number in 300
   return 1.41421354f * (p * u);
 }
 inline float normal(uint32_t bits) { return normal(Words{} + bits)[0]; }
+
+// jax.random.normal(key, (size,)); there is room for whole blocks.
+inline void normal(Key key, float* drawn, int64_t size) {
+  for (int64_t first = 0; first < size; first += Block::SIZE) {
+    Block places;
+    for (int k = 0; k < 4; k++) places.part[k] = counted(uint32_t(first + k * LANES));
+    const Block words = many_bits(key, places);
+    for (int k = 0; k < 4; k++) {
+      const Floats numbers = normal(words.part[k]);
+      std::memcpy(drawn + first + k * LANES, &numbers, sizeof numbers);
+    }
+  }
+}
 
 }  // namespace dither

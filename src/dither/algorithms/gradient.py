@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 from pydantic import Field, model_validator
 
 from dither.algorithms import calibration, traps
@@ -19,7 +19,10 @@ from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.outliers import Size, clipped, unless
 from dither.algorithms.timetable import Timetable, counted
 from dither.algorithms.updates import AnyUpdate, Descent
-from dither.contract import Clock, Measurement, Probe, Problem, Reference
+from dither.contract import Clock, Measurement, Probe, Problem
+
+OF_UPDATE = 1 << 31
+"""What the update's own key is folded from the rule's by: no tick."""
 
 
 class AbstractGradientRule(AbstractAlgorithm):
@@ -57,10 +60,11 @@ class AbstractGradientRule(AbstractAlgorithm):
 
     @model_validator(mode="after")
     def _settings_fit(self) -> "AbstractGradientRule":
-        if isinstance(self.rate, str) and (self.optimizer.name != "sgd" or self.optimizer.settings):
+        plain = self.optimizer.name == "sgd" and not self.optimizer.settings
+        if isinstance(self.rate, str) and not (plain and self.update.descends):
             raise ValueError(
                 "learning_rate auto is for plain descent; give a number, or the optimizer sgd "
-                "without settings"
+                "without settings and the update descent"
             )
         if self.exact and self.outliers is not None:
             raise ValueError("outliers clips changes of the cost, and this rule measures none")
@@ -141,7 +145,16 @@ class AbstractGradientRule(AbstractAlgorithm):
         """The order of the measurements."""
         tau_x, tau_theta = map(counted, self.periods(problem))
         turns, tries = self.turns(problem), isinstance(self.rate, str)
-        return Timetable(turns, self.central, self.exact, tau_x, tau_theta, tries)
+        shared = self.update.shared
+        return Timetable(turns, self.central, self.exact, tau_x, tau_theta, tries, shared)
+
+    def _drawn(self, state: GradientState) -> GradientState:
+        """The state at the moment that its batch and perturbations are drawn by."""
+        return replace(state, clock=self.times(state.problem).drawn(state.clock))
+
+    def check(self, problem: Problem) -> None:
+        super().check(problem)
+        self.update.check(problem, *self.periods(problem))
 
     def init(
         self, key: Key[Array, ""], parameters: Float[Array, " P"], problem: Problem
@@ -158,7 +171,7 @@ class AbstractGradientRule(AbstractAlgorithm):
             calibration=Calibration.empty() if isinstance(self.rate, str) else (),
             size=() if self.outliers is None else Size.empty(),
             memory=self.remember(key, theta, problem),
-            update=self.update.init(theta),
+            update=self.update.init(jax.random.fold_in(key, OF_UPDATE), theta, problem),
             problem=problem,
         )
 
@@ -175,11 +188,12 @@ class AbstractGradientRule(AbstractAlgorithm):
     def ask(self, state: GradientState) -> tuple[Probe, GradientState]:
         (tick, part), problem = (state.clock.tick, state.clock.part), state.problem
         times, space = self.times(problem), problem.space
-        parameters, sites = self.perturb(state, At(self._point(state), *times.perturbed(part)))
+        drawn = self._drawn(state)
+        parameters, sites = self.perturb(drawn, At(self._point(state), *times.perturbed(part)))
         begins = (tick % times.tau_theta == 0) & (part == 0)
         weights_perturbed = sites is None and not self.exact
         changed: Bool[Array, ""] | bool = weights_perturbed or begins
-        batch_index = tick // times.tau_x
+        batch_index = self.update.batch_index(state.update, drawn.clock.tick // times.tau_x)
         if isinstance(state.calibration, Calibration):
             trial = times.on_trial(part)
             batch_index = batch_index + trial
@@ -199,16 +213,6 @@ class AbstractGradientRule(AbstractAlgorithm):
             changed=changed,
         )
         return probe, eqx.tree_at(lambda s: s.clock, state, times.after(state.clock))
-
-    def layer(self, state: GradientState) -> tuple[Int[Array, ""], tuple[str, ...]] | None:
-        """The number of the only layer that is perturbed now, and the names; None for several."""
-        del state
-        return None
-
-    def reference(self, state: GradientState) -> Reference | None:
-        if (layer := self.layer(state)) is None:
-            return None
-        return self.times(state.problem).departure(state.clock, self._point(state), *layer)
 
     def tell(
         self, state: GradientState, probe: Probe, measurement: Measurement
@@ -230,7 +234,7 @@ class AbstractGradientRule(AbstractAlgorithm):
             size=unless(refers | trial, size, state.size),
         )
         if times.at_once:
-            state, due = replace(state, memory=self.learn(state, told)), ~refers
+            state, due = replace(state, memory=self.learn(self._drawn(state), told)), ~refers
             estimate = state.gradient
         else:
             due = times.closes(tick) & (part == times.last(tick))
@@ -242,7 +246,7 @@ class AbstractGradientRule(AbstractAlgorithm):
                 state = replace(state, calibration=now)
 
         def updated() -> tuple[Any, ...]:
-            now = self.estimate(state, told) if times.at_once else estimate
+            now = self.estimate(self._drawn(state), told) if times.at_once else estimate
             return now, *self._updated(state, now)
 
         estimate, theta, gradient, optimizer, update = jax.lax.cond(
@@ -256,7 +260,7 @@ class AbstractGradientRule(AbstractAlgorithm):
             theta=theta,
             gradient=gradient,
             optimizer=optimizer,
-            memory=self.renewed(state, due),
+            memory=self.renewed(state, due & times.last_drawn(tick)),
             update=update,
         )
         return after, Info(updated=due, estimate=estimate)
@@ -265,14 +269,15 @@ class AbstractGradientRule(AbstractAlgorithm):
         self, state: GradientState, told: Told, trial: Bool[Array, ""] | None
     ) -> tuple[Float[Array, " P"], Any]:
         """The sum of the estimates and what the rule remembers, neither touched by a trial."""
+        drawn = self._drawn(state)
 
         def averaged() -> tuple[Float[Array, " P"], Any]:
             gradient = jax.lax.cond(
                 told.refers,
                 lambda: state.gradient,
-                lambda: state.gradient + self.estimate(state, told),
+                lambda: state.gradient + self.estimate(drawn, told),
             )
-            return gradient, self.learn(state, told)
+            return gradient, self.learn(drawn, told)
 
         if trial is None:
             return averaged()
@@ -316,16 +321,10 @@ class AbstractGradientRule(AbstractAlgorithm):
             moved = optax.apply_updates(theta, updates)
             return problem.space.confine(moved, self.reach(problem)), optimizer
 
-        direction = self.precondition(state, estimate)
-        theta, optimizer, update = self.update.step(
-            state.update, state.theta, direction, state.optimizer, descend
-        )
-        return (
-            theta,
-            jnp.zeros_like(theta) if not self.times(problem).at_once else state.gradient,
-            optimizer,
-            update,
-        )
+        told = self.precondition(self._drawn(state), estimate), state.optimizer
+        theta, optimizer, update = self.update.step(state.update, state.theta, *told, descend)
+        none = state.gradient if self.times(problem).at_once else jnp.zeros_like(theta)
+        return theta, none, optimizer, update
 
     def parameters(self, state: GradientState) -> Float[Array, " P"]:
         return state.problem.space.snap(state.theta)
@@ -345,5 +344,6 @@ class AbstractGradientRule(AbstractAlgorithm):
         return replace(state, clock=begun, gradient=jnp.zeros_like(state.gradient))
 
     def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
-        first = traps.of_first_update(self.times(problem).until_update(), measurements)
+        due = self.times(problem).until_update() * self.update.estimates
+        first = traps.of_first_update(due, measurements)
         return [*traps.of_periods({"tau_x": self.periods(problem)[0]}, measurements), *first]

@@ -13,7 +13,8 @@ from pydantic import Field
 from dither.algorithms import traps
 from dither.algorithms.descent_rule import AbstractDescentRule
 from dither.algorithms.gradient_state import At, GradientState, Told
-from dither.contract import Problem, Space
+from dither.algorithms.layers import layer_names, layer_of, sizes
+from dither.contract import Problem
 from dither.laws.estimate import growth
 
 EVEN = 0.1
@@ -168,20 +169,3 @@ def _best_share(now: Split, N: Int[np.ndarray, " L"]) -> Float[Array, " L"]:
     known = jnp.all(now.weights > 0) & (total > 0)
     best = spread / jnp.where(known, total, 1.0)
     return jnp.where(known, (1 - EVEN) * best + EVEN / L, 1 / L)
-
-
-def layer_names(space: Space) -> list[str]:
-    """The layers' names, in order."""
-    return list(dict.fromkeys(p.name.rpartition("/")[0] or p.name for p in space.parameters))
-
-
-def sizes(space: Space) -> Int[np.ndarray, " L"]:
-    """N_l, the parameters of every layer."""
-    return np.bincount(layer_of(space))
-
-
-def layer_of(space: Space) -> Int[np.ndarray, " P"]:
-    """The number of the layer that each parameter belongs to."""
-    names = layer_names(space)
-    numbers = [names.index(p.name.rpartition("/")[0] or p.name) for p in space.parameters]
-    return np.repeat(numbers, [p.size for p in space.parameters])

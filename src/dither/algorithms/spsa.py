@@ -76,17 +76,20 @@ class SPSA(AbstractGradientRule):
         scale = self.code.power(told.theta.size) * self._amplitude(state) ** 2
         return told.change * (told.probe.theta - told.theta) / scale
 
-    def rate_of(self, state: GradientState) -> Float[Array, ""]:
+    def _gain(self, state: GradientState) -> Float[Array, ""]:
         return self.a / (self.A + self._k(state) + 1.0) ** self.alpha
+
+    def rate_of(self, state: GradientState) -> Float[Array, ""]:
+        return self._gain(self._drawn(state))
 
     def precondition(
         self, state: GradientState, estimate: Float[Array, " P"]
     ) -> Float[Array, " P"]:
-        return self.rate_of(state) * estimate
+        return self._gain(state) * estimate
 
     def on_drift(self, state: GradientState) -> GradientState:
         again = super().on_drift(state)
-        return replace(again, memory=again.clock.tick)
+        return replace(again, memory=self.times(again.problem).drawn(again.clock).tick)
 
     def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
         ticks = (measurements or 0) / 2

@@ -30,7 +30,8 @@ class Timetable:
 
     Arguments: `turns`, how many perturbations follow one another within a tick, ≥ 1; `central`,
     pairs rather than a reference; `exact`, one measurement a tick and no pair; `tau_x`,
-    `tau_theta`, ticks between new batches and updates, ≥ 1; `tries`, whether updates are tried.
+    `tau_theta`, ticks between new batches and updates, ≥ 1; `tries`, whether updates are tried;
+    `shared`, how many estimates have their batch and perturbations in common, ≥ 1.
     """
 
     turns: int
@@ -39,6 +40,7 @@ class Timetable:
     tau_x: int
     tau_theta: int
     tries: bool
+    shared: int = 1
 
     @property
     def last_perturbed(self) -> int:
@@ -102,6 +104,18 @@ class Timetable:
             return jnp.asarray(self.last_perturbed, jnp.int32)
         due = calibration.on_trial(tick, self.tau_theta).astype(jnp.int32)
         last: Int[Array, ""] = self.last_perturbed + calibration.TRIAL * due
+        return last
+
+    def drawn(self, clock: Clock) -> Clock:
+        """The moment that the batch and the perturbations of a moment are drawn by."""
+        if self.shared == 1:
+            return clock
+        estimate, tick = jnp.divmod(clock.tick, self.tau_theta)
+        return Clock(tick=estimate // self.shared * self.tau_theta + tick, part=clock.part)
+
+    def last_drawn(self, tick: Int[Array, ""]) -> Bool[Array, ""]:
+        """Whether the next estimate has a batch and perturbations of its own."""
+        last: Bool[Array, ""] = (tick // self.tau_theta + 1) % self.shared == 0
         return last
 
     def closes(self, tick: Int[Array, ""]) -> Bool[Array, ""]:

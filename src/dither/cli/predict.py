@@ -10,9 +10,15 @@ import typer
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
     inputs: Annotated[
-        Path,
+        Path | None,
         typer.Option(metavar="FILE", help="A table (.csv, .tsv, .txt), .npy, or .npz of inputs."),
-    ],
+    ] = None,
+    further: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Score N simulated devices that training has not seen, instead."
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(
@@ -24,13 +30,23 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what a trained device makes of new inputs: a table, a row a sample."""
-    from dither._files import write_atomically
+    """Say what a trained device makes of new inputs, or how further devices do: a table."""
+    from dither._errors import RequestError
     from dither.instruments.network import device_at
     from dither.training import load_run
     from dither.training.predict import inputs_in, told_names
 
+    if (inputs is None) == (further is None):
+        raise RequestError("Give --inputs FILE or --further N, one of the two.")
     result = load_run(run, None if device is None else device_at(device))
+    if further is not None:
+        scores = result.further(further)
+        if as_json:
+            typer.echo(json.dumps({"devices": scores.to_dict("records")}))
+        else:
+            _put(scores.to_csv(index=False, float_format="%.6g"), len(scores), out)
+        return
+    assert inputs is not None
     outputs = result.predict(inputs_in(inputs, result.task))
     known = () if result.task is None else result.task.load().classes
     classes = told_names(outputs, known)
@@ -44,9 +60,15 @@ def predict(
     table = pd.DataFrame(outputs, columns=names)
     if classes:
         table.insert(0, "class", classes)
-    text = table.to_csv(index=False, float_format="%.6g")
+    _put(table.to_csv(index=False, float_format="%.6g"), len(outputs), out)
+
+
+def _put(text: str, rows: int, out: Path | None) -> None:
+    """Print a table, or write it to a file."""
+    from dither._files import write_atomically
+
     if out is None:
         typer.echo(text, nl=False)
     else:
         write_atomically(out, text.encode())
-        typer.echo(f"{len(outputs)} rows: {out}")
+        typer.echo(f"{rows} rows: {out}")

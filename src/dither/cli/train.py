@@ -138,6 +138,13 @@ def _tell(specification: "Specification", result: "Result") -> None:
         aim = specification.until.score
         aimed = f"; {reached} reached {aim:g}" if aim is not None else ""
         typer.echo(f"{len(result.replicas)} replicas{aimed}; score is their median")
+    told = result.summary()
+    if result.devices is not None and told["devices_mean_score"] is not None:
+        typer.echo(
+            f"{result.devices['device'].nunique()} devices: {result.score_name} "
+            f"{told['devices_mean_score']:.4f} in the mean, {told['devices_worst_score']:.4f} of "
+            f"the worst; {count(told['devices_in_all']['measurements'])} measurements in all"
+        )
     if result.learning_rate is not None:
         typer.echo(f"last learning rate: {number(result.learning_rate)}")
     for what, how_much, unit in in_words(ledger):

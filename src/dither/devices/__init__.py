@@ -1,6 +1,8 @@
 """Devices: simulations of what is trained. Real ones are `dither.instruments`."""
 
+from dither.devices.air import Air as Air
 from dither.devices.device import AbstractDevice as AbstractDevice
+from dither.devices.fleet import Fleet as Fleet
 from dither.devices.imperfections import ADC as ADC
 from dither.devices.imperfections import DAC as DAC
 from dither.devices.imperfections import IMPERFECTIONS as IMPERFECTIONS

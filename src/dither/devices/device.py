@@ -1,8 +1,10 @@
 """What a traceable device is."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
+import jax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dither._configuration import Configuration
@@ -32,6 +34,11 @@ class AbstractDevice(Configuration):
     @abstractmethod
     def fails(self) -> bool:
         """Whether a measurement can fail."""
+
+    @property
+    def count(self) -> int:
+        """How many devices it is: more than one for a fleet."""
+        return 1
 
     @property
     def write_seconds(self) -> float:
@@ -80,6 +87,22 @@ class AbstractDevice(Configuration):
     @abstractmethod
     def fabricate(self, key: Key[Array, ""]) -> Any:
         """The state of one instance: what is programmed into it, its defects, noise and drift."""
+
+    def deal(self, task: Task) -> Task:
+        """The task as it is measured: a fleet's batches hold one for each of its devices."""
+        return task
+
+    def specimen(self, key: Key[Array, ""], number: int) -> tuple["AbstractDevice", Any]:
+        """The number-th device of this make, from 0, and its state.
+
+        Those below `count` are what a run of the key trains, the others it has not seen.
+        """
+        return self, self.fabricate(specimen_key(key, number))
+
+    def accounts(self, state: Any, account: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The account of each device, from its state and the account of all as one."""
+        del state
+        return [dict(account)]
 
     def prepare(self, states: Any, task: Task) -> Any:
         """The states of R replicas with what follows from the task's inputs alone, computed once.
@@ -132,3 +155,12 @@ class AbstractDevice(Configuration):
     @abstractmethod
     def outputs(self, state: Any, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
         """The outputs for display; in a simulation this is not a measurement."""
+
+
+FURTHER = 2**30
+"""Apart from the numbers that a device folds into its own key."""
+
+
+def specimen_key(key: Key[Array, ""], number: int) -> Key[Array, ""]:
+    """The key by which the number-th device of one make is fabricated; the key itself for 0."""
+    return jax.random.fold_in(jax.random.fold_in(key, FURTHER), number) if number else key

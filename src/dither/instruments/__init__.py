@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dither._places import find_object
     from dither.instruments.aihwkit import AihwkitConnection, AihwkitDevice
     from dither.instruments.connection import AbstractConnection, LabDevice
+    from dither.instruments.fleet import FleetConnection, PythonFleet
     from dither.instruments.guard import Guard
     from dither.instruments.network import RemoteDevice
     from dither.instruments.ophyd import OphydConnection, OphydDevice
@@ -26,6 +27,7 @@ _HOMES = {
     "_places": ("find_object",),
     "instruments.aihwkit": ("AihwkitConnection", "AihwkitDevice"),
     "instruments.connection": ("AbstractConnection", "LabDevice"),
+    "instruments.fleet": ("FleetConnection", "PythonFleet"),
     "instruments.guard": ("Guard",),
     "instruments.written": ("Mirrors",),
     "instruments.network": ("RemoteDevice",),
@@ -40,10 +42,11 @@ _HOMES = {
 }
 
 __all__ = [
-    "AbstractConnection", "AihwkitConnection", "AihwkitDevice", "BadReading", "Channels", "Guard",
-    "InstrumentError", "LabDevice", "Mirrors", "OphydConnection", "OphydDevice", "PythonDevice",
-    "QcodesConnection", "QcodesDevice", "Readings", "RemoteDevice", "ScpiConnection", "ScpiDevice",
-    "TorchConnection", "TorchDevice", "find_object",
+    "AbstractConnection", "AihwkitConnection", "AihwkitDevice", "BadReading", "Channels",
+    "FleetConnection", "Guard", "InstrumentError", "LabDevice", "Mirrors", "OphydConnection",
+    "OphydDevice", "PythonDevice", "PythonFleet", "QcodesConnection", "QcodesDevice",
+    "Readings", "RemoteDevice", "ScpiConnection", "ScpiDevice", "TorchConnection",
+    "TorchDevice", "find_object",
 ]  # fmt: skip
 
 

@@ -74,6 +74,7 @@ class PythonDevice:
         bits: int | None = None,
         guard: "Guard | None" = None,
     ) -> None:
+        self.count, self.counts = 1, dict[str, np.ndarray]()
         self.name = str(attribute_of(target, "__name__", type(target).__name__))
         self.target = target = as_written(target, self.name)
 
@@ -271,6 +272,10 @@ class PythonDevice:
         widths = {name: p for name, (p, _) in self._weights.items()}
         read = as_layer_inputs(seen, len(inputs), widths)
         return as_outputs(outputs, len(inputs)), read
+
+    def deal(self, task: Any) -> Any:
+        """The task as it is measured: a fleet's batches hold one for each of its devices."""
+        return task
 
     @property
     def in_blocks(self) -> bool:

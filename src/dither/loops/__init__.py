@@ -12,13 +12,13 @@ from jaxtyping import Array, Int
 from dither._kernels import loaded
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices.device import AbstractDevice
-from dither.loops import perceptron
+from dither.loops import mirrors, perceptron
 from dither.tasks.task import Task
 from dither.training.loop import Carry
 
 Advance: TypeAlias = Callable[[Carry, Task, Int[Array, ""]], Carry]
 
-LOOPS = (perceptron.loop,)
+LOOPS = (perceptron.loop, mirrors.loop)
 
 
 def compiled(

@@ -101,7 +101,9 @@ def programs(runs: Sequence[Planned], varied: Sequence[str]) -> Iterator[Program
     Errors: `RequestError` where task, device and algorithm do not fit together.
     """
     first = runs[0].cell.specification
-    task = first.task.load()
+    device = first.device
+    assert isinstance(device, AbstractDevice)
+    task = device.deal(first.task.load())
     parts = [list(runs)]
     if varied and not can_vary(first.algorithm, _checked(first, task), task, varied):
         parts, varied = _by_settings(runs, varied), ()
@@ -134,7 +136,8 @@ def can_vary(
     """Whether an algorithm can be compiled for settings that are not known beforehand."""
 
     def one(settings: Varied) -> Any:
-        carry = start(algorithm, device, problem_of(device, task), jnp.int32(0), settings)
+        problem, sampling = problem_of(device, task), task.sampling()
+        carry = start(algorithm, device, problem, jnp.int32(0), settings, None, sampling)
         return measure_once(algorithm, device, task, carry)[0]
 
     number = jax.ShapeDtypeStruct((), jnp.result_type(float))

@@ -51,6 +51,8 @@ def like(template: Any, saved: np.ndarray) -> Any:
     """What `plain` made, as a leaf like the template."""
     if isinstance(template, jax.Array) and jnp.issubdtype(template.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(saved), impl=jax.random.key_impl(template))
+    if isinstance(template, np.ndarray):  # kept on the host, in double precision or not
+        return np.array(saved, template.dtype)
     return jnp.asarray(saved, template.dtype)
 
 

@@ -28,6 +28,7 @@ def problem_of(device: AbstractDevice | PythonDevice, task: Task) -> Problem:
         cost=task.cost,
         shows_z=isinstance(device, AbstractDevice),
         least=None if isinstance(device, PythonDevice) and device.by_cost else 0.0,
+        repeats_batches=not isinstance(device, PythonDevice) or device.fed,
     )
 
 
@@ -48,6 +49,7 @@ def check_fit(
             f"The algorithm {algorithm.kind} must see {wanted} and the device shows only {shown}; "
             "take another algorithm or device."
         )
+    _check_sampling(device, task, algorithm)
     algorithm.check(problem_of(device, task))
     _check_aim(task, until)
     if isinstance(device, PythonDevice):
@@ -61,7 +63,7 @@ def check_fit(
                 "until.score."
             )
         _check_budget(device, task, until)
-        rows = slice(0, task.batch)
+        rows = task.first_rows
         inputs, targets = np.asarray(task.inputs[rows]), np.asarray(task.targets[rows])
         try:
             device.self_test(inputs, targets, task.outputs)
@@ -78,8 +80,8 @@ def check_fit(
 def measurements_per_evaluation(device: PythonDevice, task: Task) -> int:
     """How many measurements a look at the test set takes, one of drift beside it."""
     watching = AGAIN if device.guard is not None and device.guard.drift is not None else 0
-    tests = task.test_inputs if device.fed else task.inputs
-    return watching + math.ceil(len(tests) / task.batch)
+    tests = len(task.test_inputs if device.fed else task.inputs) * device.count
+    return watching + math.ceil(tests / task.batch)
 
 
 def to_train_with(
@@ -105,6 +107,23 @@ def budget_traps(
         f"Of until.measurements = {most} one look at the test set takes {look}, so that {left} are "
         f"left to train with; set {4 * look} or more, or a larger batch.",
     )
+
+
+def _check_sampling(
+    device: AbstractDevice | PythonDevice, task: Task, algorithm: AbstractAlgorithm
+) -> None:
+    task.sampler.check(task.grid)
+    if device.access_level < task.sampler.access_level:
+        raise RequestError(
+            f"The sampler {task.sampler.kind} must see outputs and the device shows only "
+            f"{device.access_level.name.lower()}; take the sampler uniform."
+        )
+    singly = algorithm.access_level in (AccessLevel.OUTPUTS, AccessLevel.SITES)
+    if task.group > 1 and singly:
+        raise RequestError(
+            f"The algorithm {algorithm.kind} compares single samples and this task has one cost of "
+            f"{task.group} samples together; take one that sees the cost alone, such as weight-mgd."
+        )
 
 
 def _check_aim(task: Task, until: Until) -> None:

@@ -20,7 +20,7 @@ from dither.training.fit import problem_of
 from dither.training.known import Kept, keep, nothing_kept
 from dither.training.ledger import Ledger
 from dither.training.loop import AbstractLoop, Carry, Evaluation, Tally
-from dither.training.replicas import deal_out, replica_sharding
+from dither.training.replicas import deal_out, replica_axes, replica_sharding
 from dither.training.settings import Varied, vary
 
 
@@ -31,10 +31,11 @@ def start(
     seed: Int[Array, ""],
     varied: Varied | None = None,
     parameters: Float[Array, " P"] | None = None,
+    sampling: Any = (),
 ) -> Carry:
     """A fresh instance of the device and a fresh state of the algorithm, from a seed.
 
-    The parameters are drawn by the device unless they are given.
+    The parameters are drawn by the device unless they are given; `sampling`, the sampler's state.
     """
     varied = dict(varied or {})
     algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
@@ -48,6 +49,7 @@ def start(
         data=data,
         tally=Tally.empty(),
         varied=varied,
+        sampling=sampling,
     )
 
 
@@ -64,12 +66,17 @@ def measure_once(
     probe, asked = algorithm.ask(carry.algorithm)
     first_try = carry.tally.failed_in_a_row == 0
     instance, writes = written(device, carry.device, probe, first_try)
-    rows = task.sample(carry.data, probe.batch_index)
+    sampling = task.sampler.begin(carry.sampling, probe.batch_index)
+    rows = task.sample(carry.data, probe.batch_index, sampling)
     batch = Batch(task.inputs[rows], task.targets[rows])
+    see = max(algorithm.access_level, task.sampler.access_level)
+    cost_of = task.weighted_cost(sampling, rows)
     shared = {} if known is None else {"known": known}
     measurement, status, instance = device.measure(
-        instance, batch, task.cost, probe.sites, algorithm.access_level, **shared
+        instance, batch, cost_of, probe.sites, see, **shared
     )
+    if task.sampler.learns:
+        sampling = task.sampled(sampling, rows, measurement.outputs.y)
     told, info = algorithm.tell(asked, probe, measurement)
     cost, failed, timed_out = measurement.cost, jnp.int32(0), jnp.int32(0)
     if device.fails:
@@ -77,7 +84,9 @@ def measure_once(
         before = carry.algorithm
         retried = algorithm.retry(problem_of(device, task), before.clock)
         before = eqx.tree_at(lambda state: state.clock, before, retried)
-        told = jax.tree.map(lambda new, old: jnp.where(done, new, old), told, before)
+        told, sampling = jax.tree.map(
+            lambda new, old: jnp.where(done, new, old), (told, sampling), (before, carry.sampling)
+        )
         cost, failed = jnp.where(done, cost, 0.0), (~done).astype(jnp.int32)
         timed_out = (status == Status.TIMED_OUT).astype(jnp.int32)
     tally = Tally(
@@ -89,21 +98,8 @@ def measure_once(
         writes=carry.tally.writes + writes,
         perturbations=carry.tally.perturbations + perturbed(probe),
     )
-    return Carry(told, instance, carry.data, tally, carry.varied), probe, info
-
-
-def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
-    """Which axis of each leaf counts the replicas.
-
-    The clock is common to all replicas unless failures let them drift apart: what depends on the
-    clock alone, such as whether an update is due, is then decided once and not for each replica.
-    """
-    axes = jax.tree.map(lambda _: 0, carry)
-    if device.fails:
-        return axes
-    return eqx.tree_at(
-        lambda c: c.algorithm.clock, axes, jax.tree.map(lambda _: None, carry.algorithm.clock)
-    )
+    after = Carry(told, instance, carry.data, tally, carry.varied, sampling=sampling)
+    return after, probe, info
 
 
 @eqx.filter_jit
@@ -114,9 +110,10 @@ def _start_all(
     seeds: Int[Array, " R"],
     varied: Varied,
     parameters: Float[Array, "R P"] | None,
+    sampling: Any,
 ) -> Carry:
     def one(seed: Int[Array, ""], varied: Varied, theta: Float[Array, " P"] | None) -> Carry:
-        return start(algorithm, device, problem, seed, varied, theta)
+        return start(algorithm, device, problem, seed, varied, theta, sampling)
 
     carry: Carry = jax.vmap(one)(seeds, dict(varied), parameters)
     if not device.fails:
@@ -154,7 +151,9 @@ def start_all(
     the write that put them there.
     """
     problem = problem_of(device, task)
-    carry = _start_all(algorithm, device, problem, seeds, dict(varied or {}), parameters)
+    carry = _start_all(
+        algorithm, device, problem, seeds, dict(varied or {}), parameters, task.sampling()
+    )
     carry = eqx.tree_at(lambda c: c.device, carry, device.prepare(carry.device, task))
     return _program_all(algorithm, device, carry) if algorithm.sparse else carry
 
@@ -232,8 +231,8 @@ def evaluate(
         theta = rule.parameters(carry.algorithm)
         instance = mine.write(carry.device, theta, jnp.bool_(False))
         outputs = mine.outputs(instance, task.test_inputs)
-        cost = jnp.mean(task.cost(outputs, task.test_targets))
-        score = task.score(outputs, task.test_targets)
+        cost = jnp.mean(task.cost(outputs, task.wanted_tests))
+        score = task.score(outputs, task.wanted_tests)
         return score, cost, theta, rule.rate_of(carry.algorithm)
 
     # one replica at a time: a large test set times many replicas is large
@@ -261,7 +260,7 @@ class FusedLoop(AbstractLoop):
         self.replicas = len(seeds)
         theta = None if parameters is None else jnp.asarray(parameters, jnp.result_type(float))
         carry = start_all(algorithm, device, task, jnp.asarray(seeds), varied, theta)
-        self.carry = deal_out(carry, replica_axes(carry, device))
+        self.carry = deal_out(device, carry)
         self.scores = True
         self.alarms: list[str] = []
         self.last_failure = "a simulated read failed"
@@ -270,7 +269,7 @@ class FusedLoop(AbstractLoop):
         del partial  # the carry holds it
         prepared = self.device.prepare(carry.device, self.task)
         carry = eqx.tree_at(lambda c: c.device, carry, prepared)
-        self.carry = deal_out(carry, replica_axes(carry, self.device))
+        self.carry = deal_out(self.device, carry)
 
     def to_save(self) -> Carry:
         bare = self.device.bare(self.carry.device)

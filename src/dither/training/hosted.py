@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -61,28 +62,32 @@ class HostedLoop(AbstractMeasuringLoop):
         self.scores = not device.by_cost
         _, learning, data, _ = jax.random.split(random_key(seed), 4)
         learning = key_for(algorithm, learning)
-        self.origin, self.most = device.origin(seed), largest_block(device.extent.size)
+        self.origin = device.origin(seed)
+        self.most = 1 if task.sampler.learns else largest_block(device.extent.size)
         self.away = bool(np.any(self.origin))
         initial = device.initial(seed) if parameters is None else parameters
         theta = jnp.asarray(initial - self.origin, jnp.result_type(float))
         self.problem = problem_of(device, task)
         state = jax.jit(algorithm.init, static_argnums=2)(learning, theta, self.problem)
-        self.layout, tasks, keys = map(Layout.of, (state, task, data))
+        sampling = task.sampling()
+        self.layout, tasks, keys = map(Layout.of, ((state, sampling), task, data))
         self.ask, self.tell = compiled(algorithm, self.layout, tasks, keys)
         self.data, self.given, self.drawn = data, tasks.apart(task), keys.apart(data)
-        self.clock_places = jax.tree.unflatten(
-            self.layout.structure, range(len(self.layout.keys))
-        ).clock
-        self.carry = Carry(state, None, data, Tally.empty(), taken_off=np.float32(np.nan))
+        places = jax.tree.unflatten(self.layout.structure, range(len(self.layout.keys)))
+        self.clock_places = places[0].clock
+        less = np.float32(np.nan)
+        self.carry = Carry(state, None, data, Tally.empty(), taken_off=less, sampling=sampling)
         self.cost_of = in_double(task.cost)
         self.inputs, self.targets = np.asarray(task.inputs), np.asarray(task.targets)
-        self.tests = np.asarray(task.test_inputs), np.asarray(task.test_targets)
+        tests = np.asarray(task.test_inputs), np.asarray(task.wanted_tests)
         if not device.fed:
-            self.tests = self.inputs, self.targets
+            tests = self.inputs, np.repeat(self.targets, device.count, axis=0)
+        self.tests = np.repeat(tests[0], device.count, axis=0), tests[1]
         self.start = self._whole(self.problem.space.snap(theta))
         alarm = None if device.guard is None else device.guard.drift
         self.reference = None if alarm is None else Reference(alarm)
         self.alarms: list[str] = []
+        self.seen: Float[np.ndarray, "M K"] | None = None
 
     @property
     def carry(self) -> Carry:
@@ -93,13 +98,15 @@ class HostedLoop(AbstractMeasuringLoop):
             failed_in_a_row=np.asarray(self.failed_in_a_row, np.int32),
             cost=np.asarray(self.cost),
         )
-        state = self.layout.together(self.arrays)
-        return Carry(state, None, self.data, tally, taken_off=self.taken_off)
+        state, sampling = self.layout.together(self.arrays)
+        less = self.taken_off
+        return Carry(state, None, self.data, tally, taken_off=less, sampling=sampling)
 
     @carry.setter
     def carry(self, carry: Carry) -> None:
         # copies, since what is told gives its arrays up
-        self.arrays = tuple(jnp.array(x) for x in self.layout.apart(carry.algorithm))
+        states = carry.algorithm, carry.sampling
+        self.arrays = tuple(jnp.array(x) for x in self.layout.apart(states))
         self.taken_off = np.float32(carry.taken_off)
         tally = carry.tally
         self.measured, self.failed = int(tally.measurements), int(tally.failed)
@@ -117,11 +124,14 @@ class HostedLoop(AbstractMeasuringLoop):
         self.arrays = tuple(jnp.asarray(moved.get(k, x)) for k, x in enumerate(self.arrays))
 
     def resume(self, carry: Carry, partial: Ledger) -> None:
-        self.carry, self.ledger = carry, partial
+        self.carry, self.ledger = replace(carry, device=None), partial
+        for what, before in (carry.device or {}).items():
+            self.device.counts[what] += before
 
     def to_save(self) -> Carry:
         self._renew_lease()
-        return self.carry  # of a real device's state nothing can be saved
+        # of a real device's state nothing can be saved, but what a fleet has counted
+        return replace(self.carry, device=self.device.counts or None)
 
     def advance(self, n: int) -> None:
         self._renew_lease()
@@ -265,7 +275,8 @@ class HostedLoop(AbstractMeasuringLoop):
             rows = [len(inputs[begin : begin + self.task.batch]) for begin in starts]
             mean = float(np.dot(np.array(readings, float), rows)) / len(inputs)
             return Evaluation(np.array([np.nan]), np.array([mean]), theta[None], rate)
-        score, cost = scored(self.task, np.concatenate(readings), targets)
+        self.seen = np.concatenate(readings)
+        score, cost = scored(self.task, self.seen, targets)
         return Evaluation(np.array([score]), np.array([cost]), theta[None], rate)
 
     def _test_readings(self, theta: Float[np.ndarray, " P"]) -> list[Float[np.ndarray, "..."]]:
@@ -288,7 +299,8 @@ class HostedLoop(AbstractMeasuringLoop):
     def drift(self) -> Float[np.ndarray, " R"]:
         if self.reference is None:
             return np.array([np.nan])
-        inputs, targets = self.inputs[: self.task.batch], self.targets[: self.task.batch]
+        rows = self.task.first_rows
+        inputs, targets = self.inputs[rows], self.targets[rows]
         costs = []
         for _ in range(AGAIN):
             reading = self._until_done(self.start, inputs, targets)

@@ -1,18 +1,53 @@
 """The devices that a specification can ask for: simulations and instruments."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Any
 
 from dither._configuration import Registry
+from dither._errors import RequestError
 from dither.devices.device import AbstractDevice
+from dither.devices.fleet import Fleet
 from dither.devices.readout import ReadoutDevice
 from dither.devices.simulated import SimulatedDevice
 from dither.instruments.aihwkit import AihwkitConnection
 from dither.instruments.connection import AbstractConnection, LabDevice
+from dither.instruments.fleet import FleetConnection, PythonFleet
 from dither.instruments.network import RemoteDevice, by_address
 from dither.instruments.ophyd import OphydConnection
 from dither.instruments.qcodes import QcodesConnection
 from dither.instruments.scpi import ScpiConnection
 from dither.instruments.torch import TorchConnection
+
+
+def fleet_of(devices: Sequence[Any]) -> Fleet | FleetConnection | PythonFleet:
+    """Devices trained as one: simulated ones, connections, or Python objects.
+
+    Errors: `RequestError` for unlike ones.
+    """
+    if devices and all(isinstance(one, AbstractDevice) for one in devices):
+        return Fleet(devices=tuple(devices))
+    if any(isinstance(one, AbstractDevice) for one in devices):
+        raise RequestError(
+            "Of a fleet's devices some are simulated and some are not; give devices of one sort."
+        )
+    if devices and all(isinstance(one, AbstractConnection) for one in devices):
+        return FleetConnection(devices=tuple(devices))
+    return PythonFleet(devices)
+
+
+def shorthand(value: Any) -> Any:
+    """A table of a fleet where a specification gives a list, as `[[device]]` does."""
+    if not isinstance(value, list | tuple):
+        return by_address(value)
+    first = by_address(value[0]) if value else {}
+    simulated = isinstance(first, AbstractDevice)
+    if not isinstance(first, AbstractDevice | AbstractConnection):
+        kind = first.get("kind") if isinstance(first, dict) else first
+        with suppress(RequestError):
+            simulated = issubclass(DEVICES[str(kind)], AbstractDevice)
+    return {"kind": "fleet" if simulated else "lab-fleet", "devices": value}
+
 
 DEVICES = Registry(
     "device",
@@ -20,6 +55,8 @@ DEVICES = Registry(
     (
         SimulatedDevice,
         ReadoutDevice,
+        Fleet,
+        FleetConnection,
         LabDevice,
         RemoteDevice,
         TorchConnection,
@@ -28,9 +65,9 @@ DEVICES = Registry(
         OphydConnection,
         AihwkitConnection,
     ),
-    shorthand=by_address,
+    shorthand=shorthand,
 )
 """The devices that a specification can ask for, by their kind."""
 
 AnyDevice = Annotated[AbstractDevice | AbstractConnection, DEVICES]
-"""A device: an instance, a table with its `kind`, the kind alone, or `remote://HOST:PORT`."""
+"""A device: an instance, a table with its `kind`, the kind alone, `remote://…`, or a list."""

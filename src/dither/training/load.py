@@ -11,6 +11,7 @@ from dither._explain import key_path
 from dither._files import is_file
 from dither._seal import DamagedFileError, read_json
 from dither.tasks import AnyTask
+from dither.training.fleet import table_of
 from dither.training.folder import HISTORY, PARAMETERS, RESULT, SPECIFICATION, read_parameters
 from dither.training.history import read_history
 from dither.training.kinds import AnyDevice
@@ -60,6 +61,7 @@ def load_run(folder: str | Path, device: Any = None) -> Result:
         name=str(asked.get("name", folder.name)),
         aim=asked.get("until", {}).get("score"),
         start_from=told.start_from,
+        devices=None if told.devices is None else table_of(told.devices),
     )
 
 
@@ -92,6 +94,7 @@ class Told(BaseModel):
     failure: str
     made: dict[str, str]
     start_from: str | None = None
+    devices: list[dict[str, int | float | None]] | None = None
 
 
 def read_result(file: Path) -> Told:

@@ -31,7 +31,7 @@ def outputs_of(
     """The outputs of a device for inputs, one row a sample.
 
     Of a simulated device the instance that a run of this seed has trained, as it was fabricated; a
-    real one is written to, measured once, and brought into its safe state.
+    real one is written to, measured once, and brought into its safe state. Of a fleet, device 0.
 
     Errors: `RequestError` where there is no device, it shows only a cost, or inputs do not fit.
     """
@@ -111,7 +111,8 @@ def _simulated(
 ) -> Float[np.ndarray, "B K"]:
     *_, fabrication = jax.random.split(random_key(seed), 4)
     theta = jnp.asarray(parameters, jnp.result_type(float))
-    chip = device.write(device.fabricate(key_for(device, fabrication)), theta, jnp.bool_(False))
+    device, state = device.specimen(key_for(device, fabrication), 0)
+    chip = device.write(state, theta, jnp.bool_(False))
     return np.asarray(device.outputs(chip, jnp.asarray(rows, jnp.result_type(float))))
 
 
@@ -122,4 +123,4 @@ def _measured(
         raise RequestError(f"The device {device.name} shows only a cost, so no outputs are known.")
     with made_safe(device):
         device.write(parameters)
-        return device.measure(rows, None)
+        return device.measure(np.repeat(rows, device.count, axis=0), None)[:: device.count]

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dither._errors import RequestError
+from dither._numbers import whole_number
 from dither.contract import Space
 from dither.training.ledger import Ledger
 from dither.training.stop import StopReason
@@ -47,7 +48,9 @@ class Result:
     `space`, which names them; `seed`; `out`, the run's folder; `failure`, the device's last
     complaint; `device` and `task`, what was trained on what, None where that is not known; `name`,
     the run's; `aim`, the score that was asked for; `start_from`, the run whose parameters it began
-    with, where there is one: the ledger counts from there on.
+    with, where there is one: the ledger counts from there on; `devices`, the account, score and
+    test cost of each device of a fleet, a row for each, None for a single device: the ledger counts
+    a measurement of all at once as one, and the score is the mean over them.
     """
 
     score: float | None
@@ -67,6 +70,7 @@ class Result:
     name: str = "run"
     aim: float | None = None
     start_from: str | None = None
+    devices: "pd.DataFrame | None" = field(default=None, repr=False)
 
     @property
     def ledger(self) -> dict[str, int | float]:
@@ -76,7 +80,8 @@ class Result:
     def predict(self, inputs: Any, replica: int = 0) -> Float[np.ndarray, "B K"]:
         """The outputs of the trained device for new inputs, one row a sample.
 
-        A real device is written to and measured for it, which no ledger counts.
+        A real device is written to and measured for it, which no ledger counts. Of a fleet they are
+        those of device 0.
 
         Arguments: the inputs, as the task has them; which `replica`, from 0.
         Errors: `RequestError` where inputs do not fit, or the device is not known.
@@ -85,6 +90,20 @@ class Result:
 
         theta = self._parameters_of(replica)
         return outputs_of(self.device, theta, self.replicas[int(replica)].seed, inputs)
+
+    def further(self, number: int = 8, replica: int = 0) -> "pd.DataFrame":
+        """How the trained parameters do on simulated devices that training has not seen.
+
+        They are of the same make, each with defects of its own: the ones after those trained.
+
+        Arguments: how many, ≥ 1; which `replica`, from 0.
+        Returns: a row a device: its number, its `score` and `test_cost` on the task's test set.
+        Errors: `RequestError` where the device or the task is not known, or not simulated.
+        """
+        from dither.training.fleet import further_of
+
+        self._parameters_of(replica)
+        return further_of(self, whole_number(number, "The number of devices", 1), replica)
 
     def confusion(self, inputs: Any = None, labels: Any = None, replica: int = 0) -> "pd.DataFrame":
         """How many samples of each class were told to be of which: a confusion matrix.
@@ -140,6 +159,22 @@ class Result:
         """Whether the run ended by a stop rule, not by a failure."""
         return not self.stop_reason.failed
 
+    def _of_devices(self) -> dict[str, Any]:
+        """A fleet's devices as plain numbers, and their counts added up."""
+        if self.devices is None:
+            return {}
+        counts = self.devices.drop(columns=["replica", "device", "score", "test_cost"])
+        scores = self.devices["score"].to_numpy(float)
+        known = bool(np.isfinite(scores).any())
+        return {
+            "devices": self.devices.astype(object)
+            .where(self.devices.notna(), None)
+            .to_dict("records"),
+            "devices_in_all": {name: counts[name].to_numpy().sum().item() for name in counts},
+            "devices_mean_score": float(np.nanmean(scores)) if known else None,
+            "devices_worst_score": float(np.nanmin(scores)) if known else None,
+        }
+
     def summary(self) -> dict[str, Any]:
         """The result as plain numbers, as in `result.json`."""
         return {
@@ -153,6 +188,7 @@ class Result:
             "start_from": self.start_from,
             "replicas": [vars(replica) for replica in self.replicas],
             "ledger_of_all_replicas": self.accounts.total(),
+            **self._of_devices(),
             "warnings": list(self.warnings),
             "failure": self.failure,
         }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tomlkit
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from dither._configuration import Configuration
 from dither._errors import RequestError, nearest
@@ -17,6 +17,8 @@ from dither._files import is_file, read_file
 from dither._places import absolute
 from dither._seal import check_toml
 from dither.algorithms import AnyAlgorithm
+from dither.devices.device import AbstractDevice
+from dither.devices.fleet import Fleet
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.network import SCHEME
 from dither.tasks import AnyTask
@@ -49,7 +51,9 @@ class Specification(Configuration):
         replicas: instances trained side by side.
         score_every: training measurements between evaluations.
         start_from: the folder of a run whose parameters to start from.
-        task, device, algorithm: each a table with its `kind`.
+        task, device, algorithm: each a table with its `kind`; several tables `[[device]]` are a
+            fleet, trained as one.
+        devices: of so many simulated devices like `device` makes a fleet; ≥ 1.
         until: the stop rules.
     """
 
@@ -61,8 +65,22 @@ class Specification(Configuration):
     start_from: str | None = None
     task: AnyTask
     device: AnyDevice
+    devices: Annotated[int, Field(ge=1)] = 1
     algorithm: AnyAlgorithm
     until: Until
+
+    @model_validator(mode="after")
+    def _as_fleet(self) -> "Specification":
+        if self.devices > 1:
+            if not isinstance(self.device, AbstractDevice):
+                raise ValueError(
+                    f"devices = {self.devices} is for a simulated device; give each real one a "
+                    "table [[device]]"
+                )
+            fleet = Fleet(devices=(self.device,), copies=self.devices)
+            # frozen: what is asked for in short stands as if it had been given in full
+            self.__dict__.update(device=fleet, devices=1)
+        return self
 
     def train(
         self,

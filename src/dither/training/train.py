@@ -26,6 +26,7 @@ from dither.training.digests import digests_of, shape_digest
 from dither.training.figure import draw_run
 from dither.training.fingerprint import fingerprint
 from dither.training.fit import budget_traps, check_fit, problem_of, to_train_with
+from dither.training.fleet import devices_of
 from dither.training.folder import (
     CHECKPOINT,
     cut_before_checkpoint,
@@ -38,6 +39,7 @@ from dither.training.folder import (
 )
 from dither.training.fused import FusedLoop
 from dither.training.hosted import HostedLoop
+from dither.training.kinds import fleet_of
 from dither.training.ledger import one_measurement
 from dither.training.live import Live
 from dither.training.loop import AbstractLoop
@@ -80,7 +82,7 @@ def train(
     """Train a device on a task by an algorithm that sees only what can be measured.
 
     Arguments:
-        device: a `SimulatedDevice`, what `PythonDevice` takes, `FILE.py:NAME` or `remote://…`.
+        device: a `SimulatedDevice`, what `PythonDevice` takes, `FILE.py:NAME`, `remote://…`, a list
         task: what to learn; also a file such as `spectra.csv`, or a kind of task.
         algorithm: how.
         key: the seed, 0 to 2³¹ − 1; replica r is the run that the seed key + r alone would give.
@@ -112,7 +114,7 @@ def train(
         goes_on = resume and _goes_on(folder, whole, asked)
         chip = _as_device(device)  # which runs a lab's own file
         with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
-            run, traps = _begun(whole, chip, data, algorithm, until, folder,
+            run, traps = _begun(whole, chip, chip.deal(data), algorithm, until, folder,
                                 checkpoint_seconds, asked, goes_on, start_from)  # fmt: skip
             watching = _observers(observers, tracking, folder, until, whole)
             if folder is not None:
@@ -158,6 +160,7 @@ def _kept(
 def _named(device: Any, task: Task | AbstractTask | str) -> tuple[Any, Task | AbstractTask]:
     """Device and task, which may be given by their names; what the device needs is installed."""
     device = device_at(device) if isinstance(device, str) else device
+    device = fleet_of(device) if isinstance(device, list | tuple) else device
     if isinstance(device, AbstractConnection):
         device.check_installed()
     return device, made_of(TASKS, task) if isinstance(task, str) else task
@@ -200,6 +203,7 @@ def _ended(
 ) -> Result:
     """What the run has come to, with what was trained on what."""
     result = run.result(reason, told, chip.space)
+    result = replace(result, devices=devices_of(run.loop, result))
     more = {"name": whole["name"], "start_from": whole.get("start_from"), "aim": run.until.score}
     return replace(result, device=chip, task=data, **more)
 

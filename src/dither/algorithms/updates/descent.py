@@ -2,23 +2,20 @@
 
 from typing import Any, Literal
 
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
-from dither.algorithms.updates.update import AbstractUpdate, Descend
+from dither.algorithms.updates.update import AbstractUpdateAtTheta, Descend
+from dither.contract import Problem
 
 
-class Descent(AbstractUpdate):
+class Descent(AbstractUpdateAtTheta):
     """Measure at θ, and step down the estimate from there: `θ ← θ − eta G` or an Optax update."""
 
     kind: Literal["descent"] = "descent"
 
-    def init(self, theta: Float[Array, " P"]) -> tuple[()]:
-        del theta
+    def init(self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem) -> tuple[()]:
+        del key, theta, problem
         return ()
-
-    def point(self, memory: tuple[()], theta: Float[Array, " P"]) -> Float[Array, " P"]:
-        del memory
-        return theta
 
     def step(
         self,

@@ -1,46 +1,104 @@
-"""Extrapolation by the last estimate."""
+"""Extrapolation: measure elsewhere, and step from θ."""
 
 from typing import Annotated, Any, Literal
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Key
 from pydantic import Field
 
 from dither.algorithms.updates.update import AbstractUpdate, Descend
+from dither.contract import Problem
+
+
+class Lookahead(eqx.Module):
+    """The velocity V; ζ; whether the next estimate is the one at θ − gamma ζ; the key of ζ."""
+
+    velocity: Float[Array, " P"]
+    zeta: Float[Array, " P"]
+    ahead: Bool[Array, ""]
+    key: Key[Array, ""]
 
 
 class Extrapolated(AbstractUpdate):
-    """Measure where the last estimate leads to, and step from θ.
+    """Measure where ζ leads to, and step from θ.
 
     ```
-    G_t measured at θ_t − gamma G_{t−1};   θ_{t+1} = θ_t − eta G_t  (or an Optax update)
+    G_t measured at θ_t − gamma ζ_t
+    V_t = momentum V_{t−1} + G_t,   θ_{t+1} = θ_t − eta V_t  (or an Optax update)
+    past    ζ_t = V_{t−1}           no measurement is added
+    fresh   ζ_t measured at θ_t     of a batch of its own: twice the measurements
+    noise   ζ_t ~ N(0, 1)           drawn anew for every parameter and step
     ```
 
-    No measurement is added: the past estimate is at hand. At gamma = eta this is the optimistic
-    form of the extragradient step.
+    At gamma = eta without momentum, `past` is the optimistic form of the extragradient step, and
+    `fresh` the extragradient step. At gamma = eta momentum, `past` is Nesterov's momentum. `noise`
+    descends the cost smoothed by a Gaussian of width gamma.
 
-    Arguments: `gamma` ≥ 0, the length of the extrapolation; at 0 it is plain descent.
+    Arguments: `gamma` ≥ 0, the length of the extrapolation in units of eta, for `noise` in units of
+    the parameters; at 0 it is plain descent; `along`, ζ; `momentum` in [0, 1).
 
-    Source: Lin, Kong, Stich and Jaggi, *Extrapolation for large-batch training*, 2006.05720, the
-    form that extrapolates by the past gradient.
+    Source: Lin, Kong, Stich and Jaggi, *Extrapolation for large-batch training*, 2006.05720; the
+    place of the momentum recalled, not verified.
     """
 
     kind: Literal["extrapolated"] = "extrapolated"
     gamma: Annotated[float, Field(ge=0, examples=[0.02])]
+    along: Literal["past", "fresh", "noise"] = "past"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
-    def init(self, theta: Float[Array, " P"]) -> Float[Array, " P"]:
-        return jnp.zeros_like(theta)
+    @property
+    def descends(self) -> bool:
+        return self.along != "fresh" and self.momentum == 0
 
-    def point(self, memory: Float[Array, " P"], theta: Float[Array, " P"]) -> Float[Array, " P"]:
-        return theta - self.gamma * memory
+    @property
+    def estimates(self) -> int:
+        return 2 if self.along == "fresh" else 1
+
+    def init(self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem) -> Lookahead:
+        del problem
+        none = jnp.zeros_like(theta)
+        key, zeta = self._drawn(key, theta) if self.along == "noise" else (key, none)
+        return Lookahead(none, zeta, jnp.asarray(self.along != "fresh"), key)
+
+    def _drawn(
+        self, key: Key[Array, ""], theta: Float[Array, " P"]
+    ) -> tuple[Key[Array, ""], Float[Array, " P"]]:
+        key, mine = jax.random.split(key)
+        return key, jax.random.normal(mine, theta.shape, theta.dtype)
+
+    def point(self, memory: Lookahead, theta: Float[Array, " P"]) -> Float[Array, " P"]:
+        return theta - self.gamma * memory.zeta
 
     def step(
         self,
-        memory: Float[Array, " P"],
+        memory: Lookahead,
         theta: Float[Array, " P"],
         direction: Float[Array, " P"],
         optimizer: Any,
         descend: Descend,
-    ) -> tuple[Float[Array, " P"], Any, Float[Array, " P"]]:
-        del memory
-        return *descend(theta, direction, optimizer), direction
+    ) -> tuple[Float[Array, " P"], Any, Lookahead]:
+        def looked() -> tuple[Float[Array, " P"], Any, Lookahead]:
+            ahead = Lookahead(memory.velocity, direction, ~memory.ahead, memory.key)
+            return theta, optimizer, ahead
+
+        def stepped() -> tuple[Float[Array, " P"], Any, Lookahead]:
+            V, key, zeta = direction, memory.key, memory.zeta
+            if self.momentum > 0:
+                V = V + self.momentum * memory.velocity
+            if self.along == "past":
+                zeta = V
+            elif self.along == "fresh":
+                zeta = jnp.zeros_like(theta)
+            else:
+                key, zeta = self._drawn(key, theta)
+            fresh = jnp.asarray(self.along == "fresh")
+            return *descend(theta, V, optimizer), Lookahead(V, zeta, memory.ahead ^ fresh, key)
+
+        if self.along != "fresh":
+            return stepped()
+        after: tuple[Float[Array, " P"], Any, Lookahead] = jax.lax.cond(
+            memory.ahead, stepped, looked
+        )
+        return after

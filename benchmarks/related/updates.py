@@ -1,0 +1,273 @@
+"""The updates beside plain descent: measurements to a score, on six tasks.
+
+`updates.py FILE.json [TASK ...]` runs the cells that the file does not have yet, and prints the
+table. Every cell is a task and an update, of weight MGD with central pairs, a new batch and an
+update after each. A cell's learning rate is one of six that lie a factor of 2 apart, and of two
+more at an end where the best of them lies; each is tried by three seeds that no run uses, until
+two runs of a rate have reached the score. What else an update has is tied to its rate or left at
+its default, as `UPDATES` says. Then nine seeds run at that rate. The number is the Kaplan-Meier
+median with its 95 % interval; a run that has not reached the score counts as stopped. The ratio is
+plain descent's median over the update's, above 1 where the update is better, with a bootstrap
+interval over both.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import numpy as np
+
+from dither._files import write_atomically
+from dither.studies import Study, median_with_interval, plan
+from dither.studies.search import FIRST_SEED
+from dither.studies.together import train_together
+
+Row: TypeAlias = dict[str, Any]
+RATES, TUNED_BY, SEEDS = 6, 3, 9
+
+
+class Job(NamedTuple):
+    """A run's table without its update; the middle of the rates of plain descent; m batches."""
+
+    base: Row
+    rate: float
+    batches: int
+    noise: float = 1.5
+    seeds: int = SEEDS
+
+
+def run_of(
+    task: Row, widths: list[int], score: float, measurements: int, every: int, **parts: Any
+) -> Row:
+    """The table of a run; `parts`: of its network, `imperfections` of its device."""
+    imperfections = parts.pop("imperfections", [])
+    network = {"kind": "mlp", "widths": widths, **parts}
+    return {
+        "task": {"batch": 100, **task},
+        "device": {"kind": "simulated", "network": network, "imperfections": imperfections},
+        "algorithm": {"kind": "weight-mgd", "learning_rate": 0.1, "delta": 0.01,
+                      "pairs": "central"},
+        "until": {"score": score, "measurements": measurements},
+        "score_every": every,
+    }  # fmt: skip
+
+
+def letters(*imperfections: Row, score: float = 0.97) -> Row:
+    """NIST7x7 on a 49-4-4 network."""
+    sigmoids = {"activation": "sigmoid", "output": "sigmoid"}
+    task = {"kind": "nist7x7"}
+    return run_of(task, [49, 4, 4], score, 10_000, 50, imperfections=imperfections, **sigmoids)
+
+
+def heavy(alpha: float) -> Row:
+    """Alpha-stable noise on every cost that is read."""
+    return {"kind": "bursts", "probability": 1.0, "sigma": 3e-4, "alpha": alpha, "on": "cost"}
+
+
+DRIFT = {"kind": "drift", "of": "offsets", "form": "random-walk", "amount": 0.5, "over": 10_000}
+CHIP = [
+    {"kind": "dac", "bits": 8, "low": -1.0, "high": 1.0},
+    {"kind": "output-noise", "sigma": 0.01},
+]
+
+TASKS = {
+    "nist7x7": Job(letters(), 0.8, 49),
+    "heavy 1.5": Job(letters(heavy(1.5), score=0.9), 0.4, 49),
+    "heavy 1.2": Job(letters(heavy(1.2), score=0.9), 0.2, 49, noise=1.2),
+    "drift": Job(letters(DRIFT), 0.8, 49),
+    "digits": Job(
+        run_of({"kind": "digits"}, [64, 32, 10], 0.8, 60_000, 500, imperfections=CHIP), 3e-3, 15
+    ),
+    "fashion-mnist": Job(
+        run_of(
+            {"kind": "fashion-mnist"}, [784, 32, 10], 0.7, 100_000, 2000, imperfections=CHIP
+        ),
+        5e-4, 600, seeds=3,
+    ),
+}  # fmt: skip
+
+
+def updates(job: Job) -> dict[str, tuple[Row, float, dict[str, float]]]:
+    """Settings of the algorithm, the rate in units of the job's, and what is tied to the rate."""
+    gamma, step = "algorithm.update.gamma", "algorithm.update.prox_step"
+
+    def update(kind: str, **settings: Any) -> Row:
+        return {"update": {"kind": kind, **settings}}
+
+    past = update("extrapolated", gamma=0.1)
+    nesterov = update("extrapolated", gamma=0.1, momentum=0.9)
+    fresh = update("extrapolated", gamma=0.1, along="fresh")
+    noise = update("extrapolated", gamma=0.03, along="noise")
+    shuffled = {"kind": "shuffled", "batches": job.batches}
+    over_the_air = {"kind": "over-the-air", "alpha": job.noise}
+    return {
+        "descent": ({}, 1, {}),
+        "descent, outliers 5": ({"outliers": 5.0}, 1, {}),
+        "descent, Optax momentum 0.9": (
+            {"optimizer": {"name": "sgd", "settings": {"momentum": 0.9}}}, 0.1, {},
+        ),
+        "descent, Optax adam": ({"optimizer": "adam"}, 0.02, {}),
+        "over-the-air, adagrad": ({"update": over_the_air}, 0.2, {}),
+        "over-the-air, adam": ({"update": {**over_the_air, "norm": "adam"}}, 0.02, {}),
+        "history": (update("history"), 1, {}),
+        "extrapolated, past": (past, 1, {gamma: 1.0}),
+        "extrapolated, past, momentum 0.9": (nesterov, 0.1, {gamma: 0.9}),
+        "extrapolated, fresh": (fresh, 1, {gamma: 1.0}),
+        "extrapolated, noise": (noise, 1, {}),
+        "implicit": (update("implicit", prox_step=1.0, inner=5), 1, {step: 5.0}),
+        "shuffled, svrg": ({"update": shuffled}, 1, {}),
+        "shuffled, sarah": ({"update": {**shuffled, "form": "sarah"}}, 1, {}),
+        "fast-slow": (update("fast-slow"), 1, {}),
+    }  # fmt: skip
+
+
+def runs_at(
+    job: Job, name: str, rates: Sequence[float], seeds: Sequence[int], tuning: bool
+) -> list[list[Row]]:
+    """What came of every rate's runs."""
+    settings, _, tied = updates(job)[name]
+    base = {**job.base, "algorithm": {**job.base["algorithm"], **settings}}
+    axis = {"algorithm.learning_rate": list(rates)}
+    axis |= {key: [ratio * rate for rate in rates] for key, ratio in tied.items()}
+    study = Study(base=base, axes={"rate": axis}, seeds=tuple(seeds))
+
+    def enough(reasons: np.ndarray) -> bool:
+        reached = np.reshape(reasons == "score", (len(rates), -1)).sum(axis=1)
+        return bool(tuning and reached.max() > len(seeds) / 2)
+
+    rows = []
+    for together in plan(study):
+        ends = train_together(together.runs, together.varied, enough=enough)
+        for result, place in ends:
+            one = result.replicas[place]
+            rows.append(
+                {
+                    "measurements": one.ledger["measurements"],
+                    "reached": str(one.stop_reason) == "score",
+                    "score": one.score,
+                    "why": str(one.stop_reason),
+                }
+            )
+    jax.clear_caches()
+    return [rows[k : k + len(seeds)] for k in range(0, len(rows), len(seeds))]
+
+
+def worth(runs: list[Row], budget: int) -> float:
+    """The median over the seeds of measurements to the score; less is better."""
+    each = [
+        run["measurements"] if run["reached"] else budget * (2 - np.nan_to_num(run["score"]))
+        for run in runs
+    ]
+    return float(np.median(each))
+
+
+def tuned(job: Job, name: str) -> tuple[float, dict[float, float], int]:
+    """The best rate, what every rate was worth, and the measurements taken for it."""
+    budget = job.base["until"]["measurements"]
+    middle = job.rate * updates(job)[name][1]
+    seeds = range(FIRST_SEED, FIRST_SEED + TUNED_BY)
+    tried: dict[float, float] = {}
+    taken = 0
+    rates = [middle * 2.0**k for k in range(-3, RATES - 3)]
+    for _ in range(2):
+        for rate, runs in zip(rates, runs_at(job, name, rates, seeds, tuning=True)):
+            tried[rate] = worth(runs, budget)
+            taken += sum(run["measurements"] for run in runs)
+        best = min(tried, key=tried.__getitem__)
+        if best not in (min(tried), max(tried)):
+            break
+        rates = [best * 2.0 ** (k if best == max(tried) else -k) for k in (1, 2)]
+    return best, tried, taken
+
+
+def cell(job: Job, name: str) -> Row:
+    """The tuned rate and the runs at it."""
+    rate, tried, taken = tuned(job, name)
+    (runs,) = runs_at(job, name, [rate], range(job.seeds), tuning=False)
+    return {"rate": rate, "tried": {f"{r:g}": w for r, w in tried.items()}, "tuning": taken,
+            "runs": runs}  # fmt: skip
+
+
+def medians(runs: list[Row]) -> tuple[float, float, float]:
+    """The median of the measurements to the score, and the ends of its interval."""
+    median = median_with_interval(
+        np.array([run["measurements"] for run in runs], float),
+        np.array([not run["reached"] for run in runs]),
+    )
+    return median.value, median.low, median.high
+
+
+def ratio(plain: list[Row], runs: list[Row]) -> tuple[float, float, float]:
+    """Plain descent's median over an update's, and its 95 % bootstrap interval."""
+    draw = np.random.default_rng(0)
+
+    def drawn(rows: list[Row]) -> float:
+        return medians([rows[k] for k in draw.integers(len(rows), size=len(rows))])[0]
+
+    def over(one: float, other: float) -> float:
+        if math.isinf(one) and math.isinf(other):
+            return math.nan
+        return math.inf if math.isinf(one) else one / other
+
+    every = [over(drawn(plain), drawn(runs)) for _ in range(500)]
+    known = [value for value in every if not math.isnan(value)] or [math.nan]
+    low, high = np.quantile(known, [0.025, 0.975], method="closest_observation")
+    return over(medians(plain)[0], medians(runs)[0]), float(low), float(high)
+
+
+def number(value: float) -> str:
+    """In words."""
+    return "never" if math.isinf(value) else f"{value:,.0f}".replace(",", " ")
+
+
+def times(value: float) -> str:
+    """A ratio in words; without a number where neither comes to the score."""
+    return "–" if math.isnan(value) else "∞" if math.isinf(value) else f"{value:.2f}"
+
+
+def table(found: dict[str, dict[str, Row]]) -> str:
+    """Markdown: a task a table, an update a row."""
+    lines = []
+    for task, cells in found.items():
+        budget = TASKS[task].base["until"]
+        lines += [
+            f"**{task}**: to {budget['score']:.0%} in at most {budget['measurements']:,}",
+            "",
+            "| update | rate | reached | measurements | ratio to plain |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for name, one in cells.items():
+            runs, (value, low, high) = one["runs"], medians(one["runs"])
+            reached = sum(run["reached"] for run in runs)
+            said = f"{number(value)} ({number(low)} – {number(high)})"
+            ratios = [times(value) for value in ratio(cells["descent"]["runs"], runs)]
+            lines.append(
+                f"| {name} | {one['rate']:.3g} | {reached}/{len(runs)} | {said} "
+                f"| {ratios[0]} ({ratios[1]} – {ratios[2]}) |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is missing, and print the table."""
+    file, *asked = sys.argv[1:]
+    path = Path(file)
+    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    tasks = asked or list(TASKS)
+    for name in updates(TASKS[tasks[0]]):
+        for task in tasks:
+            cells = found.setdefault(task, {})
+            if name not in cells:
+                cells[name] = cell(TASKS[task], name)
+                write_atomically(path, json.dumps(found, indent=1).encode())
+                print(task, name, cells[name]["rate"], medians(cells[name]["runs"]), flush=True)
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()

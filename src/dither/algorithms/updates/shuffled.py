@@ -1,0 +1,151 @@
+"""Variance reduction by a shuffled pass."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+from pydantic import Field
+
+from dither._errors import RequestError
+from dither.algorithms.updates.update import AbstractUpdate, Descend
+from dither.contract import Problem
+
+
+class Pass(eqx.Module):
+    """Where a pass stands.
+
+    Attributes: `order` of its batches; `place`, the batch at hand; `compares`, whether the next
+    estimate is the one at the snapshot; `first`, whether it is the first pass; `here`, the estimate
+    at θ; `snapshot`, ω; `direction`, v; `mean`, of the estimates at θ so far; `key` of the orders.
+    """
+
+    order: Int[Array, " m"]
+    place: Int[Array, ""]
+    compares: Bool[Array, ""]
+    first: Bool[Array, ""]
+    here: Float[Array, " P"]
+    snapshot: Float[Array, " P"]
+    direction: Float[Array, " P"]
+    mean: Float[Array, " P"]
+    key: Key[Array, ""]
+
+
+class Shuffled(AbstractUpdate):
+    """Compare the estimate at θ with one at a snapshot ω: the same batch, the same perturbation.
+
+    The m batches of a pass come in a new random order in every pass. No full gradient is measured:
+    the mean of a pass's estimates takes its place in the next.
+
+    ```
+    svrg    D = G_b(θ) − G_b(ω) + v           ω, v stay for the pass
+    sarah   v ← v + (G_b(θ) − G_b(ω)) / m,   D = v,   ω ← θ
+    both    θ ← θ − eta D  (or an Optax update)
+            after a pass  v ← mean of its G_b(θ),   ω ← θ
+    ```
+
+    In the first pass, which knows no v, D = G_b(θ). A step takes two estimates, both counted. With
+    h_b = g_b(θ) − g_b(ω) and a code of kappa, central pairs give the difference the variance
+    `(1 + kappa) mean |h_b|² − |mean h_b|²` on a quadratic cost, in place of that of g_b itself.
+    The noise of the cost is not common: it counts twice.
+
+    Arguments: `form`, `svrg` or `sarah`; `batches`, m ≥ 1: a pass holds the task's first m
+    batches, which are all that is trained on. Take the training set's size over the batch's, or
+    some times that, as batches are drawn with replacement. A rule's tau_x must be its tau_theta.
+    Errors: refused for a device that is not fed its batches.
+
+    Source: *Variance reduction methods do not need to compute full gradients*, 2502.14648, No Full
+    Grad SVRG and SARAH, recalled, not verified: the 1/m of SARAH above all. The first pass is ours.
+    """
+
+    kind: Literal["shuffled"] = "shuffled"
+    descends: ClassVar[bool] = False
+    estimates: ClassVar[int] = 2
+    shared: ClassVar[int] = 2
+    form: Literal["svrg", "sarah"] = "svrg"
+    batches: Annotated[int, Field(ge=1, examples=[4])]
+
+    def check(self, problem: Problem, tau_x: int, tau_theta: int) -> None:
+        if not problem.repeats_batches:
+            raise RequestError(
+                "The update shuffled measures every batch twice, and this device takes its own "
+                "inputs, so that it cannot repeat a batch; take another update."
+            )
+        if tau_x != tau_theta:
+            raise RequestError(
+                "The update shuffled takes a batch for each estimate, and here a batch lasts "
+                f"{tau_x} ticks and an estimate {tau_theta}; set tau_x to tau_theta."
+            )
+
+    def init(self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem) -> Pass:
+        del problem
+        key, order = self._shuffled(key)
+        none, no = jnp.zeros_like(theta), jnp.bool_(False)
+        return Pass(order, jnp.int32(0), no, ~no, none, theta, none, none, key)
+
+    def _shuffled(self, key: Key[Array, ""]) -> tuple[Key[Array, ""], Int[Array, " m"]]:
+        key, mine = jax.random.split(key)
+        return key, jax.random.permutation(mine, jnp.arange(self.batches, dtype=jnp.int32))
+
+    def batch_index(self, memory: Pass, number: Int[Array, ""]) -> Int[Array, ""]:
+        del number
+        return memory.order[memory.place]
+
+    def point(self, memory: Pass, theta: Float[Array, " P"]) -> Float[Array, " P"]:
+        return jnp.where(memory.compares, memory.snapshot, theta)
+
+    def step(
+        self,
+        memory: Pass,
+        theta: Float[Array, " P"],
+        direction: Float[Array, " P"],
+        optimizer: Any,
+        descend: Descend,
+    ) -> tuple[Float[Array, " P"], Any, Pass]:
+        def held() -> tuple[Float[Array, " P"], Any, Pass]:
+            where = lambda s: (s.here, s.compares)  # noqa: E731
+            return theta, optimizer, eqx.tree_at(where, memory, (direction, ~memory.compares))
+
+        def compared() -> tuple[Float[Array, " P"], Any, Pass]:
+            return self._compared(memory, theta, direction, optimizer, descend)
+
+        after: tuple[Float[Array, " P"], Any, Pass] = jax.lax.cond(memory.compares, compared, held)
+        return after
+
+    def _compared(
+        self,
+        now: Pass,
+        theta: Float[Array, " P"],
+        there: Float[Array, " P"],
+        optimizer: Any,
+        descend: Descend,
+    ) -> tuple[Float[Array, " P"], Any, Pass]:
+        """A step, once both estimates of a batch are there."""
+        sarah = self.form == "sarah"
+        difference = now.here - there
+        D = now.direction + (difference / self.batches if sarah else difference)
+        D = jnp.where(now.first, now.here, D)
+        mean = now.mean + (now.here - now.mean) / (now.place + 1)
+        after, optimizer = descend(theta, D, optimizer)
+        ends = now.place + 1 == self.batches
+        key, order = jax.lax.cond(
+            ends, lambda: self._shuffled(now.key), lambda: (now.key, now.order)
+        )
+        snapshot = jnp.where(ends, after, theta if sarah else now.snapshot)
+        v = jnp.where(ends, mean, D if sarah else now.direction)
+        return (
+            after,
+            optimizer,
+            Pass(
+                order=order,
+                place=jnp.where(ends, 0, now.place + 1),
+                compares=~now.compares,
+                first=now.first & ~ends,
+                here=now.here,
+                snapshot=snapshot,
+                direction=v,
+                mean=jnp.where(ends, 0.0, mean),
+                key=key,
+            ),
+        )

@@ -1,0 +1,342 @@
+"""Several simulated devices trained as one."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from itertools import groupby
+from operator import itemgetter
+from typing import Annotated, Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+from pydantic import Field, model_validator
+
+from dither._configuration import Registry
+from dither.contract import (
+    AccessLevel,
+    Batch,
+    Cost,
+    Layer,
+    Measurement,
+    Space,
+    SparseWrite,
+    Status,
+)
+from dither.devices.air import Air, AirState
+from dither.devices.device import AbstractDevice, specimen_key
+from dither.devices.readout import ReadoutDevice
+from dither.devices.simulated import SimulatedDevice
+from dither.tasks.dealt import Shards, dealt
+from dither.tasks.task import Task
+
+SIMULATIONS = Registry("device", AbstractDevice, (SimulatedDevice, ReadoutDevice))
+"""The devices that a fleet can be of."""
+
+CHANNEL = 2**30
+"""The number of the key of the channel: no fleet has so many devices."""
+
+PATIENCE = 3
+"""Failures in a row after which a device is left out."""
+
+
+class Attendance(eqx.Module):
+    """Who answers: failures in all, those timed out, those in a row, and who is measured with."""
+
+    failed: Int[Array, " N"]
+    timed_out: Int[Array, " N"]
+    in_a_row: Int[Array, " N"]
+    team: Bool[Array, " N"]
+
+    @staticmethod
+    def full(devices: int) -> "Attendance":
+        """Everyone answers."""
+        none = jnp.zeros(devices, jnp.int32)
+        return Attendance(none, none, none, jnp.ones(devices, bool))
+
+    def after(self, statuses: Int[Array, " N"]) -> tuple[Int[Array, ""], "Attendance"]:
+        """How a round ends: done where all answer but those left out, who are as before.
+
+        A round in which somebody is newly left out or back fails, so that the algorithm begins its
+        pair again: no two costs are compared that are means over different devices.
+        """
+        answered = statuses == Status.DONE
+        in_a_row = jnp.where(answered, 0, self.in_a_row + 1)
+        settled = jnp.all(answered | (in_a_row >= PATIENCE)) & jnp.any(answered)
+        done = settled & jnp.all(answered == self.team)
+        worst = jnp.max(jnp.where(in_a_row >= PATIENCE, Status.FAILED, statuses))
+        status = jnp.where(done, Status.DONE, jnp.maximum(worst, Status.FAILED))
+        return status, Attendance(
+            self.failed + ~answered,
+            self.timed_out + (statuses == Status.TIMED_OUT),
+            in_a_row,
+            jnp.where(settled, answered, self.team),
+        )
+
+    def stand_ins(self) -> Int[Array, " N"]:
+        """For each device itself, or the next that is measured with."""
+        n = jnp.arange(len(self.team))
+        turn = (n[:, None] + n) % len(n)
+        return turn[n, jnp.argmax(self.team[turn], axis=1)]
+
+
+class FleetState(eqx.Module):
+    """The devices, those of one make side by side; who answers, the channel, () where none."""
+
+    devices: tuple[Any, ...]
+    attendance: Attendance | tuple[()]
+    air: AirState | tuple[()]
+
+
+class Fleet(AbstractDevice):
+    """Several simulated devices trained as one: one set of parameters that is to work on all.
+
+    `C(θ) = (1/N) Σ_n C_n(θ)`, each C_n with the defects and the noise of device n
+
+    All are written to and measured at the same time, so that every rule trains them as it trains
+    one. A measurement of the fleet is one of each device; it takes the time of the slowest and the
+    energy of all. What is seen of it is what is seen of all its devices, their batches laid end to
+    end. A device that fails three times in a row is left out, the next one standing in for it,
+    until it answers again; the pair under way is then begun anew.
+
+    Arguments: `devices`, of one space; `copies` ≥ 1 of each, which differ in what is drawn when
+    they are made; `shards`, how the data are dealt out, shared if not given; `air`, how costs
+    arrive if they are summed over the air, of which only the sum is then seen.
+    """
+
+    kind: Literal["fleet"] = "fleet"
+    devices: Annotated[
+        tuple[Annotated[AbstractDevice, SIMULATIONS], ...],
+        Field(
+            min_length=1,
+            examples=[({"kind": "simulated", "network": {"kind": "mlp", "widths": (3, 2, 2)}},)],
+        ),
+    ]
+    copies: Annotated[int, Field(ge=1, examples=[2])] = 1
+    shards: Shards | None = None
+    air: Air | None = None
+
+    @model_validator(mode="after")
+    def _alike(self) -> "Fleet":
+        for number, device in enumerate(self.devices):
+            if isinstance(device, Fleet):
+                raise ValueError(f"device {number} is a fleet itself; give its devices")
+            if unlike := self.space.unlike(device.space):
+                raise ValueError(f"device {number} {unlike}; a fleet's devices have the same ones")
+        return self
+
+    @cached_property
+    def _groups(self) -> list[tuple[AbstractDevice, int]]:
+        """Devices of one make that stand side by side, and how many they are."""
+        if len(self.devices) == 1:
+            return [(self.devices[0], self.copies)]
+        makes = groupby(self.devices)
+        return [(device, self.copies * len(list(same))) for device, same in makes]
+
+    @property
+    def count(self) -> int:
+        return self.copies * len(self.devices)
+
+    @property
+    def space(self) -> Space:
+        return self.devices[0].space
+
+    @property
+    def access_level(self) -> AccessLevel:
+        least = min(device.access_level for device in self.devices)
+        return AccessLevel.COST if self.air is not None else least
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return self.devices[0].layers if self.access_level >= AccessLevel.SITES else ()
+
+    @property
+    def fails(self) -> bool:
+        return any(device.fails for device in self.devices)
+
+    @property
+    def write_seconds(self) -> float:
+        return max(device.write_seconds for device in self.devices)
+
+    @property
+    def perturbation_seconds(self) -> float:
+        return max(device.perturbation_seconds for device in self.devices)
+
+    @property
+    def measurement_seconds(self) -> float:
+        return max(device.measurement_seconds for device in self.devices)
+
+    @property
+    def time_out(self) -> float:
+        return max(device.time_out for device in self.devices)
+
+    @property
+    def write_joules(self) -> float:
+        return self.copies * sum(device.write_joules for device in self.devices)
+
+    @property
+    def perturbation_joules(self) -> float:
+        return self.copies * sum(device.perturbation_joules for device in self.devices)
+
+    @property
+    def measurement_joules(self) -> float:
+        return self.copies * sum(device.measurement_joules for device in self.devices)
+
+    def check_task(self, task: Task) -> None:
+        for device in self.devices:
+            device.check_task(task)
+
+    def deal(self, task: Task) -> Task:
+        return dealt(task, self.count, self.shards)
+
+    def specimen(self, key: Key[Array, ""], number: int) -> tuple[AbstractDevice, Any]:
+        make = self._makes[number % self.count]
+        return make, make.fabricate(specimen_key(key, number))
+
+    @property
+    def _makes(self) -> list[AbstractDevice]:
+        return [device for device, number in self._groups for _ in range(number)]
+
+    def fabricate(self, key: Key[Array, ""]) -> FleetState:
+        chips, made = [], 0
+        for device, number in self._groups:
+            states = [device.fabricate(specimen_key(key, made + n)) for n in range(number)]
+            chips.append(
+                jax.tree.map(lambda *a: jnp.stack(a), *states) if number > 1 else states[0]
+            )
+            made += number
+        attendance = Attendance.full(self.count) if self.fails else ()
+        channel = () if self.air is None else self.air.open(specimen_key(key, CHANNEL))
+        return FleetState(tuple(chips), attendance, channel)
+
+    def prepare(self, states: FleetState, task: Task) -> FleetState:
+        return self._of_all(states, lambda device, chips: device.prepare(chips, task))
+
+    def bare(self, states: FleetState) -> FleetState:
+        return self._of_all(states, lambda device, chips: device.bare(chips))
+
+    def _of_all(self, states: FleetState, call: Callable[[AbstractDevice, Any], Any]) -> FleetState:
+        """The states of R replicas after a call with those of every make as one row."""
+        after = []
+        for (device, number), chips in zip(self._groups, states.devices):
+            if number == 1:
+                after.append(call(device, chips))
+                continue
+            row = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), chips)
+            called = call(device, row)
+            after.append(jax.tree.map(partial(_in_rows, number), called))
+        return FleetState(tuple(after), states.attendance, states.air)
+
+    def initial(self, key: Key[Array, ""]) -> Float[Array, " P"]:
+        return self.devices[0].initial(key)
+
+    def write(
+        self,
+        state: FleetState,
+        parameters: Float[Array, " P"] | SparseWrite,
+        updated: Bool[Array, ""],
+    ) -> FleetState:
+        _, chips = self._side_by_side(
+            lambda device, chip: ((), device.write(chip, parameters, updated)), state
+        )
+        air = state.air
+        if isinstance(air, AirState):
+            air = AirState(air.key, air.updates + updated, air.measured)
+        return FleetState(chips, state.attendance, air)
+
+    def measure(
+        self,
+        state: FleetState,
+        batch: Batch,
+        cost: Cost,
+        sites: dict[str, Array] | None,
+        see: AccessLevel,
+    ) -> tuple[Measurement, Int[Array, ""], FleetState]:
+        mine, added = jax.tree.map(self._apart, batch), self._added(sites)
+
+        def measured(device: AbstractDevice, chip: Any, *rows: Any) -> Any:
+            here = sites if not added else {**(sites or {}), **rows[1]}
+            seen, status, after = device.measure(chip, rows[0], cost, here, see)
+            return (seen, status), after
+
+        (seen, statuses), chips = self._side_by_side(measured, state, mine, added)
+        status, attendance = jnp.int32(Status.DONE), state.attendance
+        if isinstance(attendance, Attendance):
+            status, attendance = attendance.after(statuses)
+            by = attendance.stand_ins()
+            seen = jax.tree.map(lambda a: a[by], seen)
+        if isinstance(state.air, AirState) and self.air is not None:
+            value, air = self.air.received(state.air, seen.cost)
+            return Measurement(value), status, FleetState(chips, attendance, air)
+        outputs, at_sites = jax.tree.map(self._together, (seen._outputs, seen._sites))
+        gradient = None if seen._gradient is None else jnp.mean(seen._gradient, axis=0)
+        measurement = Measurement(jnp.mean(seen.cost), outputs, at_sites, gradient)
+        return measurement, status, FleetState(chips, attendance, ())
+
+    def outputs(self, state: FleetState, inputs: Float[Array, "M ..."]) -> Float[Array, "B K"]:
+        """The outputs of all devices for inputs: row `m N + n` is that of device n for input m."""
+        seen, _ = self._side_by_side(
+            lambda device, chip: (device.outputs(chip, inputs), chip), state
+        )
+        together: Float[Array, "B K"] = self._together(seen)
+        return together
+
+    def accounts(self, state: FleetState, account: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The account of each device: its own failures, seconds and joules."""
+        found = []
+        who = state.attendance
+        for n, device in enumerate(self._makes):
+            failed, late = 0, 0
+            if isinstance(who, Attendance):
+                failed, late = int(who.failed[n]), int(who.timed_out[n])
+            did = account["writes"], account["perturbations"], account["measurements"]
+            seconds = (device.write_seconds, device.perturbation_seconds,
+                       device.measurement_seconds)  # fmt: skip
+            joules = device.write_joules, device.perturbation_joules, device.measurement_joules
+            found.append({
+                **account,
+                "samples": account["samples"] // self.count,
+                "failed": failed,
+                "device_seconds": sum(a * b for a, b in zip(did, seconds)) + late * device.time_out,
+                "joules": sum(a * b for a, b in zip(did, joules)),
+            })  # fmt: skip
+        return found
+
+    def _side_by_side(
+        self, call: Callable[..., Any], state: FleetState, *given: Any
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """A call with every device, its state and its rows of what is given.
+
+        Returns: what the calls show, a row a device; the states after.
+        """
+        shown, after, start = [], [], 0
+        for (device, number), chips in zip(self._groups, state.devices):
+            mine = slice(start, start + number)
+            rows = jax.tree.map(itemgetter(mine if number > 1 else start), given)
+            run = partial(call, device)
+            one, now = jax.vmap(run)(chips, *rows) if number > 1 else run(chips, *rows)
+            shown.append(one if number > 1 else jax.tree.map(lambda a: a[None], one))
+            after.append(now)
+            start += number
+        return jax.tree.map(lambda *a: jnp.concatenate(a), *shown), tuple(after)
+
+    def _apart(self, rows: Array) -> Array:
+        """The rows of a batch by device: (b N, …) as (N, b, …)."""
+        return jnp.moveaxis(rows.reshape(-1, self.count, *rows.shape[1:]), 1, 0)
+
+    def _together(self, rows: Array) -> Array:
+        """The inverse."""
+        return jnp.moveaxis(rows, 0, 1).reshape(-1, *rows.shape[2:])
+
+    def _added(self, sites: dict[str, Array] | None) -> dict[str, Array]:
+        """What is added at the sites for each sample, by device."""
+        axes = {f"{layer.name}/z": len(layer.nodes) for layer in self.layers}
+        return {
+            site: self._apart(value)
+            for site, value in (sites or {}).items()
+            if value.ndim > axes[site]
+        }
+
+
+def _in_rows(number: int, leaf: Array) -> Array:
+    return leaf.reshape(-1, number, *leaf.shape[1:])
