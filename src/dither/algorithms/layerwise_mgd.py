@@ -13,7 +13,7 @@ from pydantic import Field
 from dither.algorithms import traps
 from dither.algorithms.descent_rule import AbstractDescentRule
 from dither.algorithms.gradient_state import At, GradientState, Told
-from dither.algorithms.layers import layer_of, sizes
+from dither.algorithms.layers import layer_names, layer_of, sizes
 from dither.contract import Problem
 from dither.laws.estimate import growth
 

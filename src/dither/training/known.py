@@ -45,7 +45,8 @@ def nothing_kept(
 
     None where probes share nothing with a reference.
     """
-    if task.sampler.learns or (reference := _reference(algorithm, device, carry)) is None:
+    reference = _reference(algorithm, device, carry)
+    if reference is None or task.sampler.learns:
         return None, None
     batch = jax.ShapeDtypeStruct((task.batch, *task.inputs.shape[1:]), task.inputs.dtype)
     shapes = jax.eval_shape(device.inputs_of_layers, reference.parameters, batch)
@@ -64,7 +65,8 @@ def keep(
     assert reference is not None
 
     def anew() -> tuple[Float[Array, "B ..."], ...]:
-        rows = task.sample(carry.data, reference.batch_index)
+        sampling = task.sampler.begin(carry.sampling, reference.batch_index)
+        rows = task.sample(carry.data, reference.batch_index, sampling)
         return device.inputs_of_layers(reference.parameters, task.inputs[rows])
 
     inputs = jax.lax.cond(reference.new | kept.stale, anew, lambda: kept.inputs)
