@@ -104,6 +104,13 @@ class SimulatedDevice(AbstractSimulation):
                 f"{' or '.join(map(str, wanted))}; change the network's output."
             )
 
+        if task.order > self.network.smoothness:
+            raise RequestError(
+                f"The residual takes derivatives of order {task.order} and the outputs of the "
+                f"network have those of order {self.network.smoothness:g} at the most; set "
+                "device.network.activation to tanh, sigmoid, gelu or sine."
+            )
+
     def write(
         self,
         state: DeviceInstance,

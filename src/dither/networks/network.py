@@ -1,5 +1,6 @@
 """What a network is: a pure forward map with named sites."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
@@ -31,6 +32,10 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sine": jnp.sin,
     "identity": lambda z: z,
 }
+
+
+SMOOTHNESS: dict[str, float] = {"relu": 1.0}
+"""How many derivatives activations have, those of a kink included; the others have all."""
 
 
 def through(
@@ -82,6 +87,11 @@ class AbstractNetwork(Configuration):
     @abstractmethod
     def outputs(self) -> int:
         """K, the number of outputs."""
+
+    @property
+    def smoothness(self) -> float:
+        """How many derivatives the outputs have in the inputs; infinite unless it says less."""
+        return math.inf
 
     @property
     def layers(self) -> tuple[Layer, ...]:

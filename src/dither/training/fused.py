@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from dither._threefry import key_for, random_key
@@ -20,6 +20,7 @@ from dither.training.acts import perturbed, written
 from dither.training.fit import problem_of
 from dither.training.ledger import Ledger
 from dither.training.loop import AbstractLoop, Carry, Evaluation, Tally
+from dither.training.replicas import deal_out, replica_axes, replica_sharding
 from dither.training.settings import Varied, vary
 
 
@@ -30,10 +31,11 @@ def start(
     seed: Int[Array, ""],
     varied: Varied | None = None,
     parameters: Float[Array, " P"] | None = None,
+    sampling: Any = (),
 ) -> Carry:
     """A fresh instance of the device and a fresh state of the algorithm, from a seed.
 
-    The parameters are drawn by the device unless they are given.
+    The parameters are drawn by the device unless they are given; `sampling`, the sampler's state.
     """
     varied = dict(varied or {})
     algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
@@ -47,6 +49,7 @@ def start(
         data=data,
         tally=Tally.empty(),
         varied=varied,
+        sampling=sampling,
     )
 
 
@@ -59,11 +62,14 @@ def measure_once(
     probe, asked = algorithm.ask(carry.algorithm)
     first_try = carry.tally.failed_in_a_row == 0
     instance, writes = written(device, carry.device, probe, first_try)
-    rows = task.sample(carry.data, probe.batch_index)
+    sampling = task.sampler.begin(carry.sampling, probe.batch_index)
+    rows = task.sample(carry.data, probe.batch_index, sampling)
     batch = Batch(task.inputs[rows], task.targets[rows])
-    measurement, status, instance = device.measure(
-        instance, batch, task.cost, probe.sites, algorithm.access_level
-    )
+    see = max(algorithm.access_level, task.sampler.access_level)
+    cost_of = task.weighted_cost(sampling, rows)
+    measurement, status, instance = device.measure(instance, batch, cost_of, probe.sites, see)
+    if task.sampler.learns:
+        sampling = task.sampled(sampling, rows, measurement.outputs.y)
     told, info = algorithm.tell(asked, probe, measurement)
     cost, failed, timed_out = measurement.cost, jnp.int32(0), jnp.int32(0)
     if device.fails:
@@ -71,7 +77,9 @@ def measure_once(
         before = carry.algorithm
         retried = algorithm.retry(problem_of(device, task), before.clock)
         before = eqx.tree_at(lambda state: state.clock, before, retried)
-        told = jax.tree.map(lambda new, old: jnp.where(done, new, old), told, before)
+        told, sampling = jax.tree.map(
+            lambda new, old: jnp.where(done, new, old), (told, sampling), (before, carry.sampling)
+        )
         cost, failed = jnp.where(done, cost, 0.0), (~done).astype(jnp.int32)
         timed_out = (status == Status.TIMED_OUT).astype(jnp.int32)
     tally = Tally(
@@ -83,21 +91,8 @@ def measure_once(
         writes=carry.tally.writes + writes,
         perturbations=carry.tally.perturbations + perturbed(probe),
     )
-    return Carry(told, instance, carry.data, tally, carry.varied), probe, info
-
-
-def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
-    """Which axis of each leaf counts the replicas.
-
-    The clock is common to all replicas unless failures let them drift apart: what depends on the
-    clock alone, such as whether an update is due, is then decided once and not for each replica.
-    """
-    axes = jax.tree.map(lambda _: 0, carry)
-    if device.fails:
-        return axes
-    return eqx.tree_at(
-        lambda c: c.algorithm.clock, axes, jax.tree.map(lambda _: None, carry.algorithm.clock)
-    )
+    after = Carry(told, instance, carry.data, tally, carry.varied, sampling=sampling)
+    return after, probe, info
 
 
 @eqx.filter_jit
@@ -108,9 +103,10 @@ def _start_all(
     seeds: Int[Array, " R"],
     varied: Varied,
     parameters: Float[Array, "R P"] | None,
+    sampling: Any,
 ) -> Carry:
     def one(seed: Int[Array, ""], varied: Varied, theta: Float[Array, " P"] | None) -> Carry:
-        return start(algorithm, device, problem, seed, varied, theta)
+        return start(algorithm, device, problem, seed, varied, theta, sampling)
 
     carry: Carry = jax.vmap(one)(seeds, dict(varied), parameters)
     if not device.fails:
@@ -148,35 +144,11 @@ def start_all(
     the write that put them there.
     """
     problem = problem_of(device, task)
-    carry = _start_all(algorithm, device, problem, seeds, dict(varied or {}), parameters)
+    carry = _start_all(
+        algorithm, device, problem, seeds, dict(varied or {}), parameters, task.sampling()
+    )
     carry = eqx.tree_at(lambda c: c.device, carry, device.prepare(carry.device, task))
     return _program_all(algorithm, device, carry) if algorithm.sparse else carry
-
-
-def replica_sharding(carry: Carry, axes: Any) -> tuple[Mesh, Any] | None:
-    """Replicas dealt out over the machine's devices, where there are several and it comes out."""
-    devices = jax.local_devices()
-    replicas = carry.tally.cost.shape[0]
-    if len(devices) == 1 or replicas % len(devices):
-        return None
-    specs = jax.tree.map(
-        lambda axis: PartitionSpec() if axis is None else PartitionSpec("replicas"),
-        axes,
-        is_leaf=lambda axis: axis is None,
-    )
-    return Mesh(np.array(devices), ("replicas",)), specs
-
-
-def deal_out(device: AbstractDevice, carry: Carry) -> Carry:
-    """Place every replica on the processor that will run it."""
-    sharding = replica_sharding(carry, replica_axes(carry, device))
-    if sharding is None:
-        return carry
-    mesh, specs = sharding
-    dealt: Carry = jax.tree.map(
-        lambda leaf, spec: jax.device_put(leaf, NamedSharding(mesh, spec)), carry, specs
-    )
-    return dealt
 
 
 @eqx.filter_jit(donate="all-except-first")
