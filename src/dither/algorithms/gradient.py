@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 from pydantic import Field, model_validator
 
 from dither.algorithms import calibration, traps
@@ -19,7 +19,7 @@ from dither.algorithms.optimizer import AnyOptimizer, Optimizer
 from dither.algorithms.outliers import Size, clipped, unless
 from dither.algorithms.timetable import Timetable, counted
 from dither.algorithms.updates import AnyUpdate, Descent
-from dither.contract import Clock, Measurement, Probe, Problem
+from dither.contract import Clock, Measurement, Probe, Problem, Reference
 
 OF_UPDATE = 1 << 31
 """What the update's own key is folded from the rule's by: no tick."""
@@ -213,6 +213,16 @@ class AbstractGradientRule(AbstractAlgorithm):
             changed=changed,
         )
         return probe, eqx.tree_at(lambda s: s.clock, state, times.after(state.clock))
+
+    def layer(self, state: GradientState) -> tuple[Int[Array, ""], tuple[str, ...]] | None:
+        """The number of the only layer that is perturbed now, and the names; None for several."""
+        del state
+        return None
+
+    def reference(self, state: GradientState) -> Reference | None:
+        if (layer := self.layer(state)) is None:
+            return None
+        return self.times(state.problem).departure(state.clock, self._point(state), *layer)
 
     def tell(
         self, state: GradientState, probe: Probe, measurement: Measurement

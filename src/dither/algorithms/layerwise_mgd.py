@@ -104,6 +104,11 @@ class LayerwiseMGD(AbstractDescentRule):
         found = jnp.searchsorted(jnp.cumsum(share), place, side="right")
         return jnp.minimum(found, L - 1)
 
+    def layer(self, state: GradientState) -> tuple[Int[Array, ""], tuple[str, ...]] | None:
+        # the optimal split perturbs another layer in every replica
+        names = tuple(layer_names(state.problem.space))
+        return (self._layer(state), names) if self.split == "equal" else None
+
     def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], None]:
         space = state.problem.space
         key = jax.random.fold_in(state.key, state.clock.tick)

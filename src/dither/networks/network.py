@@ -98,6 +98,11 @@ class AbstractNetwork(Configuration):
         """The layers that have the sites `x` and `z`, in order; none unless a network says so."""
         return ()
 
+    @property
+    def sequential(self) -> bool:
+        """Whether it is `sequence(layers, parameters, x)`, x the inputs in `input_shape`."""
+        return False
+
     def sites(self) -> dict[str, tuple[int, ...]]:
         """Every site's name with the shape of its value for one example."""
         seen: dict[str, tuple[int, ...]] = {}

@@ -1,7 +1,6 @@
 """The loop around a traceable device: compiled whole, replicas side by side."""
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -13,11 +12,12 @@ from jaxtyping import Array, Float, Int
 
 from dither._threefry import key_for, random_key
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
-from dither.contract import AccessLevel, Batch, Probe, Problem, Status
+from dither.contract import AccessLevel, Batch, Known, Probe, Problem, Status
 from dither.devices.device import AbstractDevice
 from dither.tasks.task import Task
 from dither.training.acts import perturbed, written
 from dither.training.fit import problem_of
+from dither.training.known import Kept, keep, nothing_kept
 from dither.training.ledger import Ledger
 from dither.training.loop import AbstractLoop, Carry, Evaluation, Tally
 from dither.training.replicas import deal_out, replica_axes, replica_sharding
@@ -54,9 +54,13 @@ def start(
 
 
 def measure_once(
-    algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
+    algorithm: AbstractAlgorithm,
+    device: AbstractDevice,
+    task: Task,
+    carry: Carry,
+    known: Known | None = None,
 ) -> tuple[Carry, Probe, Info]:
-    """Ask, write, measure, tell: one measurement."""
+    """Ask, write, measure, tell: one measurement, of which a part may be known."""
     algorithm = vary(algorithm, "algorithm", carry.varied)
     device = vary(device, "device", carry.varied)
     probe, asked = algorithm.ask(carry.algorithm)
@@ -67,7 +71,10 @@ def measure_once(
     batch = Batch(task.inputs[rows], task.targets[rows])
     see = max(algorithm.access_level, task.sampler.access_level)
     cost_of = task.weighted_cost(sampling, rows)
-    measurement, status, instance = device.measure(instance, batch, cost_of, probe.sites, see)
+    shared = {} if known is None else {"known": known}
+    measurement, status, instance = device.measure(
+        instance, batch, cost_of, probe.sites, see, **shared
+    )
     if task.sampler.learns:
         sampling = task.sampled(sampling, rows, measurement.outputs.y)
     told, info = algorithm.tell(asked, probe, measurement)
@@ -163,21 +170,29 @@ def advance(
     algorithm, device, task, n = setting
     axes = replica_axes(carry, device)
 
-    def once(one: Carry, task: Task) -> Carry:
-        return measure_once(algorithm, device, task, one)[0]
+    def once(task: Task, one: Carry, kept: Kept | None) -> tuple[Carry, Kept | None]:
+        known = None
+        if kept is not None:
+            kept, known = keep(algorithm, device, task, one, kept)
+        return measure_once(algorithm, device, task, one, known)[0], kept
 
     def plain(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
-        if carry.tally.cost.shape[0] == 1:
+        R = carry.tally.cost.shape[0]
+        first = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], carry, axes)
+        kept, kept_axes = nothing_kept(algorithm, device, task, first, R)
+        now: Any = carry, kept
+        along = axes, kept_axes
+        if R == 1:
             # without an axis of replicas, of which there is one, products of matrices are faster
-            alone = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], carry, axes)
-            alone = jax.lax.fori_loop(0, n, lambda _, now: once(now, task), alone)
-            after: Carry = jax.tree.map(
-                lambda leaf, axis: leaf if axis is None else leaf[None], alone, axes
+            now = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], now, along)
+            now = jax.lax.fori_loop(0, n, lambda _, now: once(task, *now), now)
+            alone: Carry = jax.tree.map(
+                lambda leaf, axis: leaf if axis is None else leaf[None], now[0], axes
             )
-            return after
-        step = jax.vmap(partial(once, task=task), in_axes=(axes,), out_axes=axes)
-        together: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), carry)
-        return together
+            return alone
+        step: Any = jax.vmap(lambda now: once(task, *now), in_axes=(along,), out_axes=along)
+        after: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), now)[0]
+        return after
 
     def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
         # the compiled loops know rules, devices and this loop; this one knows only that they exist
