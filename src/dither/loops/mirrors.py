@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from dither import _kernels
+from dither._kernels import call
 from dither.algorithms import CoordinateDescent
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.algorithms.selection import Cyclic, Greedy, Memory, Priority, Uniform
@@ -116,7 +116,7 @@ def loop(
         )
         result = [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in changed]
         keys = (jax.random.key_data(key) for key in (state.key, bench.key))
-        whole, real, theta, memory, weights, light, squares = _kernels.call("Flips", result)(
+        whole, real, theta, memory, weights, light, squares = call("Flips", result)(
             *changed, state.clock.tick[None], bench.measured, *keys, n[None],
             bench.columns.train, task.targets[0], **attributes,
         )  # fmt: skip
