@@ -43,7 +43,7 @@ from dither.training.kinds import fleet_of
 from dither.training.ledger import one_measurement
 from dither.training.live import Live
 from dither.training.loop import AbstractLoop
-from dither.training.memory import check_memory
+from dither.training.memory import check_memory, inputs_held
 from dither.training.notebook import NotebookProgress, in_notebook
 from dither.training.own_classes import check_own_classes
 from dither.training.result import Result
@@ -121,6 +121,7 @@ def train(
                 write_specification(folder, whole)
             reason = run.go(watching, lambda: interrupted() or gone(folder))
         result = _ended(run, reason, (*traps, *run.loop.alarms, *trouble), chip, data, whole)
+        result = replace(result, memory=inputs_held(algorithm, chip, problem_of(chip, data)))
         return _kept(folder, whole, run, result, watching)
 
 
