@@ -1,7 +1,5 @@
 """Sketched layer inputs beside exact kernel gradients, Hutchinson's variance and counts by hand."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,9 +15,7 @@ from dither.algorithms import (
 )
 from dither.algorithms.sketch import held, sketched
 from dither.tasks import Parity, make_task
-from dither.testing import battery
 from dither.testing.runs import collect, keys
-from test_cli import refused
 
 NETWORK = CNN(image=(6, 6, 2), channels=(3,), depth=2, padding="same", classes=3, activation="tanh")
 RULES = [NodePerturbation, DecorrelatedNodePerturbation, WhitenedNodePerturbation]
@@ -70,7 +66,7 @@ def by_hutchinson(x, e, r):
 
 @pytest.mark.usefixtures("x64")
 def test_mean_is_the_exact_correlation_and_variance_is_hutchinsons():
-    r, number = 5, 8000
+    r, number = 5, 3000
     G, exact, space = gradients(r, number)
     x, e = inputs_and_errors()
     variance = {p.name: np.zeros(p.shape) for p in space.parameters}
@@ -83,8 +79,8 @@ def test_mean_is_the_exact_correlation_and_variance_is_hutchinsons():
     assert np.all(np.abs(G.mean(axis=0) - exact) <= 5 * error + 1e-12)
     # fourth moments of these sums are a few times a Gaussian's
     found = G.var(axis=0)[sketched_ones] / law[sketched_ones]
-    assert np.all(np.abs(found - 1) < 0.12)
-    assert abs(found.mean() - 1) < 0.02
+    assert np.all(np.abs(found - 1) < 0.25)
+    assert abs(found.mean() - 1) < 0.03
 
 
 @pytest.mark.usefixtures("x64")
@@ -92,8 +88,10 @@ def test_many_probes_come_near_the_exact_one_and_enough_are_it():
     x, _ = inputs_and_errors()
 
     def distance(r):
-        seen = [sketched(k, NETWORK.layers, x, r)["conv0"] - x["conv0"] for k in keys(200)]
-        return float(np.mean([jnp.sum(d**2) for d in seen]))
+        def one(key):
+            return jnp.sum((sketched(key, NETWORK.layers, x, r)["conv0"] - x["conv0"]) ** 2)
+
+        return float(jnp.mean(jax.vmap(one)(keys(200))))
 
     square = float(jnp.sum(x["conv0"] ** 2))
     # E|Z Zᵀ x − x|² = (n − 1) |x|² / r for n = 36 pixels
@@ -112,7 +110,7 @@ def test_every_rule_stays_unbiased(cls):
 
     def estimates(sketch):
         rule = cls(learning_rate=0.0, delta=1e-4, sketch=sketch)
-        return np.asarray(collect(rule, device, task, theta, keys(2000), 2)[2].estimate)[:, -1]
+        return np.asarray(collect(rule, device, task, theta, keys(600), 2)[1])[:, -1]
 
     whole, short = estimates(None), estimates(4)
     error = np.sqrt((whole.var(axis=0) + short.var(axis=0)) / len(whole))
@@ -145,18 +143,28 @@ def test_bytes_are_those_counted_by_hand(tmp_path):
     assert run(None).memory == {"conv0": B * 72, "conv1": B * 108, "dense": B * 27}
     short = run(4, out=tmp_path / "run")
     assert short.memory == {"conv0": B * 8, "conv1": B * 12, "dense": B * 27}
-    assert dither.load_result(tmp_path / "run").memory == short.memory
+    assert dither.load_run(tmp_path / "run").memory == short.memory
     assert short.summary()["memory"] == short.memory
     assert held((28, 28, 4), 8) == 32
     assert held((28, 28, 4), None) == 3136
     assert held((7, 7, 8), 49) == 392
 
 
-def test_the_rule_with_a_sketch_passes_the_battery():
-    battery(NodePerturbation(learning_rate=0.01, sketch=4))
+def test_stopped_and_resumed_is_the_undisturbed_run(tmp_path):
+    device = SimulatedDevice(network=NETWORK)
+
+    def run(measurements, key=3, **more):
+        until = Until(measurements=measurements)
+        rule = NodePerturbation(learning_rate=0.1, per_example=True, sketch=4)
+        return dither.train(device, task_of((6, 6, 2)), rule, key=key, until=until, **more)
+
+    whole = run(30)
+    run(13, out=tmp_path / "run")
+    assert np.array_equal(run(30, out=tmp_path / "run", resume=True).parameters, whole.parameters)
+    assert not np.allclose(run(30, key=4).parameters, whole.parameters, rtol=1e-3)
 
 
-def test_what_does_not_fit_is_refused(capfd):
+def test_what_does_not_fit_is_refused():
     for wrong in (0, -3, 1.5):
         with pytest.raises(Exception, match="sketch"):
             NodePerturbation(learning_rate=0.1, sketch=wrong)
@@ -164,4 +172,3 @@ def test_what_does_not_fit_is_refused(capfd):
     for cls in RULES:
         with pytest.raises(RequestError, match="no convolution; leave it out"):
             dither.train(flat, Parity(bits=3), cls(learning_rate=0.1, sketch=4))
-    del capfd, math

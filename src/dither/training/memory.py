@@ -47,8 +47,9 @@ def inputs_held(algorithm: AbstractAlgorithm, device: Any, problem: Problem) -> 
     if not isinstance(algorithm, AbstractSketchedRule):
         return {}
     one = device.devices[0] if isinstance(device, Fleet) else device
-    dense = (p for p in problem.space.parameters if p.name.endswith("/weight") and len(p.shape) == 2)
-    shapes = {f"{p.name.removesuffix('weight')}x": p.shape[:1] for p in dense}
+    weights = (p for p in problem.space.parameters if p.name.endswith("/weight"))
+    dense = {p.name.removesuffix("weight"): p.shape[:1] for p in weights if len(p.shape) == 2}
+    shapes = {f"{layer}x": shape for layer, shape in dense.items()}
     if isinstance(one, SimulatedDevice):
         shapes |= one.network.sites()
     each = problem.batch * jnp.dtype(jnp.result_type(float)).itemsize

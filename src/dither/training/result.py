@@ -50,8 +50,8 @@ class Result:
     the run's; `aim`, the score that was asked for; `start_from`, the run whose parameters it began
     with, where there is one: the ledger counts from there on; `devices`, the account, score and
     test cost of each device of a fleet, a row for each, None for a single device: the ledger counts
-    a measurement of all at once as one, and the score is the mean over them; `memory`, by layer, the
-    bytes of its inputs that a rule which perturbs neurons holds until the costs of a batch are
+    a measurement of all at once as one, and the score is the mean over them; `memory`, by layer,
+    the bytes of its inputs that a rule which perturbs neurons holds until the costs of a batch are
     known, empty for other rules.
     """
 
