@@ -48,8 +48,9 @@ def inputs_held(algorithm: AbstractAlgorithm, device: Any, problem: Problem) -> 
         return {}
     one = device.devices[0] if isinstance(device, Fleet) else device
     weights = (p for p in problem.space.parameters if p.name.endswith("/weight"))
-    dense = {p.name.removesuffix("weight"): p.shape[:1] for p in weights if len(p.shape) == 2}
-    shapes = {f"{layer}x": shape for layer, shape in dense.items()}
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{p.name.removesuffix('weight')}x": p.shape[:1] for p in weights if len(p.shape) == 2
+    }
     if isinstance(one, SimulatedDevice):
         shapes |= one.network.sites()
     each = problem.batch * jnp.dtype(jnp.result_type(float)).itemsize
