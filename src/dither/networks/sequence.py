@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from dither import _kernels
+from dither._kernels import call, loaded
 from dither.contract import Layer, Parameters, keep
 from dither.networks.convolution import (
     KERNEL,
@@ -42,7 +42,7 @@ def sequence(
     """
     weights = [layer.own(parameters) for layer in layers]
     shared = added is None or added.shape == layers[0].nodes
-    if _kernels.loaded() and shared and _computed(layers, [x, *jax.tree.leaves(weights)]):
+    if loaded() and shared and _computed(layers, [x, *jax.tree.leaves(weights)]):
         return _compiled(tuple(layers), x, added, weights)
     return _plain(tuple(layers), x, added, weights)
 
@@ -94,8 +94,8 @@ def _kernel(
     arrays = [own[short] for own in weights for short in ("weight", "bias")]
     nothing = jnp.zeros(0, x.dtype)
     fields = np.concatenate([_fields(*pair) for pair in zip(layers, weights)])
-    call = _kernels.call("Convolutions", jax.ShapeDtypeStruct(result.shape, result.dtype))
-    out: Array = call(x, nothing if added is None else added, *arrays, fields=fields)
+    kernel = call("Convolutions", jax.ShapeDtypeStruct(result.shape, result.dtype))
+    out: Array = kernel(x, nothing if added is None else added, *arrays, fields=fields)
     return out
 
 

@@ -1,5 +1,6 @@
 """The loop around a traceable device: compiled whole, replicas side by side."""
 
+import importlib
 from dataclasses import replace
 from typing import Any
 
@@ -195,10 +196,9 @@ def advance(
         return after
 
     def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
-        # the compiled loops know rules, devices and this loop; this one knows only that they exist
-        from dither.loops import compiled
-
-        kernel = compiled(algorithm, device, task, carry)
+        # by name: they know rules, devices and this loop, which knows only that they are there
+        loops = importlib.import_module("dither.loops")
+        kernel = loops.compiled(algorithm, device, task, carry)
         if kernel is None:
             return plain(carry, task, n)
         after: Carry = jax.lax.platform_dependent(carry, task, n, cpu=kernel, default=plain)
