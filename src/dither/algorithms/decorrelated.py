@@ -8,12 +8,12 @@ from jaxtyping import Array, Float, Key
 from pydantic import Field
 
 from dither.algorithms import nodes, traps
-from dither.algorithms.descent_rule import AbstractDescentRule
 from dither.algorithms.gradient_state import At, GradientState, Told
+from dither.algorithms.sketch import AbstractSketchedRule
 from dither.contract import AccessLevel, Problem
 
 
-class DecorrelatedNodePerturbation(AbstractDescentRule):
+class DecorrelatedNodePerturbation(AbstractSketchedRule):
     """Node perturbation whose steps are taken as if every layer's inputs were decorrelated.
 
     ```
@@ -28,7 +28,7 @@ class DecorrelatedNodePerturbation(AbstractDescentRule):
     below 1 stable, whatever the size of the inputs. A convolution has a row x for every patch.
 
     Arguments: `delta`, amplitude δ > 0 in units of z; `decorrelation`, epsilon in [0, 1); the
-    others as for `AbstractDescentRule`. Perturbations are per example; two measurements a tick.
+    others as for `AbstractSketchedRule`. Perturbations are per example; two measurements a tick.
     Errors: refused for a device that does not show sites, a network that names no layers, a layer
     that is not `z = features(x) W + b`.
 
@@ -59,7 +59,7 @@ class DecorrelatedNodePerturbation(AbstractDescentRule):
         return at.theta, nodes.perturbed(key, problem.layers, at.side * self.delta, problem.batch)
 
     def estimate(self, state: GradientState, told: Told) -> Float[Array, " P"]:
-        problem, x = state.problem, told.measurement.sites.inputs
+        problem, x = state.problem, self.inputs(state, told)
         e = nodes.errors(problem.layers, told.change / self.delta**2, told.probe)
         return nodes.pull_back(problem.layers, problem.space, told.theta, x, e)
 

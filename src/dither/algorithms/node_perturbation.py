@@ -10,13 +10,13 @@ from jaxtyping import Array, Float, Int
 from pydantic import Field
 
 from dither.algorithms import nodes, traps
-from dither.algorithms.descent_rule import AbstractDescentRule
 from dither.algorithms.gradient_state import At, GradientState, Told
+from dither.algorithms.sketch import AbstractSketchedRule
 from dither.contract import AccessLevel, Layer, Problem
 from dither.laws.estimate import growth
 
 
-class NodePerturbation(AbstractDescentRule):
+class NodePerturbation(AbstractSketchedRule):
     """Perturb the neurons' inputs z, measure every sample's cost, correlate, integrate, update.
 
     ```
@@ -39,7 +39,7 @@ class NodePerturbation(AbstractDescentRule):
         pairs: `baseline` (one-sided) or `central`.
         normalise: as in the paper, with N nodes perturbed together, δ/√N for δ, and the averaged
             estimate divided by its expected growth √(1 + (N − 1)/tau_theta).
-    The others as for `AbstractDescentRule`.
+    The others as for `AbstractSketchedRule`.
     Errors: refused for a device that does not show sites, or a network that names no layers.
 
     Source: Oripov2025; perturbations per example: Ren2022.
@@ -88,7 +88,7 @@ class NodePerturbation(AbstractDescentRule):
 
     def estimate(self, state: GradientState, told: Told) -> Float[Array, " P"]:
         """`mean_b (∂z/∂θ)ᵀ e_b`, with `e_b = change_b p / δ²`."""
-        problem, x = state.problem, told.measurement.sites.inputs
+        problem, x = state.problem, self.inputs(state, told)
 
         def of(mine: tuple[Layer, ...]) -> Float[Array, " P"]:
             e = nodes.errors(mine, told.change / self._amplitude(mine) ** 2, told.probe)

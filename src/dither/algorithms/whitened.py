@@ -9,8 +9,8 @@ from jaxtyping import Array, Float, Int, Key
 from pydantic import Field
 
 from dither.algorithms import nodes, traps
-from dither.algorithms.descent_rule import AbstractDescentRule
 from dither.algorithms.gradient_state import At, GradientState, Told
+from dither.algorithms.sketch import AbstractSketchedRule
 from dither.contract import AccessLevel, Layer, Measurement, Problem
 
 
@@ -22,7 +22,7 @@ class Moments(eqx.Module):
     E: Float[Array, ""]
 
 
-class WhitenedNodePerturbation(AbstractDescentRule):
+class WhitenedNodePerturbation(AbstractSketchedRule):
     """Node perturbation whose steps are the least-squares fit of the node errors by the inputs.
 
     ```
@@ -51,7 +51,7 @@ class WhitenedNodePerturbation(AbstractDescentRule):
         memory: batches over which A and E are averaged, ≥ 1.
         known_output: do not perturb the last layer but compute its errors from the outputs that the
             device shows and the cost's formula.
-    The others as for `AbstractDescentRule`.
+    The others as for `AbstractSketchedRule`.
     Errors: refused for a device that does not show sites, a network that names no layers, a layer
     that is not `z = features(x) W + b`.
 
@@ -97,7 +97,7 @@ class WhitenedNodePerturbation(AbstractDescentRule):
         return at.theta, added
 
     def estimate(self, state: GradientState, told: Told) -> Float[Array, " P"]:
-        problem, x = state.problem, told.measurement.sites.inputs
+        problem, x = state.problem, self.inputs(state, told)
         change = told.change / self.delta / (self.delta * self.sets)
         e = nodes.errors(problem.layers, change, told.probe)
         if self.known_output:

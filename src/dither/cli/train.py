@@ -150,6 +150,8 @@ def _tell(specification: "Specification", result: "Result") -> None:
     for what, how_much, unit in in_words(ledger):
         if how_much != "0" and what not in ("measurements", "samples"):
             typer.echo(f"{what}: {how_much} {unit}".rstrip())
+    if result.memory:
+        typer.echo(f"layer inputs held: {number(sum(result.memory.values()) / 1e3)} kB")
     if result.start_from is not None:
         typer.echo(f"started from: {result.start_from} (its measurements are not counted here)")
     typer.echo(f"folder: {result.out}")

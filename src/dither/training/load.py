@@ -62,6 +62,7 @@ def load_run(folder: str | Path, device: Any = None) -> Result:
         aim=asked.get("until", {}).get("score"),
         start_from=told.start_from,
         devices=None if told.devices is None else table_of(told.devices),
+        memory=told.memory,
     )
 
 
@@ -95,6 +96,7 @@ class Told(BaseModel):
     made: dict[str, str]
     start_from: str | None = None
     devices: list[dict[str, int | float | None]] | None = None
+    memory: dict[str, int] = {}
 
 
 def read_result(file: Path) -> Told:

@@ -50,7 +50,9 @@ class Result:
     the run's; `aim`, the score that was asked for; `start_from`, the run whose parameters it began
     with, where there is one: the ledger counts from there on; `devices`, the account, score and
     test cost of each device of a fleet, a row for each, None for a single device: the ledger counts
-    a measurement of all at once as one, and the score is the mean over them.
+    a measurement of all at once as one, and the score is the mean over them; `memory`, by layer,
+    the bytes of its inputs that a rule which perturbs neurons holds until the costs of a batch are
+    known, empty for other rules.
     """
 
     score: float | None
@@ -71,6 +73,7 @@ class Result:
     aim: float | None = None
     start_from: str | None = None
     devices: "pd.DataFrame | None" = field(default=None, repr=False)
+    memory: dict[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def ledger(self) -> dict[str, int | float]:
@@ -188,6 +191,7 @@ class Result:
             "start_from": self.start_from,
             "replicas": [vars(replica) for replica in self.replicas],
             "ledger_of_all_replicas": self.accounts.total(),
+            **({"memory": self.memory} if self.memory else {}),
             **self._of_devices(),
             "warnings": list(self.warnings),
             "failure": self.failure,

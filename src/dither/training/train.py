@@ -43,7 +43,7 @@ from dither.training.kinds import fleet_of
 from dither.training.ledger import one_measurement
 from dither.training.live import Live
 from dither.training.loop import AbstractLoop
-from dither.training.memory import check_memory
+from dither.training.memory import check_memory, inputs_held
 from dither.training.notebook import NotebookProgress, in_notebook
 from dither.training.own_classes import check_own_classes
 from dither.training.result import Result
@@ -120,7 +120,7 @@ def train(
             if folder is not None:
                 write_specification(folder, whole)
             reason = run.go(watching, lambda: interrupted() or gone(folder))
-        result = _ended(run, reason, (*traps, *run.loop.alarms, *trouble), chip, data, whole)
+        result = _ended(run, reason, traps, trouble, chip, data, algorithm, whole)
         return _kept(folder, whole, run, result, watching)
 
 
@@ -196,16 +196,19 @@ def _observers(
 def _ended(
     run: Run,
     reason: StopReason,
-    told: tuple[str, ...],
+    traps: tuple[str, ...],
+    trouble: Sequence[str],
     chip: AbstractDevice | PythonDevice,
     data: Task,
+    algorithm: AbstractAlgorithm,
     whole: Mapping[str, Any],
 ) -> Result:
     """What the run has come to, with what was trained on what."""
-    result = run.result(reason, told, chip.space)
+    result = run.result(reason, (*traps, *run.loop.alarms, *trouble), chip.space)
     result = replace(result, devices=devices_of(run.loop, result))
     more = {"name": whole["name"], "start_from": whole.get("start_from"), "aim": run.until.score}
-    return replace(result, device=chip, task=data, **more)
+    memory = inputs_held(algorithm, chip, problem_of(chip, data))
+    return replace(result, device=chip, task=data, memory=memory, **more)
 
 
 def _keep(folder: Path | None, run: Run, result: Result, watching: Sequence[Observer]) -> None:
