@@ -14,7 +14,6 @@ from dither.contract import Measurement, Parameter, Problem, Space
 from dither.devices import DAC, ReadoutDevice
 from dither.networks import EchoState
 from dither.tasks import NIST7x7, Parity, SeriesTask
-from dither.testing import battery
 from dither.testing.runs import same_run
 from dither.training.fit import check_fit
 
@@ -166,9 +165,6 @@ def test_it_trains_a_network_of_one_bit_weights():
     scores = sorted(one.score for one in result.replicas)
     assert set(np.unique(np.abs(result.parameters))) == {np.float32(0.3)}
     assert scores[1] > 0.85
-
-
-TestBooleanMGD = battery(BooleanMGD)
 
 
 def test_ternary_weights_are_trained_and_resumed(tmp_path):
