@@ -1,7 +1,7 @@
 """Boolean weights by gradients beside coordinate descent, and a network of 1-bit weights.
 
-`one_bit.py FILE.json readout-100 | readout-400 | fashion-mnist` runs one part and adds it to the
-file.
+`one_bit.py FILE.json readout-N` or `one_bit.py FILE.json fashion-mnist RATE SHARPNESS [M]` runs one
+part, of M measurements, and adds it to the file.
 
 A readout's part: photonic reservoirs, one step of Mackey-Glass, mirrors on or off, the error alone
 measured. Gradients take at most `TIMES` times the measurements of coordinate descent. What is tuned
@@ -103,7 +103,7 @@ def readout(neurons: int) -> dict[str, Any]:
 
 
 def fashion(
-    measurements: int = 200_000, seeds: int = 3, rate: float = 3e-3, sharpness: float = 9.0
+    rate: float, sharpness: float, measurements: int = 200_000, seeds: int = 3
 ) -> dict[str, Any]:
     """The network of 1-bit weights."""
     device = SimulatedDevice(
@@ -131,9 +131,14 @@ def fashion(
 
 def main() -> None:
     """Run one part and keep it."""
-    file, part = sys.argv[1:3]
+    file, part, *settings = sys.argv[1:]
     path = Path(file)
-    now = fashion() if part == "fashion-mnist" else readout(int(part.removeprefix("readout-")))
+    if part == "fashion-mnist":
+        rate, sharpness, *measurements = settings
+        now = fashion(float(rate), float(sharpness), *map(int, measurements))
+        part = f"{part}, sharpness {sharpness}"
+    else:
+        now = readout(int(part.removeprefix("readout-")))
     found = json.loads(path.read_text("utf-8")) if path.exists() else {}
     write_atomically(path, json.dumps({**found, part: now}, indent=1).encode())
     print(json.dumps(now))
