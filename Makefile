@@ -69,7 +69,7 @@ $(VENV)/.installed-test: EXTRAS = [test]
 $(VENV)/.installed-dev: EXTRAS = [dev]
 $(VENV)/.installed-adapters: EXTRAS = [adapters-test]
 
-$(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-dev $(VENV)/.installed-adapters: pyproject.toml constraints.txt | $(VENV)/.made
+$(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-dev $(VENV)/.installed-adapters: pyproject.toml setup.py constraints.txt $(wildcard src/kernels/*) | $(VENV)/.made
 	@echo "Installing dither$(EXTRAS) into $(VENV); this takes a minute or two."
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.$(EXTRAS)'
 	@touch $@

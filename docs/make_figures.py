@@ -289,6 +289,27 @@ def notebook() -> None:
         subprocess.run([sys.executable, script, FIGURES], check=True)
 
 
+def physics() -> None:
+    """The solution that the preset `poisson` comes to, beside the exact one."""
+    specification = dither.read_specification("poisson", ["until.score=0.9999", "replicas=1"])
+    task = specification.task
+    with ProgressBar(specification.name) as bar:
+        result = specification.train(observers=[bar])
+    x = np.linspace(-1, 1, 401)[:, None]
+    u, exact = result.predict(x)[:, 0], task.solution(x)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8, 3), layout="constrained")
+        both, error = figure.subplots(1, 2)
+        both.plot(x, exact, color=GREY, label="exact", linewidth=3)
+        both.plot(x, u, color=BLUE, label="trained")
+        both.set(xlabel="x", ylabel="u")
+        both.legend()
+        error.plot(x, u - exact, color=ORANGE)
+        relative = np.linalg.norm(u - exact) / np.linalg.norm(exact)
+        error.set(xlabel="x", ylabel="error", title=f"relative L2 error {100 * relative:.2g} %")
+    save_figure(figure, FIGURES / "poisson")
+
+
 MAKERS = {
     "notebook": notebook,
     "cosine": cosine,
@@ -296,6 +317,7 @@ MAKERS = {
     "codes": codes,
     "tau_theta": tau_theta,
     "presets": presets,
+    "physics": physics,
 }
 
 

@@ -14,6 +14,7 @@ import dither
 from dither import RequestError, RunError, SimulatedDevice, Until, WeightMGD, cli
 from dither._threefry import random_key
 from dither.algorithms import Backpropagation, NodePerturbation
+from dither.codes import Walsh
 from dither.contract import AccessLevel, Batch, Status
 from dither.devices import (
     DAC,
@@ -101,7 +102,8 @@ class Chip(NumpyDevice):
 @pytest.mark.parametrize(
     ("imperfections", "rule"),
     [
-        (CHIP.imperfections, RULE),
+        # with a code that the compiled loop of a single device does not know
+        (CHIP.imperfections, WeightMGD(learning_rate=0.05, delta=0.1, code=Walsh())),
         ((*CHIP.imperfections, FailedReads(probability=0.2)), RULE),
         ((), NodePerturbation(learning_rate=0.1, delta=0.1)),
         ((Mismatch(gain=0.1),), Backpropagation(learning_rate=0.5)),

@@ -30,6 +30,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cyclic": {"selection": "cyclic"},
     "greedy": {"selection": "greedy", "neurons": 324, "n": 900},
     "greedy among few": {"selection": "greedy", "neurons": 9},
+    "priority": {"selection": "priority", "neurons": 100, "n": 500, "rule": {"on": 0.05}},
+    "priority among few": {"selection": "priority", "neurons": 9},
     "measured again": {"selection": "uniform", "decision": "remeasure", "imperfections": NOISE},
     "significant": {"selection": "greedy", "decision": "significant", "imperfections": NOISE},
     "noise of states": {"selection": "cyclic", "noise": OF_STATES, "weights": "ternary"},
@@ -65,7 +67,10 @@ def leaves(loop: FusedLoop) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path): plain(leaf) for path, leaf in found}
 
 
-ROUNDED = ("error", "first", "falls.mean", "falls.spread", "cost")
+ROUNDED = (
+    *("error", "first", "falls.mean", "falls.spread", "cost"),
+    *("memory.falls", "memory.moved", "memory.squares", "memory.moves"),
+)
 """What is computed in double precision here and in single there."""
 
 
@@ -125,7 +130,7 @@ def test_the_error_is_that_of_the_light_that_the_mirrors_send() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"selection": "priority"},
+        {"selection": "amplitude-weighted"},
         {"rule": {"flips": 2, "cooling": 1.0}},
         {"rule": {"temperature": 0.1, "cooling": 1.0}},
         {"imperfections": (ADC(low=0.0, high=9.0, bits=8),)},

@@ -70,7 +70,8 @@ def table(found: dict, machine: dict) -> str:
         rates = {who: m["cpu"] for who, m in figures["rates"].items()}
         ours = rates.pop("dither")
         others = ", ".join(f"{who} {short(rate)}" for who, rate in rates.items()) or "–"
-        ratio = f"{ours / max(rates.values()):.2f}" if rates else "–"
+        rivals = [rate for who, rate in rates.items() if not who.startswith("dither")]
+        ratio = f"{ours / max(rivals):.2f}" if rivals else "–"
         away = "".join(f" ({who})" for who in figures["absent"])
         bound = short(limit(figures, machine))
         rows.append(f"| {name} | {short(ours)} | {others}{away} | {ratio} | {bound} |")

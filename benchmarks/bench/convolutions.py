@@ -1,4 +1,4 @@
-"""The network of Oripov2025 with its weights perturbed, whole and layer by layer."""
+"""The network of Oripov2025 perturbed whole and layer by layer; that of McCaughan2023."""
 
 import numpy as np
 from line import Line, Round
@@ -6,6 +6,9 @@ from line import Line, Round
 
 def _network(d: int):
     import dither
+
+    if not d:
+        return dither.networks.CNN()
 
     return dither.networks.CNN(
         channels=(d, 2 * d, 4 * d), depth=2, padding="same", dense=(4 * d, 4 * d), activation="tanh"
@@ -23,7 +26,8 @@ def ours(d: int, kind: str):
         rng = np.random.default_rng(0)
         x, t = rng.random((500, 28, 28, 1)).astype("f4"), rng.integers(0, 10, 500)
         task = dither.make_task(x, t, x[:10], t[:10], batch=100, cost="smoothed_cross_entropy")
-        rule = ALGORITHMS[kind](learning_rate=1e-6, delta=0.01)
+        how = {"layers": "each"} if kind == "node-perturbation" else {}
+        rule = ALGORITHMS[kind](learning_rate=1e-6, delta=0.01, **how)
         loop = FusedLoop(rule, dither.SimulatedDevice(network=_network(d)), task, [0])
 
         def go(size: int) -> int:
@@ -91,6 +95,10 @@ def _line(d: int, kind: str) -> Line:
 
 LINES = {
     f"CNN d = {d}, {words}": _line(d, kind)
-    for d in (2, 8)
-    for words, kind in (("whole", "weight-mgd"), ("layer by layer", "layerwise-mgd"))
-}
+    for d in (2, 4, 8)
+    for words, kind in (
+        ("whole", "weight-mgd"),
+        ("layer by layer", "layerwise-mgd"),
+        ("neurons layer by layer", "node-perturbation"),
+    )
+} | {"CNN of 14 378 weights": Line("measurements", {"dither": ours(0, "weight-mgd")}, rounds=3)}

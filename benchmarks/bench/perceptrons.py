@@ -11,17 +11,25 @@ def _data(inputs: int, outputs: int):
     return rng.normal(size=(2000, inputs)).astype("f4"), rng.integers(0, outputs, 2000)
 
 
-def dither_weights(widths, batch: int, replicas: int, kind: str = "weight-mgd"):
-    """dither's loop around a simulated network."""
+def dither_weights(
+    widths, batch: int, replicas: int, kind: str = "weight-mgd", kernel: bool = True
+):
+    """dither's loop around a simulated network; without kernels, which it then switches off."""
 
     def prepare() -> Round:
         import dither
+        from dither import loops
         from dither.algorithms import ALGORITHMS
         from dither.training.fused import FusedLoop
 
+        if not kernel:
+            loops.compiled = lambda *_: None
         x, t = _data(widths[0], widths[-1])
         task = dither.make_task(x, t, x[:10], t[:10], batch=batch, cost="mse")
-        device = dither.SimulatedDevice(network=dither.MLP(widths=widths))
+        # a setting that changes nothing keeps the two programs apart
+        device = dither.SimulatedDevice(
+            network=dither.MLP(widths=widths), seconds_per_write=float(kernel)
+        )
         rule = ALGORITHMS[kind](learning_rate=1e-3)
         loop = FusedLoop(rule, device, task, list(range(replicas)))
 
@@ -163,6 +171,8 @@ def _weights(widths, batch: int, replicas: int) -> Line:
     }
     if batch > 1 and replicas > 1 and len(widths) == 3 and widths[0] < 100:
         contenders["evosax"] = evosax(widths, batch, replicas)
+    # the last, as it switches the kernels off
+    contenders["dither without kernels"] = dither_weights(widths, batch, replicas, kernel=False)
     P = sum(p * q + q for p, q in itertools.pairwise(widths))
     return Line("measurements", contenders, operations=2 * batch * P)
 

@@ -188,6 +188,31 @@ class Measurement(eqx.Module):
         return self._gradient
 
 
+class Reference(eqx.Module):
+    """The pass that probes are compared with, and what the next probe shares with it.
+
+    Attributes: `parameters`, `batch_index`; `new`, whether it is another pass than that of the
+    probe before; `first`, the number of the layer that the next probe changes, of those in `names`,
+    their count for a probe that changes nothing. What a probe changes is that layer's parameters
+    or what is added to its z, and nothing in the others.
+    """
+
+    parameters: Float[Array, " P"]
+    batch_index: Int[Array, ""]
+    new: Bool[Array, ""]
+    first: Int[Array, ""]
+    names: tuple[str, ...] = eqx.field(static=True)
+
+
+class Known(eqx.Module):
+    """What a pass shares with its reference: the `inputs` of every layer, and the outputs last;
+    `first`, the layer that changes, 0 where the batch does too.
+    """
+
+    inputs: tuple[Float[Array, "B ..."], ...]
+    first: Int[Array, ""]
+
+
 class Batch(eqx.Module):
     """The samples of one measurement."""
 

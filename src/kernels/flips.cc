@@ -383,6 +383,7 @@ ffi::Error flips(ffi::ThreadPool pool, Wholes whole, Reals real, Reals theta, Wh
     if (selection == 0) all(dither::Uniform(key, int32_t(N), remembered));
     if (selection == 1) all(dither::Cyclic(key, int32_t(N), remembered));
     if (selection == 2) all(dither::Greedy(key, int32_t(N), remembered));
+    if (selection == 3) all(dither::Priority(key, int32_t(N), remembered));
     bench.finish(of(light_after, T), squares_now);
   });
   return ffi::Error::Success();

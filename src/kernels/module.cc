@@ -10,7 +10,7 @@
 #define TEXT_JOINED(level) "_kernels_" #level
 
 // Every kernel: a line here, and its file.
-#define KERNELS(K) K(Perceptron) K(Flips)
+#define KERNELS(K) K(Convolutions) K(Perceptron) K(Flips)
 
 #define DECLARED(name) extern "C" XLA_FFI_Error* name(XLA_FFI_CallFrame*);
 KERNELS(DECLARED)

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #if defined(__AVX512F__)
@@ -93,6 +94,36 @@ class Cyclic {
   int32_t& done;
 };
 
+struct Best {
+  float value;
+  int32_t place;
+};
+
+// The largest value, and the first place that has it.
+class BestOfLanes {
+ public:
+  explicit BestOfLanes(float least) : least(least), values(all(least)) {}
+  void add(Floats now, Integers at) {
+    auto better = now > values;
+    values = better ? now : values;
+    places = better ? at : places;
+  }
+  Best of_all() const {
+    Best best{least, 0};
+    for (int lane = 0; lane < LANES; lane++) {
+      bool ahead = values[lane] > best.value ||
+                   (values[lane] == best.value && places[lane] < best.place);
+      if (ahead) best = {values[lane], places[lane]};
+    }
+    return best;
+  }
+
+ private:
+  float least;
+  Floats values;
+  Integers places{};
+};
+
 // argmax of rand(N) · bias. A mirror whose bias is at most a product already found cannot win, so
 // that numbers are drawn for mirrors above a threshold only, and for all where none reaches it.
 class Greedy {
@@ -106,7 +137,7 @@ class Greedy {
   int32_t choose(uint32_t test) {
     Key now = fold_in(key, test);
     Best best = among(now);
-    if (best.product <= threshold) {
+    if (best.value <= threshold) {
       threshold = -1.0f;
       look(0.0f);
       best = among(now);
@@ -123,11 +154,6 @@ class Greedy {
   }
 
  private:
-  struct Best {
-    float product;
-    int32_t place;
-  };
-
   // Of N biases spread evenly, the best product lies above in all but 1 of 1 000 tests.
   float share() const { return 1.0f - std::sqrt(14.0f / float(size)); }
 
@@ -176,8 +202,7 @@ class Greedy {
   }
 
   Best among(Key now) const {
-    Floats products = all(-2.0f);
-    Integers where{};
+    BestOfLanes best(-2.0f);
     for (int32_t first = 0; first < listed; first += Block::SIZE) {
       Block at;
       std::memcpy(&at, places.data() + first, sizeof at);
@@ -185,19 +210,10 @@ class Greedy {
       for (int k = 0; k < 4; k++) {
         Floats b;
         std::memcpy(&b, biases.data() + first + k * LANES, sizeof b);
-        Floats product = uniform(words.part[k]) * b;
-        auto better = product > products;
-        products = better ? product : products;
-        where = better ? cast<Integers>(at.part[k]) : where;
+        best.add(uniform(words.part[k]) * b, cast<Integers>(at.part[k]));
       }
     }
-    Best best{-2.0f, 0};
-    for (int lane = 0; lane < LANES; lane++) {
-      bool ahead = products[lane] > best.product ||
-                   (products[lane] == best.product && where[lane] < best.place);
-      if (ahead) best = {products[lane], where[lane]};
-    }
-    return best;
+    return best.of_all();
   }
 
   Key key;
@@ -207,6 +223,70 @@ class Greedy {
   int32_t listed = 0;
   std::vector<uint32_t> places;
   std::vector<float> biases;
+};
+
+// argmax of falls + kappa √moved n with normal n, among the mirrors not yet tested while there are
+// any, then among those that have moved; where none has, the mirror that has waited longest.
+class Priority {
+ public:
+  Priority(Key key, int32_t size, int32_t* memory)
+      : key(key), size(size), falls(reinterpret_cast<float*>(memory)), moved(falls + size),
+        waited(memory + 2 * size), tested(memory + 3 * size), sums(falls + 4 * size),
+        untested(int32_t(std::count(tested, tested + size, 0))), samples(size + Block::SIZE) {}
+
+  int32_t choose(uint32_t test) {
+    float* n = samples.data();
+    normal(fold_in(key, test), n, size);
+    const float kappa = std::sqrt(sums[SQUARES] / (sums[MOVES] > 0 ? sums[MOVES] : 1.0f));
+    if (untested) {
+      for (int32_t i = 0; i < size; i++) n[i] = tested[i] ? NEVER : n[i];
+    } else {
+      for (int32_t i = 0; i < size; i++) {
+        float sample = falls[i] + kappa * std::sqrt(moved[i]) * n[i];
+        n[i] = moved[i] > 0 ? sample : NEVER;
+      }
+    }
+    std::fill_n(n + size, LANES, NEVER);
+    BestOfLanes best(NEVER);
+    for (int32_t i = 0; i < size; i += LANES) {
+      Floats now;
+      std::memcpy(&now, n + i, sizeof now);
+      best.add(now, cast<Integers>(counted(uint32_t(i))));
+    }
+    const Best found = best.of_all();
+    if (found.value > NEVER) return found.place;
+    return int32_t(std::max_element(waited, waited + size) - waited);
+  }
+  int32_t soon(uint32_t, int32_t) { return 0; }  // not known before the falls are
+
+  void learn(int32_t place, float fall, bool kept) {
+    if (tested[place] && moved[place] > 0) {
+      const float change = fall - falls[place];
+      sums[SQUARES] += change * change;
+      sums[MOVES] += moved[place];
+    }
+    const float move = kept ? std::abs(fall) : 0.0f;
+    for (int32_t i = 0; i < size; i++) {
+      moved[i] += move;
+      waited[i] += 1;
+    }
+    untested -= !tested[place];
+    falls[place] = kept ? -fall : fall;
+    moved[place] = 0.0f;
+    waited[place] = 0;
+    tested[place] = 1;
+  }
+
+ private:
+  enum Sum { SQUARES, MOVES };
+  static constexpr float NEVER = -std::numeric_limits<float>::infinity();
+  Key key;
+  int32_t size;
+  float *falls, *moved;
+  int32_t *waited, *tested;
+  float* sums;
+  int32_t untested;
+  std::vector<float> samples;
 };
 
 }  // namespace dither

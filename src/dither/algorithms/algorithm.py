@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from dither._configuration import Configuration
 from dither._errors import RequestError
-from dither.contract import AccessLevel, Clock, Measurement, Probe, Problem
+from dither.contract import AccessLevel, Clock, Measurement, Probe, Problem, Reference
 
 State: TypeAlias = Any
 """An algorithm's state: a pytree with a field `clock`, and all that is needed to go on."""
@@ -60,6 +60,15 @@ class AbstractAlgorithm(Configuration):
     @abstractmethod
     def tell(self, state: State, probe: Probe, measurement: Measurement) -> tuple[State, Info]:
         """The state after a probe's measurement, and what there is to look at."""
+
+    def reference(self, state: State) -> Reference | None:
+        """What the next probe shares with the pass that it is compared with; None for nothing.
+
+        A simulation then computes the layers before the one that is perturbed once for many probes.
+        Of what is read at the sites, such a rule looks at the inputs of that layer only.
+        """
+        del state
+        return None
 
     @abstractmethod
     def parameters(self, state: State) -> Float[Array, " P"]:

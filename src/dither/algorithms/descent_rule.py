@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from pydantic import Field
 
 from dither.algorithms.calibration import LearningRate
 from dither.algorithms.gradient import AbstractGradientRule
 from dither.algorithms.gradient_state import GradientState
+from dither.contract import Reference
 
 
 class AbstractDescentRule(AbstractGradientRule):
@@ -26,3 +27,13 @@ class AbstractDescentRule(AbstractGradientRule):
     def rate_of(self, state: GradientState) -> Float[Array, ""]:
         ticks = self.times(state.problem).tau_theta * self.update.estimates
         return state.rate(self.learning_rate, self.optimizer, ticks)
+
+    def layer(self, state: GradientState) -> tuple[Int[Array, ""], tuple[str, ...]] | None:
+        """The number of the only layer that is perturbed now, and the names; None for several."""
+        del state
+        return None
+
+    def reference(self, state: GradientState) -> Reference | None:
+        if (layer := self.layer(state)) is None:
+            return None
+        return self.times(state.problem).departure(state.clock, self._point(state), *layer)

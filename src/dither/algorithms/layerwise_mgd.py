@@ -13,7 +13,7 @@ from pydantic import Field
 from dither.algorithms import traps
 from dither.algorithms.descent_rule import AbstractDescentRule
 from dither.algorithms.gradient_state import At, GradientState, Told
-from dither.algorithms.layers import layer_of, sizes
+from dither.algorithms.layers import layer_names, layer_of, sizes
 from dither.contract import Problem
 from dither.laws.estimate import growth
 
@@ -103,6 +103,11 @@ class LayerwiseMGD(AbstractDescentRule):
         place = (tick % period + offset) / period
         found = jnp.searchsorted(jnp.cumsum(share), place, side="right")
         return jnp.minimum(found, L - 1)
+
+    def layer(self, state: GradientState) -> tuple[Int[Array, ""], tuple[str, ...]] | None:
+        # the optimal split perturbs another layer in every replica
+        names = tuple(layer_names(state.problem.space))
+        return (self._layer(state), names) if self.split == "equal" else None
 
     def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], None]:
         space = state.problem.space

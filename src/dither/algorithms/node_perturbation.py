@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from pydantic import Field
 
 from dither.algorithms import nodes, traps
@@ -71,6 +71,11 @@ class NodePerturbation(AbstractDescentRule):
 
     def _amplitude(self, group: tuple[Layer, ...]) -> float:
         return self.delta / math.sqrt(nodes.count(group)) if self.normalise else self.delta
+
+    def layer(self, state: GradientState) -> tuple[Int[Array, ""], tuple[str, ...]] | None:
+        names = tuple(layer.name for layer in state.problem.layers)
+        turn, _ = self.times(state.problem).perturbed(state.clock.part)
+        return (turn, names) if self.layers == "each" else None
 
     def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], dict[str, Array]]:
         problem = state.problem

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from dither.algorithms import calibration
-from dither.contract import Clock
+from dither.contract import Clock, Reference
 
 MOST_TICKS = 1024
 """No loop looks further ahead than this."""
@@ -70,6 +70,24 @@ class Timetable:
     def reference(self, tick: Int[Array, ""]) -> Int[Array, ""]:
         """The tick in which the reference that a tick is compared with fell due."""
         return tick - jnp.minimum(tick % self.tau_x, tick % self.tau_theta)
+
+    def departure(
+        self,
+        clock: Clock,
+        parameters: Float[Array, " P"],
+        layer: Int[Array, ""],
+        names: tuple[str, ...],
+    ) -> Reference:
+        """What a probe shares with the pass at the parameters, if it perturbs one layer only."""
+        (tick, part), (_, side) = (clock.tick, clock.part), self.perturbed(clock.part)
+        first = jnp.where(side == 0, len(names), layer)
+        return Reference(
+            parameters=parameters,
+            batch_index=tick // self.tau_x,
+            new=(part == 0) & (self.reference(tick) == tick),
+            first=jnp.where(self.on_trial(part), 0, first),
+            names=names,
+        )
 
     def on_trial(self, part: Int[Array, ""]) -> Bool[Array, ""]:
         """Whether a part measures a step that is tried."""

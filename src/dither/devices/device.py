@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dither._configuration import Configuration
-from dither.contract import AccessLevel, Batch, Cost, Layer, Measurement, Space, SparseWrite
+from dither.contract import AccessLevel, Batch, Cost, Known, Layer, Measurement, Space, SparseWrite
 from dither.tasks.task import Task
 
 
@@ -134,8 +134,23 @@ class AbstractDevice(Configuration):
         cost: Cost,
         sites: dict[str, Array] | None,
         see: AccessLevel,
+        known: Known | None = None,
     ) -> tuple[Measurement, Int[Array, ""], Any]:
-        """One forward pass of a batch: what is seen of it, its `Status`, and the state after."""
+        """One forward pass of a batch: what is seen of it, its `Status`, and the state after.
+
+        `known`, what it shares with another pass, is only given where there is `in_layers`.
+        """
+
+    @property
+    def in_layers(self) -> tuple[str, ...]:
+        """The layers that a pass is made of, if what one computes depends on its own input only."""
+        return ()
+
+    def inputs_of_layers(
+        self, parameters: Float[Array, " P"], inputs: Float[Array, "B ..."]
+    ) -> tuple[Float[Array, "B ..."], ...]:
+        """The inputs of every layer of `in_layers`, and the last one's outputs."""
+        raise NotImplementedError
 
     @abstractmethod
     def outputs(self, state: Any, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:

@@ -17,6 +17,7 @@ from dither.contract import (
     AccessLevel,
     Batch,
     Cost,
+    Known,
     Layer,
     Measurement,
     Space,
@@ -251,7 +252,9 @@ class Fleet(AbstractDevice):
         cost: Cost,
         sites: dict[str, Array] | None,
         see: AccessLevel,
+        known: Known | None = None,
     ) -> tuple[Measurement, Int[Array, ""], FleetState]:
+        del known
         mine, added = jax.tree.map(self._apart, batch), self._added(sites)
 
         def measured(device: AbstractDevice, chip: Any, *rows: Any) -> Any:

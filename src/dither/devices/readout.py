@@ -15,6 +15,7 @@ from dither.contract import (
     AccessLevel,
     Batch,
     Cost,
+    Known,
     Measurement,
     Outputs,
     Parameter,
@@ -206,8 +207,9 @@ class ReadoutDevice(AbstractSimulation):
         cost: Cost,
         sites: dict[str, Array] | None,
         see: AccessLevel,
+        known: Known | None = None,
     ) -> tuple[Measurement, Int[Array, ""], ReadoutState]:
-        del sites
+        del sites, known
         assert state.light is not None
         key = jax.random.fold_in(state.key, state.measured)
         stages = self._detected(state, state.light, state.squares, key)

@@ -1,7 +1,7 @@
 """A simulated device: a network plus imperfections."""
 
 import math
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import equinox as eqx
@@ -15,6 +15,7 @@ from dither.contract import (
     AccessLevel,
     Batch,
     Cost,
+    Known,
     Layer,
     Measurement,
     Outputs,
@@ -23,9 +24,11 @@ from dither.contract import (
     Space,
     SparseWrite,
 )
-from dither.devices.imperfections import Blueprint, Write
+from dither.devices.imperfections import AbstractImperfection, Blueprint, Write
 from dither.devices.simulation import AbstractSimulation
 from dither.networks import AnyNetwork
+from dither.networks.network import no_tap
+from dither.networks.sequence import sequence
 from dither.tasks.task import Task
 
 
@@ -104,6 +107,13 @@ class SimulatedDevice(AbstractSimulation):
                 f"{' or '.join(map(str, wanted))}; change the network's output."
             )
 
+        if task.order > self.network.smoothness:
+            raise RequestError(
+                f"The residual takes derivatives of order {task.order} and the outputs of the "
+                f"network have those of order {self.network.smoothness:g} at the most; set "
+                "device.network.activation to tanh, sigmoid, gelu or sine."
+            )
+
     def write(
         self,
         state: DeviceInstance,
@@ -128,11 +138,17 @@ class SimulatedDevice(AbstractSimulation):
         cost: Cost,
         sites: dict[str, Array] | None,
         see: AccessLevel,
+        known: Known | None = None,
     ) -> tuple[Measurement, Int[Array, ""], DeviceInstance]:
         keys = self._keys(jax.random.fold_in(state.key, 2 * state.measured + 1))
 
         def mean_cost(theta: Float[Array, " P"]) -> tuple[Float[Array, ""], Any]:
-            stages, seen = self._forward(state, theta, batch.inputs, sites, keys)
+            if known is None:
+                at_sites = see >= AccessLevel.SITES
+                outputs, seen = self._forward(state, theta, batch.inputs, sites, keys, at_sites)
+            else:
+                outputs, seen = self._onward(known, theta, batch.inputs, sites)
+            stages = self._passed_on(state.imperfections, keys, outputs)
             costs = cost(stages[-1], batch.targets)
             return jnp.mean(costs), (costs, stages, seen)
 
@@ -152,17 +168,19 @@ class SimulatedDevice(AbstractSimulation):
         if see >= AccessLevel.OUTPUTS:
             shown = Outputs(stages[-1], batch.targets)
         if see >= AccessLevel.SITES:
-            x, z = (
-                {layer.name: seen[f"{layer.name}/{site}"] for layer in self.layers} for site in "xz"
-            )
-            at_sites = Sites(read, x, z)
+
+            def at(site: str) -> dict[str, Array]:
+                return {layer.name: seen[f"{layer.name}/{site}"] for layer in self.layers}
+
+            at_sites = Sites(read, at("x"), at("z") if known is None else None)
         return Measurement(jnp.mean(read), shown, at_sites, gradient), status, after
 
     def outputs(self, state: DeviceInstance, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
         # the noise of a look comes from a key of its own, so that looking changes no trajectory
         looking = jax.random.fold_in(state.key, 2**31)
         keys = self._keys(jax.random.fold_in(looking, state.measured))
-        return self._forward(state, state.parameters, inputs, None, keys)[0][-1]
+        outputs, _ = self._forward(state, state.parameters, inputs, None, keys, shown=False)
+        return self._passed_on(state.imperfections, keys, outputs)[-1]
 
     def _forward(
         self,
@@ -171,8 +189,9 @@ class SimulatedDevice(AbstractSimulation):
         inputs: Float[Array, "B ..."],
         sites: dict[str, Array] | None,
         keys: list[Key[Array, ""]],
-    ) -> tuple[list[Float[Array, "B K"]], dict[str, Array]]:
-        """The outputs, see `_passed_on`, and the values at every site as the lab sees them."""
+        shown: bool,
+    ) -> tuple[Float[Array, "B K"], dict[str, Array]]:
+        """The outputs, and the values at every site as the lab sees them, if shown."""
         seen: dict[str, Array] = {}
 
         def tap(site: str, value: Array) -> Array:
@@ -185,5 +204,49 @@ class SimulatedDevice(AbstractSimulation):
 
         for imperfection, instance in zip(self.imperfections, state.imperfections):
             theta = imperfection.parameters(instance, theta)
-        outputs = self.network(self.space.unravel(theta), inputs, tap)
-        return self._passed_on(state.imperfections, keys, outputs), seen
+        tapped = shown or sites is not None or self._imperfect("site")
+        parameters = self.space.unravel(theta)
+        return self.network(parameters, inputs, tap if tapped else no_tap), seen
+
+    def _imperfect(self, *hooks: str) -> bool:
+        """Whether an imperfection has one of these hooks."""
+        return any(
+            getattr(type(imperfection), hook) is not getattr(AbstractImperfection, hook)
+            for imperfection in self.imperfections
+            for hook in hooks
+        )
+
+    @property
+    def in_layers(self) -> tuple[str, ...]:
+        inside = self._imperfect("parameters", "site")
+        if inside or self.fails or not self.network.sequential:
+            return ()
+        return tuple(layer.name for layer in self.network.layers)
+
+    def inputs_of_layers(
+        self, parameters: Float[Array, " P"], inputs: Float[Array, "B ..."]
+    ) -> tuple[Float[Array, "B ..."], ...]:
+        found = [inputs.reshape(-1, *self.network.input_shape)]
+        for layer in self.network.layers:
+            found.append(sequence([layer], self.space.unravel(parameters), found[-1]))
+        return tuple(found)
+
+    def _onward(
+        self,
+        known: Known,
+        theta: Float[Array, " P"],
+        inputs: Float[Array, "B ..."],
+        sites: dict[str, Array] | None,
+    ) -> tuple[Float[Array, "B K"], dict[str, Array]]:
+        """The outputs, from the first layer that changes on, and the inputs of the layers."""
+        layers, parameters = self.network.layers, self.space.unravel(theta)
+        first, *rest = known.inputs
+
+        def onward(start: int) -> Float[Array, "B K"]:
+            x = inputs.reshape(first.shape) if start == 0 else known.inputs[start]
+            added = (sites or {}).get(f"{layers[start].name}/z")
+            return sequence(layers[start:], parameters, x, added)
+
+        starts = [partial(onward, start) for start in range(len(layers))]
+        outputs: Float[Array, "B K"] = jax.lax.switch(known.first, [*starts, lambda: rest[-1]])
+        return outputs, {f"{layer.name}/x": x for layer, x in zip(layers, known.inputs)}

@@ -43,7 +43,8 @@ class DeviceUnderTest:
         if not self.discrete:
             start = space.snap(space.confine(start, jnp.asarray(self.reach)))
         self.start = np.asarray(start, float)
-        rows = slice(0, min(task.batch, 100))
+        few = max(100 - 100 % task.group, task.group)
+        rows = slice(0, min(task.batch, few))
         self.inputs, self.targets = np.asarray(task.inputs[rows]), np.asarray(task.targets[rows])
         self.write_seconds: list[float] = []
         self.read_seconds: list[float] = []

@@ -26,7 +26,7 @@ def compiled(
 ) -> Advance | None:
     """The compiled loop of all replicas' measurements, or None where the plain one is to be taken.
 
-    Returns: a function of the carry of all replicas, see `fused.replica_axes`, the task, and the
+    Returns: a function of the carry of all replicas, see `replicas.replica_axes`, the task, and the
     number of measurements, which returns the carry after them.
     """
     if not loaded():

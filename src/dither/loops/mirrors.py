@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from dither import _kernels
+from dither._kernels import call
 from dither.algorithms import CoordinateDescent
 from dither.algorithms.algorithm import AbstractAlgorithm
-from dither.algorithms.selection import Cyclic, Greedy, Memory, Uniform
-from dither.algorithms.selection.cyclic import CyclicMemory
+from dither.algorithms.selection import Cyclic, Greedy, Memory, Priority, Uniform
 from dither.devices import ReadoutDevice
 from dither.devices.device import AbstractDevice
 from dither.devices.imperfections import CostNoise, OutputNoise, RelativeNoise
@@ -22,7 +21,7 @@ from dither.tasks.scores import nmse_cost
 from dither.tasks.task import Task
 from dither.training.loop import Carry
 
-SELECTIONS = (Uniform, Cyclic, Greedy)
+SELECTIONS = (Uniform, Cyclic, Greedy, Priority)
 DECISIONS = ("keep", "remeasure", "significant")
 NOISES = (CostNoise, OutputNoise, RelativeNoise)
 
@@ -44,22 +43,29 @@ def applies(algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, ca
 
 def words(memory: Memory, replicas: int) -> Int[Array, "R K"]:
     """What a selection remembers, as words of 32 bits."""
-    if isinstance(memory, CyclicMemory):
-        return jnp.concatenate([memory.order, memory.done[:, None]], axis=1).astype(jnp.int32)
-    if isinstance(memory, jax.Array):
-        return jax.lax.bitcast_convert_type(memory, jnp.int32)
-    return jnp.zeros((replicas, 0), jnp.int32)
+
+    def part(leaf: Array) -> Int[Array, "R k"]:
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            leaf = jax.lax.bitcast_convert_type(leaf, jnp.int32)
+        return leaf.astype(jnp.int32).reshape(replicas, -1)
+
+    nothing = jnp.zeros((replicas, 0), jnp.int32)
+    return jnp.concatenate([nothing, *map(part, jax.tree.leaves(memory))], axis=1)
 
 
 def remembered(words: Int[Array, "R K"], like: Memory) -> Memory:
     """The memory that these are the words of."""
-    if isinstance(like, CyclicMemory):
-        order = words[:, :-1].astype(like.order.dtype)
-        memory: Memory = eqx.tree_at(lambda m: (m.order, m.done), like, (order, words[:, -1]))
-        return memory
-    if isinstance(like, jax.Array):
-        return jax.lax.bitcast_convert_type(words, like.dtype)
-    return like
+
+    def part(words: Int[Array, "R k"], leaf: Array) -> Array:
+        words = words.reshape(leaf.shape)
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            return jax.lax.bitcast_convert_type(words, leaf.dtype)
+        return words.astype(leaf.dtype)
+
+    leaves, tree = jax.tree.flatten(like)
+    ends = np.cumsum([leaf[0].size for leaf in leaves])
+    parts = jnp.split(words, ends[:-1], axis=1) if leaves else []
+    return jax.tree.unflatten(tree, map(part, parts, leaves))
 
 
 def settings(rule: AbstractAlgorithm, device: AbstractDevice) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def loop(
         )
         result = [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in changed]
         keys = (jax.random.key_data(key) for key in (state.key, bench.key))
-        whole, real, theta, memory, weights, light, squares = _kernels.call("Flips", result)(
+        whole, real, theta, memory, weights, light, squares = call("Flips", result)(
             *changed, state.clock.tick[None], bench.measured, *keys, n[None],
             bench.columns.train, task.targets[0], **attributes,
         )  # fmt: skip

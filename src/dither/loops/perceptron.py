@@ -81,7 +81,8 @@ def _device_fits(device: SimulatedDevice) -> bool:
 
 def _task_fits(task: Task, carry: Carry) -> bool:
     types = (carry.algorithm.theta.dtype, task.inputs.dtype)
-    return task.cost in COSTS and all(dtype == jnp.float32 for dtype in types)
+    plain = task.cost in COSTS and not task.sampler.learns
+    return plain and all(dtype == jnp.float32 for dtype in types)
 
 
 def _place(imperfections: tuple[AbstractImperfection, ...], kind: type) -> int:

@@ -1,5 +1,6 @@
 """Multilayer perceptron."""
 
+import math
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field
 from dither.contract import Layer, Parameters
 from dither.networks.network import (
     ACTIVATIONS,
+    SMOOTHNESS,
     AbstractNetwork,
     ActivationName,
     Tap,
@@ -56,6 +58,10 @@ class MLP(AbstractNetwork):
     def layers(self) -> tuple[Layer, ...]:
         f = [ACTIVATIONS[self.activation]] * (len(self.widths) - 2) + [ACTIVATIONS[self.output]]
         return tuple(Layer(f"dense{n}", (q,), dense, f[n]) for n, q in enumerate(self.widths[1:]))
+
+    @property
+    def smoothness(self) -> float:
+        return min(SMOOTHNESS.get(name, math.inf) for name in (self.activation, self.output))
 
     @property
     def input_shape(self) -> tuple[int, ...]:

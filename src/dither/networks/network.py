@@ -1,5 +1,6 @@
 """What a network is: a pure forward map with named sites."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
@@ -31,6 +32,10 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sine": jnp.sin,
     "identity": lambda z: z,
 }
+
+
+SMOOTHNESS: dict[str, float] = {"relu": 1.0}
+"""How many derivatives activations have, those of a kink included; the others have all."""
 
 
 def through(
@@ -84,9 +89,19 @@ class AbstractNetwork(Configuration):
         """K, the number of outputs."""
 
     @property
+    def smoothness(self) -> float:
+        """How many derivatives the outputs have in the inputs; infinite unless it says less."""
+        return math.inf
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers that have the sites `x` and `z`, in order; none unless a network says so."""
         return ()
+
+    @property
+    def sequential(self) -> bool:
+        """Whether it is `sequence(layers, parameters, x)`, x the inputs in `input_shape`."""
+        return False
 
     def sites(self) -> dict[str, tuple[int, ...]]:
         """Every site's name with the shape of its value for one example."""

@@ -136,7 +136,8 @@ def can_vary(
     """Whether an algorithm can be compiled for settings that are not known beforehand."""
 
     def one(settings: Varied) -> Any:
-        carry = start(algorithm, device, problem_of(device, task), jnp.int32(0), settings)
+        problem, sampling = problem_of(device, task), task.sampling()
+        carry = start(algorithm, device, problem, jnp.int32(0), settings, None, sampling)
         return measure_once(algorithm, device, task, carry)[0]
 
     number = jax.ShapeDtypeStruct((), jnp.result_type(float))

@@ -11,6 +11,11 @@ from dither.tasks.dealt import DealtTask as DealtTask
 from dither.tasks.dealt import Shards as Shards
 from dither.tasks.delayed_recall import DelayedRecall as DelayedRecall
 from dither.tasks.digits import Digits as Digits
+from dither.tasks.equations import Burgers as Burgers
+from dither.tasks.equations import Convection as Convection
+from dither.tasks.equations import Heat as Heat
+from dither.tasks.equations import Poisson1D as Poisson1D
+from dither.tasks.equations import Poisson2D as Poisson2D
 from dither.tasks.header import HeaderRecognition as HeaderRecognition
 from dither.tasks.images import MNIST as MNIST
 from dither.tasks.images import FashionMNIST as FashionMNIST
@@ -20,6 +25,9 @@ from dither.tasks.nist7x7 import NIST7x7 as NIST7x7
 from dither.tasks.own_error import OwnError as OwnError
 from dither.tasks.parity import XOR as XOR
 from dither.tasks.parity import Parity as Parity
+from dither.tasks.samplers import SAMPLERS as SAMPLERS
+from dither.tasks.samplers import Adaptive as Adaptive
+from dither.tasks.samplers import Uniform as Uniform
 from dither.tasks.scores import Display as Display
 from dither.tasks.scores import accuracy as accuracy
 from dither.tasks.scores import cross_entropy as cross_entropy
@@ -37,6 +45,11 @@ from dither.tasks.series_task import SERIES as SERIES
 from dither.tasks.series_task import AnySeries as AnySeries
 from dither.tasks.series_task import SeriesTask as SeriesTask
 from dither.tasks.series_task import series_task as series_task
+from dither.tasks.stencils import STENCILS as STENCILS
+from dither.tasks.stencils import AbstractStencil as AbstractStencil
+from dither.tasks.stencils import CentralDifferences as CentralDifferences
+from dither.tasks.stencils import Derivatives as Derivatives
+from dither.tasks.stencils import Stein as Stein
 from dither.tasks.task import AbstractSampledTask as AbstractSampledTask
 from dither.tasks.task import AbstractTask as AbstractTask
 from dither.tasks.task import Task as Task

@@ -1,7 +1,7 @@
 """A task as several devices measure it: batches side by side, the data shared or dealt out."""
 
 from dataclasses import fields
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import equinox as eqx
 import jax
@@ -68,7 +68,10 @@ class DealtTask(Task):
     shards: Int[Array, "devices S"] | None = None
     sizes: Int[Array, " devices"] | None = None
 
-    def sample(self, key: Key[Array, ""], draw: Int[Array, ""]) -> Int[Array, " B"]:
+    def sample(
+        self, key: Key[Array, ""], draw: Int[Array, ""], sampling: Any = ()
+    ) -> Int[Array, " B"]:
+        del sampling
         each = self.batch // self.devices
         if self.shards is None or self.sizes is None:
             return jnp.repeat(drawn(key, draw, each, self.inputs.shape[0]), self.devices)
@@ -91,8 +94,14 @@ def dealt(task: Task, devices: int, shards: Shards | None = None) -> DealtTask:
     """A task for several devices that are measured at once.
 
     A batch holds as many samples of each device as the task's batch did, with shards at the most
-    those of the mean shard. Errors: as of `Shards.deal`.
+    those of the mean shard. Errors: as of `Shards.deal`; `RequestError` for a task whose
+    samples are drawn in groups or by a sampler that learns.
     """
+    if task.group > 1 or task.sampler.learns:
+        raise RequestError(
+            "A fleet takes tasks of single samples drawn uniformly; train a differential equation, "
+            "or with an adaptive sampler, on one device."
+        )
     each, hands, sizes = task.batch, None, None
     if shards is not None:
         each = min(each, len(task.inputs) // devices)

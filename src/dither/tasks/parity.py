@@ -33,4 +33,4 @@ class XOR(AbstractSampledTask):
     kind: Literal["xor"] = "xor"
 
     def load(self) -> Task:
-        return Parity(bits=2, cost=self.cost, batch=self.batch).load()
+        return Parity(bits=2, **dict(self, kind="parity")).load()

@@ -137,6 +137,26 @@ class RightSymbols:
         return levels[xp.argmin(distance, axis=-1)]
 
 
+RELATIVE = "1 - relative error"
+"""The name of the score below."""
+
+
+@dataclass(frozen=True)
+class RelativeError:
+    """`1 − |u − u*| / |u*|`, of the first sample of each group; the norms are over the test set.
+
+    Arguments: `group`, the samples in each; the last column of the targets is u*.
+    """
+
+    group: int
+
+    def __call__(
+        self, outputs: Float[Array, "B 1"], targets: Float[Array, "B T"]
+    ) -> Float[Array, ""]:
+        u, wanted = outputs[:: self.group, 0], targets[:: self.group, -1]
+        return 1 - jnp.sqrt(jnp.sum((u - wanted) ** 2) / jnp.sum(wanted**2))
+
+
 def symbol_error_rate(output: Float[np.ndarray, " T"], target: Float[np.ndarray, " T"]) -> float:
     """`SER` of one series of NumPy; the levels are those that occur in the target.
 
@@ -153,8 +173,8 @@ def symbol_error_rate(output: Float[np.ndarray, " T"], target: Float[np.ndarray,
 
 def highest(score: Score) -> float | None:
     """The most that a score can be; None where that is not known."""
-    known = score in (accuracy, explained, explained_series) or isinstance(score, RightSymbols)
-    return 1.0 if known else None
+    known = score in (accuracy, explained, explained_series)
+    return 1.0 if known or isinstance(score, RightSymbols | RelativeError) else None
 
 
 @dataclass(frozen=True)
@@ -182,6 +202,7 @@ COST_DISPLAY = Display("test_cost", "test cost", log=True)
 DISPLAYS = {
     "accuracy": Display("score", "test accuracy", limits=(0.0, 1.02)),
     EXPLAINED: Display("score", "test NMSE", log=True, lacking=True),
+    RELATIVE: Display("score", "relative L2 error", log=True, lacking=True),
 }
 """By a score's name, those that are not shown as they are."""
 

@@ -17,6 +17,7 @@ from dither._errors import RequestError
 from dither._numbers import whole_number
 from dither.contract import Cost
 from dither.tasks.digits_left import check_resolved
+from dither.tasks.samplers import AbstractSampler, AnySampler, Uniform
 from dither.tasks.samples import check_lengths, samples_of
 from dither.tasks.scores import (
     COSTS,
@@ -41,7 +42,14 @@ class Task(eqx.Module):
     Attributes: `inputs`, `targets`, N training samples; `test_inputs`, `test_targets`; `batch`, the
     samples in one measurement; `cost`, from outputs and targets to one cost a sample; `score`, the
     same to one number, larger is better; `classes`, the names of the classes; `image`, height and
-    width where the inputs are images; `columns`, the names of the inputs where a table has them.
+    width where the inputs are images; `columns`, the names of the inputs where a table has them;
+    `sampler`, which samples a batch holds.
+
+    Where a cost is of several forward passes, such as the residual of a differential equation, a
+    `group` of so many samples that follow one another is drawn as one. The cost still has a value
+    for each sample; that of a group is their mean, and its sampler is told the first. `grid` is the
+    shape of the points that the groups belong to, `order` that of the derivatives of the outputs
+    in the inputs that the cost takes.
     """
 
     inputs: Float[Array, "N ..."]
@@ -55,13 +63,46 @@ class Task(eqx.Module):
     classes: tuple[str, ...] = eqx.field(static=True, default=())
     image: tuple[int, int] | None = eqx.field(static=True, default=None)
     columns: tuple[str, ...] = eqx.field(static=True, default=())
+    sampler: AbstractSampler = eqx.field(static=True, default=Uniform())
+    group: int = eqx.field(static=True, default=1)
+    grid: tuple[int, ...] = eqx.field(static=True, default=())
+    order: int = eqx.field(static=True, default=0)
 
-    def sample(self, key: Key[Array, ""], draw: Int[Array, ""]) -> Int[Array, " B"]:
-        """Which training samples the draw-th batch holds: a pure function of key and draw.
+    def sample(
+        self, key: Key[Array, ""], draw: Int[Array, ""], sampling: Any = ()
+    ) -> Int[Array, " B"]:
+        """Which training samples the draw-th batch holds: a pure function of its arguments.
 
         Drawn with replacement; the whole training set in order where the batch is that large.
+        `sampling` is the sampler's state; without it an adaptive sampler draws uniformly.
         """
-        return drawn(key, draw, self.batch, self.inputs.shape[0])
+        samples = self.inputs.shape[0]
+        if self.batch >= samples and not self.sampler.learns:
+            return jnp.arange(samples)
+        groups, n = samples // self.group, self.batch // self.group
+        chosen = self.sampler.draw(sampling, jax.random.fold_in(key, draw), n, groups)
+        return (chosen[:, None] * self.group + jnp.arange(self.group)).ravel()
+
+    def sampling(self) -> Any:
+        """The sampler's state at the start."""
+        return self.sampler.init(self.grid or (self.inputs.shape[0] // self.group,))
+
+    def weights(self, sampling: Any, rows: Int[Array, " B"]) -> Float[Array, " B"] | None:
+        """The sampler's factors on the costs of a batch; None where all are 1."""
+        of_groups = self.sampler.weights(sampling, rows[:: self.group] // self.group)
+        return None if of_groups is None else jnp.repeat(of_groups, self.group)
+
+    def weighted_cost(self, sampling: Any, rows: Int[Array, " B"]) -> Cost:
+        """The cost of the samples of a batch, with the sampler's factors."""
+        weights = self.weights(sampling, rows)
+        if weights is None:
+            return self.cost
+        return lambda outputs, targets: weights * self.cost(outputs, targets)
+
+    def sampled(self, sampling: Any, rows: Int[Array, " B"], y: Float[Array, "B K"]) -> Any:
+        """The sampler's state once it is told what a batch's outputs cost, without its factors."""
+        costs = self.cost(y, self.targets[rows])
+        return self.sampler.tell(sampling, rows[:: self.group] // self.group, costs[:: self.group])
 
     @property
     def first_rows(self) -> Int[np.ndarray, " B"]:
@@ -90,6 +131,8 @@ class Task(eqx.Module):
     @property
     def outputs(self) -> tuple[int, ...]:
         """How many outputs fit the targets: one is enough for two classes under mse."""
+        if self.group > 1:
+            return (1,)
         if jnp.issubdtype(self.targets.dtype, jnp.floating):
             return (math.prod(self.targets.shape[1:]),)
         classes = len(self.classes)
@@ -122,15 +165,16 @@ class AbstractSampledTask(AbstractTask):
     """A task whose samples come in batches.
 
     Arguments: `batch`, the samples in one measurement or `all` of the training set; `cost`,
-    the cost per sample.
+    the cost per sample; `sampler`, which samples a batch holds.
     """
 
     batch: BatchSize = "all"
     cost: CostName = "mse"
+    sampler: AnySampler = Uniform()
 
     def task_of(self, *arrays: Shaped[np.ndarray, "_ ..."] | None, **more: Any) -> Task:
         """The task of these arrays with this batch and cost. See `make_task`."""
-        return make_task(*arrays, cost=self.cost, batch=self.batch, **more)
+        return make_task(*arrays, cost=self.cost, batch=self.batch, sampler=self.sampler, **more)
 
 
 def make_task(
@@ -148,6 +192,7 @@ def make_task(
     score_name: str | None = None,
     batch: SupportsIndex | str = "all",
     image: tuple[int, int] | None = None,
+    sampler: AbstractSampler | None = None,
 ) -> Task:
     """A task from arrays, checked: finite inputs, equal lengths, labels inside the classes.
 
@@ -157,7 +202,7 @@ def make_task(
     index, such as torch's, has its own. Without test inputs `test_share` of the samples, of each
     class its share, is set aside, drawn by `seed`. The names of the classes (found from the labels
     if not given) and of the input columns; a cost by name or as a function; a score (accuracy for
-    labels, 1 − NMSE for values); the batch size, 1 to N; height and width of image inputs.
+    labels, 1 − NMSE for values); the batch size, 1 to N; height and width of images; the sampler.
     Returns: the task. Errors: `RequestError` in one sentence.
     """
     drawn = whole_number(seed, "The seed", 0)
@@ -190,6 +235,7 @@ def make_task(
         classes=names,
         image=None if image is None else (int(image[0]), int(image[1])),
         columns=_names(columns) or data.columns,
+        sampler=sampler or Uniform(),
     )
 
 

@@ -15,12 +15,12 @@ from dither.algorithms.updates import UPDATES
 from dither.codes import CODES
 from dither.devices import IMPERFECTIONS
 from dither.networks import NETWORKS, RESERVOIRS
-from dither.tasks import SERIES, TASKS
+from dither.tasks import SAMPLERS, SERIES, STENCILS, TASKS
 from dither.training.kinds import DEVICES
 
 REGISTRIES: tuple[Registry, ...] = (
-    ALGORITHMS, CODES, DEVICES, IMPERFECTIONS, NETWORKS, RESERVOIRS, SELECTIONS, SERIES, TASKS,
-    UPDATES,
+    ALGORITHMS, CODES, DEVICES, IMPERFECTIONS, NETWORKS, RESERVOIRS, SAMPLERS, SELECTIONS, SERIES,
+    STENCILS, TASKS, UPDATES,
 )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def measurements_to_angle(
     Returns: the measurements; infinite where `most` are too few.
     """
     problem = problem_of(device, task)
-    carry = start(algorithm, device, problem, jnp.int32(seed), parameters=parameters)
+    carry = start(algorithm, device, problem, jnp.int32(seed), None, parameters, task.sampling())
     state = carry, jnp.int32(0), jnp.zeros(())
     aim = math.cos(math.radians(degrees))
     for end in range(AT_ONCE, math.ceil(most) + AT_ONCE, AT_ONCE):

@@ -75,11 +75,16 @@ class Asked(NamedTuple):
 
 
 def ask_block(
-    algorithm: AbstractAlgorithm, k: int, task: Task, state: State, data: Key[Array, ""]
+    algorithm: AbstractAlgorithm,
+    k: int,
+    task: Task,
+    state: State,
+    sampling: Any,
+    data: Key[Array, ""],
 ) -> Asked:
     """The next K probes. An ask moves nothing but the clock: the moments first, then side by side.
 
-    `data` is the key of the batches.
+    `sampling` is the state of the task's sampler, `data` the key of the batches.
     """
 
     def at(clock: Clock) -> State:
@@ -91,7 +96,8 @@ def ask_block(
 
     def one(clock: Clock) -> tuple[Probe, Int[Array, " B"]]:
         probe = algorithm.ask(at(clock))[0]
-        return probe, task.sample(data, probe.batch_index)
+        begun = task.sampler.begin(sampling, probe.batch_index)
+        return probe, task.sample(data, probe.batch_index, begun)
 
     now = state.clock
     _, later = jax.lax.scan(tick, now, length=k, unroll=8)
@@ -116,16 +122,17 @@ def tell_block(
     algorithm: AbstractAlgorithm,
     task: Task,
     state: State,
+    sampling: Any,
     asked: Asked,
     readings: Readings,
     n: Int[Array, ""],
     taken_off: Any = (),
     known: Float[Array | np.ndarray, "K B"] | None = None,
-) -> tuple[State, Float[Array, " K"]]:
+) -> tuple[State, Any, Float[Array, " K"]]:
     """Tell the first n probes of a block; readings are costs, or outputs from which they come.
 
     `taken_off` is what has been taken off costs; `known`, each sample's cost less that, where it
-    was computed before.
+    was computed before. A sampler that learns is told blocks of one probe.
     """
     outputs, x = readings if isinstance(readings, tuple) else (readings, None)
     costs = each = jnp.asarray(outputs)
@@ -134,6 +141,12 @@ def tell_block(
         costs = jnp.mean(each, axis=1)
     elif outputs.ndim > 1:
         each = jax.vmap(lambda y, r: task.cost(y, task.targets[r]))(outputs, asked.rows)
+        costs = jnp.mean(each, axis=1)
+    if task.sampler.learns:
+        sampling, rows = task.sampler.begin(sampling, asked.batch_index[0]), asked.rows[0]
+        weights = task.weights(sampling, rows)
+        sampling = task.sampled(sampling, rows, jnp.asarray(outputs)[0])
+        each = each if weights is None else weights * each
         costs = jnp.mean(each, axis=1)
 
     def step(k: Int[Array, ""], state: State) -> State:
@@ -146,7 +159,7 @@ def tell_block(
         return algorithm.tell(state, asked.probe(k), measurement)[0]
 
     state = eqx.tree_at(lambda state: state.clock, state, asked.moment(n))
-    return jax.lax.fori_loop(0, n, step, state), costs
+    return jax.lax.fori_loop(0, n, step, state), sampling, costs
 
 
 @dataclass(frozen=True)
@@ -187,17 +200,18 @@ def compiled(
 ) -> tuple[Asking, Telling]:
     """`ask_block` and `tell_block` of an algorithm, compiled for arrays in a row.
 
-    The state that is told is given up for the one that is returned.
+    What is told, the states of the algorithm and of the sampler, is given up for what is returned.
     """
 
-    def ask(k: int, task: Arrays, state: Arrays, data: Arrays) -> Asked:
-        return ask_block(
-            algorithm, k, tasks.together(task), states.together(state), keys.together(data)
-        )
+    def ask(k: int, task: Arrays, before: Arrays, data: Arrays) -> Asked:
+        state, sampling = states.together(before)
+        key = keys.together(data)
+        return ask_block(algorithm, k, tasks.together(task), state, sampling, key)
 
-    def tell(task: Arrays, state: Arrays, *told: Any) -> tuple[Arrays, Float[Array, " K"]]:
-        after, costs = tell_block(algorithm, tasks.together(task), states.together(state), *told)
-        return states.apart(after), costs
+    def tell(task: Arrays, before: Arrays, *told: Any) -> tuple[Arrays, Float[Array, " K"]]:
+        state, sampling = states.together(before)
+        *after, costs = tell_block(algorithm, tasks.together(task), state, sampling, *told)
+        return states.apart(tuple(after)), costs
 
     return jax.jit(ask, static_argnums=0), jax.jit(tell, donate_argnums=1)
 

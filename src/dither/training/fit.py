@@ -49,6 +49,7 @@ def check_fit(
             f"The algorithm {algorithm.kind} must see {wanted} and the device shows only {shown}; "
             "take another algorithm or device."
         )
+    _check_sampling(device, task, algorithm)
     algorithm.check(problem_of(device, task))
     _check_aim(task, until)
     if isinstance(device, PythonDevice):
@@ -106,6 +107,23 @@ def budget_traps(
         f"Of until.measurements = {most} one look at the test set takes {look}, so that {left} are "
         f"left to train with; set {4 * look} or more, or a larger batch.",
     )
+
+
+def _check_sampling(
+    device: AbstractDevice | PythonDevice, task: Task, algorithm: AbstractAlgorithm
+) -> None:
+    task.sampler.check(task.grid)
+    if device.access_level < task.sampler.access_level:
+        raise RequestError(
+            f"The sampler {task.sampler.kind} must see outputs and the device shows only "
+            f"{device.access_level.name.lower()}; take the sampler uniform."
+        )
+    singly = algorithm.access_level in (AccessLevel.OUTPUTS, AccessLevel.SITES)
+    if task.group > 1 and singly:
+        raise RequestError(
+            f"The algorithm {algorithm.kind} compares single samples and this task has one cost of "
+            f"{task.group} samples together; take one that sees the cost alone, such as weight-mgd."
+        )
 
 
 def _check_aim(task: Task, until: Until) -> None:

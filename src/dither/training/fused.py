@@ -1,25 +1,27 @@
 """The loop around a traceable device: compiled whole, replicas side by side."""
 
+import importlib
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from dither._threefry import key_for, random_key
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
-from dither.contract import AccessLevel, Batch, Probe, Problem, Status
+from dither.contract import AccessLevel, Batch, Known, Probe, Problem, Status
 from dither.devices.device import AbstractDevice
 from dither.tasks.task import Task
 from dither.training.acts import perturbed, written
 from dither.training.fit import problem_of
+from dither.training.known import Kept, keep, nothing_kept
 from dither.training.ledger import Ledger
 from dither.training.loop import AbstractLoop, Carry, Evaluation, Tally
+from dither.training.replicas import deal_out, replica_axes, replica_sharding
 from dither.training.settings import Varied, vary
 
 
@@ -30,10 +32,11 @@ def start(
     seed: Int[Array, ""],
     varied: Varied | None = None,
     parameters: Float[Array, " P"] | None = None,
+    sampling: Any = (),
 ) -> Carry:
     """A fresh instance of the device and a fresh state of the algorithm, from a seed.
 
-    The parameters are drawn by the device unless they are given.
+    The parameters are drawn by the device unless they are given; `sampling`, the sampler's state.
     """
     varied = dict(varied or {})
     algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
@@ -47,23 +50,34 @@ def start(
         data=data,
         tally=Tally.empty(),
         varied=varied,
+        sampling=sampling,
     )
 
 
 def measure_once(
-    algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
+    algorithm: AbstractAlgorithm,
+    device: AbstractDevice,
+    task: Task,
+    carry: Carry,
+    known: Known | None = None,
 ) -> tuple[Carry, Probe, Info]:
-    """Ask, write, measure, tell: one measurement."""
+    """Ask, write, measure, tell: one measurement, of which a part may be known."""
     algorithm = vary(algorithm, "algorithm", carry.varied)
     device = vary(device, "device", carry.varied)
     probe, asked = algorithm.ask(carry.algorithm)
     first_try = carry.tally.failed_in_a_row == 0
     instance, writes = written(device, carry.device, probe, first_try)
-    rows = task.sample(carry.data, probe.batch_index)
+    sampling = task.sampler.begin(carry.sampling, probe.batch_index)
+    rows = task.sample(carry.data, probe.batch_index, sampling)
     batch = Batch(task.inputs[rows], task.targets[rows])
+    see = max(algorithm.access_level, task.sampler.access_level)
+    cost_of = task.weighted_cost(sampling, rows)
+    shared = {} if known is None else {"known": known}
     measurement, status, instance = device.measure(
-        instance, batch, task.cost, probe.sites, algorithm.access_level
+        instance, batch, cost_of, probe.sites, see, **shared
     )
+    if task.sampler.learns:
+        sampling = task.sampled(sampling, rows, measurement.outputs.y)
     told, info = algorithm.tell(asked, probe, measurement)
     cost, failed, timed_out = measurement.cost, jnp.int32(0), jnp.int32(0)
     if device.fails:
@@ -71,7 +85,9 @@ def measure_once(
         before = carry.algorithm
         retried = algorithm.retry(problem_of(device, task), before.clock)
         before = eqx.tree_at(lambda state: state.clock, before, retried)
-        told = jax.tree.map(lambda new, old: jnp.where(done, new, old), told, before)
+        told, sampling = jax.tree.map(
+            lambda new, old: jnp.where(done, new, old), (told, sampling), (before, carry.sampling)
+        )
         cost, failed = jnp.where(done, cost, 0.0), (~done).astype(jnp.int32)
         timed_out = (status == Status.TIMED_OUT).astype(jnp.int32)
     tally = Tally(
@@ -83,21 +99,8 @@ def measure_once(
         writes=carry.tally.writes + writes,
         perturbations=carry.tally.perturbations + perturbed(probe),
     )
-    return Carry(told, instance, carry.data, tally, carry.varied), probe, info
-
-
-def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
-    """Which axis of each leaf counts the replicas.
-
-    The clock is common to all replicas unless failures let them drift apart: what depends on the
-    clock alone, such as whether an update is due, is then decided once and not for each replica.
-    """
-    axes = jax.tree.map(lambda _: 0, carry)
-    if device.fails:
-        return axes
-    return eqx.tree_at(
-        lambda c: c.algorithm.clock, axes, jax.tree.map(lambda _: None, carry.algorithm.clock)
-    )
+    after = Carry(told, instance, carry.data, tally, carry.varied, sampling=sampling)
+    return after, probe, info
 
 
 @eqx.filter_jit
@@ -108,9 +111,10 @@ def _start_all(
     seeds: Int[Array, " R"],
     varied: Varied,
     parameters: Float[Array, "R P"] | None,
+    sampling: Any,
 ) -> Carry:
     def one(seed: Int[Array, ""], varied: Varied, theta: Float[Array, " P"] | None) -> Carry:
-        return start(algorithm, device, problem, seed, varied, theta)
+        return start(algorithm, device, problem, seed, varied, theta, sampling)
 
     carry: Carry = jax.vmap(one)(seeds, dict(varied), parameters)
     if not device.fails:
@@ -148,35 +152,11 @@ def start_all(
     the write that put them there.
     """
     problem = problem_of(device, task)
-    carry = _start_all(algorithm, device, problem, seeds, dict(varied or {}), parameters)
+    carry = _start_all(
+        algorithm, device, problem, seeds, dict(varied or {}), parameters, task.sampling()
+    )
     carry = eqx.tree_at(lambda c: c.device, carry, device.prepare(carry.device, task))
     return _program_all(algorithm, device, carry) if algorithm.sparse else carry
-
-
-def replica_sharding(carry: Carry, axes: Any) -> tuple[Mesh, Any] | None:
-    """Replicas dealt out over the machine's devices, where there are several and it comes out."""
-    devices = jax.local_devices()
-    replicas = carry.tally.cost.shape[0]
-    if len(devices) == 1 or replicas % len(devices):
-        return None
-    specs = jax.tree.map(
-        lambda axis: PartitionSpec() if axis is None else PartitionSpec("replicas"),
-        axes,
-        is_leaf=lambda axis: axis is None,
-    )
-    return Mesh(np.array(devices), ("replicas",)), specs
-
-
-def deal_out(device: AbstractDevice, carry: Carry) -> Carry:
-    """Place every replica on the processor that will run it."""
-    sharding = replica_sharding(carry, replica_axes(carry, device))
-    if sharding is None:
-        return carry
-    mesh, specs = sharding
-    dealt: Carry = jax.tree.map(
-        lambda leaf, spec: jax.device_put(leaf, NamedSharding(mesh, spec)), carry, specs
-    )
-    return dealt
 
 
 @eqx.filter_jit(donate="all-except-first")
@@ -191,27 +171,34 @@ def advance(
     algorithm, device, task, n = setting
     axes = replica_axes(carry, device)
 
-    def once(one: Carry, task: Task) -> Carry:
-        return measure_once(algorithm, device, task, one)[0]
+    def once(task: Task, one: Carry, kept: Kept | None) -> tuple[Carry, Kept | None]:
+        known = None
+        if kept is not None:
+            kept, known = keep(algorithm, device, task, one, kept)
+        return measure_once(algorithm, device, task, one, known)[0], kept
 
     def plain(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
-        if carry.tally.cost.shape[0] == 1:
+        R = carry.tally.cost.shape[0]
+        first = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], carry, axes)
+        kept, kept_axes = nothing_kept(algorithm, device, task, first, R)
+        now: Any = carry, kept
+        along = axes, kept_axes
+        if R == 1:
             # without an axis of replicas, of which there is one, products of matrices are faster
-            alone = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], carry, axes)
-            alone = jax.lax.fori_loop(0, n, lambda _, now: once(now, task), alone)
-            after: Carry = jax.tree.map(
-                lambda leaf, axis: leaf if axis is None else leaf[None], alone, axes
+            now = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], now, along)
+            now = jax.lax.fori_loop(0, n, lambda _, now: once(task, *now), now)
+            alone: Carry = jax.tree.map(
+                lambda leaf, axis: leaf if axis is None else leaf[None], now[0], axes
             )
-            return after
-        step = jax.vmap(partial(once, task=task), in_axes=(axes,), out_axes=axes)
-        together: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), carry)
-        return together
+            return alone
+        step: Any = jax.vmap(lambda now: once(task, *now), in_axes=(along,), out_axes=along)
+        after: Carry = jax.lax.fori_loop(0, n, lambda _, now: step(now), now)[0]
+        return after
 
     def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
-        # the compiled loops know rules, devices and this loop; this one knows only that they exist
-        from dither.loops import compiled
-
-        kernel = compiled(algorithm, device, task, carry)
+        # by name: they know rules, devices and this loop, which knows only that they are there
+        loops = importlib.import_module("dither.loops")
+        kernel = loops.compiled(algorithm, device, task, carry)
         if kernel is None:
             return plain(carry, task, n)
         after: Carry = jax.lax.platform_dependent(carry, task, n, cpu=kernel, default=plain)

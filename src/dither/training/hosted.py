@@ -62,19 +62,21 @@ class HostedLoop(AbstractMeasuringLoop):
         self.scores = not device.by_cost
         _, learning, data, _ = jax.random.split(random_key(seed), 4)
         learning = key_for(algorithm, learning)
-        self.origin, self.most = device.origin(seed), largest_block(device.extent.size)
+        self.origin = device.origin(seed)
+        self.most = 1 if task.sampler.learns else largest_block(device.extent.size)
         self.away = bool(np.any(self.origin))
         initial = device.initial(seed) if parameters is None else parameters
         theta = jnp.asarray(initial - self.origin, jnp.result_type(float))
         self.problem = problem_of(device, task)
         state = jax.jit(algorithm.init, static_argnums=2)(learning, theta, self.problem)
-        self.layout, tasks, keys = map(Layout.of, (state, task, data))
+        sampling = task.sampling()
+        self.layout, tasks, keys = map(Layout.of, ((state, sampling), task, data))
         self.ask, self.tell = compiled(algorithm, self.layout, tasks, keys)
         self.data, self.given, self.drawn = data, tasks.apart(task), keys.apart(data)
-        self.clock_places = jax.tree.unflatten(
-            self.layout.structure, range(len(self.layout.keys))
-        ).clock
-        self.carry = Carry(state, None, data, Tally.empty(), taken_off=np.float32(np.nan))
+        places = jax.tree.unflatten(self.layout.structure, range(len(self.layout.keys)))
+        self.clock_places = places[0].clock
+        less = np.float32(np.nan)
+        self.carry = Carry(state, None, data, Tally.empty(), taken_off=less, sampling=sampling)
         self.cost_of = in_double(task.cost)
         self.inputs, self.targets = np.asarray(task.inputs), np.asarray(task.targets)
         tests = np.asarray(task.test_inputs), np.asarray(task.wanted_tests)
@@ -96,13 +98,15 @@ class HostedLoop(AbstractMeasuringLoop):
             failed_in_a_row=np.asarray(self.failed_in_a_row, np.int32),
             cost=np.asarray(self.cost),
         )
-        state = self.layout.together(self.arrays)
-        return Carry(state, None, self.data, tally, taken_off=self.taken_off)
+        state, sampling = self.layout.together(self.arrays)
+        less = self.taken_off
+        return Carry(state, None, self.data, tally, taken_off=less, sampling=sampling)
 
     @carry.setter
     def carry(self, carry: Carry) -> None:
         # copies, since what is told gives its arrays up
-        self.arrays = tuple(jnp.array(x) for x in self.layout.apart(carry.algorithm))
+        states = carry.algorithm, carry.sampling
+        self.arrays = tuple(jnp.array(x) for x in self.layout.apart(states))
         self.taken_off = np.float32(carry.taken_off)
         tally = carry.tally
         self.measured, self.failed = int(tally.measurements), int(tally.failed)

@@ -40,7 +40,7 @@ class Carry(eqx.Module):
     """All that is needed to go on: the algorithm's state, the device's, the key of the batches.
 
     `varied` holds the settings in which this replica differs from the others; `taken_off`, what is
-    taken off a device's own costs.
+    taken off a device's own costs; `sampling`, what the task's sampler has learned.
     """
 
     algorithm: State
@@ -49,6 +49,7 @@ class Carry(eqx.Module):
     tally: Tally
     varied: dict[str, Any] = eqx.field(default_factory=dict)
     taken_off: Any = ()
+    sampling: Any = ()
 
 
 class Evaluation(NamedTuple):

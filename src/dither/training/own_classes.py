@@ -52,7 +52,7 @@ def _measured(
     problem = problem_of(device, task)
     prepared = isinstance(device, AbstractDevice) and type(device).prepare is not PLAIN
     if isinstance(device, AbstractDevice) and not prepared:
-        carry = start(algorithm, device, problem, jnp.int32(0), {})
+        carry = start(algorithm, device, problem, jnp.int32(0), sampling=task.sampling())
         return measure_once(algorithm, device, task, carry)[0]
     key = key_for(algorithm, random_key(0))
     state = algorithm.init(key, jnp.zeros(problem.space.size), problem)

@@ -1,0 +1,51 @@
+"""Replicas side by side: which parts of the carry they share, and where each one runs."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dither.devices.device import AbstractDevice
+from dither.training.loop import Carry
+
+
+def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
+    """Which axis of each leaf counts the replicas.
+
+    The clock is common to all replicas unless failures let them drift apart: what depends on the
+    clock alone, such as whether an update is due, is then decided once and not for each replica.
+    """
+    axes = jax.tree.map(lambda _: 0, carry)
+    if device.fails:
+        return axes
+    return eqx.tree_at(
+        lambda c: c.algorithm.clock, axes, jax.tree.map(lambda _: None, carry.algorithm.clock)
+    )
+
+
+def replica_sharding(carry: Carry, axes: Any) -> tuple[Mesh, Any] | None:
+    """Replicas dealt out over the machine's devices, where there are several and it comes out."""
+    devices = jax.local_devices()
+    replicas = carry.tally.cost.shape[0]
+    if len(devices) == 1 or replicas % len(devices):
+        return None
+    specs = jax.tree.map(
+        lambda axis: PartitionSpec() if axis is None else PartitionSpec("replicas"),
+        axes,
+        is_leaf=lambda axis: axis is None,
+    )
+    return Mesh(np.array(devices), ("replicas",)), specs
+
+
+def deal_out(device: AbstractDevice, carry: Carry) -> Carry:
+    """Place every replica on the processor that will run it."""
+    sharding = replica_sharding(carry, replica_axes(carry, device))
+    if sharding is None:
+        return carry
+    mesh, specs = sharding
+    dealt: Carry = jax.tree.map(
+        lambda leaf, spec: jax.device_put(leaf, NamedSharding(mesh, spec)), carry, specs
+    )
+    return dealt
