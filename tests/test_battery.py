@@ -24,6 +24,7 @@ from dither.algorithms import (
     AnalogMGD,
     Backpropagation,
     BooleanLeastSquares,
+    BooleanMGD,
     CoordinateDescent,
     DecorrelatedNodePerturbation,
     FiniteDifferences,
@@ -152,6 +153,7 @@ ALGORITHM_CASES = {
     "forward-gradient": Case(maker(ForwardGradient), by_kappa, lawful=EVERY),
     "backpropagation": Case(maker(Backpropagation), exact),
     "coordinate-descent": Case(lambda *_, **__: CoordinateDescent()),
+    "boolean-mgd": Case(lambda rate, **_: BooleanMGD(learning_rate=rate)),
     "boolean-least-squares": Case(lambda *_, **__: BooleanLeastSquares(sweeps=2)),
 }
 ESTIMATORS = [kind for kind, case in ALGORITHM_CASES.items() if case.spread]

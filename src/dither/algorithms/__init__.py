@@ -10,6 +10,7 @@ from dither.algorithms.algorithm import State as State
 from dither.algorithms.analog_mgd import AnalogMGD as AnalogMGD
 from dither.algorithms.backpropagation import Backpropagation as Backpropagation
 from dither.algorithms.boolean_least_squares import BooleanLeastSquares as BooleanLeastSquares
+from dither.algorithms.boolean_mgd import BooleanMGD as BooleanMGD
 from dither.algorithms.coordinate_descent import CoordinateDescent as CoordinateDescent
 from dither.algorithms.decorrelated import (
     DecorrelatedNodePerturbation as DecorrelatedNodePerturbation,

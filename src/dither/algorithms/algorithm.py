@@ -46,7 +46,7 @@ class AbstractAlgorithm(Configuration):
                 raise RequestError(
                     f"The algorithm {self.kind} moves by small steps and parameter "
                     f"'{parameter.name}' has only {parameter.levels} levels; take "
-                    "coordinate-descent."
+                    "coordinate-descent or boolean-mgd."
                 )
 
     @abstractmethod
