@@ -299,3 +299,15 @@ def test_backpropagation_learns_poisson():
     task = Poisson1D(frequency=1.0, batch="all", points=32)
     result = dither.train(device, task, rule, until=Until(measurements=3000))
     assert result.score > 0.9
+
+
+def test_the_error_is_drawn_whole_on_its_logarithmic_axis():
+    from matplotlib import pyplot
+
+    pyplot.switch_backend("agg")
+    result = dither.train(DEVICE, TASK, RULE, until=Until(measurements=100), score_every=20)
+    axes = result.plot()
+    errors = 1 - result.history["score"]
+    low, high = axes.get_ylim()
+    assert errors.min() / 100 < low <= errors.min() <= errors.max() <= high
+    pyplot.close("all")

@@ -84,7 +84,9 @@ def draw_score(
     shown = display_of(score_name)
     told = history.assign(score=shown.of(history["score"]))
     _curves(axes, told, shown.column, BLUE)
-    axes.set(ylabel=shown.quantity, ylim=shown.limits)
+    axes.set_ylabel(shown.quantity)
+    if shown.limits is not None:  # limits of None would freeze those of now
+        axes.set_ylim(shown.limits)
     if shown.log and _spans_decades(told[shown.column]):
         logarithmic(axes)
     if shown.column == "score" and target is not None:
