@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import dither
@@ -24,9 +25,11 @@ from dither.tasks import (
     Uniform,
     make_task,
 )
+from dither.tasks.scores import RELATIVE
 from dither.tasks.stencils import derivatives
 from dither.testing import battery
 from dither.testing.devices import NumpyDevice
+from dither.training.figure import draw_score
 from dither.training.fused import FusedLoop
 
 TestEverySampler = battery(*SAMPLERS.values())
@@ -302,12 +305,11 @@ def test_backpropagation_learns_poisson():
 
 
 def test_the_error_is_drawn_whole_on_its_logarithmic_axis():
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
-    pyplot.switch_backend("agg")
-    result = dither.train(DEVICE, TASK, RULE, until=Until(measurements=100), score_every=20)
-    axes = result.plot()
-    errors = 1 - result.history["score"]
+    errors = np.array([1.5, 0.5, 0.02])
+    history = pd.DataFrame({"replica": 0, "measurements": [10, 20, 30], "score": 1 - errors})
+    axes = Figure().subplots()
+    draw_score(axes, history, RELATIVE, 0.99)
     low, high = axes.get_ylim()
-    assert errors.min() / 100 < low <= errors.min() <= errors.max() <= high
-    pyplot.close("all")
+    assert 0.001 < low <= 0.01 < 1.5 <= high
