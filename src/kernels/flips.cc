@@ -367,6 +367,9 @@ ffi::Error flips(ffi::ThreadPool pool, Wholes whole, Reals real, Reals theta, Wh
   const int64_t measurements = n.typed_data()[0];
   if (measurements <= 0) return ffi::Error::Success();
   const int64_t held = memory.dimensions()[1], spread = squares.dimensions()[1];
+  if (selection > 3) {
+    return ffi::Error::InvalidArgument("the kernels are older than dither: install it again");
+  }
   dither::parallel(pool, R, [&](int64_t r) {
     auto of = [&](auto& array, int64_t size) { return array->typed_data() + r * size; };
     const uint32_t *k = rule_key.typed_data() + 2 * r, *d = device_key.typed_data() + 2 * r;
