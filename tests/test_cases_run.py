@@ -18,6 +18,7 @@ import pytest
 
 import dither
 from dither import RequestError, Until
+from dither._kernels import built
 from dither._numbers import whole_number
 from dither._places import find, find_object
 from dither._seal import sealed_json
@@ -624,7 +625,10 @@ def test_a_perturbation_beyond_the_bounds_is_a_trap(share):
 
 def test_the_shell_says_its_version(tmp_path):
     done = shell("--version", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, f"dither {dither.__version__}\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"dither {dither.__version__}, compiled kernels: {built()[1]}\n",
+    )
 
 
 @pytest.mark.parametrize(

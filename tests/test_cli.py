@@ -87,7 +87,7 @@ def test_compiled_programs_are_kept_where_they_can_be(tmp_path: Path, kept: bool
         )  # fmt: skip
         assert done.returncode == 0
         assert "cache" not in done.stderr
-    assert kept == (len(list((home / "dither" / "compiled").glob("*"))) > 5)
+    assert kept == (len(list((home / "dither" / "compiled").glob("*"))) > 0)
 
 
 def test_a_folder_for_compiled_programs_that_is_set_stays(monkeypatch, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def shell(monkeypatch):
     def run(*arguments):
         # JAX has been used, and its processors cannot be counted anew
         monkeypatch.setattr(sys.modules["dither.cli.train"], "use_all_cores", lambda: None)
+        monkeypatch.setattr("dither._interrupt._HEARD", [])  # signals of other tests
         monkeypatch.setattr("sys.argv", ["dither", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             cli.main()

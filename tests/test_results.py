@@ -231,7 +231,7 @@ CELLS = (
     notebook.EVERY = 0.0
     chip = SimulatedDevice(network=MLP(widths=(2, 2, 1), gain=2.0))
     rule = WeightMGD(learning_rate=0.2, delta=0.01)
-    result = dither.train(chip, XOR(), rule, until=Until(wall_seconds=3.0), score_every=200)
+    result = dither.train(chip, XOR(), rule, until=Until(wall_seconds=6.0), score_every=200)
     """,
     "result",
     "axes = result.plot()",

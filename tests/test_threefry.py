@@ -73,7 +73,8 @@ class MixingNoise(OutputNoise):
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_foreign_classes_may_mix_their_keys_with_keys_of_jax(replicas):
     def run(rule, noise):
-        device = SimulatedDevice(network=MLP(widths=(2, 2, 1)), imperfections=(noise(sigma=0.1),))
+        network = MLP(widths=(2, 2, 1), activation="sine")  # which no kernel knows
+        device = SimulatedDevice(network=network, imperfections=(noise(sigma=0.1),))
         rule = rule(learning_rate=0.5, delta=0.1)
         return dither.train(device, XOR(), rule, until=Until(measurements=50), replicas=replicas)
 

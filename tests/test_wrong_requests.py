@@ -49,6 +49,7 @@ HOMES = {
     "device": ("device",), "imperfection": ("device", "imperfections"), "task": ("task",),
     "network": ("device", "network"), "reservoir": ("device", "reservoir"),
     "selection": ("algorithm", "selection"), "series": ("task", "series"),
+    "sampler": ("task", "sampler"), "stencil": ("task", "derivatives"),
 }  # fmt: skip
 """Where each family stands in a specification."""
 
@@ -56,6 +57,8 @@ AROUND = {
     ("device", "reservoir"): {"kind": "readout"},
     ("algorithm", "selection"): {"kind": "coordinate-descent"},
     ("task", "series"): {"kind": "series"},
+    ("task", "sampler"): {"kind": "xor"},
+    ("task", "derivatives"): {"kind": "poisson-1d"},
     ("device", "guard"): {"kind": "lab", **LAB},
     ("device", "channels"): {"kind": "scpi", **SCPI},
     ("device", "readings"): {"kind": "scpi", **SCPI},

@@ -103,7 +103,7 @@ def _defined_in(module: ModuleType) -> tuple[Any, ...]:
 def _written(cls: type) -> dict[str, Any]:
     """What stands in a class: functions, and plain values but for what Python and pydantic add."""
     found = {}
-    for name, one in vars(cls).items():
+    for name, one in dict(vars(cls)).items():  # whose attributes may build the class
         one = getattr(one, "fget", None) or getattr(one, "func", None) or one
         one = getattr(one, "__func__", one)
         own = isinstance(one, FunctionType) and one.__module__ == cls.__module__
