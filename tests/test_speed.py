@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from dither import loops
+from dither._kernels import loaded
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks" / "bench"))
 
 import mirrors
@@ -25,3 +28,19 @@ def test_not_slower_than_the_loop_anyone_would_write(line, rival, least):
     measured, absent = race(Line(line.unit, raced, rounds=3))
     assert not absent
     assert measured["dither"].median >= least * measured[rival].median
+
+
+KERNELS = {
+    # measured: 2.7, 19
+    "small networks": (perceptrons.LINES["49-4-4, batch 64, 32 replicas"], 1.3),
+    "mirrors": (mirrors.LINES["mirrors N = 961, uniform, 1 replica"], 5.0),
+}
+
+
+@pytest.mark.skipif(not loaded(), reason="no kernels were built on this machine")
+@pytest.mark.parametrize(("line", "least"), KERNELS.values(), ids=KERNELS)
+def test_a_kernel_is_faster_than_the_plain_loop(line, least, monkeypatch):
+    monkeypatch.setattr(loops, "compiled", loops.compiled)  # which the rival takes away
+    raced = {name: line.contenders[name] for name in ("dither", "dither without kernels")}
+    measured, _ = race(Line(line.unit, raced, rounds=3))
+    assert measured["dither"].median >= least * measured["dither without kernels"].median
