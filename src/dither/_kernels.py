@@ -43,10 +43,17 @@ def loaded() -> bool:
     return True
 
 
-def call(kernel: str, result: Any, vmap_method: str = "broadcast_all") -> Callable[..., Any]:
-    """A kernel as a function of arrays and static attributes; `result` gives shapes and types."""
+def call(kernel: str, result: Any, changing: int = 0) -> Callable[..., Any]:
+    """A kernel as a function of arrays and static attributes.
+
+    Arguments: its name; the shapes and types of its results; how many arguments, the first ones,
+    come back changed as results in their order, so that they can share memory.
+    """
     import jax
 
     if not loaded():
         raise RuntimeError("no kernels were built")
-    return jax.ffi.ffi_call(f"dither_{kernel}", result, vmap_method=vmap_method)
+    shared = {place: place for place in range(changing)}
+    return jax.ffi.ffi_call(
+        f"dither_{kernel}", result, vmap_method="broadcast_all", input_output_aliases=shared
+    )

@@ -289,6 +289,7 @@ ffi::Error perceptron(ffi::ThreadPool pool, F32 theta, F32 gradient, F32 referen
   Data data{x.typed_data(), wanted.typed_data(), int64_t(x.dimensions()[0]), batch};
   Rule rule{central, adam, tau_x, tau_theta, tau_p};
   auto copied = [](auto& from, auto& to) {
+    if (to->untyped_data() == from.untyped_data()) return;  // JAX lets them share memory
     std::memcpy(to->untyped_data(), from.untyped_data(), from.size_bytes());
   };
   copied(theta, theta_);

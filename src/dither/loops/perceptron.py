@@ -137,7 +137,7 @@ def _advance(
     )
     result = [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in changing]
     theta, gradient, reference, referred, cost, parameters, count, mu, nu, clock = call(
-        "Perceptron", result
+        "Perceptron", result, changing=len(changing)
     )(
         *changing,
         *given,
