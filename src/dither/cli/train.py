@@ -61,7 +61,6 @@ def train(
     specification = read_specification(what, asked)
     if out is None and resume and Path(what).is_dir():
         out = Path(what)
-    _tell_without_kernels()
 
     with (
         warnings.catch_warnings(),
@@ -70,6 +69,7 @@ def train(
     ):
         warnings.showwarning = _warn
         result = specification.train(folder, resume=resume, observers=[observe], track=track)
+    _tell_without_kernels(specification.device)
     if as_json:
         typer.echo(json.dumps(result.summary()))
     else:
@@ -79,12 +79,14 @@ def train(
         raise typer.Exit(1)
 
 
-def _tell_without_kernels() -> None:
+def _tell_without_kernels(device: Any) -> None:
     """Say it once where a simulation could be faster."""
     from dither._kernels import built
+    from dither.devices import AbstractDevice
 
-    if built()[0] is None and "DITHER_KERNELS" not in os.environ:
-        typer.echo(f"dither: plain JAX computes; compiled kernels were {built()[1]}.", err=True)
+    simulated = isinstance(device, AbstractDevice)
+    if simulated and built()[0] is None and "DITHER_KERNELS" not in os.environ:
+        typer.echo(f"dither: plain JAX computed; compiled kernels were {built()[1]}.", err=True)
 
 
 def _parts(device: str | None, task: str | None) -> list[str]:

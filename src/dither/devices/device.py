@@ -150,7 +150,7 @@ class AbstractDevice(Configuration):
         self, parameters: Float[Array, " P"], inputs: Float[Array, "B ..."]
     ) -> tuple[Float[Array, "B ..."], ...]:
         """The inputs of every layer of `in_layers`, and the last one's outputs."""
-        raise NotImplementedError
+        raise NotImplementedError  # only asked of a device that names its layers
 
     @abstractmethod
     def outputs(self, state: Any, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:

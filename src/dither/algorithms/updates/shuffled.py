@@ -104,8 +104,9 @@ class Shuffled(AbstractUpdate):
         descend: Descend,
     ) -> tuple[Float[Array, " P"], Any, Pass]:
         def held() -> tuple[Float[Array, " P"], Any, Pass]:
-            where = lambda s: (s.here, s.compares)  # noqa: E731
-            return theta, optimizer, eqx.tree_at(where, memory, (direction, ~memory.compares))
+            changed = (direction, ~memory.compares)
+            after = eqx.tree_at(lambda s: (s.here, s.compares), memory, changed)
+            return theta, optimizer, after
 
         def compared() -> tuple[Float[Array, " P"], Any, Pass]:
             return self._compared(memory, theta, direction, optimizer, descend)
