@@ -51,7 +51,8 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
               "--local-directory", str(tmp_path)]  # fmt: skip
     workers = [subprocess.Popen(worker, **quiet) for _ in range(2)]
     try:
-        while not address.exists():
+        # the file exists before its text does
+        while not address.exists() or not address.stat().st_size:
             time.sleep(0.1)
         yield json.loads(address.read_text())["address"], workers
     finally:

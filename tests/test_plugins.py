@@ -143,7 +143,8 @@ def test_in_a_study_on_two_dask_workers(lab, tmp_path):
     running = [subprocess.Popen([*dask, *scheduler], cwd=workers_folder, **QUIET)]
     running += [subprocess.Popen([*dask, *worker], cwd=workers_folder, **QUIET) for _ in range(2)]
     try:
-        while not address.exists():
+        # the file exists before its text does
+        while not address.exists() or not address.stat().st_size:
             time.sleep(0.1)
         cluster = json.loads(address.read_text())["address"]
         lab("dither", "study", "study.toml", "--out", "together", "--cluster", cluster)
