@@ -27,6 +27,7 @@ from dither.algorithms import (
     BooleanMGD,
     CoordinateDescent,
     DecorrelatedNodePerturbation,
+    Evolution,
     FiniteDifferences,
     ForwardGradient,
     LayerwiseMGD,
@@ -153,6 +154,7 @@ ALGORITHM_CASES = {
     "forward-gradient": Case(maker(ForwardGradient), by_kappa, lawful=EVERY),
     "backpropagation": Case(maker(Backpropagation), exact),
     "coordinate-descent": Case(lambda *_, **__: CoordinateDescent()),
+    "evolution": Case(lambda *_, **__: Evolution(strategy="SNES", population=4)),
     "boolean-mgd": Case(lambda rate, **_: BooleanMGD(learning_rate=rate)),
     "boolean-least-squares": Case(lambda *_, **__: BooleanLeastSquares(sweeps=2)),
 }
