@@ -96,6 +96,7 @@ class Evolution(AbstractAlgorithm):
         return self
 
     def check_budget(self, problem: Problem, measurements: int) -> None:
+        del problem
         if measurements < self.population:
             raise RequestError(
                 f"The budget of {measurements} measurements is under one generation of "
@@ -210,6 +211,7 @@ class Evolution(AbstractAlgorithm):
         return state.problem.space.snap(reached.astype(state.population.dtype))
 
     def rate_of(self, state: EvolutionState) -> Float[Array, ""]:
+        del state
         return jnp.asarray(jnp.nan if self.learning_rate is None else self.learning_rate)
 
     def lookahead(self, problem: Problem, clock: Clock) -> int:

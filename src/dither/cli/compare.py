@@ -10,6 +10,12 @@ import typer
 if TYPE_CHECKING:
     from dither.studies.tables import Table
 
+ON_THE_PAGE = ("samples", "chosen", "measurements of tuning")
+"""Columns that a terminal has no room for."""
+
+WIDE = 150
+"""Letters in a line where the output is no terminal."""
+
 
 def compare(
     file: Annotated[Path, typer.Argument(help="A comparison's TOML file.", readable=False)],
@@ -25,7 +31,7 @@ def compare(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare methods on devices and tasks: each tuned by the same budget, at equal measurements."""
+    """Compare methods on devices and tasks, at equal measurements, each tuned by one budget."""
     from dither._errors import RequestError
     from dither._interrupt import LEAVING, ctrl_c
     from dither.cli.study import StudyBar
@@ -58,7 +64,7 @@ def compare(
                 "best": best_of(rows)}  # fmt: skip
         typer.echo(json.dumps(told))
         return
-    for table in tables_of(asked, compared):
+    for table in tables_of(compared):
         if table.lines:
             _show(table)
     typer.echo(f"report: {report}")
@@ -70,8 +76,11 @@ def _show(table: "Table") -> None:
     from rich.table import Table as Shown
 
     shown = Shown(title=table.title, title_justify="left", box=box.SIMPLE)
-    for k, heading in enumerate(table.headings):
-        shown.add_column(heading, justify="left" if k < table.leading else "right")
+    kept = [k for k, heading in enumerate(table.headings) if heading not in ON_THE_PAGE]
+    for k in kept:
+        shown.add_column(table.headings[k], justify="left" if k < table.leading else "right")
     for line in table.lines:
-        shown.add_row(*line)
-    Console().print(shown)
+        shown.add_row(*(line[k] for k in kept))
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDE)
+    console.print(shown)

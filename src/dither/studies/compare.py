@@ -12,12 +12,12 @@ import pandas as pd
 import tomlkit
 
 from dither._errors import RequestError
-from dither._files import is_file, make_folder, read_file, write_atomically
+from dither._files import is_file, make_folder, write_atomically
 from dither._platform import check_platform
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import AccessLevel, Problem
 from dither.devices.device import AbstractDevice
-from dither.studies.comparison import Comparison, Pairing
+from dither.studies.comparison import Comparison, Pairing, read_comparison
 from dither.studies.job import replica_of
 from dither.studies.local import StudyObserver, StudyProgress
 from dither.studies.run import run_study
@@ -183,16 +183,16 @@ def _watched(
 
 def _open(out: Path, asked: Comparison) -> None:
     """Make a folder this comparison's. Errors: `RequestError` where it is another's."""
-    text = tomlkit.dumps(without_none(asked.model_dump(mode="json", exclude_none=True))).encode()
-    file = out / SPECIFICATION
+    file, asked = out / SPECIFICATION, asked.written_out()
     if is_file(file):
-        if read_file(file) != text:
+        if read_comparison(file).written_out() != asked:
             raise RequestError(f"The folder {out} holds another comparison; give another --out.")
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"The folder {out} holds other files; give another --out.")
     make_folder(out)
-    write_atomically(file, text)
+    text = tomlkit.dumps(without_none(asked.model_dump(mode="json", exclude_none=True)))
+    write_atomically(file, text.encode())
 
 
 def chosen_in_words(compared: Compared) -> str:

@@ -103,7 +103,7 @@ def _rank(row: dict[str, Any]) -> tuple[float, float]:
     return (math.inf if median is None else median, -(row["score_median"] or 0.0))
 
 
-def tables_of(asked: Comparison, compared: Sequence[Compared]) -> list[Table]:
+def tables_of(compared: Sequence[Compared]) -> list[Table]:
     """The measurements to the target, what the methods need, the best ones, and what cannot be."""
     rows = rows_of(compared)
     done = [(one, row) for one, row in zip(compared, rows) if "runs" in row]
@@ -228,7 +228,7 @@ def _draw(axes: Any, one: Compared, colour: str, dash: str) -> None:
 def write_page(asked: Comparison, compared: Sequence[Compared], out: Path) -> Path:
     """Write `report.html`, and beside it the figures as SVG and the tables as CSV."""
     done = [one for one in compared if one.runs is not None]
-    tables = [one for one in tables_of(asked, compared) if one.lines]
+    tables = [one for one in tables_of(compared) if one.lines]
     pictures = [curves_of(compared)] if done else []
     tuning = asked.tuning
     budget = "as many measurements as a run" if tuning.measurements is None else (

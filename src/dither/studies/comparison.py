@@ -126,6 +126,12 @@ class Comparison(Configuration):
         tuning = self.tuning.model_copy(update={"trials": -(-self.tuning.trials // 2), "seeds": 1})
         return self.model_copy(update={"seeds": min(self.seeds, 3), "tuning": tuning})
 
+    def written_out(self) -> "Comparison":
+        """The same with tables in place of presets and files."""
+        tables = {part: {name: _table(of) for name, of in getattr(self, part).items()}
+                  for part in ("tasks", "devices")}  # fmt: skip
+        return self.model_copy(update=tables)
+
     def pairings(self) -> list["Pairing"]:
         """Every method on every device and task, checked. Errors: `RequestError`."""
         grid = itertools.product(self.tasks, self.devices, self.methods)
@@ -182,6 +188,11 @@ def read_comparison(file: str | Path) -> Comparison:
     """The comparison that a TOML file describes. Errors: `RequestError` in one sentence."""
     path = Path(file)
     table = absolute(read_toml(path)[0], path.parent)
+    for part in ("tasks", "devices"):
+        named = table.get(part)
+        for name, of in named.items() if isinstance(named, dict) else ():
+            if isinstance(of, str) and of.endswith(".toml"):
+                named[name] = str((path.parent / of).resolve())
     try:
         return Comparison.model_validate(table)
     except ValidationError as error:
