@@ -22,11 +22,15 @@ from dither.studies.job import replica_of
 from dither.studies.local import StudyObserver, StudyProgress
 from dither.studies.run import run_study
 from dither.studies.search import FIRST_SEED, Search
-from dither.studies.study import Study
+from dither.studies.store import SPECIFICATION as STUDY
+from dither.studies.store import load_study
+from dither.studies.study import Study, read_study
 from dither.training.fit import check_fit, problem_of
-from dither.training.settings import without_none
+from dither.training.settings import setting, without_none
 
 SPECIFICATION = "compare.toml"
+
+NOT_YET = "not run yet"
 
 TRIAL = "trial"
 """The axis of a study that tunes."""
@@ -107,23 +111,48 @@ def misfit(pairing: Pairing) -> str | None:
     return None
 
 
+def so_far(asked: Comparison, out: str | Path) -> list[Compared]:
+    """What is there of a comparison; what is missing is told as not run yet."""
+    found = []
+    for pairing in asked.pairings():
+        why = misfit(pairing)
+        found.append(_found(asked, pairing, Path(out)) if why is None else Compared(pairing, why))
+    return found
+
+
 def _compared(
     asked: Comparison, pairing: Pairing, out: Path, watch: Any, interrupted: Callable[[], bool]
 ) -> Compared:
-    here = out / "runs" / pairing.task / pairing.device / pairing.method
+    here = _folder(pairing, out)
     tried = asked.methods[pairing.method].candidates(asked.tuning.trials)
-    chosen, tuned = tried[0], 0
+    chosen = tried[0]
     if len(tried) > 1:
         study = _tuning(asked, pairing, tried)
         table = run_study(study, here / "tuning", observers=watch, interrupted=interrupted)
-        chosen, tuned = tried[_best(asked, pairing, table)], int(table["measurements"].sum())
+        chosen = tried[_best(asked, pairing, table)]
     study = Study(
         name=pairing.where, base=pairing.table, set=chosen, seeds=asked.seeds,
         at_once=asked.at_once,
     )  # fmt: skip
-    runs = run_study(study, here / "runs", observers=watch, interrupted=interrupted)
-    needs = needs_of(pairing)
-    return Compared(pairing, None, needs, chosen, tuned, here / "runs", runs)
+    run_study(study, here / "runs", observers=watch, interrupted=interrupted)
+    return _found(asked, pairing, out)
+
+
+def _folder(pairing: Pairing, out: Path) -> Path:
+    return out / "runs" / pairing.task / pairing.device / pairing.method
+
+
+def _found(asked: Comparison, pairing: Pairing, out: Path) -> Compared:
+    here = _folder(pairing, out)
+    runs = load_study(here / "runs") if is_file(here / "runs" / STUDY) else pd.DataFrame()
+    if len(runs) < asked.seeds:
+        return Compared(pairing, NOT_YET)
+    keys, tuned = asked.methods[pairing.method].candidates(1)[0], 0
+    if is_file(here / "tuning" / STUDY):
+        tuned = int(load_study(here / "tuning")["measurements"].sum())
+    base = read_study(here / "runs").base
+    chosen = {key: setting(base, key) for key in keys}
+    return Compared(pairing, None, needs_of(pairing), chosen, tuned, here / "runs", runs)
 
 
 def _tuning(asked: Comparison, pairing: Pairing, tried: Sequence[dict[str, Any]]) -> Study:

@@ -227,13 +227,19 @@ def _draw(axes: Any, one: Compared, colour: str, dash: str) -> None:
 
 def write_page(asked: Comparison, compared: Sequence[Compared], out: Path) -> Path:
     """Write `report.html`, and beside it the figures as SVG and the tables as CSV."""
+    page = comparison_page(asked, compared, out)
+    write_parts(out / PARTS, ("svg", "csv"), page.pictures, page.tables)
+    write_atomically(out / REPORT, html(page).encode())
+    return out / REPORT
+
+
+def comparison_page(asked: Comparison, compared: Sequence[Compared], out: Path) -> Page:
+    """What the page of a comparison in a folder shows."""
     done = [one for one in compared if one.runs is not None]
-    tables = [one for one in tables_of(compared) if one.lines]
-    pictures = [curves_of(compared)] if done else []
     tuning = asked.tuning
     budget = "as many measurements as a run" if tuning.measurements is None else (
         f"at most {number(tuning.measurements)} measurements")  # fmt: skip
-    page = Page(
+    return Page(
         kind="comparison", title=asked.name, about=asked.about,
         facts=[
             ("methods", ", ".join(asked.methods)),
@@ -247,10 +253,8 @@ def write_page(asked: Comparison, compared: Sequence[Compared], out: Path) -> Pa
             "95 % intervals: a run that was stopped before the target counts as one that would "
             "have needed more.",
         ],
-        findings=(), pictures=pictures, tables=tables, made=versions(),
+        findings=(), pictures=[curves_of(compared)] if done else [],
+        tables=[one for one in tables_of(compared) if one.lines], made=versions(),
         command=f"dither compare {SPECIFICATION} --out {out.resolve().name}",
         file=SPECIFICATION, toml=(out / SPECIFICATION).read_text("utf-8"),
     )  # fmt: skip
-    write_parts(out / PARTS, ("svg", "csv"), pictures, tables)
-    write_atomically(out / REPORT, html(page).encode())
-    return out / REPORT
