@@ -1,7 +1,6 @@
-"""Writes what is there of a comparison into docs/results: python benchmarks/compare/table.py DIR."""
+"""Writes a comparison, finished or not, into docs/results: benchmarks/compare/table.py DIR."""
 
 import json
-import math
 import sys
 from pathlib import Path
 
@@ -21,10 +20,8 @@ def cell(row: dict) -> str:
         return "cannot"
     if not row["reached"]:
         return f"∞, 0 of {row['runs']} ({row['score_median']:.2f})"
-    value, low, high = (
-        math.inf if row[key] is None else row[key] for key in ("median", "median_low", "median_high")
-    )
-    told = ["∞" if math.isinf(x) else short(x) for x in (value, low, high)]
+    told = ["∞" if row[key] is None else short(row[key])
+            for key in ("median", "median_low", "median_high")]  # fmt: skip
     missed = "" if row["reached"] == row["runs"] else f", {row['reached']} of {row['runs']}"
     return f"{told[0]} ({told[1]} – {told[2]}){missed}"
 

@@ -46,7 +46,7 @@ def _row(one: Compared) -> dict[str, Any]:
         "task": pairing.task, "device": pairing.device, "method": pairing.method,
         "why_not": one.why,
         "access": pairing.specification.algorithm.access_level.name.lower(),
-        "twin": bool(getattr(pairing.specification.algorithm, "twin", None)),
+        "twin": "twin" in type(pairing.specification.algorithm).model_fields,
     }  # fmt: skip
     if runs is None or one.needs is None:
         return row

@@ -42,7 +42,7 @@ class Method(Configuration):
                 raise ValueError(f"{name} needs two ends, low < high, or whole numbers")
         return tune
 
-    def candidates(self, number: int) -> list[dict[str, float]]:
+    def candidates(self, number: int) -> list[dict[str, Any]]:
         """So many settings to try, fewer only where there are no more: by key path.
 
         One range is divided evenly; where more is tuned, the points are Halton's.
@@ -207,7 +207,7 @@ def _is_range(values: list[Any]) -> bool:
     return not all(isinstance(value, int) for value in values)
 
 
-def _at(values: list[Any], place: float) -> float:
+def _at(values: list[Any], place: float) -> int | float:
     """The value at a place from 0 to 1: along a logarithmic range, or of those given."""
     if _is_range(values):
         low, high = values
