@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import os
 import signal
 import sys
@@ -45,6 +46,9 @@ app.add_typer(device, name="device")
 INTERRUPTED = 128 + signal.SIGINT
 """The exit status of what Ctrl-C has stopped at once."""
 
+RARELY = 100_000
+"""New objects between looks for rubbish: imports and JAX's tracing make many, and little of it."""
+
 UsageError: Any = typer.BadParameter.__base__
 """What wrong options raise; where it is defined depends on the version of Typer."""
 
@@ -77,6 +81,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):  # which may know less than Unicode
             stream.reconfigure(errors="replace")
     keep_compiled()
+    gc.set_threshold(RARELY)
     try:
         status = app(prog_name="dither", standalone_mode=False)
         if status == INTERRUPTED:  # as Typer has it

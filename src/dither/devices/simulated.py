@@ -58,7 +58,7 @@ class SimulatedDevice(AbstractSimulation):
 
     @cached_property
     def space(self) -> Space:
-        arrays = jax.eval_shape(self.network.init, jax.random.key(0))
+        arrays = jax.eval_shape(lambda: self.network.init(jax.random.key(0)))
         parameters = []
         for name, array in arrays.items():
             parameter = Parameter(name, array.shape)
