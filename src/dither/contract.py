@@ -194,23 +194,25 @@ class Reference(eqx.Module):
     Attributes: `parameters`, `batch_index`; `new`, whether it is another pass than that of the
     probe before; `first`, the number of the layer that the next probe changes, of those in `names`,
     their count for a probe that changes nothing. What a probe changes is that layer's parameters
-    or what is added to its z, and nothing in the others.
+    or what is added to its z, and nothing in the others. None for probes that add to the z of any
+    layers and change no parameters.
     """
 
     parameters: Float[Array, " P"]
     batch_index: Int[Array, ""]
     new: Bool[Array, ""]
-    first: Int[Array, ""]
+    first: Int[Array, ""] | None
     names: tuple[str, ...] = eqx.field(static=True)
 
 
 class Known(eqx.Module):
     """What a pass shares with its reference: the `inputs` of every layer, and the outputs last;
-    `first`, the layer that changes, 0 where the batch does too.
+    `first`, the layer that changes, 0 where the batch does too. Where it is None, the `inputs` are
+    those of the first layer, and its z before anything is added.
     """
 
     inputs: tuple[Float[Array, "B ..."], ...]
-    first: Int[Array, ""]
+    first: Int[Array, ""] | None
 
 
 class Batch(eqx.Module):

@@ -65,7 +65,8 @@ class AbstractAlgorithm(Configuration):
         """What the next probe shares with the pass that it is compared with; None for nothing.
 
         A simulation then computes the layers before the one that is perturbed once for many probes.
-        Of what is read at the sites, such a rule looks at the inputs of that layer only.
+        Of what is read at the sites, such a rule looks at the inputs of that layer only. Where the
+        z of several layers are added to, it computes z of the first one once.
         """
         del state
         return None
