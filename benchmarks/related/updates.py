@@ -3,12 +3,12 @@
 `updates.py FILE.json [TASK ...]` runs the cells that the file does not have yet, and prints the
 table. Every cell is a task and an update, of weight MGD with central pairs, a new batch and an
 update after each. A cell's learning rate is one of six that lie a factor of 2 apart, and of two
-more at an end where the best of them lies, at most three times; each is tried by three seeds that no run uses, until
-two runs of a rate have reached the score. What else an update has is tied to its rate or left at
-its default, as `UPDATES` says. Then nine seeds run at that rate. The number is the Kaplan-Meier
-median with its 95 % interval; a run that has not reached the score counts as stopped. The ratio is
-plain descent's median over the update's, above 1 where the update is better, with a bootstrap
-interval over both.
+more at an end where the best of them lies, at most three times; each is tried by three seeds that
+no run uses, until two runs of a rate have reached the score. What else an update has is tied to its
+rate or left at its default, as `UPDATES` says. Then nine seeds run at that rate. The number is the
+Kaplan-Meier median with its 95 % interval; a run that has not reached the score counts as stopped.
+The ratio is plain descent's median over the update's, above 1 where the update is better, with a
+bootstrap interval over both.
 """
 
 import json
