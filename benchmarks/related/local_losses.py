@@ -11,6 +11,7 @@ with their 95 % intervals.
 import json
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def main(file: Path, which: list[str]) -> None:
         loaded = None
         for name, row in rows(network).items():
             place = f"{task}: {network}: {name}"
-            if place in found or not any(part in place for part in which or [""]):
+            if place in found or not any(fnmatch(place, one) for one in which or ["*"]):
                 continue
             loaded = loaded or TASKS[task].load()
             train, tried = trainer(loaded, NETWORKS[network], row), []

@@ -138,15 +138,20 @@ class LocalForwardGradient(AbstractDescentRule):
         inner = problem.layers[:-1]
         s = nodes.signs(key, inner, problem.batch)
         p = space.unravel(jax.random.rademacher(key, (space.size,), told.theta.dtype))
-        along = ({}, s) if self.directions == "activity" else (p, {})
+        of_theta, of_z = ({}, s) if self.directions == "activity" else (p, {})
 
         def moved(t: Float[Array, ""]) -> tuple[list[Array], dict[str, Array]]:
-            theta = {k: v + t * along[0].get(k, 0) for k, v in parameters.items()}
-            return self._features(problem, theta, {k: t * v for k, v in along[1].items()}, x)
+            theta = {k: v + t * of_theta.get(k, 0) for k, v in parameters.items()}
+            return self._features(problem, theta, {k: t * v for k, v in of_z.items()}, x)
 
         h, h_dot, inputs = jax.jvp(moved, (0.0,), (1.0,), has_aux=True)
         by_readout, back = jax.grad(total, argnums=(0, 1))(parameters, h)
-        changes = self._changes(problem, back, h_dot)
+        blocks = self._blocks(problem)
+        own = [
+            jnp.sum(self._parts.cut(c * along, block[-1]), axis=(2, 4))
+            for c, along, block in zip(back, h_dot, blocks)
+        ]
+        changes = self._parts.by_layer(blocks, own, self.greedy)
         if self.directions == "activity":
             e = {layer.name: Parts.per_node(changes[layer.name], layer) * s[layer.name]
                  for layer in inner}  # fmt: skip
@@ -159,20 +164,6 @@ class LocalForwardGradient(AbstractDescentRule):
         readout = {k: v / problem.batch for k, v in by_readout.items()
                    if k.startswith(f"{last.name}/")}  # fmt: skip
         return space.ravel(G | readout)
-
-    def _changes(
-        self, problem: Problem, back: list[Array], h_dot: list[Array]
-    ) -> dict[str, Float[Array, "B p g"]]:
-        """`Σ Ċ_k` over what a layer's nodes reach, by layer."""
-        found: dict[str, Array] = {}
-        later = jnp.zeros((problem.batch, 1, 1))
-        for block, c, along in reversed(list(zip(self._blocks(problem), back, h_dot))):
-            own = jnp.sum(self._parts.cut(c * along, block[-1]), axis=(2, 4))
-            for number, layer in enumerate(block):
-                reached = self._parts.reached(own, block[number + 1 :])
-                found[layer.name] = reached if self.greedy else reached + later
-            later = later + jnp.sum(own, axis=(1, 2), keepdims=True)
-        return found
 
     def learn(self, state: GradientState, told: Told) -> list[Float[Array, "_ K"]]:
         A: list[Float[Array, "_ K"]] = state.memory

