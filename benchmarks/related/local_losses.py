@@ -23,10 +23,11 @@ from scipy import stats
 
 from dither import SimulatedDevice
 from dither.algorithms import (
-    AbstractDescentRule,
+    ALGORITHMS,
     Backpropagation,
     ForwardGradient,
     LocalForwardGradient,
+    LocalLosses,
     NodePerturbation,
     Optimizer,
     Schedule,
@@ -58,7 +59,7 @@ LOCAL: dict[str, dict[str, Any]] = {
 }
 """How each network is cut; one block without groups is one loss for all."""
 
-Row = tuple[type[AbstractDescentRule], dict[str, Any]]
+Row = tuple[Any, dict[str, Any]]
 
 
 def rows(network: str) -> dict[str, Row]:
@@ -85,6 +86,11 @@ def rows(network: str) -> dict[str, Row]:
         "FG-W, readout too": (ForwardGradient, {}),
         "FG-A by differences": (NodePerturbation, {"per_example": True}),
     }
+    if network != "S/1/1":
+        settings = {"block": 2, **local, "replicated": True, "readout_rate": 0.3}
+        found["LG-FG-A by differences"] = (LocalLosses, settings)
+    if "feedback-alignment" in ALGORITHMS:
+        found["FA"] = (ALGORITHMS["feedback-alignment"], {})
     return found
 
 

@@ -1,5 +1,6 @@
 """Mixer network of patches and groups of channels."""
 
+import math
 from typing import Annotated, Literal
 
 import jax
@@ -10,6 +11,7 @@ from pydantic import Field, model_validator
 from dither.contract import Layer, Parameters
 from dither.networks.network import (
     ACTIVATIONS,
+    SMOOTHNESS,
     AbstractNetwork,
     ActivationName,
     Tap,
@@ -122,6 +124,10 @@ class Mixer(AbstractNetwork):
     def _norm(self, x: Float[Array, "B P C"]) -> Float[Array, "B P C"]:
         grouped = x.reshape(*x.shape[:2], self.groups, -1)
         return jax.nn.standardize(grouped, axis=-1, epsilon=1e-5).reshape(x.shape)
+
+    @property
+    def smoothness(self) -> float:
+        return SMOOTHNESS.get(self.activation, math.inf)
 
     @property
     def sequential(self) -> bool:
