@@ -30,6 +30,7 @@ from dither.algorithms import (
     FiniteDifferences,
     ForwardGradient,
     LayerwiseMGD,
+    LocalForwardGradient,
     LocalLosses,
     NodePerturbation,
     WeightMGD,
@@ -151,6 +152,7 @@ ALGORITHM_CASES = {
     ),
     "local-losses": Case(maker(LocalLosses, delta=DELTA, readout_rate=0.1)),
     "forward-gradient": Case(maker(ForwardGradient), by_kappa, lawful=EVERY),
+    "local-forward-gradient": Case(maker(LocalForwardGradient)),
     "backpropagation": Case(maker(Backpropagation), exact),
     "coordinate-descent": Case(lambda *_, **__: CoordinateDescent()),
     "boolean-mgd": Case(lambda rate, **_: BooleanMGD(learning_rate=rate)),
@@ -354,6 +356,7 @@ def test_analog_form_follows_its_filter_equations(code, tau_theta):
 def amplitude(kind, delta):
     """The setting of an algorithm that says how far it perturbs."""
     others = {"spsa": {"c": delta}, "backpropagation": {}, "forward-gradient": {}}
+    others["local-forward-gradient"] = {}
     return others.get(kind, {"delta": delta})
 
 

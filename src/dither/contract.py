@@ -241,7 +241,9 @@ class Layer:
 
     Attributes: `name`; `nodes`, the shape of z for one example; `forward`; `activation`; `onward`,
     such as pooling and flattening; `features`, from x to what the weights multiply, W's leading
-    axes taken as one: `z = features(x) W + b`; x itself in a dense layer, patches in a convolution.
+    axes taken as one: `z = features(x) W + b`; x itself in a dense layer, patches in a convolution;
+    `groups`, the equal groups of channels, z's last axis, that it does not mix; `patchwise`,
+    whether it does not mix what z's other axes count.
     """
 
     name: str
@@ -250,6 +252,8 @@ class Layer:
     activation: Callable[[Array], Array] = keep
     onward: Callable[[Array], Array] = keep
     features: Callable[[Array], Array] = keep
+    groups: int = 1
+    patchwise: bool = False
 
     def __call__(self, parameters: Parameters, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """z, for a batch of inputs, picking the layer's own of all the network's parameters."""

@@ -23,6 +23,7 @@ from dither.algorithms.gradient_state import At as At
 from dither.algorithms.gradient_state import GradientState as GradientState
 from dither.algorithms.gradient_state import Told as Told
 from dither.algorithms.layerwise_mgd import LayerwiseMGD as LayerwiseMGD
+from dither.algorithms.local_forward_gradient import LocalForwardGradient as LocalForwardGradient
 from dither.algorithms.local_losses import LocalLosses as LocalLosses
 from dither.algorithms.node_perturbation import NodePerturbation as NodePerturbation
 from dither.algorithms.optimizer import Optimizer as Optimizer
