@@ -27,6 +27,7 @@ from dither.algorithms import (
     BooleanMGD,
     CoordinateDescent,
     DecorrelatedNodePerturbation,
+    Evolution,
     FiniteDifferences,
     ForwardGradient,
     LayerwiseMGD,
@@ -155,6 +156,7 @@ ALGORITHM_CASES = {
     "local-forward-gradient": Case(maker(LocalForwardGradient)),
     "backpropagation": Case(maker(Backpropagation), exact),
     "coordinate-descent": Case(lambda *_, **__: CoordinateDescent()),
+    "evolution": Case(lambda *_, **__: Evolution(strategy="SNES", population=4)),
     "boolean-mgd": Case(lambda rate, **_: BooleanMGD(learning_rate=rate)),
     "boolean-least-squares": Case(lambda *_, **__: BooleanLeastSquares(sweeps=2)),
 }

@@ -16,6 +16,7 @@ from dither.algorithms.decorrelated import (
     DecorrelatedNodePerturbation as DecorrelatedNodePerturbation,
 )
 from dither.algorithms.descent_rule import AbstractDescentRule as AbstractDescentRule
+from dither.algorithms.evolution import Evolution as Evolution
 from dither.algorithms.finite_differences import FiniteDifferences as FiniteDifferences
 from dither.algorithms.forward_gradient import ForwardGradient as ForwardGradient
 from dither.algorithms.gradient import AbstractGradientRule as AbstractGradientRule

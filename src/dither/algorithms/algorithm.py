@@ -104,6 +104,10 @@ class AbstractAlgorithm(Configuration):
         """The state once the device has drifted: what is remembered of old costs is stale."""
         return state
 
+    def check_budget(self, problem: Problem, measurements: int) -> None:
+        """Check that it can begin with so many measurements. Errors: `RequestError`."""
+        del problem, measurements
+
     def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
         """What in the settings is likely a mistake, each with what to change.
 

@@ -16,6 +16,7 @@ import typer
 from dither._errors import DitherError, RequestError, RunError
 from dither._files import refusal
 from dither._interrupt import status_of_signal
+from dither.cli.compare import compare
 from dither.cli.compiled import keep_compiled
 from dither.cli.device import device
 from dither.cli.paper import paper
@@ -38,6 +39,7 @@ app.command()(predict)
 app.command()(presets)
 app.command()(paper)
 app.command()(study)
+app.command()(compare)
 app.command()(report)
 app.command()(watch)
 app.add_typer(device, name="device")
