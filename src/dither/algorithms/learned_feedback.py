@@ -1,11 +1,12 @@
 """Backpropagation through measured activations and weights that are learned from them."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Literal
 
-import jax
+import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 from pydantic import Field
 
 from dither.algorithms import nodes
@@ -18,49 +19,62 @@ from dither.algorithms.feedback import (
 from dither.algorithms.gradient_state import GradientState, Told
 from dither.contract import Layer, Parameters, Problem
 
+MEMORY = 30
+"""Batches over which the second moments of the layers' inputs are averaged."""
+
+
+class Learned(eqx.Module):
+    """D, by the parameters' names; A, by layer, of the batches `seen`."""
+
+    D: Parameters
+    A: dict[str, Float[Array, "_ _"]]
+    seen: Int[Array, ""]
+
 
 class LearnedFeedback(AbstractFeedbackRule):
     """Feed errors back through the weights that explain what the layers were seen to do.
 
     ```
-    twin:      Ŵ = θ + D,    ẑ_l = x̄_l Ŵ_l,    x̄ = (features(x), 1)
+    model:     Ŵ = θ + D,    ẑ_l = x̄_l Ŵ_l,    x̄ = (features(x), 1)
     backward:  f_l = Ŵ_{l+1} e_{l+1}
     every measurement, for every layer but the first:
                r_l = (∂x_{l+1}/∂ẑ_l)ᵀ (x_{l+1} − x_{l+1}(ẑ_l)),    x_{L+1} = y
                D_l ← D_l + learning (X̄ᵀX̄ + damping ⟨diag X̄ᵀX̄⟩)⁻¹ X̄ᵀ r_l
+    step:      (A + whitening ⟨diag A⟩)⁻¹ G,    A the running mean of x̄_bᵀ x̄_b
     ```
 
-    What is programmed is known, what the device makes of it is D: a gain of every weight, an
-    offset, drift. Each reading of a layer's inputs and of the next one's is a batch of examples of
-    what the layer does, from which D is regressed, off the device, by normalised least mean squares
-    (NLMS). No measurement is taken for it. The first layer needs no D, as nothing is fed back
-    through it. It learns where the weights are wrong, and a factor that an activation has, not an
-    activation of another form.
+    What is programmed is known; what the device makes of it is D: gains, offsets, drift. Each
+    reading of a layer's inputs and of the next layer's shows what the layer does to a batch, and D
+    is regressed on it, off the device, by normalised least mean squares. No measurement is taken
+    for it. The first layer needs no D, as nothing is fed back through it. A factor of an activation
+    is learned with the weights, another form of it is not.
 
     Arguments: `learning` in [0, 1], the step of the regression; at 0 errors go back through the
-    programmed weights. `damping` > 0, against noise, in units of the mean diagonal. The others as
-    for `AbstractFeedbackRule`.
+    programmed weights. `damping` > 0, against noise, in units of the mean diagonal. `whitening` > 0
+    whitens the layers' inputs as `whitened-node-perturbation` does; None for plain steps. The
+    others as for `AbstractFeedbackRule`.
     Errors: as there, and for layers that are not `z = features(x) W + b`.
 
-    Source: the regression is the classic one of adaptive filters; weights learned for feedback:
-    Akrout and others, *Deep learning without weight transport*, 2019 (arXiv 1904.05391). Their use
-    together derived here, checked by the tests.
+    Source: the regression is that of adaptive filters; weights learned for feedback: Akrout and
+    others, *Deep learning without weight transport*, 2019 (arXiv 1904.05391). Their use together
+    derived here, checked by the tests.
     """
 
     kind: Literal["learned-feedback"] = "learned-feedback"
     learning: Annotated[float, Field(ge=0, le=1)] = 1.0
     damping: Annotated[float, Field(gt=0)] = 0.01
+    whitening: Annotated[float, Field(gt=0)] | None = None
 
-    def remember(
-        self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem
-    ) -> Parameters:
-        """D, by the parameters' names."""
+    def remember(self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem) -> Learned:
         del key
-        return jax.tree.map(jnp.zeros_like, dict(problem.space.unravel(theta)))
+        D = {p.name: jnp.zeros(p.shape, theta.dtype) for p in problem.space.parameters}
+        widths = nodes.features_of(problem.layers, problem.space)
+        A = {name: jnp.zeros((p + 1, p + 1), theta.dtype) for name, p in widths.items()}
+        return Learned(D, {} if self.whitening is None else A, jnp.int32(0))
 
     def model(self, state: GradientState, told: Told) -> Parameters:
         theta = super().model(state, told)
-        return {name: theta[name] + D for name, D in state.memory.items()}
+        return {name: theta[name] + D for name, D in state.memory.D.items()}
 
     def fed_back(
         self,
@@ -72,28 +86,31 @@ class LearnedFeedback(AbstractFeedbackRule):
         above, x = layers[0], told.measurement.sites.inputs
         return through_weights(above, self.model(state, told), x[above.name], errors[above.name])
 
-    def learn(self, state: GradientState, told: Told) -> Parameters:
-        layers, model, D = self.layers(state.problem), self.model(state, told), dict(state.memory)
-        x = [told.measurement.sites.inputs[layer.name] for layer in layers]
-        x.append(told.measurement.outputs.y)
-        for layer, seen, after in list(zip(layers, x, x[1:]))[1:]:
-            z = layer(model, seen)
+    def learn(self, state: GradientState, told: Told) -> Learned:
+        layers, model, now = self.layers(state.problem), self.model(state, told), state.memory
+        inputs, D, seen = told.measurement.sites.inputs, dict(now.D), now.seen + 1
+        x = [*(inputs[layer.name] for layer in layers), told.measurement.outputs.y]
+        for layer, (before, after) in list(zip(layers, pairwise(x)))[1:]:
+            z = layer(model, before)
             r = through_activation(layer, z, after - output_of(layer, z))
-            step = self.learning * self._regressed(layer, seen, r)
+            rows = nodes.with_one(nodes.rows(layer, before))
+            products = rows.T @ r.reshape(len(rows), -1)
+            step = self.learning * nodes.fitted(rows.T @ rows, self.damping, products)
             for name, part in (("weight", step[:-1]), ("bias", step[-1])):
                 own = f"{layer.name}/{name}"
                 D[own] = D[own] + part.reshape(D[own].shape)
-        return D
+        A = {
+            layer.name: now.A[layer.name]
+            + (nodes.moment(layer, inputs[layer.name]) - now.A[layer.name])
+            / jnp.minimum(seen, MEMORY)
+            for layer in layers
+            if now.A
+        }
+        return Learned(D, A, seen)
 
-    def _regressed(
-        self, layer: Layer, x: Float[Array, "B ..."], r: Float[Array, "B ..."]
-    ) -> Float[Array, "_ _"]:
-        """`(X̄ᵀX̄ + damping ⟨diag⟩)⁻¹ X̄ᵀ r`, a row for each weight of a neuron, its bias last."""
-        rows = nodes.rows(layer, x)
-        rows = jnp.concatenate([rows, jnp.ones((len(rows), 1), rows.dtype)], axis=1)
-        A = rows.T @ rows
-        A = A + self.damping * jnp.mean(jnp.diag(A)) * jnp.eye(len(A), dtype=A.dtype)
-        step: Float[Array, "_ _"] = jax.scipy.linalg.solve(
-            A, rows.T @ r.reshape(len(rows), -1), assume_a="pos"
-        )
-        return step
+    def precondition(
+        self, state: GradientState, estimate: Float[Array, " P"]
+    ) -> Float[Array, " P"]:
+        if self.whitening is None:
+            return estimate
+        return nodes.whitened(state.problem.space, estimate, state.memory.A, self.whitening)
