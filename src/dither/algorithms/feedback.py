@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 from pydantic import Field
 
 from dither._errors import RequestError
 from dither.algorithms import nodes
-from dither.algorithms.gradient_state import GradientState, Told
+from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.algorithms.twin import AbstractTwinRule, output_errors
 from dither.contract import AccessLevel, Layer, Parameters, Problem
 from dither.networks import AnyNetwork
@@ -53,6 +54,11 @@ class AbstractFeedbackRule(AbstractTwinRule):
                 f"The twin has layers {', '.join(twins) or 'none'} and the device "
                 f"{', '.join(own)}; give algorithm.twin the device's layers."
             )
+
+    def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], dict[str, Array]]:
+        """θ as it is, and zeros at the sites, so that the layers are read."""
+        zeros = {one.name: jnp.zeros(one.nodes, at.theta.dtype) for one in state.problem.layers}
+        return at.theta, nodes.at_sites(zeros)
 
     def model(self, state: GradientState, told: Told) -> Parameters:
         """The parameters that z is computed with: those that are programmed."""

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Key
 from pydantic import Field
 
 from dither._errors import RequestError
-from dither.algorithms.gradient_state import GradientState, Told
+from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.algorithms.twin import AbstractTwinRule, output_errors
 from dither.contract import AccessLevel, Problem
 from dither.networks import AnyNetwork
@@ -54,6 +54,10 @@ class PhysicsAware(AbstractTwinRule):
         """The twin's gains `1 + mismatch n`."""
         del problem
         return 1 + self.mismatch * jax.random.normal(key, theta.shape, theta.dtype)
+
+    def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], None]:
+        del state
+        return at.theta, None
 
     def estimate(self, state: GradientState, told: Told) -> Float[Array, " P"]:
         """`mean_b (∂twin/∂θ̂)ᵀ ∂C_b/∂y_b`."""

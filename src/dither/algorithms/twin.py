@@ -8,7 +8,6 @@ from jaxtyping import Array, Float
 
 from dither._errors import RequestError
 from dither.algorithms.descent_rule import AbstractDescentRule
-from dither.algorithms.gradient_state import At, GradientState
 from dither.contract import Measurement, Parameter, Problem, Space
 from dither.networks import AnyNetwork
 
@@ -49,10 +48,6 @@ class AbstractTwinRule(AbstractDescentRule):
                 f"The twin has parameters of shapes {_told(twins)} and the device of "
                 f"{_told(own)}; give algorithm.twin the device's shape."
             )
-
-    def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], None]:
-        del state
-        return at.theta, None
 
 
 def output_errors(problem: Problem, measurement: Measurement) -> Float[Array, "B K"]:
