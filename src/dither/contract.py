@@ -5,8 +5,8 @@ Algorithms, devices and the loop know one another by these types alone.
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -136,10 +136,11 @@ def wanted_outputs(
 
 
 class Outputs(eqx.Module):
-    """The outputs `y` of a batch and the `targets` that they are held against."""
+    """The outputs `y` of a batch, the `targets` that they are held against, what was fed in."""
 
     y: Float[Array, "B K"]
     targets: Num[Array, "B ..."]
+    inputs: Num[Array, "B ..."]
 
     @property
     def wanted(self) -> Float[Array, "B K"]:
@@ -279,7 +280,8 @@ class Problem:
     none; `batch`, B, the samples in a measurement; `outputs`, K, of each sample; `cost`, of each
     sample; `shows_z`, whether what goes into the neurons can be read; `least`, the lowest value
     that the cost can take, None where that is not known; `repeats_batches`, whether the device is
-    fed the batches, so that one can be measured again.
+    fed the batches, so that one can be measured again; `network`, which a simulated device is made
+    of, None of other devices.
     """
 
     space: Space
@@ -290,3 +292,4 @@ class Problem:
     shows_z: bool = True
     least: float | None = None
     repeats_batches: bool = True
+    network: Any = field(default=None, hash=False)

@@ -169,7 +169,7 @@ class SimulatedDevice(AbstractSimulation):
         )
         shown, at_sites = None, None
         if see >= AccessLevel.OUTPUTS:
-            shown = Outputs(stages[-1], batch.targets)
+            shown = Outputs(stages[-1], batch.targets, batch.inputs)
         if see >= AccessLevel.SITES:
 
             def at(site: str) -> dict[str, Array]:
