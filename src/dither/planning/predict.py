@@ -1,0 +1,187 @@
+"""How many measurements a training will take, before it is made and at next to no cost."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from dither._threefry import key_for, random_key
+from dither.algorithms.algorithm import AbstractAlgorithm
+from dither.contract import Problem
+from dither.devices.simulated import SimulatedDevice
+from dither.planning.rules import AbstractRule, rule_of
+from dither.planning.walk import STEPS, Walk, scores, walked
+from dither.tasks.task import AbstractTask, Task
+from dither.training.fit import problem_of
+from dither.training.until import Until
+
+SAMPLES = 512
+"""Those of a gradient, where the training set has as many."""
+
+MOST_STEPS = 4000
+"""Steps after which a target is given up."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a training is predicted to take.
+
+    Attributes: `measurements` to the target, infinite where it is not reached; `low`, `high`, a
+    90 % interval for one training; `cost_of_prediction`, passes of one batch of the training's
+    through the network that the prediction took; `reason`, why there is none, or it is infinite.
+    """
+
+    measurements: float
+    low: float
+    high: float
+    cost_of_prediction: float
+    reason: str = ""
+
+
+def predict(
+    device: Any,
+    task: AbstractTask | Task,
+    algorithm: AbstractAlgorithm,
+    until: Until,
+    *,
+    trajectories: int = 3,
+    key: int = 0,
+) -> Prediction:
+    """Predict the measurements of a training to its score.
+
+    ```
+    θ ← θ − h D g − √(h eta) D ε,   cov ε = cov G,   h = k eta        measurements = M Σ k
+    ```
+
+    The stochastic modified equation with exact gradients of the simulation, and with the scatter
+    that the rule's law gives for its perturbations, its batches and the noise of its costs. A step
+    stands for k updates, as many as the steepest curvature allows.
+
+    Arguments: device, task, algorithm and until as `dither.train` takes them; `trajectories`, how
+    many are followed, ≥ 1; `key`, the seed: trajectory i starts as the training of key + i does.
+    Returns: the `Prediction`. Source: the equation, Li, Tai and E, arXiv 1511.06251; where noise is
+    added, Leimkuhler and Matthews 2013; the rest derived here, checked by the tests.
+    """
+    data = task.load() if isinstance(task, AbstractTask) else task
+    rule = _law(device, data, algorithm, until)
+    if isinstance(rule, str):
+        return Prediction(math.nan, math.nan, math.nan, 0.0, rule)
+    samples = min(len(data.inputs), max(SAMPLES, data.batch))
+    most = math.inf if until.measurements is None else until.measurements
+    walks = _starts(device, data, algorithm, rule, key, trajectories)
+    path = _Path(device, data, rule, samples, walks, until.score, float(most))
+    times, steps, looks = path.follow()
+    M = float(rule.per_update)
+    passes = (steps * 4 + steps / STEPS * 8) * samples / data.batch
+    passes += looks * len(data.test_inputs) / data.batch
+    return _told(M * times, passes, most)
+
+
+def _law(device: Any, task: Task, algorithm: AbstractAlgorithm, until: Until) -> Any:
+    if type(device) is not SimulatedDevice:
+        return "only simulated devices of one network have a model to follow"
+    if until.score is None:
+        return "until.score is not set"
+    if task.sampler.learns or task.group > 1:
+        return "there is no law yet for samplers that learn and samples in groups"
+    layers = device.network.layers
+    return rule_of(algorithm, problem_of(device, task), layers)
+
+
+@eqx.filter_jit
+def _start(
+    device: SimulatedDevice, problem: Problem, reach: Array, seed: Int[Array, ""]
+) -> tuple[Array, Any]:
+    """The initial parameters and the chip of a training's seed."""
+    initial, _, _, fabrication = jax.random.split(random_key(seed), 4)
+    theta = device.initial(key_for(device, initial))
+    return problem.space.confine(theta, reach), device.fabricate(key_for(device, fabrication))
+
+
+def _starts(
+    device: Any, task: Task, algorithm: Any, rule: AbstractRule, key: int, trajectories: int
+) -> Walk:
+    problem = problem_of(device, task)
+    reach = jnp.asarray(algorithm.reach(problem))
+    walks = []
+    for seed in range(key, key + trajectories):
+        theta, chip = _start(device, problem, reach, jnp.int32(seed))
+        draw = np.random.default_rng(seed)
+        top = draw.normal(size=theta.size)
+        order = draw.permutation(len(task.inputs))
+        walks.append(Walk.start(theta, top, order, chip, jax.random.key(seed)))
+    stacked: Walk = jax.tree.map(lambda *leaves: jnp.stack(leaves), *walks)
+    return stacked
+
+
+class _Path:
+    """Trajectories on their way to the target."""
+
+    def __init__(
+        self, device: Any, task: Task, rule: AbstractRule, samples: int, walks: Walk,
+        target: float, most: float,
+    ) -> None:  # fmt: skip
+        self.device, self.task, self.rule, self.samples = device, task, rule, samples
+        self.walks, self.target, self.most = walks, target, most
+
+    def scores(self, thetas: Float[Array, "n P"]) -> Float[np.ndarray, " n"]:
+        return np.asarray(scores(self.device, self.task, self.walks.chip, thetas))
+
+    def follow(self) -> tuple[Float[np.ndarray, " n"], int, int]:
+        """Updates to the target, infinite where there are none; steps and looks in all."""
+        n = self.walks.updates.shape[0]
+        times, steps, looks = np.full(n, np.inf), 0, 0
+        M = float(self.rule.per_update)
+        before = self.scores(self.walks.theta)
+        at = np.zeros(n)
+        times[before >= self.target] = 1.0
+        while not np.all(np.isfinite(times)) and steps < MOST_STEPS:
+            self.walks, thetas, updates = walked(
+                self.rule, self.device, self.task, self.samples, self.walks
+            )
+            steps += STEPS
+            after, reached = self.scores(thetas[:, -1]), np.asarray(updates)
+            looks += n
+            crossed = (after >= self.target) & np.isinf(times)
+            if crossed.any():
+                found, more = self._crossing(thetas, reached, at, before)
+                looks += more
+                times[crossed] = found[crossed]
+            at, before = reached[:, -1], after
+            if np.all(M * at > self.most) or not np.all(np.isfinite(at)):
+                break
+        return times, n * steps, looks
+
+    def _crossing(
+        self, thetas: Array, updates: np.ndarray, at: np.ndarray, before: np.ndarray
+    ) -> tuple[Float[np.ndarray, " n"], int]:
+        """The first of the steps at the target, between looks linear in the updates."""
+        n, S, _ = thetas.shape
+        curve = np.stack([before, *(self.scores(thetas[:, s]) for s in range(S))], axis=1)
+        times = np.concatenate([at[:, None], updates], axis=1)
+        found = np.full(n, np.inf)
+        for r in range(n):
+            there = np.flatnonzero(curve[r] >= self.target)
+            if len(there) and there[0] > 0:
+                s = there[0]
+                share = (self.target - curve[r, s - 1]) / (curve[r, s] - curve[r, s - 1])
+                found[r] = times[r, s - 1] + share * (times[r, s] - times[r, s - 1])
+        return found, n * S
+
+
+def _told(measurements: Float[np.ndarray, " n"], passes: float, most: float) -> Prediction:
+    finite = measurements[measurements <= most]
+    if len(finite) * 2 <= len(measurements):
+        low = float(finite.min()) if len(finite) else math.inf
+        reason = f"not reached within {most:g} measurements"
+        return Prediction(math.inf, low, math.inf, passes, reason)
+    logs = np.log(finite)
+    middle, spread = float(np.median(logs)), float(np.std(logs, ddof=1)) if len(logs) > 1 else 0.2
+    reach = 1.7 * math.hypot(spread, 0.15)
+    high = math.inf if len(finite) < len(measurements) else math.exp(middle + reach)
+    return Prediction(math.exp(middle), math.exp(middle - reach), high, passes, "")
