@@ -91,9 +91,7 @@ def _batch(device: SimulatedDevice, task: Task) -> int:
     return max(1, most // task.group) * task.group
 
 
-def _searched(
-    device: SimulatedDevice, task: Task, updates: int, seed: int, enough: float
-) -> Floor:
+def _searched(device: SimulatedDevice, task: Task, updates: int, seed: int, enough: float) -> Floor:
     cosine = Schedule(name="cosine_decay_schedule", settings=(("decay_steps", updates),))
     adam = Optimizer(name="adam", schedule=cosine)
     rule = Backpropagation(learning_rate=RATES[0], optimizer=adam)

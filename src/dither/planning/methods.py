@@ -5,19 +5,26 @@ from dataclasses import dataclass, field
 
 from dither.algorithms import (
     AbstractAlgorithm,
+    AbstractGradientRule,
     Backpropagation,
+    CoordinateDescent,
     FiniteDifferences,
     LayerwiseMGD,
     NodePerturbation,
     Optimizer,
     WeightMGD,
 )
+from dither.algorithms.selection import Cyclic, Greedy, Priority, Uniform
 from dither.contract import AccessLevel, Problem
 
 MOST_ONE_BY_ONE = 20_000
 """Parameters beyond which finite differences, 2 P measurements an update, are not considered."""
 
+THIN = 0.05
+"""The share of mirrors that are on at the start of the priority rule."""
+
 OPTIMIZERS = ("sgd", "adam")
+"""Those considered: the file's own alone where it names one of them."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,14 @@ def methods(problem: Problem, own: AbstractAlgorithm | None) -> Iterator[Method]
     """The methods, the file's own first, then by what they must see."""
     if own is not None:
         yield Method(f"{own.kind}, as in the file", (own,), own=True)
+    named = own.optimizer.name if isinstance(own, AbstractGradientRule) else None
+    optimizers = (named,) if named in OPTIMIZERS else OPTIMIZERS
     for label, cls, settings in _known(problem):
         yield Method(
             label,
             tuple(
                 cls(learning_rate=0.01, optimizer=Optimizer(name=name), **settings)
-                for name in OPTIMIZERS
+                for name in optimizers
             ),
         )
 
@@ -69,6 +78,19 @@ def _known(problem: Problem) -> Iterator[tuple[str, type[AbstractAlgorithm], dic
         each = {"pairs": "central", "per_example": True}
         yield "neurons, own signs for each example", NodePerturbation, each
     yield "backpropagation", Backpropagation, {}
+
+
+def mirror_methods(own: AbstractAlgorithm | None) -> Iterator[Method]:
+    """The methods for mirrors that are on or off, the file's own first."""
+    if own is not None:
+        yield Method(f"{own.kind}, as in the file", (own,), own=True)
+    for label, selection, on in (
+        ("mirrors drawn at random", Uniform(), None),
+        ("mirrors in sweeps", Cyclic(), None),
+        ("mirrors greedily", Greedy(), None),
+        ("mirrors by priority", Priority(), THIN),
+    ):
+        yield Method(label, (CoordinateDescent(selection=selection, on=on),))
 
 
 def next_level(device: AccessLevel, found: list[Method]) -> AccessLevel | None:
