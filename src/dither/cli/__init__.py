@@ -18,6 +18,7 @@ from dither._interrupt import status_of_signal
 from dither.cli.compiled import keep_compiled
 from dither.cli.device import device
 from dither.cli.paper import paper
+from dither.cli.plan import plan
 from dither.cli.predict import predict
 from dither.cli.presets import presets
 from dither.cli.report import report
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(predict)
+app.command()(plan)
 app.command()(presets)
 app.command()(paper)
 app.command()(study)

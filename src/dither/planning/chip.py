@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dither._threefry import random_key
-from dither.algorithms import nodes
+from dither.algorithms import CoordinateDescent, FiniteDifferences, LayerwiseMGD, nodes
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.algorithms.gradient import AbstractGradientRule
+from dither.algorithms.layers import sizes
 from dither.contract import AccessLevel, Problem
 from dither.devices.device import AbstractDevice
 from dither.training.acts import perturbed
@@ -45,7 +46,12 @@ def wiring(algorithm: AbstractAlgorithm, device: AbstractDevice, problem: Proble
         each = problem.batch * jnp.dtype(jnp.result_type(float)).itemsize
         read = sum(held.values()) // each if held else _inputs(problem)
         return Wiring(N, _words(algorithm, problem), read)
-    return Wiring(P, _words(algorithm, problem), 0)
+    together = P
+    if isinstance(algorithm, LayerwiseMGD):
+        together = int(max(sizes(problem.space)))
+    elif isinstance(algorithm, FiniteDifferences | CoordinateDescent):
+        together = 1
+    return Wiring(together, _words(algorithm, problem), 0)
 
 
 def _inputs(problem: Problem) -> int | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from dither.algorithms import (
     AbstractAlgorithm,
@@ -36,7 +37,7 @@ class Method:
     """
 
     label: str
-    variants: tuple[AbstractAlgorithm, ...] = field(repr=False)
+    variants: tuple[Any, ...] = field(repr=False)
     own: bool = False
 
     @property
@@ -47,7 +48,8 @@ class Method:
     @property
     def access(self) -> AccessLevel:
         """What it must see."""
-        return type(self.variants[0]).access_level
+        level: AccessLevel = self.variants[0].access_level
+        return level
 
 
 def methods(problem: Problem, own: AbstractAlgorithm | None) -> Iterator[Method]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -47,7 +47,9 @@ class Row:
     it must see; `to_build`, whether the device does not show that; `own`, whether it stands in the
     file; `feasible`, `reason`, why not or why nothing is predicted; `measurements` with a 90 %
     interval, None where not known; `device_seconds`, `joules`; `learning_rate`, `delta`;
-    `floor`, the best score found for bits and noise, and its `margin`; `wiring`; `run`, to train.
+    `floor`, the best score found for bits and noise, its `margin` and whether the search ended
+    early, `floor_at_least`; `wiring`; `acts`; `curve`,
+    measurements and scores on the way; `run`, to train.
     """
 
     point: dict[str, Any]
@@ -68,8 +70,11 @@ class Row:
     optimizer: str | None
     floor: float | None
     margin: float | None
+    floor_at_least: bool
     wiring: Wiring
+    acts: Acts
     cost_of_prediction: float
+    curve: tuple[tuple[float, float], ...] = field(repr=False)
     run: Specification = field(repr=False)
 
     @cached_property
@@ -84,9 +89,10 @@ class Row:
         plain = {
             name: getattr(self, name)
             for name in self.__dataclass_fields__
-            if name not in ("point", "wiring", "run")
+            if name not in ("point", "wiring", "acts", "run")
         }
-        return {**self.point, **plain, **self.wiring._asdict(), "advice": advice(self)}
+        built = {**self.wiring._asdict(), **self.acts._asdict()}
+        return {**self.point, **plain, **built, "advice": advice(self)}
 
 
 @dataclass(frozen=True)
@@ -163,10 +169,12 @@ def make_plan(question: Question, observe: Observer = lambda *_: None) -> Plan:
             id(cell): pool.submit(_floor, cell.specification, task_of(cell.specification), told)
             for cell in question.cells
         }
-        rows = [
-            pool.submit(_row, cell, task, method, floors[id(cell)].result, told)
-            for cell, task, method in works
-        ]
+        rows: list[Future[Row]] = []
+        latest: dict[str, Future[Row]] = {}  # a point begins with the rate of the one before
+        for cell, task, method in works:
+            near = latest.get(method.label)
+            rows.append(pool.submit(_row, cell, task, method, floors[id(cell)].result, near, told))
+            latest[method.label] = rows[-1]
         found = tuple(row.result() for row in rows)
     assert first.until.score is not None
     return Plan(question.name, first.until.score, task_of(first).score_name, found)
@@ -206,6 +214,7 @@ def _row(
     task: Task,
     method: Method,
     floor_of: Callable[[], Floor],
+    near: Future[Row] | None,
     told: Callable[[str], None],
 ) -> Row:
     run = cell.specification
@@ -214,7 +223,7 @@ def _row(
     if isinstance(device, ReadoutDevice):
         tried = _mirrors(run, device, task, method)
     else:
-        tried = _tried(run, device, task, method)
+        tried = _tried(run, device, task, method, None if near is None else near.result())
     algorithm, prediction = tried.algorithm, tried.prediction
     allowed = floor_of()
     target = run.until.score
@@ -229,8 +238,8 @@ def _row(
             "gradients have reached with this network, these bits and this noise"
         )
     initial = device.initial(key_for(device, random_key(run.seed)))
-    spent = cost(device, acts(algorithm, problem, initial) if known else Acts(0.0, 0.0),
-                 prediction.measurements, task.batch)  # fmt: skip
+    done = acts(algorithm, problem, initial)
+    spent = cost(device, done, prediction.measurements, task.batch)
     show = known and not impossible
     told(method.label)
     return Row(
@@ -251,15 +260,21 @@ def _row(
         delta=getattr(algorithm, "delta", None),
         optimizer=algorithm.optimizer.name if hasattr(algorithm, "optimizer") else None,
         floor=allowed.score,
-        margin=allowed.margin,
+        margin=allowed.margin if math.isfinite(allowed.margin) else None,
+        floor_at_least=allowed.at_least,
         wiring=wiring(algorithm, device, problem),
+        acts=done,
+        curve=getattr(prediction, "curve", ()) if show else (),
         cost_of_prediction=prediction.cost_of_prediction,
         run=_run(run, algorithm, prediction, method),
     )
 
 
-def _tried(run: Specification, device: Any, task: Task, method: Method) -> Tried:
-    """The method at its best rate and amplitude; the file's own as it stands."""
+def _tried(run: Specification, device: Any, task: Task, method: Method, near: Row | None) -> Tried:
+    """The method at its best rate and amplitude; the file's own as it stands.
+
+    Beside a neighbour that is known, with its optimiser and about its rate.
+    """
     trajectories = SEVERAL if device.space.size <= SMALL else FEW
 
     def predicted(algorithm: AbstractAlgorithm, most: float) -> Prediction:
@@ -271,13 +286,16 @@ def _tried(run: Specification, device: Any, task: Task, method: Method) -> Tried
         return Tried(method.variants[0], predicted(method.variants[0], math.inf))
     start = Start.of(device, task, run.seed)
     best: Tried | None = None
+    rate = near.learning_rate if near is not None and near.feasible else None
     for variant in method.variants:
+        if near is not None and rate is not None and variant.optimizer.name != near.optimizer:
+            continue
         most = math.inf if best is None else best.worth
 
         def within(algorithm: AbstractAlgorithm, budget: float, most: float = most) -> Prediction:
             return predicted(algorithm, min(budget, most))
 
-        one = scanned(variant, start, within)
+        one = scanned(variant, start, within, rate)
         best = one if best is None or one.worth < best.worth else best
     assert best is not None
     return best

@@ -34,8 +34,8 @@ SHARE = 0.1
 FACTOR = 3.0
 """Between the rates of a scan."""
 
-MOST = 5
-"""Predictions of a scan."""
+MOST, AGAIN = 5, 3
+"""Predictions of a scan: of a first one, and of one that starts from a neighbour's rate."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def scanned(
     algorithm: Any,
     start: "Start",
     predict: Callable[[AbstractAlgorithm, float], Prediction],
+    near: float | None = None,
 ) -> Tried:
     """The rate and the amplitude with which the fewest measurements are predicted.
 
@@ -63,11 +64,12 @@ def scanned(
     amplitude once more where there is noise. A prediction is given up where it takes more
     measurements than the best one.
 
-    Arguments: an algorithm; the `Start`; `predict`, for an algorithm and a budget.
+    Arguments: an algorithm; the `Start`; `predict`, for an algorithm and a budget; `near`, the best
+    rate of a device that differs little, where it is known.
     """
     algorithm = with_settings(algorithm, delta=start.amplitude(algorithm))
-    first = rate = start.greedy_rate(algorithm)
-    tries = 0
+    first = rate = start.greedy_rate(algorithm) if near is None else near
+    most, tries = MOST if near is None else AGAIN, 0
 
     def tried(rate: float, best: Tried | None) -> Tried:
         nonlocal tries
@@ -80,7 +82,7 @@ def scanned(
         if best.algorithm.learning_rate < rounded(first, 2):  # what is lower was better
             break
         rate = first
-        while tries < MOST:
+        while tries < most:
             rate *= step
             one = tried(rate, best)
             if one.worth >= best.worth and math.isfinite(best.worth):
