@@ -82,8 +82,11 @@ class Here(eqx.Module):
         errors, inputs = jax.grad(total, has_aux=True)(none)
         return {one.name: errors[f"{one.name}/z"] for one in layers}, inputs
 
-    def curved(self, scale: Float[Array, "*P"], v: Float[Array, " P"]) -> Float[Array, " P"]:
-        """`√D H √D v`, D the optimiser's scale."""
+    def curved(
+        self, scale: Float[Array, "*P"], v: Float[Array, " P"]
+    ) -> tuple[Float[Array, ""], Float[Array, " P"], Float[Array, " P"]]:
+        """The mean cost, its gradient, and `√D H √D v` with D the optimiser's scale."""
         root = jnp.sqrt(scale)
-        hessian: Array = jax.jvp(jax.grad(self.mean_cost), (self.theta,), (root * v,))[1]
-        return root * hessian
+        both = jax.value_and_grad(self.mean_cost)
+        (cost, g), (_, hessian) = jax.jvp(both, (self.theta,), (root * v,))
+        return cost, g, root * hessian

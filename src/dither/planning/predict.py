@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+from scipy import stats
 
-from dither._threefry import key_for, random_key
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import Problem
 from dither.devices.simulated import SimulatedDevice
@@ -21,9 +21,15 @@ from dither.training.fit import problem_of
 from dither.training.until import Until
 
 SAMPLES = 512
-"""Those of a gradient, where the training set has as many."""
+"""The most samples of a gradient, but for a rule whose own batches are larger."""
 
-MOST_STEPS = 4000
+BATCHES = 128
+"""The most of the rule's batches that are read for a gradient."""
+
+SPREAD, DEGREES = 0.2, 4
+"""How the logarithm of the measurements scatters between trainings, and what that is worth."""
+
+MOST_STEPS = 2000
 """Steps after which a target is given up."""
 
 
@@ -71,10 +77,10 @@ def predict(
     rule = _law(device, data, algorithm, until)
     if isinstance(rule, str):
         return Prediction(math.nan, math.nan, math.nan, 0.0, rule)
-    samples = min(len(data.inputs), max(SAMPLES, data.batch))
+    samples = min(len(data.inputs), max(data.batch, min(SAMPLES, BATCHES * data.batch)))
     most = math.inf if until.measurements is None else until.measurements
-    walks = _starts(device, data, algorithm, rule, key, trajectories)
-    path = _Path(device, data, rule, samples, walks, until.score, float(most))
+    walks = _starts(device, data, algorithm, key, trajectories)
+    path = _Path(device, data, rule, samples, walks, float(until.score or 0.0), float(most))
     times, steps, looks = path.follow()
     M = float(rule.per_update)
     passes = (steps * 4 + steps / STEPS * 8) * samples / data.batch
@@ -98,14 +104,13 @@ def _start(
     device: SimulatedDevice, problem: Problem, reach: Array, seed: Int[Array, ""]
 ) -> tuple[Array, Any]:
     """The initial parameters and the chip of a training's seed."""
-    initial, _, _, fabrication = jax.random.split(random_key(seed), 4)
-    theta = device.initial(key_for(device, initial))
-    return problem.space.confine(theta, reach), device.fabricate(key_for(device, fabrication))
+    # JAX's own keys draw what the training's do, and compile faster
+    initial, _, _, fabrication = jax.random.split(jax.random.key(seed), 4)
+    theta = device.initial(initial)
+    return problem.space.confine(theta, reach), device.fabricate(fabrication)
 
 
-def _starts(
-    device: Any, task: Task, algorithm: Any, rule: AbstractRule, key: int, trajectories: int
-) -> Walk:
+def _starts(device: Any, task: Task, algorithm: Any, key: int, trajectories: int) -> Walk:
     problem = problem_of(device, task)
     reach = jnp.asarray(algorithm.reach(problem))
     walks = []
@@ -114,7 +119,7 @@ def _starts(
         draw = np.random.default_rng(seed)
         top = draw.normal(size=theta.size)
         order = draw.permutation(len(task.inputs))
-        walks.append(Walk.start(theta, top, order, chip, jax.random.key(seed)))
+        walks.append(Walk.start(theta, top, order, chip, jax.random.key(seed, impl="unsafe_rbg")))
     stacked: Walk = jax.tree.map(lambda *leaves: jnp.stack(leaves), *walks)
     return stacked
 
@@ -175,13 +180,16 @@ class _Path:
 
 
 def _told(measurements: Float[np.ndarray, " n"], passes: float, most: float) -> Prediction:
+    """The median, and an interval from the spread of the trajectories and what others spread."""
     finite = measurements[measurements <= most]
     if len(finite) * 2 <= len(measurements):
         low = float(finite.min()) if len(finite) else math.inf
         reason = f"not reached within {most:g} measurements"
         return Prediction(math.inf, low, math.inf, passes, reason)
     logs = np.log(finite)
-    middle, spread = float(np.median(logs)), float(np.std(logs, ddof=1)) if len(logs) > 1 else 0.2
-    reach = 1.7 * math.hypot(spread, 0.15)
-    high = math.inf if len(finite) < len(measurements) else math.exp(middle + reach)
+    n, middle = len(logs), float(np.median(logs))
+    squares = float(np.sum((logs - middle) ** 2)) + DEGREES * SPREAD**2
+    degrees = DEGREES + n - 1
+    reach = float(stats.t.ppf(0.95, degrees)) * math.sqrt(squares / degrees * (1 + 1 / n))
+    high = math.inf if n < len(measurements) else math.exp(middle + reach)
     return Prediction(math.exp(middle), math.exp(middle - reach), high, passes, "")

@@ -1,5 +1,6 @@
 """How fast a rule drifts down the gradient, and how its estimates scatter: its law."""
 
+import math
 from abc import abstractmethod
 from typing import Any, NamedTuple
 
@@ -23,9 +24,11 @@ from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.algorithms.gradient import AbstractGradientRule
 from dither.algorithms.layers import layer_of, sizes
 from dither.algorithms.updates import Descent
-from dither.contract import Layer, Problem
+from dither.contract import AccessLevel, Layer, Problem
 from dither.laws.estimate import growth
 from dither.planning.here import Here
+
+OPTIMIZERS = ("sgd", "adam", "uncorrected_adam")
 
 
 class Estimate(NamedTuple):
@@ -45,7 +48,8 @@ class AbstractRule(eqx.Module):
 
     Attributes: `rate`, eta; `falls`, by which powers of the updates eta and δ fall (SPSA); `delta`;
     `per_update`, M; `batches`, tau_x / tau_theta; `noise`, c: the variance of a difference of costs
-    is `c sigma²`; `least`, the samples of a measurement; `optimizer`.
+    is `c sigma²`; `optimizer`; `bends`, whether a baseline sees the curvature; `sees`, whether a
+    cost is that of a batch or of every sample.
     """
 
     rate: Float[Array, ""]
@@ -56,15 +60,18 @@ class AbstractRule(eqx.Module):
     falls: Float[Array, "3"]
     optimizer: Optimizer = eqx.field(static=True)
     bends: bool = eqx.field(static=True, default=False)
+    sees: AccessLevel = eqx.field(static=True, default=AccessLevel.COST)
 
     def rate_at(self, updates: Float[Array, ""]) -> Float[Array, ""]:
         """eta after so many updates."""
         A, alpha, _ = self.falls
-        return self.rate * self.optimizer.factor(updates) / (A + updates + 1.0) ** alpha
+        rate: Float[Array, ""] = self.rate / (A + updates + 1.0) ** alpha
+        return rate * self.optimizer.factor(updates)
 
     def delta_at(self, updates: Float[Array, ""]) -> Float[Array, ""]:
         """δ after so many updates."""
-        return self.delta / (updates + 1.0) ** self.falls[2]
+        delta: Float[Array, ""] = self.delta / (updates + 1.0) ** self.falls[2]
+        return delta
 
     @abstractmethod
     def estimate(
@@ -107,21 +114,22 @@ class PerturbedWeights(AbstractRule):
         for_examples, for_signs, for_common = jax.random.split(key, 3)
         g, n = here.gradients(for_examples)
         batch = jnp.sqrt(excess) * n
-        if self.group is None:
+        group = self.group
+        if group is None or self.group_sizes is None:
             return Estimate(g, batch, n**2 * self.batches / here.batch)
-        assert self.group_sizes is not None
         N = jnp.asarray(self.group_sizes, g.dtype)
         L = len(N)
 
         def total(x: Float[Array, " P"]) -> Float[Array, " L"]:
             if L == 1:
                 return jnp.sum(x)[None]
-            return jax.ops.segment_sum(x, self.group, L)
+            return jax.ops.segment_sum(x, group, L)
 
         squares = total(g**2) + total(n**2) / here.batch
         of_noise = self.noise * here.cost_variance / delta**2 + here.bend
         N_along = jnp.ones(()) if self.normalise else N  # amplitudes of δ/√N
-        single = (1 - 1 / N) * squares + of_noise * N / N_along
+        own_noise = of_noise / 2 if self.common else of_noise
+        single = (1 - 1 / N) * squares + own_noise * N / N_along
         ticks = self.ticks * jnp.ones(L)
         if self.optimal:
             share = jnp.sqrt(jnp.maximum(N - 1, 0) * squares)
@@ -130,17 +138,19 @@ class PerturbedWeights(AbstractRule):
         scale = jnp.ones(L)
         if self.normalise:
             scale = 1 / jnp.sqrt(1 + (N - 1) / ticks)
-        variance = of_group[0] if L == 1 else of_group[self.group]
+        variance = of_group[0] if L == 1 else of_group[group]
         noise = batch + jnp.sqrt(variance) * jax.random.normal(for_signs, g.shape)
         if self.common:  # the baseline of all differences of a pass
-            noise = noise - jnp.sqrt(of_noise / self.ticks / 2) * jax.random.normal(for_common)
-        each = scale[0] if L == 1 else scale[self.group]
+            variance = variance + own_noise / self.ticks
+            noise = noise - jnp.sqrt(own_noise / self.ticks) * jax.random.normal(for_common)
+        each = scale[0] if L == 1 else scale[group]
         return Estimate(each * g, each * noise, each**2 * (variance + batch**2))
 
     def smoothed(self, key: Key[Array, ""], theta: Float[Array, " P"], delta: Any) -> Array:
         if self.group_sizes is None or len(self.group_sizes) == theta.size:
             return theta
-        return theta + delta * jax.random.rademacher(key, theta.shape, theta.dtype)
+        around: Array = theta + delta * jax.random.rademacher(key, theta.shape, theta.dtype)
+        return around
 
 
 class PerturbedNodes(AbstractRule):
@@ -165,14 +175,14 @@ class PerturbedNodes(AbstractRule):
         M = here.samples
         s = nodes.signs(for_signs, layers, M if self.per_example else None)
         xi = jax.random.normal(for_examples, (M,))
-        xi = (xi - jnp.mean(xi)) * jnp.sqrt(M * excess)  # of a batch's examples
-        dealt = jnp.sqrt(M / here.batch) if self.per_example else jnp.ones(())
+        xi = xi - jnp.mean(xi)  # of a batch's examples
+        part = self.per_example or here.batch < here.task.inputs.shape[0]
+        spread = math.sqrt(M / here.batch) if part else 0.0
         added = jax.random.normal(for_noise, (len(self.together), M))
         parts: dict[str, Array] = {}
         for number, group in enumerate(self.together):
-            u = sum(
-                jnp.sum((errors[one.name] * s[one.name]).reshape(M, -1), axis=1) for one in group
-            )
+            each = [(errors[one.name] * s[one.name]).reshape(M, -1) for one in group]
+            u = jnp.sum(jnp.concatenate(each, axis=1), axis=1)
             sigma = jnp.sqrt(self.noise * here.cost_variance * M / here.batch)
             u_noise = sigma * added[number] / (delta * self.shrink[number])
             for one in group:
@@ -180,19 +190,17 @@ class PerturbedNodes(AbstractRule):
                 us = nodes.per_node(u, one) * s[one.name]
                 own = nodes.per_node(u_noise, one) * s[one.name]
                 w = nodes.per_node(xi, one)
-                if self.per_example:
-                    scatter = dealt * (us - e) + own
-                else:
-                    # examples of a batch share their signs
-                    more = nodes.per_node(xi * jnp.sqrt(self.ticks), one)
-                    scatter = us - e + own + more * (us - e)
-                parts[one.name] = scatter / jnp.sqrt(self.ticks) + w * e
+                scatter = (spread if self.per_example else 1 + spread * w) * (us - e) + own
+                batch = jnp.sqrt(M * excess) * w * e
+                parts[one.name] = scatter / jnp.sqrt(self.ticks) + batch
         g = nodes.pull_back(layers, here.space, here.theta, inputs, errors) * self.growths
         noise = nodes.pull_back(layers, here.space, here.theta, inputs, parts) * self.growths
         return Estimate(g, noise, noise**2)
 
 
-def rule_of(algorithm: AbstractAlgorithm, problem: Problem, layers: tuple[Layer, ...]) -> Any:
+def rule_of(
+    algorithm: AbstractAlgorithm, problem: Problem, layers: tuple[Layer, ...]
+) -> AbstractRule | str:
     """The law of an algorithm; or why there is none, in half a sentence."""
     if not isinstance(algorithm, AbstractGradientRule):
         return f"there is no law yet for {algorithm.kind}"
@@ -200,61 +208,83 @@ def rule_of(algorithm: AbstractAlgorithm, problem: Problem, layers: tuple[Layer,
         return "the learning rate is not a number"
     if algorithm.update != Descent() or algorithm.outliers is not None:
         return "there is no law yet for updates other than descent, nor for clipped outliers"
-    rate, falls = algorithm.rate, (0.0, 0.0, 0.0)
-    if isinstance(algorithm, SPSA):
-        rate, falls = algorithm.a, (algorithm.A, algorithm.alpha, algorithm.gamma)
+    if algorithm.optimizer.name not in OPTIMIZERS:
+        return f"there is no law yet for the optimizer {algorithm.optimizer.name}"
+    if isinstance(algorithm, Backpropagation):
+        return PerturbedWeights(delta=jnp.ones(()), **_shared(algorithm, algorithm.rate, problem))
+    if isinstance(algorithm, WeightMGD | SPSA | LayerwiseMGD | FiniteDifferences):
+        return _of_weights(algorithm, problem)
+    if type(algorithm) is NodePerturbation and algorithm.sketch is None:
+        return _of_nodes(algorithm, problem, layers)
+    return f"there is no law yet for {algorithm.kind}"
+
+
+def _shared(algorithm: AbstractGradientRule, rate: Any, problem: Problem) -> dict[str, Any]:
+    """What the laws of all rules have in common."""
     tau_x, tau_theta = algorithm.periods(problem)
-    delta = float(getattr(algorithm, "delta", getattr(algorithm, "c", 1.0)))
-    shared: dict[str, Any] = {
+    return {
         "rate": jnp.asarray(rate, float),
         "per_update": jnp.asarray(algorithm.times(problem).until_update(), float),
         "batches": jnp.asarray(tau_x / tau_theta, float),
         "noise": jnp.asarray(0.5 if algorithm.central else 2.0),
-        "falls": jnp.asarray(falls),
+        "falls": jnp.zeros(3),
         "optimizer": algorithm.optimizer,
+        "sees": algorithm.access_level,
     }
+
+
+def _of_weights(
+    algorithm: WeightMGD | SPSA | LayerwiseMGD | FiniteDifferences, problem: Problem
+) -> PerturbedWeights:
     space, P = problem.space, problem.space.size
-    at_weights = float(jnp.max(space.amplitude(delta)))
+    _, tau_theta = algorithm.periods(problem)
     bends = not algorithm.central
-    if isinstance(algorithm, Backpropagation):
-        return PerturbedWeights(delta=jnp.asarray(1.0), **shared)
-    if isinstance(algorithm, WeightMGD | SPSA):
-        kappa = algorithm.code.kappa(P)
-        held = float(getattr(algorithm, "tau_p", 1))
-        cycle = algorithm.code.cycle(P)
-        if cycle is not None and tau_theta % (cycle * held) == 0:
-            kappa = 0.0
-        ticks = tau_theta / held * (P - 1) / max(kappa, 1e-9) if P > 1 else tau_theta / held
-        one = np.zeros(P, np.int32), np.array([P])
-        return PerturbedWeights(
-            delta=jnp.asarray(at_weights), group=one[0], group_sizes=one[1],
-            ticks=jnp.asarray(ticks, float), bends=bends, **shared,
-        )  # fmt: skip
+    if isinstance(algorithm, SPSA):
+        falls = jnp.asarray([algorithm.A, algorithm.alpha, algorithm.gamma])
+        shared = _shared(algorithm, algorithm.a, problem) | {"falls": falls}
+        delta, held = algorithm.c, 1
+    else:
+        shared, delta = _shared(algorithm, algorithm.rate, problem), algorithm.delta
+        held = algorithm.tau_p if isinstance(algorithm, WeightMGD) else 1
+    shared["delta"] = jnp.max(space.amplitude(delta))
     if isinstance(algorithm, LayerwiseMGD):
-        L = len(sizes(space))
-        return PerturbedWeights(
-            delta=jnp.asarray(at_weights), group=layer_of(space), group_sizes=sizes(space),
-            ticks=jnp.asarray(tau_theta / L, float), normalise=algorithm.normalise,
-            optimal=algorithm.split == "optimal", **shared,
-        )  # fmt: skip
-    if isinstance(algorithm, FiniteDifferences):
-        return PerturbedWeights(
-            delta=jnp.asarray(at_weights), group=np.arange(P), group_sizes=np.ones(P, int),
-            ticks=jnp.asarray(tau_theta / P, float), common=bends, **shared,
-        )  # fmt: skip
-    if type(algorithm) is NodePerturbation and algorithm.sketch is None:
-        every = algorithm.layers == "all"
-        together = (layers,) if every else tuple((one,) for one in layers)
-        counts = [nodes.count(group) for group in together]
-        normal = algorithm.normalise
-        grown = [growth(N - 1.0, float(tau_theta)) if normal else 1.0 for N in counts]
-        of = {one.name: 1 / x for group, x in zip(together, grown) for one in group}
-        growths = space.ravel(
-            {p.name: jnp.full(p.shape, of[p.name.rpartition("/")[0]]) for p in space.parameters}
-        )
-        return PerturbedNodes(
-            delta=jnp.asarray(delta), ticks=jnp.asarray(tau_theta, float), together=together,
-            per_example=algorithm.per_example, growths=growths,
-            shrink=tuple(N**-0.5 if normal else 1.0 for N in counts), **shared,
-        )  # fmt: skip
-    return f"there is no law yet for {algorithm.kind}"
+        shared |= {"normalise": algorithm.normalise, "optimal": algorithm.split == "optimal"}
+        group, N = layer_of(space), sizes(space)
+    elif isinstance(algorithm, FiniteDifferences):
+        shared |= {"common": bends}
+        group, N = np.arange(P), np.ones(P, int)
+    else:
+        code = algorithm.code
+        cycle = code.cycle(P)
+        whole = cycle is not None and tau_theta % (cycle * held) == 0
+        kappa = 0.0 if whole else code.kappa(P)
+        # a code that scatters less than random signs is as good as more of them
+        tau_theta = tau_theta / held * max(P - 1, 1) / max(kappa, 1e-9)
+        shared |= {"bends": bends}
+        group, N = np.zeros(P, np.int32), np.array([P])
+    ticks = jnp.asarray(tau_theta / len(N), float)
+    return PerturbedWeights(group=group, group_sizes=N, ticks=ticks, **shared)
+
+
+def _of_nodes(
+    algorithm: NodePerturbation, problem: Problem, layers: tuple[Layer, ...]
+) -> PerturbedNodes:
+    space, tau_theta = problem.space, float(algorithm.tau_theta)
+    together = (layers,) if algorithm.layers == "all" else tuple((one,) for one in layers)
+    counts = [nodes.count(group) for group in together]
+    normal = algorithm.normalise
+    of = {
+        one.name: growth(N - 1.0, tau_theta) if normal else 1.0
+        for group, N in zip(together, counts)
+        for one in group
+    }
+    grown = {p.name: jnp.full(p.shape, of[p.name.rpartition("/")[0]]) for p in space.parameters}
+    return PerturbedNodes(
+        delta=jnp.asarray(algorithm.delta, float),
+        ticks=jnp.asarray(tau_theta),
+        together=together,
+        per_example=algorithm.per_example,
+        growths=1 / space.ravel(grown),
+        shrink=tuple(N**-0.5 if normal else 1.0 for N in counts),
+        **_shared(algorithm, algorithm.rate, problem),
+    )

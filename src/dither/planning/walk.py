@@ -103,7 +103,7 @@ def walked(
 ) -> tuple[Walk, Float[Array, "n S P"], Float[Array, "n S"]]:
     """All trajectories `STEPS` steps on: their ends, the parameters and updates after each."""
 
-    def one(walk: Walk) -> tuple[Walk, Any]:
+    def one(walk: Walk) -> tuple[Walk, Array, Array]:
         return _one(rule, device, task, samples, walk)
 
     after: tuple[Walk, Array, Array] = jax.vmap(one)(walks)
@@ -123,20 +123,18 @@ def _one(
         return Here(device, task, chip, rows, variance, bend)
 
     none = jnp.zeros(())
-    variance = _cost_variance(rule, device, task, here(walk, walk.theta, none, none), for_reads)
+    at = here(walk, walk.theta, none, none)
+    variance = _cost_variance(rule, device, task, at, for_reads)
+    D = jnp.where(walk.updates > 0, _scale(rule, walk), 1.0)
+    cost, g, curved = at.curved(D, walk.top)
+    steepest = jnp.linalg.norm(curved)
     delta = rule.delta_at(walk.updates)
     bend = none
     if rule.bends:
         there = rule.smoothed(for_bend, walk.theta, delta)
-        at, beyond = here(walk, walk.theta, none, none), here(walk, there, none, none)
-        C = at.mean_cost(at.theta)
+        beyond = here(walk, there, none, none)
         C_there, slope = jax.value_and_grad(beyond.mean_cost)(beyond.theta)
-        bend = ((C - C_there + slope @ (beyond.theta - at.theta)) / delta) ** 2
-
-    flat = here(walk, walk.theta, variance, bend)
-    D = jnp.where(walk.updates > 0, _scale(rule, walk), 1.0)
-    curved, g = flat.curved(D, walk.top), jax.grad(flat.mean_cost)(flat.theta)
-    steepest, cost = jnp.linalg.norm(curved), flat.mean_cost(flat.theta)
+        bend = ((cost - C_there + slope @ (beyond.theta - at.theta)) / delta) ** 2
     walk = eqx.tree_at(lambda w: w.top, walk, curved / jnp.maximum(steepest, 1e-30))
     eta = rule.rate_at(walk.updates)
     slope = jnp.sum(D * g**2)
@@ -145,7 +143,7 @@ def _one(
     k = jnp.clip(k, 1.0, jnp.where(walk.steps == 0, 8.0, jnp.inf))
 
     def step(walk: Walk, key: Key[Array, ""]) -> tuple[Walk, Any]:
-        for_point, for_rule, for_noise = jax.random.split(key, 3)
+        for_point, for_rule = jax.random.split(key)
         delta, eta = rule.delta_at(walk.updates), rule.rate_at(walk.updates + k / 2)
         point = rule.smoothed(for_point, walk.theta, delta)
         now = here(walk, point, variance, bend)
@@ -170,19 +168,20 @@ def _one(
 def _cost_variance(
     rule: AbstractRule, device: SimulatedDevice, task: Task, here: Here, key: Key[Array, ""]
 ) -> Float[Array, ""]:
-    """sigma² of one measured cost of B samples, from repeated reads."""
-    if not device.imperfections:
+    """sigma² of one cost as the rule sees it, of a batch or a sample, from repeated reads."""
+    if not device.imperfections or rule.sees is AccessLevel.GRADIENTS:
         return jnp.zeros(())
     rows = here.rows[jnp.arange(task.batch) % here.samples]
     batch = Batch(task.inputs[rows], task.targets[rows])
 
-    def read(number: Int[Array, ""]) -> Float[Array, ""]:
+    def read(number: Int[Array, ""]) -> Array:
         chip = eqx.tree_at(lambda c: c.measured, here.chip, number)
-        measurement, _, _ = device.measure(chip, batch, task.cost, None, AccessLevel.COST)
-        return measurement.cost
+        measurement, _, _ = device.measure(chip, batch, task.cost, None, rule.sees)
+        singly = rule.sees is AccessLevel.SITES
+        return measurement.sites.costs if singly else measurement.cost
 
     first = jax.random.randint(key, (), 0, 2**29)
-    return jnp.var(jax.vmap(read)(first + jnp.arange(READS)), ddof=1)
+    return jnp.mean(jnp.var(jax.vmap(read)(first + jnp.arange(READS)), axis=0, ddof=1))
 
 
 @eqx.filter_jit
