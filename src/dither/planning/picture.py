@@ -29,8 +29,15 @@ def costs_picture(plan: Plan) -> "Figure":
         panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True).ravel()
         for axes, rows in zip(panels, points):
             _costs(axes, rows, plan)
-        panels[0].legend(fontsize=7)
+        for axes in panels[len(points) :]:
+            axes.remove()
+        _name_the_methods(panels[0])
         return figure
+
+
+def _name_the_methods(axes: Any) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=7)
 
 
 def _costs(axes: Any, rows: Sequence[Row], plan: Plan) -> None:
@@ -70,7 +77,7 @@ def sensitivity_picture(plan: Plan) -> "Figure":
             _along(axes, plan, axis)
         if timed:
             _speeds(every[-1], timed)
-        every[0].legend(fontsize=7)
+        _name_the_methods(every[0])
         return figure
 
 

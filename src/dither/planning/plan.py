@@ -1,5 +1,6 @@
 """A plan: each method, what it will take, what it needs, and which to choose."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -147,7 +148,9 @@ def make_plan(question: Question, observe: Observer = lambda *_: None) -> Plan:
 
     def task_of(run: Specification) -> Task:
         key = run.task.model_dump_json()
-        return loaded.setdefault(key, loaded.get(key) or run.task.load())
+        if key not in loaded:
+            loaded[key] = run.task.load()
+        return loaded[key]
 
     works: list[tuple[Cell, Task, Method]] = []
     for cell in question.cells:
@@ -156,12 +159,10 @@ def make_plan(question: Question, observe: Observer = lambda *_: None) -> Plan:
         run.device.check_task(task)
         works += [(cell, task, method) for method in _considered(run, task, question.decided)]
     parts = len(works) + len(question.cells)
-    done = 0
+    done = itertools.count(1)
 
     def told(what: str) -> None:
-        nonlocal done
-        done += 1
-        observe(what, done, parts)
+        observe(what, next(done), parts)
 
     observe("compiling", 0, parts)
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -175,7 +176,11 @@ def make_plan(question: Question, observe: Observer = lambda *_: None) -> Plan:
             near = latest.get(method.label)
             rows.append(pool.submit(_row, cell, task, method, floors[id(cell)].result, near, told))
             latest[method.label] = rows[-1]
-        found = tuple(row.result() for row in rows)
+        try:
+            found = tuple(row.result() for row in rows)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     assert first.until.score is not None
     return Plan(question.name, first.until.score, task_of(first).score_name, found)
 
@@ -264,7 +269,7 @@ def _row(
         floor_at_least=allowed.at_least,
         wiring=wiring(algorithm, device, problem),
         acts=done,
-        curve=getattr(prediction, "curve", ()) if show else (),
+        curve=prediction.curve if show else (),
         cost_of_prediction=prediction.cost_of_prediction,
         run=_run(run, algorithm, prediction, method),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -48,6 +49,8 @@ def read_question(what: str, changes: Sequence[str] = ()) -> Question:
     table, lines, where = read_table(what, changes)
     axes = table.pop("axes", {})
     if "base" in table:
+        if str(table["base"]).endswith(".toml"):
+            table["base"] = str(Path(where).parent / table["base"])
         known = {key: table[key] for key in ("name", "base", "set") if key in table}
         table = validated(Study, known, lines, where, changes).base_table() | {
             "name": table["name"]
@@ -59,7 +62,7 @@ def read_question(what: str, changes: Sequence[str] = ()) -> Question:
     table["until"] = {"measurements": HORIZON, **table["until"]}
     run = validated(Specification, table, lines, where, changes)
     _check_device(run, where)
-    asked = {_path(axis, table): values for axis, values in axes.items()} if axes else {}
+    asked = {axis: _whole(axis, values, table) for axis, values in axes.items()}
     cells = _cells(table, asked, run, where)
     return Question(run.name, cells, decided)
 
@@ -81,7 +84,15 @@ def _cells(
         )
     for cell in cells:
         _check_device(cell.specification, where)
-    return cells
+    kept = {"name": run.name, "seed": run.seed, "replicas": run.replicas}
+    return tuple(
+        Cell(
+            labels=cell.labels,
+            settings=cell.settings,
+            specification=cell.specification.model_copy(update=kept),
+        )
+        for cell in cells
+    )
 
 
 def _of_the_device(axes: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,17 +123,17 @@ def _check_device(run: Specification, where: str) -> None:
         )
 
 
-def _path(axis: str, table: Mapping[str, Any]) -> str:
-    """The key path that an axis stands for."""
-    if "." in axis or axis in Specification.model_fields:
-        return axis
+def _whole(axis: str, values: Any, table: Mapping[str, Any]) -> Any:
+    """An axis as a study has it, the last name of a key path in place of the whole path or not."""
+    if not isinstance(values, list) or "." in axis or axis in Specification.model_fields:
+        return values
     paths = [path for path in _leaves(table) if path.split(".")[-1] == axis]
     if len(paths) > 1:
         raise RequestError(f"The axis '{axis}' may be {' or '.join(paths)}; give the whole path.")
     if not paths:
         known = {path.split(".")[-1] for path in _leaves(table)}
         raise RequestError(f"The axis '{axis}' is no setting of the run; {nearest(axis, known)}")
-    return paths[0]
+    return {paths[0]: values}
 
 
 def _leaves(table: Any, above: str = "") -> Iterator[str]:
