@@ -58,7 +58,8 @@ def test_time_and_energy_are_those_of_the_ledger(rule):
 
 
 def test_converted_bits_are_paid_for_in_the_ledger():
-    run = read_specification("nist7x7", ["replicas=1", "until.measurements=50", "task.batch=2"])
+    run = read_specification("nist7x7", ["replicas=1", "until.measurements=50", "task.batch=2",
+                                         "algorithm.delta=0.04"])  # fmt: skip
     plain = {"low": -4.0, "high": 4.0}
     device = run.device.model_copy(update={"imperfections": (
         DAC(bits=8, joules_per_bit=1e-12, **plain), ADC(bits=10, joules_per_bit=1e-13, **plain),
@@ -220,7 +221,7 @@ def test_wrong_requests_are_told_in_a_sentence(asked, said, tmp_path, monkeypatc
     assert ended.value.code == 2
     assert said in told
     assert "\n" not in told
-    assert told.endswith(".")
+    assert told.endswith((".", "?"))
     assert not out.exists()
 
 

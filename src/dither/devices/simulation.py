@@ -80,7 +80,7 @@ class AbstractSimulation(AbstractDevice):
     def _converting(self) -> tuple[float, float]:
         """Joules of the converters for a write and for a sample."""
         each = [one.joules(self.space.size, self._read_out) for one in self.imperfections]
-        return sum(write for write, _ in each), sum(sample for _, sample in each)
+        return sum((a for a, _ in each), start=0.0), sum((b for _, b in each), start=0.0)
 
     @property
     def _read_out(self) -> int:

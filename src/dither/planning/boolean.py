@@ -100,9 +100,9 @@ def _with_surrogates(carry: Any, algorithm: AbstractAlgorithm, task: Task) -> An
     squares = state.squares
     if not isinstance(squares, tuple):
         squares = jax.vmap(lambda w, x: w**2 @ x**2)(jnp.asarray(weights), surrogate)
-    columns = type(state.columns)(surrogate, jnp.array(surrogate))
-    state = replace(state, columns=columns, light=light, squares=squares)
-    return eqx.tree_at(lambda c: c.device, carry, state)
+    columns = jax.vmap(type(state.columns))(surrogate, jnp.array(surrogate))
+    after = eqx.tree_at(lambda s: (s.columns, s.light, s.squares), state, (columns, light, squares))
+    return eqx.tree_at(lambda c: c.device, carry, after)
 
 
 def predict_readout(found: Descents, until: Until, batches: float = 1.0) -> Prediction:

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, replace
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 
 from dither.algorithms import Backpropagation, Optimizer, Schedule
 from dither.devices.simulated import SimulatedDevice
@@ -95,7 +95,8 @@ def _searched(device: SimulatedDevice, task: Task, updates: int, seed: int, enou
     rule = Backpropagation(learning_rate=RATES[0], optimizer=adam)
     best, began = -math.inf, time.monotonic()
     for rate in RATES:
-        loop = FusedLoop(rule, device, task, [seed], {"algorithm.learning_rate": np.array([rate])})
+        varied = {"algorithm.learning_rate": jnp.array([rate])}
+        loop = FusedLoop(rule, device, task, [seed], varied)
         for _ in range(LOOKS):
             loop.advance(updates // LOOKS)
             best = max(best, float(loop.evaluate().score[0]))

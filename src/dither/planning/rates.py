@@ -155,7 +155,8 @@ class Start(eqx.Module):
 @eqx.filter_jit
 def _greedy(rule: AbstractRule, here: Here, key: Key[Array, ""]) -> Float[Array, ""]:
     def curvature(v: Float[Array, " P"]) -> Float[Array, ""]:
-        return v @ here.curved(jnp.ones(()), v)
+        _, _, curved = here.curved(jnp.ones(()), v)
+        return v @ curved
 
     def drawn(key: Key[Array, ""]) -> tuple[Array, Array, Array]:
         found = rule.estimate(here, key, rule.delta, rule.batches / here.batch)
