@@ -11,10 +11,8 @@ from scipy.linalg import hadamard
 
 from dither import MLP, SimulatedDevice, Until
 from dither.algorithms import (
-    SPSA,
     Backpropagation,
     FiniteDifferences,
-    LayerwiseMGD,
     LocalLosses,
     NodePerturbation,
     WeightMGD,
@@ -44,13 +42,8 @@ DEVICE = SimulatedDevice(network=MLP(widths=(5, 4, 3)))
 NOISY = SimulatedDevice(network=MLP(widths=(5, 4, 3)), imperfections=(CostNoise(sigma=0.02),))
 RATE = {"learning_rate": 0.1}
 RULES = [
-    (DEVICE, WeightMGD(delta=1e-2, tau_theta=3, **RATE)),
-    (NOISY, WeightMGD(delta=0.1, pairs="central", **RATE)),
-    (DEVICE, LayerwiseMGD(delta=1e-2, pairs="central", **RATE)),
+    (NOISY, WeightMGD(delta=0.1, tau_theta=3, pairs="central", **RATE)),
     (NOISY, FiniteDifferences(delta=0.1, **RATE)),
-    (DEVICE, SPSA(a=0.1, c=1e-2)),
-    (DEVICE, Backpropagation(**RATE)),
-    (DEVICE, NodePerturbation(delta=1e-2, **RATE)),
     (DEVICE, NodePerturbation(delta=1e-2, layers="each", normalise=True, **RATE)),
     (NOISY, NodePerturbation(delta=0.1, per_example=True, pairs="central", **RATE)),
 ]
@@ -63,7 +56,7 @@ def test_law_has_the_mean_and_the_covariance_of_drawn_estimates(device, rule):
     task, key = classes(8), jax.random.key(1)
     theta, chip = device.initial(key), device.fabricate(key)
     chip = device.write(chip, theta, jnp.bool_(False))
-    n = 3000
+    n = 1000
 
     def drawn(key):
         own = eqx.tree_at(lambda c: c.key, chip, key)  # noise anew
@@ -92,9 +85,10 @@ def test_law_has_the_mean_and_the_covariance_of_drawn_estimates(device, rule):
     assert bias < 3 * squares.mean() / n + (0.05 * np.linalg.norm(law_g[0])) ** 2
     spread = np.sum(law_n**2, axis=1)
     both = math.hypot(error, spread.std() / math.sqrt(n))
-    assert spread.mean() == pytest.approx(squares.mean(), abs=5 * both + 0.05 * squares.mean())
+    near = pytest.approx(float(squares.mean()), abs=5 * both + 0.05 * float(squares.mean()))
+    assert float(spread.mean()) == near
     total = np.sum(np.broadcast_to(law_v, law_n.shape), axis=1).mean()
-    assert total == pytest.approx(squares.mean(), abs=5 * both + 0.05 * squares.mean())
+    assert float(total) == near
 
 
 @pytest.fixture(scope="module")
