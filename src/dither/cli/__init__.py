@@ -20,6 +20,7 @@ from dither.cli.compare import compare
 from dither.cli.compiled import keep_compiled
 from dither.cli.device import device
 from dither.cli.paper import paper
+from dither.cli.plan import plan
 from dither.cli.predict import predict
 from dither.cli.presets import presets
 from dither.cli.report import report
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(predict)
+app.command()(plan)
 app.command()(presets)
 app.command()(paper)
 app.command()(study)

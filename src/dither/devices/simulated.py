@@ -72,6 +72,10 @@ class SimulatedDevice(AbstractSimulation):
         return AccessLevel[self.access.upper()]
 
     @property
+    def _read_out(self) -> int:
+        return self.network.outputs
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         return self.network.layers if self.access_level >= AccessLevel.SITES else ()
 
