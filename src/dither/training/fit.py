@@ -29,6 +29,7 @@ def problem_of(device: AbstractDevice | PythonDevice, task: Task) -> Problem:
         shows_z=isinstance(device, AbstractDevice),
         least=None if isinstance(device, PythonDevice) and device.by_cost else 0.0,
         repeats_batches=not isinstance(device, PythonDevice) or device.fed,
+        network=getattr(device, "network", None),
     )
 
 
