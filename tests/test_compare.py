@@ -128,6 +128,9 @@ def test_it_goes_on_with_what_is_there(done):
     for one, other in zip(compared, again):
         if one.why is None:
             assert one.runs["finished"].equals(other.runs["finished"])  # nothing was run again
+    fewer = asked.model_copy(update={"methods": {"weights": asked.methods["weights"]}})
+    assert [one.pairing.method for one in compare(fewer, out)] == ["weights", "weights"]
+    compare(asked, out)
     other = asked.model_copy(update={"seeds": 4})
     with pytest.raises(RequestError, match="holds another comparison"):
         compare(other, out)

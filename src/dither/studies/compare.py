@@ -213,17 +213,25 @@ def _watched(
 
 
 def _open(out: Path, asked: Comparison) -> None:
-    """Make a folder this comparison's. Errors: `RequestError` where it is another's."""
+    """Make a folder this comparison's, or let it grow. Errors: `RequestError` for another's."""
     file, asked = out / SPECIFICATION, asked.written_out()
     if is_file(file):
-        if read_comparison(file).written_out() != asked:
+        if not _grows(read_comparison(file).written_out(), asked):
             raise RequestError(f"The folder {out} holds another comparison; give another --out.")
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"The folder {out} holds other files; give another --out.")
     make_folder(out)
     text = tomlkit.dumps(without_none(asked.model_dump(mode="json", exclude_none=True)))
     write_atomically(file, text.encode())
+
+
+def _grows(there: Comparison, asked: Comparison) -> bool:
+    """Whether comparisons differ in nothing but that one has more tasks, devices or methods."""
+    parts = ("tasks", "devices", "methods")
+    pairs = [(getattr(there, part), getattr(asked, part)) for part in parts]
+    same = all(one[name] == other[name] for one, other in pairs for name in one.keys() & other)
+    now = {part: getattr(asked, part) for part in (*parts, "about")}
+    return same and there.model_copy(update=now) == asked
 
 
 def chosen_in_words(compared: Compared) -> str:
