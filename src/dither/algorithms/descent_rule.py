@@ -38,12 +38,18 @@ class AbstractDescentRule(AbstractGradientRule):
         ticks = self.times(state.problem).tau_theta * self.update.estimates
         return state.rate(self.learning_rate, self.optimizer, ticks)
 
-    def layer(self, state: GradientState) -> tuple[Int[Array, ""], tuple[str, ...]] | None:
-        """The number of the only layer that is perturbed now, and the names; None for several."""
+    def layer(self, state: GradientState) -> tuple[Int[Array, ""] | None, tuple[str, ...]] | None:
+        """The number of the only layer that is perturbed now, and the names of all.
+
+        No number where what is perturbed is the z of several; None where it is their parameters.
+        """
         del state
         return None
 
     def reference(self, state: GradientState) -> Reference | None:
-        if (layer := self.layer(state)) is None:
+        times, layer = self.times(state.problem), self.layer(state)
+        if layer is None or times.shared > 1:  # whose batches are the update's choice
             return None
-        return self.times(state.problem).departure(state.clock, self._point(state), *layer)
+        if layer[0] is None and times.tries:  # whose trials are at other parameters
+            return None
+        return times.departure(state.clock, self._point(state), *layer)
