@@ -54,7 +54,7 @@ def test_time_and_energy_are_those_of_the_ledger(rule):
     problem = problem_of(run.device, run.task.load())
     done = acts(rule, problem, jnp.zeros(problem.space.size))
     assert done.writes * n == pytest.approx(ledger["writes"], abs=2)
-    spent = cost(run.device, done, n, problem.batch)
+    spent = cost(run.device, done, float(n), problem.batch)
     assert spent.seconds == pytest.approx(ledger["device_seconds"], rel=0.01)
     assert spent.joules == pytest.approx(ledger["joules"], rel=0.01)
 
