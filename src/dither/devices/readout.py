@@ -218,7 +218,9 @@ class ReadoutDevice(AbstractSimulation):
         held, keys = state.imperfections, self._keys(key)
         value, status, instances = self._after(held, keys, stages, value)
         after = replace(state, measured=state.measured + 1, imperfections=instances)
-        shown = Outputs(outputs, batch.targets) if see >= AccessLevel.OUTPUTS else None
+        shown = None
+        if see >= AccessLevel.OUTPUTS:
+            shown = Outputs(outputs, batch.targets, batch.inputs)
         return Measurement(value, shown), status, after
 
     def outputs(self, state: ReadoutState, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
