@@ -146,7 +146,8 @@ class SimulatedDevice(AbstractSimulation):
 
         def mean_cost(theta: Float[Array, " P"]) -> tuple[Float[Array, ""], Any]:
             if whole:
-                x, z = (batch.inputs, None) if known is None else known.inputs
+                x, z = (None, None) if known is None else known.inputs
+                x = batch.inputs if x is None else x
                 at_sites = see >= AccessLevel.SITES
                 outputs, seen = self._forward(state, theta, x, sites, keys, at_sites, z)
             else:
