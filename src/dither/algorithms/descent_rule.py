@@ -5,10 +5,11 @@ from typing import Annotated
 from jaxtyping import Array, Float, Int
 from pydantic import Field
 
+from dither._errors import RequestError
 from dither.algorithms.calibration import LearningRate
 from dither.algorithms.gradient import AbstractGradientRule
 from dither.algorithms.gradient_state import GradientState
-from dither.contract import Reference
+from dither.contract import Problem, Reference
 
 
 class AbstractDescentRule(AbstractGradientRule):
@@ -19,6 +20,15 @@ class AbstractDescentRule(AbstractGradientRule):
     """
 
     learning_rate: Annotated[LearningRate, Field(examples=[0.02])]
+
+    def check(self, problem: Problem) -> None:
+        super().check(problem)
+        few = [one.name for one in problem.space.parameters if one.levels in (2, 3)]
+        if few and isinstance(self.learning_rate, str):
+            raise RequestError(
+                f"learning_rate auto tries small steps and parameter '{few[0]}' has only 2 or 3 "
+                "levels; give a number."
+            )
 
     @property
     def rate(self) -> float | Float[Array, "..."] | str:

@@ -16,9 +16,11 @@ import typer
 from dither._errors import DitherError, RequestError, RunError
 from dither._files import refusal
 from dither._interrupt import status_of_signal
+from dither.cli.compare import compare
 from dither.cli.compiled import keep_compiled
 from dither.cli.device import device
 from dither.cli.paper import paper
+from dither.cli.plan import plan
 from dither.cli.predict import predict
 from dither.cli.presets import presets
 from dither.cli.report import report
@@ -35,9 +37,11 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(predict)
+app.command()(plan)
 app.command()(presets)
 app.command()(paper)
 app.command()(study)
+app.command()(compare)
 app.command()(report)
 app.command()(watch)
 app.add_typer(device, name="device")

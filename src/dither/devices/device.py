@@ -76,6 +76,11 @@ class AbstractDevice(Configuration):
         return 0.0
 
     @property
+    def sample_joules(self) -> float:
+        """What converting the outputs of one sample spends, in joules."""
+        return 0.0
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers whose inputs it shows and whose neurons can be perturbed; () if none."""
         return ()

@@ -72,6 +72,10 @@ class SimulatedDevice(AbstractSimulation):
         return AccessLevel[self.access.upper()]
 
     @property
+    def _read_out(self) -> int:
+        return self.network.outputs
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         return self.network.layers if self.access_level >= AccessLevel.SITES else ()
 
@@ -170,7 +174,7 @@ class SimulatedDevice(AbstractSimulation):
         )
         shown, at_sites = None, None
         if see >= AccessLevel.OUTPUTS:
-            shown = Outputs(stages[-1], batch.targets)
+            shown = Outputs(stages[-1], batch.targets, batch.inputs)
         if see >= AccessLevel.SITES:
 
             def at(site: str) -> dict[str, Array]:

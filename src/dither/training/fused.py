@@ -301,7 +301,7 @@ class FusedLoop(AbstractLoop):
             + tally.timed_out * device.time_out,
             joules=writes * device.write_joules
             + added * device.perturbation_joules
-            + measured * device.measurement_joules,
+            + measured * (device.measurement_joules + self.task.batch * device.sample_joules),
         )
         done = np.maximum(measured - ledger.failed, 1)
         return ledger, tally.cost.astype(float) / done, int(tally.failed_in_a_row.max())
