@@ -213,7 +213,7 @@ class Known(eqx.Module):
     samples, where they need not be drawn again.
     """
 
-    inputs: tuple[Float[Array, "B ..."] | None, ...]
+    inputs: tuple[Float[Array, "B ..."], ...]
     first: Int[Array, ""] | None
     rows: Int[Array, " B"] | None = None
 

@@ -313,7 +313,8 @@ class FusedLoop(AbstractLoop):
         def zero(leaf: Array) -> Array:
             # from the host and where the leaf was: no program is compiled for it
             where = leaf.sharding if leaf.committed else None
-            return jax.device_put(np.zeros(leaf.shape, leaf.dtype), where)
+            fresh: Array = jax.device_put(np.zeros(leaf.shape, leaf.dtype), where)
+            return fresh
 
         tally = self.carry.tally
         fresh = jax.tree.map(zero, tally)

@@ -19,7 +19,7 @@ from dither.tasks.task import Task
 from dither.training.loop import Carry
 from dither.training.settings import vary
 
-Shared: TypeAlias = tuple[tuple[Float[Array, "..."] | None, ...], Int[Array, "..."] | None]
+Shared: TypeAlias = tuple[tuple[Float[Array, "..."], ...], Int[Array, "..."] | None]
 """Inputs and samples, as in `Known`."""
 
 
@@ -60,7 +60,7 @@ def _shared(
     if reference.first is not None:
         return device.inputs_of_layers(reference.parameters, x), None
     z = device.first_z(reference.parameters, x)
-    return ((None, z), None) if task.batch >= len(task.inputs) else ((x, z), rows)
+    return ((z,), None) if task.batch >= len(task.inputs) else ((x, z), rows)
 
 
 def nothing_kept(
