@@ -12,7 +12,7 @@ MODULES = {
     for path in SRC.rglob("*.py")
 }
 BASE = ("contract", "codes", "tasks", "networks", "algorithms", "devices", "instruments", "laws")
-ABOVE = ("studies", "watch", "remote", "interop", "papers", "cli")
+ABOVE = ("planning", "studies", "watch", "remote", "interop", "papers", "cli")
 
 MOST_LINES, MOST_IN_A_FUNCTION = 350, 60
 

@@ -195,23 +195,25 @@ class Reference(eqx.Module):
     Attributes: `parameters`, `batch_index`; `new`, whether it is another pass than that of the
     probe before; `first`, the number of the layer that the next probe changes, of those in `names`,
     their count for a probe that changes nothing. What a probe changes is that layer's parameters
-    or what is added to its z, and nothing in the others.
+    or what is added to its z, and nothing in the others. None for probes that add to the z of any
+    layers and change no parameters.
     """
 
     parameters: Float[Array, " P"]
     batch_index: Int[Array, ""]
     new: Bool[Array, ""]
-    first: Int[Array, ""]
+    first: Int[Array, ""] | None
     names: tuple[str, ...] = eqx.field(static=True)
 
 
 class Known(eqx.Module):
     """What a pass shares with its reference: the `inputs` of every layer, and the outputs last;
-    `first`, the layer that changes, 0 where the batch does too.
+    `first`, the layer that changes, 0 where the batch does too. Where it is None, the `inputs` are
+    those of the first layer, and its z before anything is added.
     """
 
     inputs: tuple[Float[Array, "B ..."], ...]
-    first: Int[Array, ""]
+    first: Int[Array, ""] | None
 
 
 class Batch(eqx.Module):
@@ -240,7 +242,9 @@ class Layer:
 
     Attributes: `name`; `nodes`, the shape of z for one example; `forward`; `activation`; `onward`,
     such as pooling and flattening; `features`, from x to what the weights multiply, W's leading
-    axes taken as one: `z = features(x) W + b`; x itself in a dense layer, patches in a convolution.
+    axes taken as one: `z = features(x) W + b`; x itself in a dense layer, patches in a convolution;
+    `groups`, the equal groups of channels, z's last axis, that it does not mix; `patchwise`,
+    whether it does not mix what z's other axes count.
     """
 
     name: str
@@ -249,6 +253,8 @@ class Layer:
     activation: Callable[[Array], Array] = keep
     onward: Callable[[Array], Array] = keep
     features: Callable[[Array], Array] = keep
+    groups: int = 1
+    patchwise: bool = False
 
     def __call__(self, parameters: Parameters, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """z, for a batch of inputs, picking the layer's own of all the network's parameters."""

@@ -29,7 +29,11 @@ def check_linear(problem: Problem, kind: str) -> None:
     for layer in problem.layers:
         own = {name for name in shapes if name.rpartition("/")[0] == layer.name}
         linear = own == {f"{layer.name}/weight", f"{layer.name}/bias"}
-        if not linear or (len(shapes[f"{layer.name}/weight"]) != 2 and layer.features is keep):
+        if (
+            not linear
+            or layer.patchwise
+            or (len(shapes[f"{layer.name}/weight"]) != 2 and layer.features is keep)
+        ):
             raise RequestError(
                 f"The algorithm {kind} needs layers z = features(x) W + b and '{layer.name}' is "
                 "none; take node-perturbation."

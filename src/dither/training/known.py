@@ -1,6 +1,10 @@
-"""What the layers before the perturbed one compute, once for many probes."""
+"""What many probes of one batch and one θ have in common, computed once.
+
+The layers before the perturbed one; or, where the z of several are added to, z of the first.
+"""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -17,7 +21,7 @@ from dither.training.settings import vary
 
 
 class Kept(eqx.Module):
-    """The inputs of every layer in the reference pass, and whether they are to be computed anew.
+    """What is known of the reference pass (see `Known`), and whether it is to be computed anew.
 
     They are no part of a run: a loop begins with none, and computes them by the same code.
     """
@@ -31,11 +35,24 @@ def _reference(
 ) -> Reference | None:
     """The reference of the next probe, its layers numbered as the device's; None if not shared."""
     names = device.in_layers
-    reference = algorithm.reference(carry.algorithm) if names else None
-    if reference is None or set(reference.names) != set(names):
+    reference = algorithm.reference(carry.algorithm) if names or device.shares_z else None
+    if reference is None:
+        return None
+    if reference.first is None:
+        return reference if device.shares_z else None
+    if set(reference.names) != set(names):
         return None
     numbers = [names.index(name) for name in reference.names]
     return replace(reference, first=jnp.array([*numbers, len(names)])[reference.first])
+
+
+def _shared(
+    device: AbstractDevice, reference: Reference, x: Float[Array, "B ..."]
+) -> tuple[Float[Array, "B ..."], ...]:
+    """What probes have in common with their reference, whose batch is x."""
+    if reference.first is None:
+        return x, device.first_z(reference.parameters, x)
+    return device.inputs_of_layers(reference.parameters, x)
 
 
 def nothing_kept(
@@ -49,7 +66,7 @@ def nothing_kept(
     if reference is None or task.sampler.learns:
         return None, None
     batch = jax.ShapeDtypeStruct((task.batch, *task.inputs.shape[1:]), task.inputs.dtype)
-    shapes = jax.eval_shape(device.inputs_of_layers, reference.parameters, batch)
+    shapes = jax.eval_shape(partial(_shared, device, reference), batch)
     inputs = tuple(jnp.zeros((replicas, *x.shape), x.dtype) for x in shapes)
     kept = Kept(inputs, jnp.asarray(True))
     return kept, eqx.tree_at(lambda k: k.stale, jax.tree.map(lambda _: 0, kept), None)
@@ -67,7 +84,7 @@ def keep(
     def anew() -> tuple[Float[Array, "B ..."], ...]:
         sampling = task.sampler.begin(carry.sampling, reference.batch_index)
         rows = task.sample(carry.data, reference.batch_index, sampling)
-        return device.inputs_of_layers(reference.parameters, task.inputs[rows])
+        return _shared(device, reference, task.inputs[rows])
 
     inputs = jax.lax.cond(reference.new | kept.stale, anew, lambda: kept.inputs)
     return Kept(inputs, jnp.asarray(False)), Known(inputs, reference.first)

@@ -1,0 +1,4 @@
+"""Planning: what a training will take, before it is made."""
+
+from dither.planning.predict import Prediction as Prediction
+from dither.planning.predict import predict as predict

@@ -1,0 +1,202 @@
+"""How many measurements a training will take, before it is made and at next to no cost."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from scipy import stats
+
+from dither.algorithms.algorithm import AbstractAlgorithm
+from dither.contract import Problem
+from dither.devices.simulated import SimulatedDevice
+from dither.planning.rules import AbstractRule, rule_of
+from dither.planning.walk import STEPS, Walk, scores, walked
+from dither.tasks.task import AbstractTask, Task
+from dither.training.fit import problem_of
+from dither.training.until import Until
+
+SAMPLES = 512
+"""The most samples of a gradient, but for a rule whose own batches are larger."""
+
+BATCHES = 128
+"""The most of the rule's batches that are read for a gradient."""
+
+SPREAD, DEGREES = 0.2, 4
+"""How the logarithm of the measurements scatters between trainings, and what that is worth."""
+
+MOST_STEPS = 2000
+"""Steps after which a target is given up."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a training is predicted to take.
+
+    Attributes: `measurements` to the target, infinite where it is not reached; `low`, `high`, a
+    90 % interval for one training; `cost_of_prediction`, passes of one batch of the training's
+    through the network that the prediction took; `reason`, why there is none, or it is infinite;
+    `curve`, measurements and the median score on the way.
+    """
+
+    measurements: float
+    low: float
+    high: float
+    cost_of_prediction: float
+    reason: str = ""
+    curve: tuple[tuple[float, float], ...] = ()
+
+
+def predict(
+    device: Any,
+    task: AbstractTask | Task,
+    algorithm: AbstractAlgorithm,
+    until: Until,
+    *,
+    trajectories: int = 3,
+    key: int = 0,
+) -> Prediction:
+    """Predict the measurements of a training to its score.
+
+    ```
+    θ ← θ − h D g − √(h eta) D ε,   cov ε = cov G,   h = k eta        measurements = M Σ k
+    ```
+
+    The stochastic modified equation with exact gradients of the simulation, and with the scatter
+    that the rule's law gives for its perturbations, its batches and the noise of its costs. A step
+    stands for k updates, as many as the steepest curvature allows.
+
+    Arguments: device, task, algorithm and until as `dither.train` takes them; `trajectories`, how
+    many are followed, ≥ 1; `key`, the seed: trajectory i starts as the training of key + i does.
+    Returns: the `Prediction`. Source: the equation, Li, Tai and E, arXiv 1511.06251; where noise is
+    added, Leimkuhler and Matthews 2013; the rest derived here, checked by the tests.
+    """
+    data = task.load() if isinstance(task, AbstractTask) else task
+    rule = _law(device, data, algorithm, until)
+    if isinstance(rule, str):
+        return Prediction(math.nan, math.nan, math.nan, 0.0, rule)
+    samples = min(len(data.inputs), max(data.batch, min(SAMPLES, BATCHES * data.batch)))
+    most = math.inf if until.measurements is None else until.measurements
+    walks = _starts(device, data, algorithm, key, trajectories)
+    path = _Path(device, data, rule, samples, walks, float(until.score or 0.0), float(most))
+    times, steps, looks = path.follow()
+    M = float(rule.per_update)
+    passes = (steps * 4 + steps / STEPS * 8) * samples / data.batch
+    passes += looks * len(data.test_inputs) / data.batch
+    told = _told(M * times, passes, min(most, M * max(1.0, path.curve[-1][0])))
+    known = ((M * k, score) for k, score in path.curve if math.isfinite(k + score))
+    return replace(told, curve=tuple(known))
+
+
+def _law(device: Any, task: Task, algorithm: AbstractAlgorithm, until: Until) -> Any:
+    if type(device) is not SimulatedDevice:
+        return "only simulated devices of one network have a model to follow"
+    if until.score is None:
+        return "until.score is not set"
+    if task.sampler.learns or task.group > 1:
+        return "there is no law yet for samplers that learn and samples in groups"
+    layers = device.network.layers
+    return rule_of(algorithm, problem_of(device, task), layers)
+
+
+@eqx.filter_jit
+def _start(
+    device: SimulatedDevice, problem: Problem, reach: Array, seed: Int[Array, ""]
+) -> tuple[Array, Any]:
+    """The initial parameters and the chip of a training's seed."""
+    # JAX's own keys draw what the training's do, and compile faster
+    initial, _, _, fabrication = jax.random.split(jax.random.key(seed), 4)
+    theta = device.initial(initial)
+    return problem.space.confine(theta, reach), device.fabricate(fabrication)
+
+
+def _starts(device: Any, task: Task, algorithm: Any, key: int, trajectories: int) -> Walk:
+    problem = problem_of(device, task)
+    reach = jnp.asarray(algorithm.reach(problem))
+    walks = []
+    for seed in range(key, key + trajectories):
+        theta, chip = _start(device, problem, reach, jnp.int32(seed))
+        draw = np.random.default_rng(seed)
+        top = draw.normal(size=theta.size)
+        order = draw.permutation(len(task.inputs))
+        walks.append(Walk.start(theta, top, order, chip, jax.random.key(seed, impl="unsafe_rbg")))
+    stacked: Walk = jax.tree.map(lambda *leaves: jnp.stack(leaves), *walks)
+    return stacked
+
+
+class _Path:
+    """Trajectories on their way to the target."""
+
+    def __init__(
+        self, device: Any, task: Task, rule: AbstractRule, samples: int, walks: Walk,
+        target: float, most: float,
+    ) -> None:  # fmt: skip
+        self.device, self.task, self.rule, self.samples = device, task, rule, samples
+        self.walks, self.target, self.most = walks, target, most
+        self.curve: list[tuple[float, float]] = []
+
+    def scores(self, thetas: Float[Array, "n P"]) -> Float[np.ndarray, " n"]:
+        return np.asarray(scores(self.device, self.task, self.walks.chip, thetas))
+
+    def follow(self) -> tuple[Float[np.ndarray, " n"], int, int]:
+        """Updates to the target, infinite where there are none; steps and looks in all."""
+        n = self.walks.updates.shape[0]
+        times, steps, looks = np.full(n, np.inf), 0, 0
+        M = float(self.rule.per_update)
+        before = self.scores(self.walks.theta)
+        at = np.zeros(n)
+        self.curve = [(0.0, float(np.median(before)))]
+        times[before >= self.target] = 1.0
+        while not np.all(np.isfinite(times)) and steps < MOST_STEPS:
+            self.walks, thetas, updates = walked(
+                self.rule, self.device, self.task, self.samples, self.walks
+            )
+            steps += STEPS
+            after, reached = self.scores(thetas[:, -1]), np.asarray(updates)
+            looks += n
+            crossed = (after >= self.target) & np.isinf(times)
+            if crossed.any():
+                found, more = self._crossing(thetas, reached, at, before)
+                looks += more
+                times[crossed] = found[crossed]
+            at, before = reached[:, -1], after
+            self.curve.append((float(np.max(at)), float(np.median(after))))
+            if np.all(M * at > self.most) or not np.all(np.isfinite(at)):
+                break
+        return times, n * steps, looks
+
+    def _crossing(
+        self, thetas: Array, updates: np.ndarray, at: np.ndarray, before: np.ndarray
+    ) -> tuple[Float[np.ndarray, " n"], int]:
+        """The first of the steps at the target, between looks linear in the updates."""
+        n, S, _ = thetas.shape
+        curve = np.stack([before, *(self.scores(thetas[:, s]) for s in range(S))], axis=1)
+        times = np.concatenate([at[:, None], updates], axis=1)
+        found = np.full(n, np.inf)
+        for r in range(n):
+            there = np.flatnonzero(curve[r] >= self.target)
+            if len(there) and there[0] > 0:
+                s = there[0]
+                share = (self.target - curve[r, s - 1]) / (curve[r, s] - curve[r, s - 1])
+                found[r] = times[r, s - 1] + share * (times[r, s] - times[r, s - 1])
+        return found, n * S
+
+
+def _told(measurements: Float[np.ndarray, " n"], passes: float, most: float) -> Prediction:
+    """The median, and an interval from the spread of the trajectories and what others spread."""
+    finite = measurements[measurements <= most]
+    if len(finite) * 2 <= len(measurements):
+        low = float(finite.min()) if len(finite) else math.inf
+        reason = f"not reached within {most:g} measurements"
+        return Prediction(math.inf, low, math.inf, passes, reason)
+    logs = np.log(finite)
+    n, middle = len(logs), float(np.median(logs))
+    squares = float(np.sum((logs - middle) ** 2)) + DEGREES * SPREAD**2
+    degrees = DEGREES + n - 1
+    reach = float(stats.t.ppf(0.95, degrees)) * math.sqrt(squares / degrees * (1 + 1 / n))
+    high = math.inf if n < len(measurements) else math.exp(middle + reach)
+    return Prediction(math.exp(middle), math.exp(middle - reach), high, passes, "")

@@ -1,0 +1,168 @@
+"""Predictions of training held against drawn estimates, closed forms and trainings."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.linalg import hadamard
+
+from dither import MLP, SimulatedDevice, Until
+from dither.algorithms import (
+    Backpropagation,
+    FiniteDifferences,
+    LocalLosses,
+    NodePerturbation,
+    WeightMGD,
+)
+from dither.devices.imperfections import CostNoise
+from dither.planning import predict
+from dither.planning.here import Here
+from dither.planning.rules import rule_of
+from dither.tasks import make_task
+from dither.training.fit import problem_of
+from dither.training.flow import _estimate
+from dither.training.fused import FusedLoop
+
+CURVATURE = 2.0
+"""Of the mean squared error of one output, in every direction, where inputs are orthonormal."""
+
+
+def classes(batch):
+    """Three classes of noisy patterns."""
+    draw = np.random.default_rng(0)
+    labels = np.arange(96) % 3
+    x = draw.normal(size=(3, 5))[labels] + 0.7 * draw.normal(size=(96, 5))
+    return make_task(x, labels, x, labels, batch=batch)
+
+
+DEVICE = SimulatedDevice(network=MLP(widths=(5, 4, 3)))
+NOISY = SimulatedDevice(network=MLP(widths=(5, 4, 3)), imperfections=(CostNoise(sigma=0.02),))
+RATE = {"learning_rate": 0.1}
+RULES = [
+    (NOISY, WeightMGD(delta=0.1, tau_theta=3, pairs="central", **RATE)),
+    (NOISY, FiniteDifferences(delta=0.1, **RATE)),
+    (DEVICE, NodePerturbation(delta=1e-2, layers="each", normalise=True, **RATE)),
+    (NOISY, NodePerturbation(delta=0.1, per_example=True, pairs="central", **RATE)),
+]
+
+
+@pytest.mark.parametrize(
+    ("device", "rule"), RULES, ids=[f"{n}-{rule.kind}" for n, (_, rule) in enumerate(RULES)]
+)
+def test_law_has_the_mean_and_the_covariance_of_drawn_estimates(device, rule):
+    task, key = classes(8), jax.random.key(1)
+    theta, chip = device.initial(key), device.fabricate(key)
+    chip = device.write(chip, theta, jnp.bool_(False))
+    n = 1000
+
+    def drawn(key):
+        own = eqx.tree_at(lambda c: c.key, chip, key)  # noise anew
+        return _estimate(rule, device, task, key, own, theta)[0]
+
+    E = np.asarray(eqx.filter_jit(jax.vmap(drawn))(jax.random.split(jax.random.key(2), n)))
+    if getattr(rule, "normalise", False):
+        # the driver divides by the growth after the estimate
+        grown = {name: (w.size, w) for name, w in device.network.init(key).items()}
+        nodes = {"dense0": 4, "dense1": 3}
+        by = {k: jnp.full(w.shape, nodes[k.split("/")[0]] ** -0.5) for k, (_, w) in grown.items()}
+        E = E * np.asarray(device.space.ravel(by))
+    law = rule_of(rule, problem_of(device, task), device.network.layers)
+    sigma = 0.02**2 if device is NOISY else 0.0
+    here = Here(device, task, chip, jnp.arange(96), jnp.asarray(sigma), jnp.zeros(()))
+
+    def told(key):
+        return law.estimate(here, key, law.delta, law.batches / task.batch)
+
+    keys = jax.random.split(jax.random.key(3), n)
+    law_g, law_n, law_v = map(np.asarray, eqx.filter_jit(jax.vmap(told))(keys))
+    squares = np.sum((E - E.mean(0)) ** 2, axis=1)
+    error = squares.std() / math.sqrt(n)
+    bias = np.linalg.norm(E.mean(0) - law_g[0]) ** 2
+    # the mean of n has the squared error tr cov / n; finite differences miss by some of δ beside
+    assert bias < 3 * squares.mean() / n + (0.05 * np.linalg.norm(law_g[0])) ** 2
+    spread = np.sum(law_n**2, axis=1)
+    both = math.hypot(error, spread.std() / math.sqrt(n))
+    near = pytest.approx(float(squares.mean()), abs=5 * both + 0.05 * float(squares.mean()))
+    assert float(spread.mean()) == near
+    total = np.sum(np.broadcast_to(law_v, law_n.shape), axis=1).mean()
+    assert float(total) == near
+
+
+@pytest.fixture(scope="module")
+def orthonormal():
+    """32 inputs of ±1 with the unit matrix as their covariance, a linear target, a linear model."""
+    x = hadamard(64)[:, 1:33].astype(float)
+    t = x @ np.random.default_rng(0).normal(size=(32, 1))
+    return SimulatedDevice(network=MLP(widths=(32, 1))), make_task(x, t, x, t)
+
+
+def decades(device, task, key, target):
+    """The logarithm by which 1 − score must fall from the weights of a seed."""
+    initial = jax.random.split(jax.random.key(key), 4)[0]
+    theta = device.initial(initial)
+    outputs = device.network(device.space.unravel(theta), task.inputs)
+    return math.log(float(jnp.mean((outputs - task.targets) ** 2) / jnp.mean(task.targets**2))
+                    / (1 - target))  # fmt: skip
+
+
+def test_exact_gradients_take_the_time_of_the_exponential(orthonormal):
+    """Δ ← (1 − eta λ) Δ: the squared error falls by (1 − eta λ)² an update."""
+    device, task = orthonormal
+    eta, target = 1e-3, 0.9
+    told = predict(device, task, Backpropagation(learning_rate=eta),
+                   Until(score=target, measurements=10**6), trajectories=1, key=4)  # fmt: skip
+    exact = -decades(device, task, 4, target) / (2 * math.log(1 - eta * CURVATURE))
+    # long steps fall behind the exponential by half of h λ at the most, h λ ≤ ½
+    assert told.measurements == pytest.approx(exact, rel=0.3)
+    assert told.low < exact < told.high
+    assert told.cost_of_prediction < exact / 4
+
+
+def test_perturbed_weights_take_the_time_that_their_scatter_costs(orthonormal):
+    """E|Δ|² ← (1 − 2 eta λ + eta² λ² (P + 1 − 2)) E|Δ|²: E|G|² = (P + ...) |g|²."""
+    device, task = orthonormal
+    P, target = device.space.size, 0.9
+    eta = 0.5 / (CURVATURE * P)
+    rule = WeightMGD(learning_rate=eta, delta=1e-3, pairs="central")
+    told = predict(
+        device, task, rule, Until(score=target, measurements=10**6), trajectories=5, key=4
+    )
+    fall = -math.log(1 - 2 * eta * CURVATURE + (eta * CURVATURE) ** 2 * P)
+    exact = 2 * np.median([decades(device, task, k, target) for k in range(4, 9)]) / fall
+    assert told.measurements == pytest.approx(exact, rel=0.25)
+
+
+def test_prediction_is_near_trainings():
+    """The median of 32 trainings of other seeds, by one prediction."""
+    task = classes(4)
+    rule = WeightMGD(learning_rate=0.1, delta=1e-2)
+    until = Until(score=0.9, measurements=20_000)
+    told = predict(DEVICE, task, rule, until, trajectories=9, key=100)
+    loop = FusedLoop(rule, DEVICE, task, list(range(32)))
+    found, after = np.full(32, np.inf), 0
+    while np.isinf(found).sum() > 8 and after < 20_000:
+        n = max(8, after // 30)
+        loop.advance(n)
+        after += n
+        found = np.where((loop.evaluate().score >= 0.9) & np.isinf(found), after, found)
+    assert told.measurements == pytest.approx(np.median(found), rel=0.4)
+
+
+def test_what_is_not_reached_is_infinite():
+    told = predict(DEVICE, classes(8), Backpropagation(learning_rate=1e-4),
+                   Until(score=0.99, measurements=100))  # fmt: skip
+    assert math.isinf(told.measurements)
+    assert math.isinf(told.high)
+    assert told.reason == "not reached within 100 measurements"
+
+
+def test_what_has_no_law_is_not_a_number():
+    rule = LocalLosses(learning_rate=0.1)
+    told = predict(DEVICE, classes(8), rule, Until(score=0.9, measurements=100))
+    assert math.isnan(told.measurements)
+    assert "no law" in told.reason
+    told = predict(DEVICE, classes(8), Backpropagation(learning_rate=0.1), Until(measurements=9))
+    assert told.reason == "until.score is not set"
