@@ -14,7 +14,7 @@ from dither.training.fused import FusedLoop
 
 RNG = np.random.default_rng(0)
 X, T = RNG.normal(size=(40, 6)).astype("f4"), RNG.integers(0, 3, 40)
-TASK = dither.make_task(X, T, X[:10], T[:10], batch=8, cost="mse")
+TASK, WHOLE = (dither.make_task(X, T, X[:10], T[:10], batch=b, cost="mse") for b in (8, "all"))
 NETWORK = MLP(widths=(6, 5, 3), activation="gelu")
 
 RULES = {
@@ -24,12 +24,13 @@ RULES = {
     "whitened": ("whitened-node-perturbation", {"sets": 2}),
     "decorrelated": ("decorrelated-node-perturbation", {}),
     "activities": ("activity-difference", {}),
+    "whole training set": ("node-perturbation", {"tau_theta": 2}),
 }
 
 
-def trained(device, rule, replicas):
+def trained(device, task, rule, replicas):
     """The parameters at the start and after 23 measurements, in two calls; the loop."""
-    loop = FusedLoop(rule, device, TASK, list(range(replicas)))
+    loop = FusedLoop(rule, device, task, list(range(replicas)))
     begun = np.asarray(loop.parameters())
     loop.advance(11)
     loop.advance(12)  # which begins with nothing kept
@@ -37,23 +38,26 @@ def trained(device, rule, replicas):
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings", "replicas"),
-    [(*rule, 1 + number % 2) for number, rule in enumerate(RULES.values())],
+    ("kind", "settings", "task", "replicas"),
+    [
+        (*rule, WHOLE if name.startswith("whole") else TASK, 2 - number % 2)
+        for number, (name, rule) in enumerate(RULES.items())
+    ],
     ids=RULES,
 )
 def test_the_first_product_is_computed_once_and_changes_nothing(
-    kind, settings, replicas, monkeypatch
+    kind, settings, task, replicas, monkeypatch
 ):
     device = SimulatedDevice(network=NETWORK, imperfections=(OutputNoise(sigma=1e-3),))
     # a setting that changes nothing keeps the two programs apart
     unshared = device.model_copy(update={"seconds_per_write": 1.0})
     rule, seen, first_z = ALGORITHMS[kind](learning_rate=0.02, **settings), [], device.first_z
     monkeypatch.setattr(SimulatedDevice, "first_z", lambda _, *of: seen.append(of) or first_z(*of))
-    begun, shared, loop = trained(device, rule, replicas)
+    begun, shared, loop = trained(device, task, rule, replicas)
     assert seen
     assert loop.account()[0].measurements.tolist() == [23] * replicas
     monkeypatch.setattr(SimulatedDevice, "shares_z", False)
-    alone = trained(unshared, rule, replicas)[1]
+    alone = trained(unshared, task, rule, replicas)[1]
     assert np.abs(shared - alone).max() < 1e-3 * np.abs(alone - begun).max()
 
 

@@ -43,7 +43,7 @@ NOISY = SimulatedDevice(network=MLP(widths=(5, 4, 3)), imperfections=(CostNoise(
 RATE = {"learning_rate": 0.1}
 RULES = [
     (NOISY, WeightMGD(delta=0.1, tau_theta=3, pairs="central", **RATE)),
-    (NOISY, FiniteDifferences(delta=0.1, **RATE)),
+    (NOISY, FiniteDifferences(delta=0.02, **RATE)),
     (DEVICE, NodePerturbation(delta=1e-2, layers="each", normalise=True, **RATE)),
     (NOISY, NodePerturbation(delta=0.1, per_example=True, pairs="central", **RATE)),
 ]

@@ -26,11 +26,13 @@ from dither.algorithms import (
     ALGORITHMS,
     Backpropagation,
     ForwardGradient,
+    GradientState,
     LocalForwardGradient,
     LocalLosses,
     NodePerturbation,
     Optimizer,
     Schedule,
+    Told,
 )
 from dither.networks import Mixer
 from dither.tasks import MNIST5000, Digits, FashionMNIST, Task
@@ -63,12 +65,22 @@ LOCAL: dict[str, dict[str, Any]] = {
 Row = tuple[Any, dict[str, Any]]
 
 
+class ReadoutAlone(Backpropagation):
+    """The exact gradient of the last layer; the others stay as drawn."""
+
+    def estimate(self, state: GradientState, told: Told) -> Float[Array, " P"]:
+        space, last = state.problem.space, state.problem.layers[-1].name
+        G = space.unravel(told.measurement.gradient)
+        return space.ravel({k: v if k.startswith(last) else 0 * v for k, v in G.items()})
+
+
 def rows(network: str) -> dict[str, Row]:
     local = LOCAL[network]
     exact = {**local, "directions": "backward"}
     by_weights, whole = {**local, "directions": "weights"}, {**ONE, "directions": "weights"}
     found: dict[str, Row] = {
         "BP": (Backpropagation, {}),
+        "readout alone": (ReadoutAlone, {}),
         "FG-A": (LocalForwardGradient, ONE),
         "FG-W": (LocalForwardGradient, whole),
     }

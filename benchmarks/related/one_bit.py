@@ -131,13 +131,13 @@ def falling(name: str, updates: int) -> Optimizer:
     return Optimizer(name=name, schedule=schedule)
 
 
-def by_cost(rate: float, sharpness: float, flips: float, measurements: int) -> BooleanMGD:
+def by_cost(measurements: int, rate: float, sharpness: float, flips: float) -> BooleanMGD:
     """The rule that sees the cost alone."""
     descent = falling("sgd", measurements // 2)
     return BooleanMGD(learning_rate=rate, sharpness=sharpness, flips=flips, optimizer=descent)
 
 
-def by_neurons(rate: float, measurements: int) -> NodePerturbation:
+def by_neurons(measurements: int, rate: float) -> NodePerturbation:
     """The rule that perturbs neurons and reads the layers' inputs."""
     adam = falling("adam", measurements // 2)
     return NodePerturbation(learning_rate=rate, delta=0.1, per_example=True, optimizer=adam)
@@ -148,10 +148,10 @@ def main() -> None:
     file, part, *settings = sys.argv[1:]
     path = Path(file)
     if part in ("cost", "neurons"):
-        high, measurements, seeds, *of_rule = settings
-        rule = {"cost": by_cost, "neurons": by_neurons}[part]
-        made = rule(*map(float, of_rule), int(measurements))
-        now = fashion(made, float(high), int(measurements), int(seeds))
+        high, measurements, seeds, *others = settings
+        of_rule, M = map(float, others), int(measurements)
+        made = by_cost(M, *of_rule) if part == "cost" else by_neurons(M, *of_rule)
+        now = fashion(made, float(high), M, int(seeds))
         part = f"fashion-mnist, {part}, weights {high}, {measurements}"
     else:
         now = readout(int(part.removeprefix("readout-")), *map(int, settings))

@@ -209,11 +209,13 @@ class Reference(eqx.Module):
 class Known(eqx.Module):
     """What a pass shares with its reference: the `inputs` of every layer, and the outputs last;
     `first`, the layer that changes, 0 where the batch does too. Where it is None, the `inputs` are
-    those of the first layer, and its z before anything is added.
+    those of the first layer, if kept, and its z before anything is added. `rows`, the batch's
+    samples, where they need not be drawn again.
     """
 
     inputs: tuple[Float[Array, "B ..."], ...]
     first: Int[Array, ""] | None
+    rows: Int[Array, " B"] | None = None
 
 
 class Batch(eqx.Module):

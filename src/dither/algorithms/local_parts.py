@@ -89,4 +89,5 @@ class Parts:
 def _outputs(end: Layer) -> tuple[int, ...]:
     """The shape of what a layer hands on, of one example."""
     z = jax.ShapeDtypeStruct((1, *end.nodes), jnp.float32)
-    return jax.eval_shape(end.onward, z).shape[1:]
+    shape: tuple[int, ...] = jax.eval_shape(end.onward, z).shape
+    return shape[1:]

@@ -146,11 +146,10 @@ class SimulatedDevice(AbstractSimulation):
     ) -> tuple[Measurement, Int[Array, ""], DeviceInstance]:
         keys = self._keys(jax.random.fold_in(state.key, 2 * state.measured + 1))
 
-        whole = known is None or known.first is None
-
         def mean_cost(theta: Float[Array, " P"]) -> tuple[Float[Array, ""], Any]:
-            if whole:
-                x, z = (batch.inputs, None) if known is None else known.inputs
+            if known is None or known.first is None:
+                *kept, z = (None,) if known is None else known.inputs
+                x = kept[0] if kept else batch.inputs
                 at_sites = see >= AccessLevel.SITES
                 outputs, seen = self._forward(state, theta, x, sites, keys, at_sites, z)
             else:
@@ -179,7 +178,8 @@ class SimulatedDevice(AbstractSimulation):
             def at(site: str) -> dict[str, Array]:
                 return {layer.name: seen[f"{layer.name}/{site}"] for layer in self.layers}
 
-            at_sites = Sites(read, at("x"), at("z") if whole else None)
+            shown_z = at("z") if known is None or known.first is None else None
+            at_sites = Sites(read, at("x"), shown_z)
         return Measurement(jnp.mean(read), shown, at_sites, gradient), status, after
 
     def outputs(self, state: DeviceInstance, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:

@@ -62,8 +62,8 @@ def floor(device: SimulatedDevice, task: Task, target: float | None = None, seed
     ```
 
     It is an estimate from above of what rules reach that see less. Where it falls short of
-    `target`, the search is made four times as long; the margin is then 0.005 and twice what that
-    has added, so that no target is called impossible for want of steps.
+    `target`, the search at the best rate is made four times as long; the margin is then 0.005 and
+    twice what that has added, so that no target is called impossible for want of steps.
 
     Arguments: the device; the task; the score asked for; `seed` of the instance.
     Source: straight-through estimation, Bengio, Léonard and Courville, arXiv 1308.3432.
@@ -71,10 +71,10 @@ def floor(device: SimulatedDevice, task: Task, target: float | None = None, seed
     exact = device.model_copy(update={"access": "gradients"})
     whole = replace(task, batch=_batch(exact, task), sampler=Uniform())
     enough = math.inf if target is None else target
-    found = _searched(exact, whole, STEPS, seed, enough)
+    found, rate = _searched(exact, whole, STEPS, RATES, seed, enough)
     if target is None or found.score - UNFINISHED >= target:
         return found
-    longer = _searched(exact, whole, MORE, seed, enough)
+    longer, _ = _searched(exact, whole, MORE, (rate,), seed, enough)
     gain = max(longer.score - found.score, 0.0)
     return replace(longer, score=max(found.score, longer.score), margin=UNFINISHED + 2 * gain)
 
@@ -89,17 +89,26 @@ def _batch(device: SimulatedDevice, task: Task) -> int:
     return max(1, most // task.group) * task.group
 
 
-def _searched(device: SimulatedDevice, task: Task, updates: int, seed: int, enough: float) -> Floor:
+def _searched(
+    device: SimulatedDevice,
+    task: Task,
+    updates: int,
+    rates: tuple[float, ...],
+    seed: int,
+    enough: float,
+) -> tuple[Floor, float]:
+    """The best score of some rates, and the rate that it was found at."""
     cosine = Schedule(name="cosine_decay_schedule", settings=(("decay_steps", updates),))
     adam = Optimizer(name="adam", schedule=cosine)
     rule = Backpropagation(learning_rate=RATES[0], optimizer=adam)
-    best, began = -math.inf, time.monotonic()
-    for rate in RATES:
+    best, began = (-math.inf, rates[0]), time.monotonic()
+    for rate in rates:
         varied = {"algorithm.learning_rate": jnp.array([rate])}
         loop = FusedLoop(rule, device, task, [seed], varied)
         for _ in range(LOOKS):
             loop.advance(updates // LOOKS)
-            best = max(best, float(loop.evaluate().score[0]))
-            if best - UNFINISHED >= enough and time.monotonic() - began > PATIENCE:
-                return Floor(best, math.inf, updates, at_least=True)
-    return Floor(best, math.inf, updates)
+            best = max(best, (float(loop.evaluate().score[0]), rate))
+            late = time.monotonic() - began > PATIENCE
+            if late and best[0] - UNFINISHED >= enough:
+                return Floor(best[0], math.inf, updates, at_least=True), best[1]
+    return Floor(best[0], math.inf, updates), best[1]

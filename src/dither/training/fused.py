@@ -70,7 +70,9 @@ def measure_once(
     first_try = carry.tally.failed_in_a_row == 0
     instance, writes = written(device, carry.device, probe, first_try)
     sampling = task.sampler.begin(carry.sampling, probe.batch_index)
-    rows = task.sample(carry.data, probe.batch_index, sampling)
+    rows = None if known is None else known.rows
+    if rows is None:
+        rows = task.sample(carry.data, probe.batch_index, sampling)
     batch = Batch(task.inputs[rows], task.targets[rows])
     see = max(algorithm.access_level, task.sampler.access_level)
     cost_of = task.weighted_cost(sampling, rows)
@@ -311,7 +313,8 @@ class FusedLoop(AbstractLoop):
         def zero(leaf: Array) -> Array:
             # from the host and where the leaf was: no program is compiled for it
             where = leaf.sharding if leaf.committed else None
-            return jax.device_put(np.zeros(leaf.shape, leaf.dtype), where)
+            fresh: Array = jax.device_put(np.zeros(leaf.shape, leaf.dtype), where)
+            return fresh
 
         tally = self.carry.tally
         fresh = jax.tree.map(zero, tally)

@@ -5,12 +5,12 @@ The layers before the perturbed one; or, where the z of several are added to, z 
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import Known, Reference
@@ -19,6 +19,9 @@ from dither.tasks.task import Task
 from dither.training.loop import Carry
 from dither.training.settings import vary
 
+Shared: TypeAlias = tuple[tuple[Float[Array, "..."], ...], Int[Array, "..."] | None]
+"""Inputs and samples, as in `Known`."""
+
 
 class Kept(eqx.Module):
     """What is known of the reference pass (see `Known`), and whether it is to be computed anew.
@@ -26,7 +29,7 @@ class Kept(eqx.Module):
     They are no part of a run: a loop begins with none, and computes them by the same code.
     """
 
-    inputs: tuple[Float[Array, "B ..."], ...]
+    known: Shared
     stale: Bool[Array, ""]
 
 
@@ -47,12 +50,17 @@ def _reference(
 
 
 def _shared(
-    device: AbstractDevice, reference: Reference, x: Float[Array, "B ..."]
-) -> tuple[Float[Array, "B ..."], ...]:
-    """What probes have in common with their reference, whose batch is x."""
-    if reference.first is None:
-        return x, device.first_z(reference.parameters, x)
-    return device.inputs_of_layers(reference.parameters, x)
+    device: AbstractDevice, task: Task, reference: Reference, rows: Int[Array, " B"]
+) -> Shared:
+    """What probes have in common with their reference, of those samples.
+
+    The whole training set is not kept: the replicas read it from one place.
+    """
+    x = task.inputs[rows]
+    if reference.first is not None:
+        return device.inputs_of_layers(reference.parameters, x), None
+    z = device.first_z(reference.parameters, x)
+    return ((z,), None) if task.batch >= len(task.inputs) else ((x, z), rows)
 
 
 def nothing_kept(
@@ -65,10 +73,10 @@ def nothing_kept(
     reference = _reference(algorithm, device, carry)
     if reference is None or task.sampler.learns:
         return None, None
-    batch = jax.ShapeDtypeStruct((task.batch, *task.inputs.shape[1:]), task.inputs.dtype)
-    shapes = jax.eval_shape(partial(_shared, device, reference), batch)
-    inputs = tuple(jnp.zeros((replicas, *x.shape), x.dtype) for x in shapes)
-    kept = Kept(inputs, jnp.asarray(True))
+    rows = jax.ShapeDtypeStruct((task.batch,), jnp.int32)
+    shapes = jax.eval_shape(partial(_shared, device, task, reference), rows)
+    nothing = jax.tree.map(lambda x: jnp.zeros((replicas, *x.shape), x.dtype), shapes)
+    kept = Kept(nothing, jnp.asarray(True))
     return kept, eqx.tree_at(lambda k: k.stale, jax.tree.map(lambda _: 0, kept), None)
 
 
@@ -81,10 +89,10 @@ def keep(
     reference = _reference(algorithm, device, carry)
     assert reference is not None
 
-    def anew() -> tuple[Float[Array, "B ..."], ...]:
+    def anew() -> Shared:
         sampling = task.sampler.begin(carry.sampling, reference.batch_index)
         rows = task.sample(carry.data, reference.batch_index, sampling)
-        return _shared(device, reference, task.inputs[rows])
+        return _shared(device, task, reference, rows)
 
-    inputs = jax.lax.cond(reference.new | kept.stale, anew, lambda: kept.inputs)
-    return Kept(inputs, jnp.asarray(False)), Known(inputs, reference.first)
+    inputs, rows = known = jax.lax.cond(reference.new | kept.stale, anew, lambda: kept.known)
+    return Kept(known, jnp.asarray(False)), Known(inputs, reference.first, rows)
