@@ -174,8 +174,6 @@ class PerturbedNodes(AbstractRule):
         for_signs, for_examples, for_noise = jax.random.split(key, 3)
         M = here.samples
         s = nodes.signs(for_signs, layers, M if self.per_example else None)
-        # under jit and vmap the compiler has drawn the signs twice, and not alike
-        s = jax.lax.optimization_barrier(s)
         xi = jax.random.normal(for_examples, (M,))
         xi = xi - jnp.mean(xi)  # of a batch's examples
         part = self.per_example or here.batch < here.task.inputs.shape[0]
