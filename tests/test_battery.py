@@ -27,11 +27,17 @@ from dither.algorithms import (
     BooleanMGD,
     CoordinateDescent,
     DecorrelatedNodePerturbation,
+    DirectFeedbackAlignment,
+    Evolution,
+    FeedbackAlignment,
     FiniteDifferences,
     ForwardGradient,
     LayerwiseMGD,
+    LearnedFeedback,
+    LocalForwardGradient,
     LocalLosses,
     NodePerturbation,
+    PhysicsAware,
     WeightMGD,
     WhitenedNodePerturbation,
 )
@@ -151,11 +157,18 @@ ALGORITHM_CASES = {
     ),
     "local-losses": Case(maker(LocalLosses, delta=DELTA, readout_rate=0.1)),
     "forward-gradient": Case(maker(ForwardGradient), by_kappa, lawful=EVERY),
+    "local-forward-gradient": Case(maker(LocalForwardGradient)),
     "backpropagation": Case(maker(Backpropagation), exact),
+    "physics-aware": Case(maker(PhysicsAware), exact),
+    "learned-feedback": Case(maker(LearnedFeedback), exact),
+    "feedback-alignment": Case(maker(FeedbackAlignment)),
+    "direct-feedback-alignment": Case(maker(DirectFeedbackAlignment)),
     "coordinate-descent": Case(lambda *_, **__: CoordinateDescent()),
+    "evolution": Case(lambda *_, **__: Evolution(strategy="SNES", population=4)),
     "boolean-mgd": Case(lambda rate, **_: BooleanMGD(learning_rate=rate)),
     "boolean-least-squares": Case(lambda *_, **__: BooleanLeastSquares(sweeps=2)),
 }
+EXACT = ["finite-differences", "backpropagation", "physics-aware", "learned-feedback"]
 ESTIMATORS = [kind for kind, case in ALGORITHM_CASES.items() if case.spread]
 
 CODE_CASES = {kind: code() for kind, code in CODES.items()}
@@ -316,7 +329,7 @@ def test_exact_after_one_cycle(code, pairs):
     assert np.abs(G - g).max() < (1e-3 if pairs == "baseline" else 1e-6) * np.linalg.norm(g)
 
 
-@pytest.mark.parametrize("kind", ["finite-differences", "backpropagation"])
+@pytest.mark.parametrize("kind", EXACT)
 @pytest.mark.usefixtures("x64")
 def test_exact_at_every_update(kind):
     task = PARITY.load()
@@ -353,8 +366,9 @@ def test_analog_form_follows_its_filter_equations(code, tau_theta):
 
 def amplitude(kind, delta):
     """The setting of an algorithm that says how far it perturbs."""
-    others = {"spsa": {"c": delta}, "backpropagation": {}, "forward-gradient": {}}
-    return others.get(kind, {"delta": delta})
+    if kind == "spsa":
+        return {"c": delta}
+    return {"delta": delta} if "delta" in ALGORITHMS[kind].model_fields else {}
 
 
 @settings(max_examples=12)

@@ -9,7 +9,7 @@ import pytest
 
 import dither
 from dither import MLP, RequestError, SimulatedDevice, Until
-from dither.algorithms import BooleanMGD
+from dither.algorithms import Backpropagation, BooleanMGD, NodePerturbation, WeightMGD
 from dither.contract import Measurement, Parameter, Problem, Space
 from dither.devices import DAC, ReadoutDevice
 from dither.networks import EchoState
@@ -200,3 +200,61 @@ def test_other_spaces_are_refused_in_one_sentence(imperfections, said):
 def test_there_is_no_rate_auto():
     with pytest.raises(ValueError, match="auto is not for boolean-mgd"):
         BooleanMGD(learning_rate="auto")
+
+
+# ------------------------------------------------- latent weights of rules that perturb no weight
+
+ONE_BIT = (DAC(bits=1, low=-0.3, high=0.3),)
+
+
+@pytest.mark.usefixtures("x64")
+def test_exact_gradients_are_taken_at_the_signs_and_move_the_latents():
+    """Three steps of `θ ← clip(θ − η ∂C/∂θ(sign θ))` on the whole parity table."""
+    network = MLP(widths=(3, 4, 2))
+    device = SimulatedDevice(network=network, imperfections=ONE_BIT, access="gradients")
+    task = Parity(bits=3).load()
+    space = device.space
+    start = np.asarray(space.ravel(network.init(jax.random.key(3))))
+
+    def cost_at(setting):
+        outputs = network(space.unravel(setting), task.inputs)
+        return jnp.mean(task.cost(outputs, task.targets))
+
+    theta = np.clip(start, -0.3, 0.3)
+    for _ in range(3):
+        g = jax.grad(cost_at)(0.3 * np.where(theta > 0, 1.0, -1.0))
+        theta = np.clip(theta - 0.5 * np.asarray(g), -0.3, 0.3)
+
+    rule = Backpropagation(learning_rate=0.5)
+    state = rule.init(jax.random.key(0), jnp.asarray(start), Problem(space))
+    for _ in range(3):
+        probe, state = rule.ask(state)
+        measured = Measurement(cost_at(probe.theta), _gradient=jax.grad(cost_at)(probe.theta))
+        state, _ = rule.tell(state, probe, measured)
+    np.testing.assert_allclose(state.theta, theta, atol=1e-12)
+    np.testing.assert_allclose(rule.parameters(state), 0.3 * np.where(theta > 0, 1.0, -1.0))
+    assert not np.array_equal(np.sign(theta), np.sign(start))
+
+
+def test_perturbed_neurons_train_one_bit_weights():
+    """The letters on 49-8-4 of weights ±0.3, as above."""
+    device = SimulatedDevice(network=MLP(widths=(49, 8, 4)), imperfections=ONE_BIT, access="sites")
+    rule = NodePerturbation(learning_rate=0.003, per_example=True, optimizer="adam")
+    until = Until(measurements=1000)
+    result = dither.train(device, NIST7x7(batch=49), rule, until=until, replicas=3, key=1)
+    assert set(np.unique(np.abs(result.parameters))) == {np.float32(0.3)}
+    assert sorted(one.score for one in result.replicas)[1] > 0.85
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (NodePerturbation(learning_rate="auto"), "learning_rate auto tries small steps"),
+        (WeightMGD(learning_rate=0.1), "weight-mgd moves by small steps"),
+    ],
+)
+def test_steps_that_a_bit_cannot_take_are_refused_in_one_sentence(rule, said):
+    device = SimulatedDevice(network=MLP(widths=(3, 2)), imperfections=ONE_BIT, access="sites")
+    with pytest.raises(RequestError, match=said) as refused:
+        check_fit(device, Parity(bits=3).load(), rule, Until(measurements=9))
+    assert str(refused.value).count(".") == 1

@@ -576,7 +576,7 @@ def test_least_squares_by_groups_in_a_linear_world_and_in_one_that_is_not():
             y = (probe.theta @ columns)[None]
             y = jnp.where(power == 2, y**2, y)
             cost = nmse_cost(y, target)[0]
-            told, _ = algorithm.tell(asked, probe, Measurement(cost, Outputs(y, target)))
+            told, _ = algorithm.tell(asked, probe, Measurement(cost, Outputs(y, target, y)))
             return told, (probe.theta, cost, algorithm.parameters(told))
 
         return jax.lax.scan(step, state, length=M + 20)[1]

@@ -63,6 +63,7 @@ NEEDS = {
     "torch": r'kind = "torch"|^import torch|interop import MGD',
     "aihwkit": r'kind = "aihwkit"',
     "gest": r"DitherGenerator",
+    "evolution": r'kind = "evolution"',
     "remote": r"remote://|device serve",
     "cluster": r"--cluster|dask_jobqueue|dask scheduler",
     "studies": r"^\[search\]",

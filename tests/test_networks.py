@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dither import CNN, MLP, SimulatedDevice
-from dither.networks import NETWORKS
+from dither.networks import NETWORKS, Mixer
 from dither.networks.jax_function import JaxFunction
 from dither.testing import battery
 
@@ -42,6 +42,9 @@ def in_jax(arrays):
         (MLP(widths=(49, 4, 4)), 220),
         (CNN(image=(28, 28, 1), channels=(16, 32, 32)), 14378),
         (CNN(image=(32, 32, 3), channels=(16, 32, 64)), 26154),
+        # 272 k and 429 k in Ren2022 (recalled), with five norms of learned scale: 512 and 1024 each
+        (Mixer(channels=256), 271_882 - 5 * 512),
+        (Mixer(channels=512, groups=16), 429_066 - 5 * 1024),
     ],
 )
 def test_parameter_counts_of_the_papers_networks(network, parameters):
@@ -157,6 +160,69 @@ def test_a_tap_changes_what_goes_on(site):
     wanted = 1 / (1 + np.exp(-z1)) + at.get("dense1/a", 0)
     tap = lambda name, value: value + shift if name == site else value  # noqa: E731
     assert np.allclose(network(in_jax(theta), jnp.asarray(x), tap), wanted, atol=1e-12)
+
+
+MIXER = Mixer(image=(4, 6, 2), patches=2, channels=6, groups=3, blocks=2, classes=3)
+
+
+@pytest.mark.usefixtures("x64")
+def test_mixer_is_patches_and_groups_one_by_one():
+    theta = drawn(MIXER)
+    x = np.random.default_rng(1).standard_normal((5, 4, 6, 2))
+
+    def norm(h):
+        for g in range(3):
+            own = h[..., 2 * g : 2 * g + 2]
+            own -= own.mean(axis=-1, keepdims=True)
+            own /= np.sqrt((own**2).mean(axis=-1, keepdims=True) + 1e-5)
+        return h
+
+    tiles = [x[:, i : i + 2, j : j + 3].reshape(5, -1) for i in (0, 2) for j in (0, 3)]
+    h = np.stack(tiles, axis=1)
+    for n in range(2):
+        W, b = theta[f"mix{n}/weight"], theta[f"mix{n}/bias"]
+        h = (norm(h.copy()) if n else h) @ W + b
+        T, t = theta[f"tokens{n}/weight"][..., 0], theta[f"tokens{n}/bias"]
+        normed = norm(h.copy())
+        h = h + np.stack(
+            [sum(T[q, p] * normed[:, q] for q in range(4)) + t[p] for p in range(4)], 1
+        )
+        V, inside, after = theta[f"channels{n}/weight"], np.maximum(norm(h.copy()), 0), h.copy()
+        for g in range(3):
+            own = slice(2 * g, 2 * g + 2)
+            after[..., own] += inside[..., own] @ V[:, own]
+        h = after + theta[f"channels{n}/bias"]
+    y = norm(h.copy()).mean(axis=1) @ theta["readout/weight"] + theta["readout/bias"]
+    assert np.allclose(MIXER(in_jax(theta), jnp.asarray(x)), y, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("layer", MIXER.layers, ids=lambda layer: layer.name)
+@pytest.mark.usefixtures("x64")
+def test_a_mixers_layers_keep_apart_what_they_say(layer):
+    """By the derivative of every z in every x: nothing from another patch or group."""
+    x = np.random.default_rng(3).standard_normal(MIXER.sites()[f"{layer.name}/x"])
+    theta = in_jax(drawn(MIXER))
+    J = np.abs(jax.jacobian(lambda x: layer(theta, x[None])[0])(jnp.asarray(x))) > 1e-9
+    if layer.name in ("mix0", "readout"):
+        assert (layer.groups, layer.patchwise) == (1, False)
+        return
+    between_patches = J.any(axis=(1, 3))
+    between_groups = J.any(axis=(0, 2)).reshape(3, 2, 3, 2).any(axis=(1, 3))
+    assert np.array_equal(between_patches, np.eye(4) if layer.patchwise else np.ones((4, 4)))
+    assert np.array_equal(between_groups, np.ones((3, 3)) if layer.groups == 1 else np.eye(3))
+    assert layer.groups in (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"patches": 3}, "3 patches along a side do not divide"),
+        ({"groups": 3}, "3 groups do not divide 256 channels"),
+    ],
+)
+def test_a_mixer_that_does_not_divide_is_refused(settings, part):
+    with pytest.raises(ValueError, match=part):
+        Mixer(**settings)
 
 
 def affine(theta, inputs):

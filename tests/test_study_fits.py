@@ -1,15 +1,17 @@
 """Fits through the runs of a study, those that were stopped before the target included."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from scipy.stats import norm
+from scipy.stats import CensoredData, ecdf, norm
 
 from dither import RequestError
 from dither.laws import Interval, power_law_fit
 from dither.studies import FORMS, fit, median_with_interval
+from dither.studies.fits import _going
 
 SIZES = np.geomspace(4, 128, 6)
 CRITERION = "measurements to accuracy 0.95"
@@ -233,6 +235,23 @@ def test_the_interval_of_a_median_covers_it():
         found = median_with_interval(np.minimum(y, stop), y > stop)
         hits += found.low <= math.log(2) <= found.high
     assert hits / 200 > 0.95 - 4 * 0.015
+
+
+def test_the_share_that_goes_on_and_its_interval_are_those_of_scipy():
+    rng = np.random.default_rng(8)
+    for _ in range(50):
+        y, stop = rng.integers(1, 9, 30).astype(float), rng.integers(1, 12, 30)
+        ended, censored = np.minimum(y, stop), y > stop
+        going = ecdf(CensoredData.right_censored(ended, censored)).sf
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # undefined where the share is 0 or 1
+            sure = going.confidence_interval(0.95, method="log-log")
+        times, share, low, high = _going(ended, censored)
+        assert np.array_equal(times, going.quantiles)
+        assert share == pytest.approx(going.probabilities, abs=1e-12)
+        inside = (share > 0) & (share < 1)
+        assert low[inside] == pytest.approx(sure.low.probabilities[inside], rel=1e-9)
+        assert high[inside] == pytest.approx(sure.high.probabilities[inside], rel=1e-9)
 
 
 FOUR = np.array([1.0, 2.0, 3.0, 4.0])

@@ -8,7 +8,7 @@ import pytest
 
 import dither
 from dither import SimulatedDevice, Until, WeightMGD
-from dither._threefry import random_key
+from dither._threefry import first_key, lasting, random_key
 from dither.devices.imperfections import OutputNoise
 from dither.networks import MLP
 from dither.tasks import XOR
@@ -35,6 +35,16 @@ DRAWS = {
 def test_the_same_numbers_as_jax(draw, seed, compiled):
     drawn = jax.jit(draw) if compiled else draw
     assert np.array_equal(drawn(random_key(seed)), drawn(jax.random.key(seed)))
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+def test_a_first_key_draws_the_same_and_becomes_a_lasting_one(draw):
+    first = first_key(7)
+    assert np.array_equal(jax.jit(draw)(first), draw(jax.random.key(7)))
+    kept, number = lasting((first, 3))
+    assert kept.dtype == random_key(7).dtype
+    assert number == 3
+    assert np.array_equal(draw(kept), draw(first))
 
 
 @pytest.mark.usefixtures("x64")

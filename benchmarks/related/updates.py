@@ -3,12 +3,12 @@
 `updates.py FILE.json [TASK ...]` runs the cells that the file does not have yet, and prints the
 table. Every cell is a task and an update, of weight MGD with central pairs, a new batch and an
 update after each. A cell's learning rate is one of six that lie a factor of 2 apart, and of two
-more at an end where the best of them lies; each is tried by three seeds that no run uses, until
-two runs of a rate have reached the score. What else an update has is tied to its rate or left at
-its default, as `UPDATES` says. Then nine seeds run at that rate. The number is the Kaplan-Meier
-median with its 95 % interval; a run that has not reached the score counts as stopped. The ratio is
-plain descent's median over the update's, above 1 where the update is better, with a bootstrap
-interval over both.
+more at an end where the best of them lies, at most three times; each is tried by three seeds that
+no run uses, until two runs of a rate have reached the score. What else an update has is tied to its
+rate or left at its default, as `UPDATES` says. Then nine seeds run at that rate. The number is the
+Kaplan-Meier median with its 95 % interval; a run that has not reached the score counts as stopped.
+The ratio is plain descent's median over the update's, above 1 where the update is better, with a
+bootstrap interval over both.
 """
 
 import json
@@ -27,14 +27,16 @@ from dither.studies.search import FIRST_SEED
 from dither.studies.together import train_together
 
 Row: TypeAlias = dict[str, Any]
-RATES, TUNED_BY, SEEDS = 6, 3, 9
+RATES, ROUNDS, TUNED_BY, SEEDS = 6, 4, 3, 9
 
 
 class Job(NamedTuple):
-    """A run's table without its update; the middle of the rates of plain descent; m batches."""
+    """A run's table without its update; the middle of the rates of plain descent, and of the
+    rates of updates that divide by the estimates' size; m batches."""
 
     base: Row
     rate: float
+    adaptive: float
     batches: int
     noise: float = 1.5
     seeds: int = SEEDS
@@ -75,24 +77,25 @@ CHIP = [
 ]
 
 TASKS = {
-    "nist7x7": Job(letters(), 0.8, 49),
-    "heavy 1.5": Job(letters(heavy(1.5), score=0.9), 0.4, 49),
-    "heavy 1.2": Job(letters(heavy(1.2), score=0.9), 0.2, 49, noise=1.2),
-    "drift": Job(letters(DRIFT), 0.8, 49),
+    "nist7x7": Job(letters(), 0.8, 0.016, 49),
+    "heavy 1.5": Job(letters(heavy(1.5), score=0.9), 0.4, 0.008, 49),
+    "heavy 1.2": Job(letters(heavy(1.2), score=0.9), 0.2, 0.004, 49, noise=1.2),
+    "drift": Job(letters(DRIFT), 0.8, 0.016, 49),
     "digits": Job(
-        run_of({"kind": "digits"}, [64, 32, 10], 0.8, 60_000, 500, imperfections=CHIP), 3e-3, 15
+        run_of({"kind": "digits"}, [64, 32, 10], 0.9, 20_000, 100, imperfections=CHIP),
+        6e-3, 2e-3, 15,
     ),
     "fashion-mnist": Job(
         run_of(
-            {"kind": "fashion-mnist"}, [784, 32, 10], 0.7, 100_000, 2000, imperfections=CHIP
+            {"kind": "fashion-mnist"}, [784, 32, 10], 0.75, 40_000, 500, imperfections=CHIP
         ),
-        5e-4, 600, seeds=3,
+        1e-3, 5e-4, 600,
     ),
 }  # fmt: skip
 
 
 def updates(job: Job) -> dict[str, tuple[Row, float, dict[str, float]]]:
-    """Settings of the algorithm, the rate in units of the job's, and what is tied to the rate."""
+    """Settings of the algorithm, the middle of its rates, and what is tied to the rate."""
     gamma, step = "algorithm.update.gamma", "algorithm.update.prox_step"
 
     def update(kind: str, **settings: Any) -> Row:
@@ -104,24 +107,25 @@ def updates(job: Job) -> dict[str, tuple[Row, float, dict[str, float]]]:
     noise = update("extrapolated", gamma=0.03, along="noise")
     shuffled = {"kind": "shuffled", "batches": job.batches}
     over_the_air = {"kind": "over-the-air", "alpha": job.noise}
+    plain, adaptive = job.rate, job.adaptive
     return {
-        "descent": ({}, 1, {}),
-        "descent, outliers 5": ({"outliers": 5.0}, 1, {}),
+        "descent": ({}, plain, {}),
+        "descent, outliers 5": ({"outliers": 5.0}, plain, {}),
         "descent, Optax momentum 0.9": (
-            {"optimizer": {"name": "sgd", "settings": {"momentum": 0.9}}}, 0.1, {},
+            {"optimizer": {"name": "sgd", "settings": {"momentum": 0.9}}}, 0.1 * plain, {},
         ),
-        "descent, Optax adam": ({"optimizer": "adam"}, 0.02, {}),
-        "over-the-air, adagrad": ({"update": over_the_air}, 0.2, {}),
-        "over-the-air, adam": ({"update": {**over_the_air, "norm": "adam"}}, 0.02, {}),
-        "history": (update("history"), 1, {}),
-        "extrapolated, past": (past, 1, {gamma: 1.0}),
-        "extrapolated, past, momentum 0.9": (nesterov, 0.1, {gamma: 0.9}),
-        "extrapolated, fresh": (fresh, 1, {gamma: 1.0}),
-        "extrapolated, noise": (noise, 1, {}),
-        "implicit": (update("implicit", prox_step=1.0, inner=5), 1, {step: 5.0}),
-        "shuffled, svrg": ({"update": shuffled}, 1, {}),
-        "shuffled, sarah": ({"update": {**shuffled, "form": "sarah"}}, 1, {}),
-        "fast-slow": (update("fast-slow"), 1, {}),
+        "descent, Optax adam": ({"optimizer": "adam"}, adaptive, {}),
+        "over-the-air, adagrad": ({"update": over_the_air}, 10 * adaptive, {}),
+        "over-the-air, adam": ({"update": {**over_the_air, "norm": "adam"}}, adaptive, {}),
+        "history": (update("history"), plain, {}),
+        "extrapolated, past": (past, plain, {gamma: 1.0}),
+        "extrapolated, past, momentum 0.9": (nesterov, 0.1 * plain, {gamma: 0.9}),
+        "extrapolated, fresh": (fresh, plain, {gamma: 1.0}),
+        "extrapolated, noise": (noise, plain, {}),
+        "implicit": (update("implicit", prox_step=1.0, inner=5), plain, {step: 5.0}),
+        "shuffled, svrg": ({"update": shuffled}, plain, {}),
+        "shuffled, sarah": ({"update": {**shuffled, "form": "sarah"}}, plain, {}),
+        "fast-slow": (update("fast-slow"), plain, {}),
     }  # fmt: skip
 
 
@@ -168,12 +172,12 @@ def worth(runs: list[Row], budget: int) -> float:
 def tuned(job: Job, name: str) -> tuple[float, dict[float, float], int]:
     """The best rate, what every rate was worth, and the measurements taken for it."""
     budget = job.base["until"]["measurements"]
-    middle = job.rate * updates(job)[name][1]
+    middle = updates(job)[name][1]
     seeds = range(FIRST_SEED, FIRST_SEED + TUNED_BY)
     tried: dict[float, float] = {}
     taken = 0
     rates = [middle * 2.0**k for k in range(-3, RATES - 3)]
-    for _ in range(2):
+    for _ in range(ROUNDS):
         for rate, runs in zip(rates, runs_at(job, name, rates, seeds, tuning=True)):
             tried[rate] = worth(runs, budget)
             taken += sum(run["measurements"] for run in runs)

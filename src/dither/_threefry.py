@@ -4,6 +4,7 @@ JAX compiles Threefry for CPUs to a loop of five steps, each of which costs a sm
 time than its forward pass. Written out, the hash is one fused operation. The numbers are the same
 bit for bit: `random_key(seed)` and `jax.random.key(seed)` draw alike. To JAX they are keys of two
 types, which cannot be the two branches of a choice; `key_for` gives foreign code JAX's own.
+A run begins with keys of a third type, which compile faster: `first_key` and `lasting`.
 
 Source: Salmon2011 (Threefry-2x32, 20 rounds).
 """
@@ -71,7 +72,15 @@ def _bits(key: UInt32[Array, "2"], width: int, shape: tuple[int, ...]) -> UInt[A
         words: Words = threefry(key, *_counters(shape))
         return words
 
-    high, low = hashed() if np.prod(shape) == 1 else _once(key, hashed)
+    return _joined(hashed() if np.prod(shape) == 1 else _once(key, hashed), width)
+
+
+def _first_bits(key: UInt32[Array, "2"], width: int, shape: tuple[int, ...]) -> UInt[Array, "..."]:
+    return _joined(threefry(key, *_counters(shape)), width)
+
+
+def _joined(words: Words, width: int) -> UInt[Array, "..."]:
+    high, low = words
     if width == 64:
         return (high.astype(jnp.uint64) << 32) | low.astype(jnp.uint64)
     return (high ^ low).astype(f"uint{width}")
@@ -90,20 +99,41 @@ def _once(key: UInt32[Array, "2"], words: Callable[[], Words]) -> Words:
     return after
 
 
-IMPLEMENTATION = jex.random.define_prng_impl(
-    key_shape=(2,),
-    seed=_seed,
-    split=_split,
-    random_bits=_bits,
-    fold_in=_fold_in,
-    name="threefry2x32_without_loop",
-    tag="fry",
-)
+def _implementation(random_bits: Callable[..., Any], name: str, tag: str) -> Any:
+    return jex.random.define_prng_impl(
+        key_shape=(2,), seed=_seed, split=_split, random_bits=random_bits, fold_in=_fold_in,
+        name=name, tag=tag,
+    )  # fmt: skip
+
+
+IMPLEMENTATION = _implementation(_bits, "threefry2x32_without_loop", "fry")
+FIRST = _implementation(_first_bits, "threefry2x32_written_out", "fry1")
 
 
 def random_key(seed: int | Int[Array, ""]) -> Key[Array, ""]:
     """The key of a seed, which draws what `jax.random.key(seed)` draws."""
     return jax.random.key(seed, impl=IMPLEMENTATION)
+
+
+def first_key(seed: int | Int[Array, ""]) -> Key[Array, ""]:
+    """As `random_key`, for programs that draw a few times and run once, which it compiles faster.
+
+    Nothing keeps the compiler from hashing again for each use of a number.
+    """
+    return jax.random.key(seed, impl=FIRST)
+
+
+def lasting(tree: Any) -> Any:
+    """A pytree with its keys of `first_key` as those of `random_key`, which draw the same."""
+
+    def last(leaf: Any) -> Any:
+        if not jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
+            return leaf
+        if jax.random.key_impl(leaf) != FIRST:
+            return leaf
+        return jax.random.wrap_key_data(jax.random.key_data(leaf), impl=IMPLEMENTATION)
+
+    return jax.tree.map(last, tree)
 
 
 def key_for(part: Any, key: Key[Array, "*S"]) -> Key[Array, "*S"]:

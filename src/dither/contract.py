@@ -5,8 +5,8 @@ Algorithms, devices and the loop know one another by these types alone.
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -136,10 +136,11 @@ def wanted_outputs(
 
 
 class Outputs(eqx.Module):
-    """The outputs `y` of a batch and the `targets` that they are held against."""
+    """The outputs `y` of a batch, the `targets` that they are held against, what was fed in."""
 
     y: Float[Array, "B K"]
     targets: Num[Array, "B ..."]
+    inputs: Num[Array, "B ..."]
 
     @property
     def wanted(self) -> Float[Array, "B K"]:
@@ -194,23 +195,27 @@ class Reference(eqx.Module):
     Attributes: `parameters`, `batch_index`; `new`, whether it is another pass than that of the
     probe before; `first`, the number of the layer that the next probe changes, of those in `names`,
     their count for a probe that changes nothing. What a probe changes is that layer's parameters
-    or what is added to its z, and nothing in the others.
+    or what is added to its z, and nothing in the others. None for probes that add to the z of any
+    layers and change no parameters.
     """
 
     parameters: Float[Array, " P"]
     batch_index: Int[Array, ""]
     new: Bool[Array, ""]
-    first: Int[Array, ""]
+    first: Int[Array, ""] | None
     names: tuple[str, ...] = eqx.field(static=True)
 
 
 class Known(eqx.Module):
     """What a pass shares with its reference: the `inputs` of every layer, and the outputs last;
-    `first`, the layer that changes, 0 where the batch does too.
+    `first`, the layer that changes, 0 where the batch does too. Where it is None, the `inputs` are
+    those of the first layer, if kept, and its z before anything is added. `rows`, the batch's
+    samples, where they need not be drawn again.
     """
 
     inputs: tuple[Float[Array, "B ..."], ...]
-    first: Int[Array, ""]
+    first: Int[Array, ""] | None
+    rows: Int[Array, " B"] | None = None
 
 
 class Batch(eqx.Module):
@@ -239,7 +244,9 @@ class Layer:
 
     Attributes: `name`; `nodes`, the shape of z for one example; `forward`; `activation`; `onward`,
     such as pooling and flattening; `features`, from x to what the weights multiply, W's leading
-    axes taken as one: `z = features(x) W + b`; x itself in a dense layer, patches in a convolution.
+    axes taken as one: `z = features(x) W + b`; x itself in a dense layer, patches in a convolution;
+    `groups`, the equal groups of channels, z's last axis, that it does not mix; `patchwise`,
+    whether it does not mix what z's other axes count.
     """
 
     name: str
@@ -248,6 +255,8 @@ class Layer:
     activation: Callable[[Array], Array] = keep
     onward: Callable[[Array], Array] = keep
     features: Callable[[Array], Array] = keep
+    groups: int = 1
+    patchwise: bool = False
 
     def __call__(self, parameters: Parameters, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """z, for a batch of inputs, picking the layer's own of all the network's parameters."""
@@ -273,7 +282,8 @@ class Problem:
     none; `batch`, B, the samples in a measurement; `outputs`, K, of each sample; `cost`, of each
     sample; `shows_z`, whether what goes into the neurons can be read; `least`, the lowest value
     that the cost can take, None where that is not known; `repeats_batches`, whether the device is
-    fed the batches, so that one can be measured again.
+    fed the batches, so that one can be measured again; `network`, which a simulated device is made
+    of, None of other devices.
     """
 
     space: Space
@@ -284,3 +294,4 @@ class Problem:
     shows_z: bool = True
     least: float | None = None
     repeats_batches: bool = True
+    network: Any = field(default=None, hash=False)

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 from pydantic import Field
 
 from dither.algorithms import nodes, traps
@@ -52,6 +52,9 @@ class ActivityDifference(AbstractDescentRule):
         del key
         shapes = {layer.name: (problem.batch, *layer.nodes) for layer in problem.layers}
         return {name: jnp.zeros(shape, theta.dtype) for name, shape in shapes.items()}
+
+    def layer(self, state: GradientState) -> tuple[Int[Array, ""] | None, tuple[str, ...]] | None:
+        return None, tuple(layer.name for layer in state.problem.layers)
 
     def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], dict[str, Array]]:
         problem, key = state.problem, jax.random.fold_in(state.key, state.clock.tick)

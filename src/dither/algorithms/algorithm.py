@@ -40,7 +40,13 @@ class AbstractAlgorithm(Configuration):
     """Whether its probes are sparse writes, for which the device must hold the parameters first."""
 
     def check(self, problem: Problem) -> None:
-        """Check that it can be trained on a problem. Errors: `RequestError`."""
+        """Check that it can be trained on a problem. Errors: `RequestError`.
+
+        A rule that reads the layers' inputs perturbs no parameter: of a Boolean or ternary one it
+        holds a real latent value, and the device is set to the nearest level.
+        """
+        if self.access_level >= AccessLevel.SITES:
+            return
         for parameter in problem.space.parameters:
             if parameter.levels in (2, 3):
                 raise RequestError(
@@ -65,7 +71,8 @@ class AbstractAlgorithm(Configuration):
         """What the next probe shares with the pass that it is compared with; None for nothing.
 
         A simulation then computes the layers before the one that is perturbed once for many probes.
-        Of what is read at the sites, such a rule looks at the inputs of that layer only.
+        Of what is read at the sites, such a rule looks at the inputs of that layer only. Where the
+        z of several layers are added to, it computes z of the first one once.
         """
         del state
         return None
@@ -96,6 +103,10 @@ class AbstractAlgorithm(Configuration):
     def on_drift(self, state: State) -> State:
         """The state once the device has drifted: what is remembered of old costs is stale."""
         return state
+
+    def check_budget(self, problem: Problem, measurements: int) -> None:
+        """Check that it can begin with so many measurements. Errors: `RequestError`."""
+        del problem, measurements
 
     def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
         """What in the settings is likely a mistake, each with what to change.

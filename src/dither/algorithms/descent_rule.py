@@ -5,10 +5,11 @@ from typing import Annotated
 from jaxtyping import Array, Float, Int
 from pydantic import Field
 
+from dither._errors import RequestError
 from dither.algorithms.calibration import LearningRate
 from dither.algorithms.gradient import AbstractGradientRule
 from dither.algorithms.gradient_state import GradientState
-from dither.contract import Reference
+from dither.contract import Problem, Reference
 
 
 class AbstractDescentRule(AbstractGradientRule):
@@ -20,6 +21,15 @@ class AbstractDescentRule(AbstractGradientRule):
 
     learning_rate: Annotated[LearningRate, Field(examples=[0.02])]
 
+    def check(self, problem: Problem) -> None:
+        super().check(problem)
+        few = [one.name for one in problem.space.parameters if one.levels in (2, 3)]
+        if few and isinstance(self.learning_rate, str):
+            raise RequestError(
+                f"learning_rate auto tries small steps and parameter '{few[0]}' has only 2 or 3 "
+                "levels; give a number."
+            )
+
     @property
     def rate(self) -> float | Float[Array, "..."] | str:
         return self.learning_rate
@@ -28,12 +38,18 @@ class AbstractDescentRule(AbstractGradientRule):
         ticks = self.times(state.problem).tau_theta * self.update.estimates
         return state.rate(self.learning_rate, self.optimizer, ticks)
 
-    def layer(self, state: GradientState) -> tuple[Int[Array, ""], tuple[str, ...]] | None:
-        """The number of the only layer that is perturbed now, and the names; None for several."""
+    def layer(self, state: GradientState) -> tuple[Int[Array, ""] | None, tuple[str, ...]] | None:
+        """The number of the only layer that is perturbed now, and the names of all.
+
+        No number where what is perturbed is the z of several; None where it is their parameters.
+        """
         del state
         return None
 
     def reference(self, state: GradientState) -> Reference | None:
-        if (layer := self.layer(state)) is None:
+        times, layer = self.times(state.problem), self.layer(state)
+        if layer is None or times.shared > 1:  # whose batches are the update's choice
             return None
-        return self.times(state.problem).departure(state.clock, self._point(state), *layer)
+        if layer[0] is None and times.tries:  # whose trials are at other parameters
+            return None
+        return times.departure(state.clock, self._point(state), *layer)

@@ -72,10 +72,10 @@ class NodePerturbation(AbstractSketchedRule):
     def _amplitude(self, group: tuple[Layer, ...]) -> float:
         return self.delta / math.sqrt(nodes.count(group)) if self.normalise else self.delta
 
-    def layer(self, state: GradientState) -> tuple[Int[Array, ""], tuple[str, ...]] | None:
+    def layer(self, state: GradientState) -> tuple[Int[Array, ""] | None, tuple[str, ...]] | None:
         names = tuple(layer.name for layer in state.problem.layers)
         turn, _ = self.times(state.problem).perturbed(state.clock.part)
-        return (turn, names) if self.layers == "each" else None
+        return turn if self.layers == "each" else None, names
 
     def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], dict[str, Array]]:
         problem = state.problem

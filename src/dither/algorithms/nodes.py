@@ -29,7 +29,11 @@ def check_linear(problem: Problem, kind: str) -> None:
     for layer in problem.layers:
         own = {name for name in shapes if name.rpartition("/")[0] == layer.name}
         linear = own == {f"{layer.name}/weight", f"{layer.name}/bias"}
-        if not linear or (len(shapes[f"{layer.name}/weight"]) != 2 and layer.features is keep):
+        if (
+            not linear
+            or layer.patchwise
+            or (len(shapes[f"{layer.name}/weight"]) != 2 and layer.features is keep)
+        ):
             raise RequestError(
                 f"The algorithm {kind} needs layers z = features(x) W + b and '{layer.name}' is "
                 "none; take node-perturbation."
@@ -56,6 +60,44 @@ def rows(layer: Layer, x: Float[Array, "B ..."]) -> Float[Array, "n p"]:
     features = layer.features(x)
     found: Float[Array, "n p"] = features.reshape(-1, features.shape[-1])
     return found
+
+
+def with_one(rows: Float[Array, "n p"]) -> Float[Array, "n p+1"]:
+    """Rows of features with a column of 1, which the bias multiplies."""
+    return jnp.concatenate([rows, jnp.ones((len(rows), 1), rows.dtype)], axis=1)
+
+
+def moment(layer: Layer, x: Float[Array, "B ..."]) -> Float[Array, "_ _"]:
+    """`mean_b x̄_bᵀ x̄_b`, x̄_b an example's rows of features and a column of 1."""
+    seen = with_one(rows(layer, x))
+    mean: Float[Array, "_ _"] = seen.T @ seen / x.shape[0]
+    return mean
+
+
+def fitted(
+    A: Float[Array, "p p"], damping: float, products: Float[Array, "p q"]
+) -> Float[Array, "p q"]:
+    """`(A + damping ⟨diag A⟩)⁻¹ X̄ᵀe`: the least-squares fit of e by the rows X̄, damped."""
+    damped = A + damping * jnp.mean(jnp.diag(A)) * jnp.eye(len(A), dtype=A.dtype)
+    fit: Float[Array, "p q"] = jax.scipy.linalg.solve(damped, products, assume_a="pos")
+    return fit
+
+
+def whitened(
+    space: Space, estimate: Float[Array, " P"], A: Mapping[str, Float[Array, "_ _"]], damping: float
+) -> Float[Array, " P"]:
+    """`(A + damping ⟨diag A⟩)⁻¹ G` for every layer, weights and biases together.
+
+    Arguments: the space; an estimate of the gradient; by layer, the mean of `moment`; damping > 0.
+    """
+    G, steps = space.unravel(estimate), {}
+    for name, of_layer in A.items():
+        weight, bias = G[f"{name}/weight"], G[f"{name}/bias"]
+        both = jnp.concatenate([weight.reshape(-1, bias.size), bias[None]])
+        step = fitted(of_layer, damping, both)
+        steps[f"{name}/weight"] = step[:-1].reshape(weight.shape)
+        steps[f"{name}/bias"] = step[-1]
+    return space.ravel(steps)
 
 
 def count(layers: Sequence[Layer]) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 from pydantic import Field
 
 from dither._errors import RequestError
@@ -55,6 +55,9 @@ class AbstractSketchedRule(AbstractDescentRule):
                 "algorithm.sketch shortens the images that convolutions read and this network has "
                 "no convolution; leave it out."
             )
+
+    def layer(self, state: GradientState) -> tuple[Int[Array, ""] | None, tuple[str, ...]] | None:
+        return None, tuple(layer.name for layer in state.problem.layers)
 
     def inputs(self, state: GradientState, told: Told) -> Mapping[str, Array]:
         """The layers' inputs, by layer, as what is held tells them."""

@@ -75,17 +75,20 @@ class Timetable:
         self,
         clock: Clock,
         parameters: Float[Array, " P"],
-        layer: Int[Array, ""],
+        layer: Int[Array, ""] | None,
         names: tuple[str, ...],
     ) -> Reference:
-        """What a probe shares with the pass at the parameters, if it perturbs one layer only."""
+        """What a probe shares with the pass at the parameters: see `AbstractDescentRule.layer`."""
         (tick, part), (_, side) = (clock.tick, clock.part), self.perturbed(clock.part)
-        first = jnp.where(side == 0, len(names), layer)
+        first = layer
+        if layer is not None:
+            first = jnp.where(side == 0, len(names), layer)
+            first = jnp.where(self.on_trial(part), 0, first)
         return Reference(
             parameters=parameters,
             batch_index=tick // self.tau_x,
             new=(part == 0) & (self.reference(tick) == tick),
-            first=jnp.where(self.on_trial(part), 0, first),
+            first=first,
             names=names,
         )
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from dither.algorithms import nodes, traps
 from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.algorithms.sketch import AbstractSketchedRule
-from dither.contract import AccessLevel, Layer, Measurement, Problem
+from dither.contract import AccessLevel, Measurement, Problem
 
 
 class Moments(eqx.Module):
@@ -112,7 +112,7 @@ class WhitenedNodePerturbation(AbstractSketchedRule):
         def clean() -> Moments:
             passes = now.clean + 1
             batches = jnp.minimum(passes, self.memory)
-            seen = {layer.name: _moment(layer, x[layer.name]) for layer in layers}
+            seen = {layer.name: nodes.moment(layer, x[layer.name]) for layer in layers}
             A = {name: A + (seen[name] - A) / batches for name, A in now.A.items()}
             learnt = Moments(passes, A, now.E)
             kept: Moments = jax.tree.map(
@@ -132,16 +132,9 @@ class WhitenedNodePerturbation(AbstractSketchedRule):
         self, state: GradientState, estimate: Float[Array, " P"]
     ) -> Float[Array, " P"]:
         """`(A + damping ⟨diag A⟩)⁻¹ G / E` for every layer, weights and biases together."""
-        moments, space = state.memory, state.problem.space
-        G, steps = space.unravel(estimate), {}
-        for name, A in moments.A.items():
-            weight, bias = G[f"{name}/weight"], G[f"{name}/bias"]
-            both = jnp.concatenate([weight.reshape(-1, bias.size), bias[None]])
-            damped = A + self.damping * jnp.mean(jnp.diag(A)) * jnp.eye(len(A))
-            step = jax.scipy.linalg.solve(damped, both, assume_a="pos")
-            steps[f"{name}/weight"] = step[:-1].reshape(weight.shape)
-            steps[f"{name}/bias"] = step[-1]
-        return space.ravel(steps) / jnp.where(moments.E > 0, moments.E, 1.0)
+        moments: Moments = state.memory
+        step = nodes.whitened(state.problem.space, estimate, moments.A, self.damping)
+        return step / jnp.where(moments.E > 0, moments.E, 1.0)
 
     def warnings(self, problem: Problem, measurements: int | None) -> list[str]:
         return [*traps.of_float(self.delta), *super().warnings(problem, measurements)]
@@ -155,11 +148,3 @@ def _output_errors(problem: Problem, measurement: Measurement) -> Float[Array, "
     (e,) = jax.vjp(lambda z: last.onward(last.activation(z)), z)[1](by_output)
     errors: Float[Array, "B ..."] = e
     return errors
-
-
-def _moment(layer: Layer, x: Float[Array, "B ..."]) -> Float[Array, "_ _"]:
-    """`mean_b x̄_bᵀ x̄_b`, x̄_b an example's rows of features and a column of 1."""
-    rows = nodes.rows(layer, x)
-    rows = jnp.concatenate([rows, jnp.ones((len(rows), 1), rows.dtype)], axis=1)
-    moment: Float[Array, "_ _"] = rows.T @ rows / x.shape[0]
-    return moment

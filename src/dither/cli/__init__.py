@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import os
 import signal
 import sys
@@ -15,9 +16,11 @@ import typer
 from dither._errors import DitherError, RequestError, RunError
 from dither._files import refusal
 from dither._interrupt import status_of_signal
+from dither.cli.compare import compare
 from dither.cli.compiled import keep_compiled
 from dither.cli.device import device
 from dither.cli.paper import paper
+from dither.cli.plan import plan
 from dither.cli.predict import predict
 from dither.cli.presets import presets
 from dither.cli.report import report
@@ -34,9 +37,11 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(predict)
+app.command()(plan)
 app.command()(presets)
 app.command()(paper)
 app.command()(study)
+app.command()(compare)
 app.command()(report)
 app.command()(watch)
 app.add_typer(device, name="device")
@@ -44,6 +49,9 @@ app.add_typer(device, name="device")
 
 INTERRUPTED = 128 + signal.SIGINT
 """The exit status of what Ctrl-C has stopped at once."""
+
+RARELY = 100_000
+"""New objects between looks for rubbish: imports and JAX's tracing make many, and little of it."""
 
 UsageError: Any = typer.BadParameter.__base__
 """What wrong options raise; where it is defined depends on the version of Typer."""
@@ -77,6 +85,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):  # which may know less than Unicode
             stream.reconfigure(errors="replace")
     keep_compiled()
+    gc.set_threshold(RARELY)
     try:
         status = app(prog_name="dither", standalone_mode=False)
         if status == INTERRUPTED:  # as Typer has it

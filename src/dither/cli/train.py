@@ -109,10 +109,11 @@ def _folder(out: Path | None, name: str, resume: bool) -> AbstractContextManager
 
 
 def use_all_cores() -> None:
-    """Let replicas run on all cores: one of JAX's devices each. Before JAX is first used."""
+    """Let replicas run on all cores that are ours: one of JAX's devices each. Before JAX's use."""
     import jax
 
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    jax.config.update("jax_num_cpu_devices", ours or 1)
 
 
 def _warn(message: Any, *_: Any, **__: Any) -> None:

@@ -76,6 +76,11 @@ class AbstractDevice(Configuration):
         return 0.0
 
     @property
+    def sample_joules(self) -> float:
+        """What converting the outputs of one sample spends, in joules."""
+        return 0.0
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers whose inputs it shows and whose neurons can be perturbed; () if none."""
         return ()
@@ -138,13 +143,25 @@ class AbstractDevice(Configuration):
     ) -> tuple[Measurement, Int[Array, ""], Any]:
         """One forward pass of a batch: what is seen of it, its `Status`, and the state after.
 
-        `known`, what it shares with another pass, is only given where there is `in_layers`.
+        `known`, what it shares with another pass, is only given where there is `in_layers`, or
+        `shares_z` for z alone.
         """
 
     @property
     def in_layers(self) -> tuple[str, ...]:
         """The layers that a pass is made of, if what one computes depends on its own input only."""
         return ()
+
+    @property
+    def shares_z(self) -> bool:
+        """Whether z of the first layer depends on parameters and inputs only."""
+        return False
+
+    def first_z(
+        self, parameters: Float[Array, " P"], inputs: Float[Array, "B ..."]
+    ) -> Float[Array, "B ..."]:
+        """z of the first layer, where the device `shares_z`."""
+        raise NotImplementedError  # only asked of a device that shares it
 
     def inputs_of_layers(
         self, parameters: Float[Array, " P"], inputs: Float[Array, "B ..."]

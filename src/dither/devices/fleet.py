@@ -301,9 +301,14 @@ class Fleet(AbstractDevice):
                 "samples": account["samples"] // self.count,
                 "failed": failed,
                 "device_seconds": sum(a * b for a, b in zip(did, seconds)) + late * device.time_out,
-                "joules": sum(a * b for a, b in zip(did, joules)),
+                "joules": sum(a * b for a, b in zip(did, joules))
+                + account["samples"] // self.count * device.sample_joules,
             })  # fmt: skip
         return found
+
+    @property
+    def sample_joules(self) -> float:
+        return sum(device.sample_joules for device in self.devices) / len(self.devices)
 
     def _side_by_side(
         self, call: Callable[..., Any], state: FleetState, *given: Any

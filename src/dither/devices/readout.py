@@ -164,8 +164,8 @@ class ReadoutDevice(AbstractSimulation):
         def over(inputs: Float[Array, "1 L"], targets: Float[Array, "1 T"]) -> Float[Array, "N T"]:
             fields = self.reservoir.internal_states(instance, inputs[0])[-targets.shape[1] :]
             if self.readout == "coherent":
-                return _on_grid((1 - fields).T)
-            return _on_grid(self.reservoir.measured(fields).T)
+                return on_grid((1 - fields).T)
+            return on_grid(self.reservoir.measured(fields).T)
 
         return Columns(over(task.inputs, task.targets), over(task.test_inputs, task.test_targets))
 
@@ -218,7 +218,9 @@ class ReadoutDevice(AbstractSimulation):
         held, keys = state.imperfections, self._keys(key)
         value, status, instances = self._after(held, keys, stages, value)
         after = replace(state, measured=state.measured + 1, imperfections=instances)
-        shown = Outputs(outputs, batch.targets) if see >= AccessLevel.OUTPUTS else None
+        shown = None
+        if see >= AccessLevel.OUTPUTS:
+            shown = Outputs(outputs, batch.targets, batch.inputs)
         return Measurement(value, shown), status, after
 
     def outputs(self, state: ReadoutState, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
@@ -259,7 +261,7 @@ class ReadoutDevice(AbstractSimulation):
         return self._passed_on(state.imperfections, self._keys(key), y[None])
 
 
-def _on_grid(columns: Float[Array, "N T"]) -> Float[Array, "N T"]:
+def on_grid(columns: Float[Array, "N T"]) -> Float[Array, "N T"]:
     """Rounded to a power of two of which single precision holds every multiple up to `Σ |c|`."""
     largest = jnp.max(jnp.sum(jnp.abs(columns), axis=0))
     bits = jnp.maximum(MANTISSA - jnp.ceil(jnp.log2(largest)), COARSEST)

@@ -58,7 +58,7 @@ class SimulatedDevice(AbstractSimulation):
 
     @cached_property
     def space(self) -> Space:
-        arrays = jax.eval_shape(self.network.init, jax.random.key(0))
+        arrays = jax.eval_shape(lambda: self.network.init(jax.random.key(0)))
         parameters = []
         for name, array in arrays.items():
             parameter = Parameter(name, array.shape)
@@ -70,6 +70,10 @@ class SimulatedDevice(AbstractSimulation):
     @property
     def access_level(self) -> AccessLevel:
         return AccessLevel[self.access.upper()]
+
+    @property
+    def _read_out(self) -> int:
+        return self.network.outputs
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -143,9 +147,11 @@ class SimulatedDevice(AbstractSimulation):
         keys = self._keys(jax.random.fold_in(state.key, 2 * state.measured + 1))
 
         def mean_cost(theta: Float[Array, " P"]) -> tuple[Float[Array, ""], Any]:
-            if known is None:
+            if known is None or known.first is None:
+                *kept, z = (None,) if known is None else known.inputs
+                x = kept[0] if kept else batch.inputs
                 at_sites = see >= AccessLevel.SITES
-                outputs, seen = self._forward(state, theta, batch.inputs, sites, keys, at_sites)
+                outputs, seen = self._forward(state, theta, x, sites, keys, at_sites, z)
             else:
                 outputs, seen = self._onward(known, theta, batch.inputs, sites)
             stages = self._passed_on(state.imperfections, keys, outputs)
@@ -166,13 +172,14 @@ class SimulatedDevice(AbstractSimulation):
         )
         shown, at_sites = None, None
         if see >= AccessLevel.OUTPUTS:
-            shown = Outputs(stages[-1], batch.targets)
+            shown = Outputs(stages[-1], batch.targets, batch.inputs)
         if see >= AccessLevel.SITES:
 
             def at(site: str) -> dict[str, Array]:
                 return {layer.name: seen[f"{layer.name}/{site}"] for layer in self.layers}
 
-            at_sites = Sites(read, at("x"), at("z") if known is None else None)
+            shown_z = at("z") if known is None or known.first is None else None
+            at_sites = Sites(read, at("x"), shown_z)
         return Measurement(jnp.mean(read), shown, at_sites, gradient), status, after
 
     def outputs(self, state: DeviceInstance, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
@@ -190,11 +197,17 @@ class SimulatedDevice(AbstractSimulation):
         sites: dict[str, Array] | None,
         keys: list[Key[Array, ""]],
         shown: bool,
+        z: Float[Array, "B ..."] | None = None,
     ) -> tuple[Float[Array, "B K"], dict[str, Array]]:
-        """The outputs, and the values at every site as the lab sees them, if shown."""
+        """The outputs, and the values at every site as the lab sees them, if shown.
+
+        `z`, of the first layer before anything is added, where it is known.
+        """
         seen: dict[str, Array] = {}
+        known = {} if z is None else {f"{self.network.layers[0].name}/z": z}
 
         def tap(site: str, value: Array) -> Array:
+            value = known.get(site, value)
             if sites is not None and site in sites:
                 value = value + sites[site]
             seen[site] = value
@@ -217,9 +230,23 @@ class SimulatedDevice(AbstractSimulation):
         )
 
     @property
+    def _plain_inside(self) -> bool:
+        """Whether layers compute what their parameters and inputs say, every time."""
+        return not (self._imperfect("parameters", "site") or self.fails)
+
+    @property
+    def shares_z(self) -> bool:
+        return self._plain_inside and self.network.fed_first
+
+    def first_z(
+        self, parameters: Float[Array, " P"], inputs: Float[Array, "B ..."]
+    ) -> Float[Array, "B ..."]:
+        x = inputs.reshape(-1, *self.network.input_shape)
+        return self.network.layers[0](self.space.unravel(parameters), x)
+
+    @property
     def in_layers(self) -> tuple[str, ...]:
-        inside = self._imperfect("parameters", "site")
-        if inside or self.fails or not self.network.sequential:
+        if not (self._plain_inside and self.network.sequential):
             return ()
         return tuple(layer.name for layer in self.network.layers)
 

@@ -19,7 +19,8 @@ class AbstractSimulation(AbstractDevice):
     seconds = writes · per write + perturbations · per perturbation + measurements · per measurement
     ```
 
-    and joules likewise. A perturbation is one that is added at the neurons of a batch's
+    and joules likewise, with those of a converter's bits: of P parameters a write, and of the
+    outputs of every sample. A perturbation is one that is added at the neurons of a batch's
     measurement: converters must set it anew each time, so that it counts as a write if nothing
     is said. Where there are converters for the n neurons of their own, it takes as long as they
     settle and the energy of n conversions, rather than that of P parameters.
@@ -61,7 +62,7 @@ class AbstractSimulation(AbstractDevice):
 
     @property
     def write_joules(self) -> float:
-        return self.joules_per_write
+        return self.joules_per_write + self._converting()[0]
 
     @property
     def perturbation_joules(self) -> float:
@@ -71,6 +72,20 @@ class AbstractSimulation(AbstractDevice):
     @property
     def measurement_joules(self) -> float:
         return self.joules_per_measurement
+
+    @property
+    def sample_joules(self) -> float:
+        return self._converting()[1]
+
+    def _converting(self) -> tuple[float, float]:
+        """Joules of the converters for a write and for a sample."""
+        each = [one.joules(self.space.size, self._read_out) for one in self.imperfections]
+        return sum((a for a, _ in each), start=0.0), sum((b for _, b in each), start=0.0)
+
+    @property
+    def _read_out(self) -> int:
+        """The outputs of a sample."""
+        return 1
 
     def _keys(self, now: Key[Array, ""]) -> list[Key[Array, ""]]:
         """A key for each imperfection."""

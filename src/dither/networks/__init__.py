@@ -9,6 +9,7 @@ from dither.networks.cnn import CNN as CNN
 from dither.networks.echo_state import EchoState as EchoState
 from dither.networks.echo_state import EchoStateSpecimen as EchoStateSpecimen
 from dither.networks.jax_function import JaxFunction as JaxFunction
+from dither.networks.mixer import Mixer as Mixer
 from dither.networks.mlp import MLP as MLP
 from dither.networks.network import AbstractNetwork as AbstractNetwork
 from dither.networks.network import Tap as Tap

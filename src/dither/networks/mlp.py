@@ -60,6 +60,10 @@ class MLP(AbstractNetwork):
         return tuple(Layer(f"dense{n}", (q,), dense, f[n]) for n, q in enumerate(self.widths[1:]))
 
     @property
+    def fed_first(self) -> bool:
+        return True
+
+    @property
     def smoothness(self) -> float:
         return min(SMOOTHNESS.get(name, math.inf) for name in (self.activation, self.output))
 

@@ -103,6 +103,11 @@ class AbstractNetwork(Configuration):
         """Whether it is `sequence(layers, parameters, x)`, x the inputs in `input_shape`."""
         return False
 
+    @property
+    def fed_first(self) -> bool:
+        """Whether the first of the layers takes the inputs themselves, in `input_shape`."""
+        return self.sequential
+
     def sites(self) -> dict[str, tuple[int, ...]]:
         """Every site's name with the shape of its value for one example."""
         seen: dict[str, tuple[int, ...]] = {}

@@ -1,7 +1,7 @@
 """How many measurements a training will take, before it is made and at next to no cost."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import equinox as eqx
@@ -39,7 +39,8 @@ class Prediction:
 
     Attributes: `measurements` to the target, infinite where it is not reached; `low`, `high`, a
     90 % interval for one training; `cost_of_prediction`, passes of one batch of the training's
-    through the network that the prediction took; `reason`, why there is none, or it is infinite.
+    through the network that the prediction took; `reason`, why there is none, or it is infinite;
+    `curve`, measurements and the median score on the way.
     """
 
     measurements: float
@@ -47,6 +48,7 @@ class Prediction:
     high: float
     cost_of_prediction: float
     reason: str = ""
+    curve: tuple[tuple[float, float], ...] = ()
 
 
 def predict(
@@ -85,7 +87,9 @@ def predict(
     M = float(rule.per_update)
     passes = (steps * 4 + steps / STEPS * 8) * samples / data.batch
     passes += looks * len(data.test_inputs) / data.batch
-    return _told(M * times, passes, most)
+    told = _told(M * times, passes, min(most, M * max(1.0, path.curve[-1][0])))
+    known = ((M * k, score) for k, score in path.curve if math.isfinite(k + score))
+    return replace(told, curve=tuple(known))
 
 
 def _law(device: Any, task: Task, algorithm: AbstractAlgorithm, until: Until) -> Any:
@@ -133,6 +137,7 @@ class _Path:
     ) -> None:  # fmt: skip
         self.device, self.task, self.rule, self.samples = device, task, rule, samples
         self.walks, self.target, self.most = walks, target, most
+        self.curve: list[tuple[float, float]] = []
 
     def scores(self, thetas: Float[Array, "n P"]) -> Float[np.ndarray, " n"]:
         return np.asarray(scores(self.device, self.task, self.walks.chip, thetas))
@@ -144,6 +149,7 @@ class _Path:
         M = float(self.rule.per_update)
         before = self.scores(self.walks.theta)
         at = np.zeros(n)
+        self.curve = [(0.0, float(np.median(before)))]
         times[before >= self.target] = 1.0
         while not np.all(np.isfinite(times)) and steps < MOST_STEPS:
             self.walks, thetas, updates = walked(
@@ -158,6 +164,7 @@ class _Path:
                 looks += more
                 times[crossed] = found[crossed]
             at, before = reached[:, -1], after
+            self.curve.append((float(np.max(at)), float(np.median(after))))
             if np.all(M * at > self.most) or not np.all(np.isfinite(at)):
                 break
         return times, n * steps, looks

@@ -90,12 +90,13 @@ def _search(
         spent += sum(int(row["measurements"]) for row in rows)
         for k in range(len(values)):
             mine = rows[k * search.seeds : (k + 1) * search.seeds]
-            worth.append(search.worth([_replica(row) for row in mine], until))
+            worth.append(search.worth([replica_of(row) for row in mine], until))
         tried += values
     return tried[int(np.argmin(worth))], spent
 
 
-def _replica(row: Row) -> Replica:
+def replica_of(row: Row) -> Replica:
+    """How a run of the table ended."""
     counts: dict[str, int | float] = {"measurements": int(row["measurements"])}
     return Replica(
         row["seed"], StopReason(row["stop_reason"]), row["score"], row["test_cost"], counts

@@ -9,8 +9,11 @@ from dither._errors import RequestError
 from dither._files import is_file, make_folder, write_atomically
 from dither._seal import without_seal
 from dither._words import Plain, number, rounded, text_of
+from dither.studies import compare as comparison
 from dither.studies import store
 from dither.studies.axes import axis_words, words_of
+from dither.studies.compare_page import comparison_page
+from dither.studies.comparison import read_comparison
 from dither.studies.fitted import fits_of
 from dither.studies.learning_curves import curves_picture
 from dither.studies.outcome import SPENT, Outcome, Summary, outcome_of, spent_in, summaries
@@ -31,7 +34,7 @@ PARTS = "report"
 def write_report(
     folder: str | Path, formats: Sequence[str] = (), out: str | Path | None = None
 ) -> Path:
-    """Write the report of a study, finished or not, or of a run, from what lies in its folder.
+    """Write the report of a study or a comparison, finished or not, or of a run, from its folder.
 
     Arguments:
         folder: the study's or the run's.
@@ -49,6 +52,9 @@ def write_report(
         page = study_page(folder)
     elif is_file(folder / run_folder.SPECIFICATION):
         page = run_page(folder)
+    elif is_file(folder / comparison.SPECIFICATION):
+        compared = read_comparison(folder / comparison.SPECIFICATION)
+        page = comparison_page(compared, comparison.so_far(compared, folder), folder)
     else:
         raise RequestError(
             f"There is no study and no run in {folder}: it has neither {store.SPECIFICATION} nor "

@@ -20,6 +20,7 @@ from dither.tasks.header import HeaderRecognition as HeaderRecognition
 from dither.tasks.images import MNIST as MNIST
 from dither.tasks.images import FashionMNIST as FashionMNIST
 from dither.tasks.mackey_glass import MackeyGlass as MackeyGlass
+from dither.tasks.mnist5000 import MNIST5000 as MNIST5000
 from dither.tasks.narma import NARMA10 as NARMA10
 from dither.tasks.nist7x7 import NIST7x7 as NIST7x7
 from dither.tasks.own_error import OwnError as OwnError

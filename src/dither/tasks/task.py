@@ -224,10 +224,10 @@ def make_task(
     dtype = jnp.result_type(float)
     kind = np.int32 if labelled else dtype
     return Task(
-        inputs=jnp.asarray(data.inputs, dtype),
-        targets=jnp.asarray(data.targets, kind),
-        test_inputs=jnp.asarray(data.test_inputs, dtype),
-        test_targets=jnp.asarray(data.test_targets, kind),
+        inputs=jax.device_put(np.array(data.inputs, dtype)),
+        targets=jax.device_put(np.array(data.targets, kind)),
+        test_inputs=jax.device_put(np.array(data.test_inputs, dtype)),
+        test_targets=jax.device_put(np.array(data.test_targets, kind)),
         batch=_batch_size(batch, len(data.inputs)),
         cost=cost,
         score=score,

@@ -152,7 +152,8 @@ def tell_block(
     def step(k: Int[Array, ""], state: State) -> State:
         shown, sites = None, None
         if algorithm.access_level >= AccessLevel.OUTPUTS:
-            shown = Outputs(outputs[k], task.targets[asked.rows[k]])
+            rows = asked.rows[k]
+            shown = Outputs(outputs[k], task.targets[rows], task.inputs[rows])
         if x is not None:
             sites = Sites(each[k], jax.tree.map(lambda leaf: leaf[k], x))
         measurement = Measurement(costs[k], shown, sites, taken_off=taken_off)

@@ -29,6 +29,7 @@ def problem_of(device: AbstractDevice | PythonDevice, task: Task) -> Problem:
         shows_z=isinstance(device, AbstractDevice),
         least=None if isinstance(device, PythonDevice) and device.by_cost else 0.0,
         repeats_batches=not isinstance(device, PythonDevice) or device.fed,
+        network=getattr(device, "network", None),
     )
 
 
@@ -50,7 +51,10 @@ def check_fit(
             "take another algorithm or device."
         )
     _check_sampling(device, task, algorithm)
-    algorithm.check(problem_of(device, task))
+    problem = problem_of(device, task)
+    algorithm.check(problem)
+    if until.measurements is not None:
+        algorithm.check_budget(problem, until.measurements)
     _check_aim(task, until)
     if isinstance(device, PythonDevice):
         if replicas != 1:

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from dither._threefry import key_for, random_key
+from dither._threefry import first_key, key_for, lasting
 from dither.algorithms.algorithm import AbstractAlgorithm, Info
 from dither.contract import AccessLevel, Batch, Known, Probe, Problem, Status
 from dither.devices.device import AbstractDevice
@@ -42,9 +42,9 @@ def start(
     algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
     if varied:
         problem = replace(problem, space=device.space)
-    initial, learning, data, fabrication = jax.random.split(random_key(seed), 4)
+    initial, learning, data, fabrication = jax.random.split(first_key(seed), 4)
     theta = device.initial(key_for(device, initial)) if parameters is None else parameters
-    return Carry(
+    carry = Carry(
         algorithm=algorithm.init(key_for(algorithm, learning), theta, problem),
         device=device.fabricate(key_for(device, fabrication)),
         data=data,
@@ -52,6 +52,8 @@ def start(
         varied=varied,
         sampling=sampling,
     )
+    begun: Carry = lasting(carry)
+    return begun
 
 
 def measure_once(
@@ -68,7 +70,9 @@ def measure_once(
     first_try = carry.tally.failed_in_a_row == 0
     instance, writes = written(device, carry.device, probe, first_try)
     sampling = task.sampler.begin(carry.sampling, probe.batch_index)
-    rows = task.sample(carry.data, probe.batch_index, sampling)
+    rows = None if known is None else known.rows
+    if rows is None:
+        rows = task.sample(carry.data, probe.batch_index, sampling)
     batch = Batch(task.inputs[rows], task.targets[rows])
     see = max(algorithm.access_level, task.sampler.access_level)
     cost_of = task.weighted_cost(sampling, rows)
@@ -259,7 +263,8 @@ class FusedLoop(AbstractLoop):
         self.algorithm, self.device, self.task = algorithm, device, task
         self.replicas = len(seeds)
         theta = None if parameters is None else jnp.asarray(parameters, jnp.result_type(float))
-        carry = start_all(algorithm, device, task, jnp.asarray(seeds), varied, theta)
+        seed_each = jax.device_put(np.asarray(seeds, np.int32))
+        carry = start_all(algorithm, device, task, seed_each, varied, theta)
         self.carry = deal_out(device, carry)
         self.scores = True
         self.alarms: list[str] = []
@@ -277,7 +282,7 @@ class FusedLoop(AbstractLoop):
         return carry
 
     def advance(self, n: int) -> None:
-        setting = (self.algorithm, self.device, self.task, jnp.int32(n))
+        setting = (self.algorithm, self.device, self.task, jax.device_put(np.int32(n)))
         self.carry = jax.block_until_ready(advance(setting, self.carry))
 
     def account(self) -> tuple[Ledger, Float[np.ndarray, " R"], int]:
@@ -296,7 +301,7 @@ class FusedLoop(AbstractLoop):
             + tally.timed_out * device.time_out,
             joules=writes * device.write_joules
             + added * device.perturbation_joules
-            + measured * device.measurement_joules,
+            + measured * (device.measurement_joules + self.task.batch * device.sample_joules),
         )
         done = np.maximum(measured - ledger.failed, 1)
         return ledger, tally.cost.astype(float) / done, int(tally.failed_in_a_row.max())
@@ -305,8 +310,14 @@ class FusedLoop(AbstractLoop):
         return "The simulated device failed too many times in a row; set until.failures higher."
 
     def clear(self) -> None:
+        def zero(leaf: Array) -> Array:
+            # from the host and where the leaf was: no program is compiled for it
+            where = leaf.sharding if leaf.committed else None
+            fresh: Array = jax.device_put(np.zeros(leaf.shape, leaf.dtype), where)
+            return fresh
+
         tally = self.carry.tally
-        fresh = Tally(*(jnp.zeros_like(leaf) for leaf in jax.tree.leaves(tally)))
+        fresh = jax.tree.map(zero, tally)
         fresh = eqx.tree_at(lambda t: t.failed_in_a_row, fresh, tally.failed_in_a_row)
         self.carry = eqx.tree_at(lambda c: c.tally, self.carry, fresh)
 

@@ -65,8 +65,9 @@ class HostedLoop(AbstractMeasuringLoop):
         self.origin = device.origin(seed)
         self.most = 1 if task.sampler.learns else largest_block(device.extent.size)
         self.away = bool(np.any(self.origin))
-        initial = device.initial(seed) if parameters is None else parameters
-        theta = jnp.asarray(initial - self.origin, jnp.result_type(float))
+        parameters = device.initial(seed) if parameters is None else parameters
+        theta = jnp.asarray(parameters - self.origin, jnp.result_type(float))
+        del parameters  # in double precision
         self.problem = problem_of(device, task)
         state = jax.jit(algorithm.init, static_argnums=2)(learning, theta, self.problem)
         sampling = task.sampling()
@@ -83,9 +84,10 @@ class HostedLoop(AbstractMeasuringLoop):
         if not device.fed:
             tests = self.inputs, np.repeat(self.targets, device.count, axis=0)
         self.tests = np.repeat(tests[0], device.count, axis=0), tests[1]
-        self.start = self._whole(self.problem.space.snap(theta))
         alarm = None if device.guard is None else device.guard.drift
         self.reference = None if alarm is None else Reference(alarm)
+        if self.reference is not None:
+            self.start = self._whole(self.problem.space.snap(theta))
         self.alarms: list[str] = []
         self.seen: Float[np.ndarray, "M K"] | None = None
 

@@ -1,12 +1,16 @@
-"""What the layers before the perturbed one compute, once for many probes."""
+"""What many probes of one batch and one θ have in common, computed once.
+
+The layers before the perturbed one; or, where the z of several are added to, z of the first.
+"""
 
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.contract import Known, Reference
@@ -15,14 +19,17 @@ from dither.tasks.task import Task
 from dither.training.loop import Carry
 from dither.training.settings import vary
 
+Shared: TypeAlias = tuple[tuple[Float[Array, "..."], ...], Int[Array, "..."] | None]
+"""Inputs and samples, as in `Known`."""
+
 
 class Kept(eqx.Module):
-    """The inputs of every layer in the reference pass, and whether they are to be computed anew.
+    """What is known of the reference pass (see `Known`), and whether it is to be computed anew.
 
     They are no part of a run: a loop begins with none, and computes them by the same code.
     """
 
-    inputs: tuple[Float[Array, "B ..."], ...]
+    known: Shared
     stale: Bool[Array, ""]
 
 
@@ -31,11 +38,29 @@ def _reference(
 ) -> Reference | None:
     """The reference of the next probe, its layers numbered as the device's; None if not shared."""
     names = device.in_layers
-    reference = algorithm.reference(carry.algorithm) if names else None
-    if reference is None or set(reference.names) != set(names):
+    reference = algorithm.reference(carry.algorithm) if names or device.shares_z else None
+    if reference is None:
+        return None
+    if reference.first is None:
+        return reference if device.shares_z else None
+    if set(reference.names) != set(names):
         return None
     numbers = [names.index(name) for name in reference.names]
     return replace(reference, first=jnp.array([*numbers, len(names)])[reference.first])
+
+
+def _shared(
+    device: AbstractDevice, task: Task, reference: Reference, rows: Int[Array, " B"]
+) -> Shared:
+    """What probes have in common with their reference, of those samples.
+
+    The whole training set is not kept: the replicas read it from one place.
+    """
+    x = task.inputs[rows]
+    if reference.first is not None:
+        return device.inputs_of_layers(reference.parameters, x), None
+    z = device.first_z(reference.parameters, x)
+    return ((z,), None) if task.batch >= len(task.inputs) else ((x, z), rows)
 
 
 def nothing_kept(
@@ -48,10 +73,10 @@ def nothing_kept(
     reference = _reference(algorithm, device, carry)
     if reference is None or task.sampler.learns:
         return None, None
-    batch = jax.ShapeDtypeStruct((task.batch, *task.inputs.shape[1:]), task.inputs.dtype)
-    shapes = jax.eval_shape(device.inputs_of_layers, reference.parameters, batch)
-    inputs = tuple(jnp.zeros((replicas, *x.shape), x.dtype) for x in shapes)
-    kept = Kept(inputs, jnp.asarray(True))
+    rows = jax.ShapeDtypeStruct((task.batch,), jnp.int32)
+    shapes = jax.eval_shape(partial(_shared, device, task, reference), rows)
+    nothing = jax.tree.map(lambda x: jnp.zeros((replicas, *x.shape), x.dtype), shapes)
+    kept = Kept(nothing, jnp.asarray(True))
     return kept, eqx.tree_at(lambda k: k.stale, jax.tree.map(lambda _: 0, kept), None)
 
 
@@ -64,10 +89,10 @@ def keep(
     reference = _reference(algorithm, device, carry)
     assert reference is not None
 
-    def anew() -> tuple[Float[Array, "B ..."], ...]:
+    def anew() -> Shared:
         sampling = task.sampler.begin(carry.sampling, reference.batch_index)
         rows = task.sample(carry.data, reference.batch_index, sampling)
-        return device.inputs_of_layers(reference.parameters, task.inputs[rows])
+        return _shared(device, task, reference, rows)
 
-    inputs = jax.lax.cond(reference.new | kept.stale, anew, lambda: kept.inputs)
-    return Kept(inputs, jnp.asarray(False)), Known(inputs, reference.first)
+    inputs, rows = known = jax.lax.cond(reference.new | kept.stale, anew, lambda: kept.known)
+    return Kept(known, jnp.asarray(False)), Known(inputs, reference.first, rows)

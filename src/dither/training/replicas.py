@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -45,7 +46,13 @@ def deal_out(device: AbstractDevice, carry: Carry) -> Carry:
     if sharding is None:
         return carry
     mesh, specs = sharding
-    dealt: Carry = jax.tree.map(
-        lambda leaf, spec: jax.device_put(leaf, NamedSharding(mesh, spec)), carry, specs
-    )
+
+    def deal(leaf: Any, spec: PartitionSpec) -> Any:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            words = deal(jax.random.key_data(leaf), spec)
+            return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
+        # from the host, where no program is needed to cut an array into parts
+        return jax.device_put(np.asarray(leaf), NamedSharding(mesh, spec))
+
+    dealt: Carry = jax.tree.map(deal, carry, specs)
     return dealt

@@ -93,7 +93,7 @@ class Run:
         while True:
             partial, cost, in_a_row = loop.account()
             total = self.ledger + partial
-            measured = int(np.max(loop.carry.tally.measurements))
+            measured = int(np.asarray(loop.carry.tally.measurements).max())
             reason = self._limit(total, in_a_row)
             if reason is None and interrupted():
                 reason = StopReason.INTERRUPTED

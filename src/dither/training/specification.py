@@ -114,12 +114,21 @@ def preset_names() -> list[str]:
     return sorted(p.name.removesuffix(".toml") for p in files.iterdir() if p.name.endswith(".toml"))
 
 
-def read_table(what: str) -> tuple[dict[str, Any], dict[str, int], str]:
-    """The table of a preset's name, a TOML file or a run's folder.
+def read_table(
+    what: str, changes: Sequence[str] = ()
+) -> tuple[dict[str, Any], dict[str, int], str]:
+    """The table of a preset's name, a TOML file or a run's folder, with changes.
 
     Returns: the table; the line of each of its key paths; where it was read.
     Errors: `RequestError` in one sentence.
     """
+    table, lines, where = _table_of(what)
+    for change in changes:
+        _change(table, change)
+    return table, lines, where
+
+
+def _table_of(what: str) -> tuple[dict[str, Any], dict[str, int], str]:
     path = Path(what)
     try:
         if is_file(path / "spec.toml"):
@@ -160,10 +169,8 @@ def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
     Arguments: `what`; `changes`, each `key.path=value` with a TOML value (a bare word is a string).
     Errors: `RequestError` in one sentence with the line or the key path.
     """
-    table, lines, where = read_table(what)
-    for change in changes:
-        _change(table, change)
-    return _validated(Specification, table, lines, where, _paths(changes))
+    table, lines, where = read_table(what, changes)
+    return validated(Specification, table, lines, where, changes)
 
 
 class Bench(Configuration):
@@ -203,21 +210,22 @@ def read_bench(what: str, task: str | None = None, changes: Sequence[str] = ()) 
         bench["task"] = task
     for change in changes:
         _change(bench, change)
-    return _validated(Bench, bench, lines, where, _paths(changes))
+    return validated(Bench, bench, lines, where, changes)
 
 
-def _validated(
+def validated(
     model: type[C],
     table: dict[str, Any],
     lines: Mapping[str, int],
     where: str,
-    changes: Sequence[list[str]] = (),
+    changes: Sequence[str] = (),
 ) -> C:
+    """A table as a configuration. Errors: `RequestError` with the line or the key path."""
     try:
         return model.model_validate(table)
     except ValidationError as error:
         keys = key_path(error)
-        changed = any(keys[: len(path)] == path for path in changes)
+        changed = any(keys[: len(path)] == path for path in _paths(changes))
         line = None if changed else _line_of(keys, lines)
         place = where if line is None else f"{where}, line {line}"
         raise RequestError(explain(error, place, model, table)) from None

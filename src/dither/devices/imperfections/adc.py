@@ -25,19 +25,25 @@ class ADC(AbstractImperfection):
 
     Gradients, which only a simulation shows, go through it as if it were not there.
 
-    Arguments: `bits`, b, 1 to 24; `low` < `high`, in units of the outputs.
+    Arguments: `bits`, b, 1 to 24; `low` < `high`, in units of the outputs; `joules_per_bit`, spent
+    on each bit of each output that is read, ≥ 0.
     """
 
     kind: Literal["adc"] = "adc"
     bits: Annotated[int, Field(ge=1, le=24, examples=[16])]
     low: Annotated[float, Field(examples=[-1.0])]
     high: Annotated[float, Field(examples=[2.0])]
+    joules_per_bit: Annotated[float, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> "ADC":
         if self.low >= self.high:
             raise ValueError(f"an ADC needs low < high, not {self.low} and {self.high}")
         return self
+
+    def joules(self, size: int, outputs: int) -> tuple[float, float]:
+        del size
+        return 0.0, outputs * self.bits * (self.joules_per_bit or 0.0)
 
     def outputs(
         self, instance: tuple[()], key: Key[Array, ""], outputs: Float[Array, "B K"]

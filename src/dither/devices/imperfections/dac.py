@@ -13,19 +13,25 @@ class DAC(AbstractImperfection):
 
     `theta ∈ {low + k (high − low)/(2ᵇ − 1)}`, k = 0 … 2ᵇ − 1
 
-    Arguments: `bits`, b, 1 to 24; `low` < `high`, in units of the parameters.
+    Arguments: `bits`, b, 1 to 24; `low` < `high`, in units of the parameters; `joules_per_bit`,
+    spent on each bit of each parameter that is written, ≥ 0.
     """
 
     kind: Literal["dac"] = "dac"
     bits: Annotated[int, Field(ge=1, le=24, examples=[16])]
     low: Annotated[float, Field(examples=[-4.0])]
     high: Annotated[float, Field(examples=[4.0])]
+    joules_per_bit: Annotated[float, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> "DAC":
         if self.low >= self.high:
             raise ValueError(f"a DAC needs low < high, not {self.low} and {self.high}")
         return self
+
+    def joules(self, size: int, outputs: int) -> tuple[float, float]:
+        del outputs
+        return size * self.bits * (self.joules_per_bit or 0.0), 0.0
 
     def limit(self, parameter: Parameter) -> Parameter:
         converter = Parameter(parameter.name, parameter.shape, self.low, self.high, 2**self.bits)

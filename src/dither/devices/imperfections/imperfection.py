@@ -65,6 +65,11 @@ class AbstractImperfection(Configuration):
         """What a measurement that it makes hang takes beyond the others, in seconds."""
         return 0.0
 
+    def joules(self, size: int, outputs: int) -> tuple[float, float]:
+        """What it spends beyond the device's own on a write of P parameters, and on a sample."""
+        del size, outputs
+        return 0.0, 0.0
+
     def limit(self, parameter: Parameter) -> Parameter:
         """What of a parameter can be set: bounds, levels."""
         return parameter

@@ -1,0 +1,224 @@
+"""Rules that see outputs and layer inputs, beside one another: measurements to 80 and 85 %.
+
+`feedback.py [NETWORK ...]` runs the cells that docs/results/feedback.json does not have yet, then
+writes the table and the figure. A cell is a network, a mismatch of the chip's weights and a
+method. Each method is tuned there by the same budget: three learning rates a factor of 3 apart, on
+seeds of their own, of which that with the highest test accuracy, averaged over the tuning run, is
+taken. The runs that are reported have seeds common to all methods. On the test set is looked every
+`every` measurements; the looks are not counted.
+"""
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import dither
+from dither import CNN, MLP, SimulatedDevice, Until
+from dither.algorithms import (
+    AbstractAlgorithm,
+    Backpropagation,
+    DirectFeedbackAlignment,
+    FeedbackAlignment,
+    LearnedFeedback,
+    PhysicsAware,
+    WhitenedNodePerturbation,
+)
+from dither.networks import AbstractNetwork
+from dither.tasks import FashionMNIST
+
+DOCS = Path(__file__).parents[2] / "docs"
+RESULTS = DOCS / "results" / "feedback.json"
+TUNED, REPORTED = 1000, 10
+"""The first seed to tune on, and the first that is reported."""
+
+
+class Setting(NamedTuple):
+    """A network; measurements between looks; budgets of a tuning run and of a reported one.
+
+    A reported run ends when it has reached the last target.
+    """
+
+    network: AbstractNetwork
+    every: int
+    tuning: int
+    budget: int
+    targets: tuple[float, ...] = (0.8, 0.85)
+
+
+NETWORKS = {
+    "784-32-10": Setting(MLP(widths=(784, 32, 10)), 20, 400, 1600),
+    "784-128-64-10": Setting(MLP(widths=(784, 128, 64, 10)), 20, 300, 800),
+    "cnn-4": Setting(
+        CNN(
+            channels=(4, 8, 16), depth=2, padding="same", dense=(16, 16), activation="tanh"
+        ),
+        25, 75, 300, (0.8,),
+    ),
+}  # fmt: skip
+
+Made = Callable[[float], AbstractAlgorithm]
+ADAM = dither.Optimizer(name="adam")
+
+
+def adam(cls: Any, **more: Any) -> tuple[Made, float]:
+    """A method with Adam, and the rate in the middle of those tried."""
+    return lambda rate: cls(learning_rate=rate, optimizer=ADAM, **more), 0.003
+
+
+METHODS: dict[str, tuple[Made, float]] = {
+    "backpropagation": adam(Backpropagation),
+    "learned-feedback, whitened": adam(LearnedFeedback, whitening=0.1),
+    "learned-feedback": adam(LearnedFeedback),
+    "programmed weights, whitened": adam(LearnedFeedback, whitening=0.1, learning=0.0),
+    "physics-aware": adam(PhysicsAware),
+    "physics-aware, twin off by 5 %": adam(PhysicsAware, mismatch=0.05),
+    "physics-aware, twin off by 20 %": adam(PhysicsAware, mismatch=0.2),
+    "direct-feedback-alignment": adam(DirectFeedbackAlignment),
+    "feedback-alignment": adam(FeedbackAlignment),
+    "whitened-node-perturbation": (
+        lambda rate: WhitenedNodePerturbation(learning_rate=rate, known_output=True), 0.02,
+    ),
+}  # fmt: skip
+
+IDEAL = [
+    "learned-feedback, whitened", "direct-feedback-alignment", "physics-aware, twin off by 20 %",
+    "backpropagation", "physics-aware", "whitened-node-perturbation", "learned-feedback",
+    "feedback-alignment", "physics-aware, twin off by 5 %",
+]  # fmt: skip
+OFF = [
+    "physics-aware", "learned-feedback, whitened", "programmed weights, whitened",
+    "direct-feedback-alignment", "backpropagation",
+]  # fmt: skip
+CELLS = {
+    "784-32-10": (
+        9,
+        [(0.0, one) for one in IDEAL] + [(e, one) for e in (1.0, 0.5, 0.2) for one in OFF],
+    ),
+    # node perturbation takes more than 14 000 measurements there: see docs/neurons.md
+    "cnn-4": (9, [(0.0, one) for one in IDEAL if one != "whitened-node-perturbation"]),
+    "784-128-64-10": (9, [(0.0, one) for one in IDEAL]),
+}
+"""By network the seeds that are reported, and the cells: a mismatch of the chip and a method."""
+
+
+def runs(network: str, gain: float, made: Any, seed: int, count: int, most: int) -> Any:
+    """The history of so many seeds, stopped at the last target."""
+    setting = NETWORKS[network]
+    spread = [{"kind": "mismatch", "gain": gain}] if gain else []
+    chip = SimulatedDevice(network=setting.network, imperfections=spread)
+    until = Until(measurements=most, score=setting.targets[-1])
+    task = FashionMNIST(batch=100)
+    more = {"key": seed, "replicas": count, "until": until, "score_every": setting.every}
+    return dither.train(chip, task, made, **more).history
+
+
+def tuned(network: str, gain: float, method: str) -> dict[str, float]:
+    """The mean test accuracy over a tuning run, by rate; a run that is done stays at its end."""
+    make, middle = METHODS[method]
+    setting, found = NETWORKS[network], {}
+    looks = setting.tuning // setting.every
+    for rate in (middle / 3, middle, middle * 3):
+        history = runs(network, gain, make(rate), TUNED, 1, setting.tuning)
+        scores = history.score.to_numpy()
+        scores = np.append(scores, np.full(max(looks + 1 - len(scores), 0), scores[-1]))
+        found[f"{rate:.2g}"] = float(np.mean(scores))
+    return found
+
+
+def cell(network: str, gain: float, method: str, seeds: int) -> dict[str, Any]:
+    """Measurements to the targets of every seed, None where not reached, at the tuned rate."""
+    started = time.time()
+    rates = tuned(network, gain, method)
+    rate = float(max(rates, key=lambda one: rates[one]))
+    history = runs(
+        network, gain, METHODS[method][0](rate), REPORTED, seeds, NETWORKS[network].budget
+    )
+    reached: dict[str, list[int | None]] = {f"{target:g}": [] for target in targets}
+    curve = []
+    for _, run in history.groupby("replica"):
+        for target in targets:
+            there = run.measurements[run.score >= target]
+            reached[f"{target:g}"].append(int(there.min()) if len(there) else None)
+        curve.append([[int(m), round(float(s), 4)] for m, s in zip(run.measurements, run.score)])
+    return {
+        "rates": rates, "rate": rate, "budget": budget, "reached": reached,
+        "best": [max(s for _, s in run) for run in curve], "curve": curve[0],
+        "minutes": round((time.time() - started) / 60, 1),
+    }  # fmt: skip
+
+
+def shown(found: dict[str, Any], target: str) -> str:
+    """The median and the range of all seeds; beyond the budget where a seed has not reached it."""
+    if target not in found["reached"]:
+        return "not run"
+    counts = sorted(np.inf if one is None else one for one in found["reached"][target])
+    middle, low, high = (counts[i] for i in (len(counts) // 2, 0, -1))
+
+    def told(count: float) -> str:
+        return f"> {found['budget']}" if np.isinf(count) else f"{count:.0f}"
+
+    return told(middle) if low == high else f"{told(middle)} ({told(low)} – {told(high)})"
+
+
+def write_table(cells: dict[str, Any]) -> None:
+    """Write the tables that the page includes."""
+    lines = ["| network | rule | rate | to 80 % | to 85 % | seeds |", "|---|---|---|---|---|---|"]
+    swept = [
+        "| weights off by | rule | rate | to 80 % | to 85 % | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for network, (_, some) in CELLS.items():
+        for gain, method in some:
+            found = cells.get(f"{network} | {gain:g} | {method}")
+            first = network if gain == 0 else f"{100 * gain:.0f} %"
+            row = f"| {first} | {method} | not run | | | |"
+            if found:
+                counts = " | ".join(shown(found, target) for target in ("0.8", "0.85"))
+                row = (
+                    f"| {first} | {method} | {found['rate']:g} | {counts} | {len(found['best'])} |"
+                )
+            (lines if gain == 0 else swept).append(row)
+    (RESULTS.parent / "feedback.md").write_text("\n".join(lines) + "\n", "utf-8")
+    (RESULTS.parent / "feedback_mismatch.md").write_text("\n".join(swept) + "\n", "utf-8")
+
+
+def draw(cells: dict[str, Any]) -> None:
+    """One run of every method on the ideal chips."""
+    figure, axes = plt.subplots(1, len(NETWORKS), figsize=(11, 3.4), sharey=True)
+    for axis, network in zip(axes, NETWORKS):
+        for number, method in enumerate(METHODS):
+            if found := cells.get(f"{network} | 0 | {method}"):
+                measurements, scores = np.array(found["curve"]).T
+                axis.plot(measurements, scores, color=f"C{number}", label=method)
+        axis.set(title=network, xscale="log", xlabel="measurements", ylim=(0.5, 0.87))
+    axes[0].set_ylabel("test accuracy")
+    axes[0].legend(fontsize=6, frameon=False)
+    figure.tight_layout()
+    figure.savefig(DOCS / "figures" / "feedback.svg")
+
+
+def main(chosen: list[str]) -> None:
+    """Run what is missing, write after every cell."""
+    warnings.filterwarnings("ignore")
+    cells = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    for network, (seeds, some) in CELLS.items():
+        for gain, method in some:
+            name = f"{network} | {gain:g} | {method}"
+            if name in cells or (chosen and network not in chosen):
+                continue
+            cells[name] = cell(network, gain, method, seeds)
+            RESULTS.write_text(json.dumps(cells, indent=1) + "\n", "utf-8")
+            print(name, cells[name]["rates"], cells[name]["reached"], cells[name]["minutes"])
+    write_table(cells)
+    draw(cells)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

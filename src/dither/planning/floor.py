@@ -1,0 +1,114 @@
+"""The score that a device's bits, bounds, defects and noise allow at all."""
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+
+from dither.algorithms import Backpropagation, Optimizer, Schedule
+from dither.devices.simulated import SimulatedDevice
+from dither.tasks.samplers import Uniform
+from dither.tasks.task import Task
+from dither.training.fused import FusedLoop
+
+STEPS, MORE = 1_000, 4_000
+"""Updates of a first try, and of the second where that falls short of what is asked."""
+
+RATES = (0.006, 0.002, 0.02)
+"""Adam's learning rates that are tried, with a cosine each."""
+
+LOOKS = 10
+"""Evaluations of a try, the last ones where the rate has fallen."""
+
+LEAST, BATCH, WORK = 16, 128, 2e7
+"""The samples in a batch, and the floating-point operations of its forward pass at the most."""
+
+UNFINISHED = 0.005
+"""What a longer search may add at the least."""
+
+PATIENCE = 15.0
+"""Seconds after which a search ends that has passed what was asked for."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The best score found with exact gradients through the device's own imperfections.
+
+    Attributes: `score`, on the test set with the device's noise; `margin`, what a longer search
+    may add, infinite where none was made to tell; `updates` of the search; `at_least`, whether it
+    ended early, where it had passed the target.
+    """
+
+    score: float
+    margin: float
+    updates: int
+    at_least: bool = False
+
+    def excludes(self, target: float) -> bool:
+        """Whether a target is beyond what was found by more than the margin."""
+        return target > self.score + self.margin
+
+
+def floor(device: SimulatedDevice, task: Task, target: float | None = None, seed: int = 0) -> Floor:
+    """The score that a device allows, by exact gradients that it does not show.
+
+    Straight-through training: the cost and its gradient are taken at the values that the DAC can
+    write, through defects, noise and converters; the update is made in real numbers.
+
+    ```
+    θ ← Adam(θ, ∇C(snap(θ))),  cosine, the best of three rates
+    ```
+
+    It is an estimate from above of what rules reach that see less. Where it falls short of
+    `target`, the search at the best rate is made four times as long; the margin is then 0.005 and
+    twice what that has added, so that no target is called impossible for want of steps.
+
+    Arguments: the device; the task; the score asked for; `seed` of the instance.
+    Source: straight-through estimation, Bengio, Léonard and Courville, arXiv 1308.3432.
+    """
+    exact = device.model_copy(update={"access": "gradients"})
+    whole = replace(task, batch=_batch(exact, task), sampler=Uniform())
+    enough = math.inf if target is None else target
+    found, rate = _searched(exact, whole, STEPS, RATES, seed, enough)
+    if target is None or found.score - UNFINISHED >= target:
+        return found
+    longer, _ = _searched(exact, whole, MORE, (rate,), seed, enough)
+    gain = max(longer.score - found.score, 0.0)
+    return replace(longer, score=max(found.score, longer.score), margin=UNFINISHED + 2 * gain)
+
+
+def _batch(device: SimulatedDevice, task: Task) -> int:
+    """As many samples as make an update neither noisy nor slow, in whole groups."""
+    state = jax.eval_shape(device.fabricate, jax.random.key(0))
+    one = jax.ShapeDtypeStruct((1, *task.inputs.shape[1:]), task.inputs.dtype)
+    told = jax.jit(device.outputs).lower(state, one).cost_analysis()
+    work = (told or {}).get("flops", 0.0)
+    most = min(BATCH, len(task.inputs), max(LEAST, int(WORK / max(work, 1.0))))
+    return max(1, most // task.group) * task.group
+
+
+def _searched(
+    device: SimulatedDevice,
+    task: Task,
+    updates: int,
+    rates: tuple[float, ...],
+    seed: int,
+    enough: float,
+) -> tuple[Floor, float]:
+    """The best score of some rates, and the rate that it was found at."""
+    cosine = Schedule(name="cosine_decay_schedule", settings=(("decay_steps", updates),))
+    adam = Optimizer(name="adam", schedule=cosine)
+    rule = Backpropagation(learning_rate=RATES[0], optimizer=adam)
+    best, began = (-math.inf, rates[0]), time.monotonic()
+    for rate in rates:
+        varied = {"algorithm.learning_rate": jnp.array([rate])}
+        loop = FusedLoop(rule, device, task, [seed], varied)
+        for _ in range(LOOKS):
+            loop.advance(updates // LOOKS)
+            best = max(best, (float(loop.evaluate().score[0]), rate))
+            late = time.monotonic() - began > PATIENCE
+            if late and best[0] - UNFINISHED >= enough:
+                return Floor(best[0], math.inf, updates, at_least=True), best[1]
+    return Floor(best[0], math.inf, updates), best[1]

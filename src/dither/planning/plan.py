@@ -1,0 +1,327 @@
+"""A plan: each method, what it will take, what it needs, and which to choose."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from dither._threefry import key_for, random_key
+from dither._words import number
+from dither.algorithms.algorithm import AbstractAlgorithm
+from dither.devices.readout import ReadoutDevice
+from dither.planning.boolean import descents, predict_readout, readout_floor, silent
+from dither.planning.chip import Acts, Wiring, acts, cost, wiring
+from dither.planning.floor import Floor, floor
+from dither.planning.methods import Method, methods, mirror_methods, next_level
+from dither.planning.predict import Prediction, predict
+from dither.planning.question import Question
+from dither.planning.rates import Start, Tried, scanned
+from dither.studies.study import Cell
+from dither.tasks.task import Task
+from dither.training.fit import problem_of
+from dither.training.specification import Specification
+from dither.training.until import Until
+
+WORKERS = 2
+"""Methods planned at the same time."""
+
+SEVERAL, FEW = 3, 1
+"""Trajectories of a prediction: for networks up to `SMALL` parameters, and beyond."""
+
+SMALL = 2_000
+
+SPARE = 3.0
+"""The budget of the training that a plan ends with, in units of what is predicted."""
+
+Observer = Callable[[str, int, int], None]
+"""Called with what is being done, how many parts are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method at a point of the axes.
+
+    Attributes: `point`, by axis; `method`, the algorithm's kind; `label`, in words; `access`, what
+    it must see; `to_build`, whether the device does not show that; `own`, whether it stands in the
+    file; `feasible`, `reason`, why not or why nothing is predicted; `measurements` with a 90 %
+    interval, None where not known; `device_seconds`, `joules`; `learning_rate`, `delta`;
+    `floor`, the best score found for bits and noise, its `margin` and whether the search ended
+    early, `floor_at_least`; `wiring`; `acts`; `curve`,
+    measurements and scores on the way; `run`, to train.
+    """
+
+    point: dict[str, Any]
+    method: str
+    label: str
+    access: str
+    to_build: bool
+    own: bool
+    feasible: bool
+    reason: str
+    measurements: float | None
+    low: float | None
+    high: float | None
+    device_seconds: float | None
+    joules: float | None
+    learning_rate: float | None
+    delta: float | None
+    optimizer: str | None
+    floor: float | None
+    margin: float | None
+    floor_at_least: bool
+    wiring: Wiring
+    acts: Acts
+    cost_of_prediction: float
+    curve: tuple[tuple[float, float], ...] = field(repr=False)
+    run: Specification = field(repr=False)
+
+    @cached_property
+    def price(self) -> float:
+        """What methods are compared by: seconds on the device, or else measurements."""
+        if not self.feasible or self.measurements is None:
+            return math.inf
+        return self.measurements if self.device_seconds is None else self.device_seconds
+
+    def facts(self) -> dict[str, Any]:
+        """The row as plain values."""
+        plain = {
+            name: getattr(self, name)
+            for name in self.__dataclass_fields__
+            if name not in ("point", "wiring", "acts", "run")
+        }
+        built = {**self.wiring._asdict(), **self.acts._asdict()}
+        return {**self.point, **plain, **built, "advice": advice(self)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rows, and the score that they are to reach.
+
+    Attributes: `name`; `target`; `score_name`; `rows`, by point and method.
+    """
+
+    name: str
+    target: float
+    score_name: str
+    rows: tuple[Row, ...]
+
+    @property
+    def best(self) -> Row | None:
+        """The cheapest feasible row that the device allows as it is; None where there is none."""
+        can = [r for r in self.rows if not r.to_build and r.access != "gradients"]
+        can = [r for r in can if math.isfinite(r.price)]
+        return min(can, key=lambda r: r.price, default=None)
+
+
+def advice(row: Row) -> str:
+    """What to do, in a line."""
+    if not row.feasible:
+        return "Do not train it: " + row.reason + "."
+    if row.measurements is None:
+        return f"Try it in a simulation first: {row.reason}."
+    if row.access == "gradients":
+        return "The mark to aim at: only a model of the chip shows exact gradients."
+    if row.to_build:
+        return f"Would need {row.access} to be shown: {_built(row)}."
+    return f"Needs {_built(row)}."
+
+
+def _built(row: Row) -> str:
+    sources, words, read = row.wiring
+    what = f"{number(sources)} perturbation sources, {number(words)} words a weight"
+    if row.access == "sites" and read is not None:
+        what += f", {number(read)} activations read a sample"
+    return what
+
+
+def make_plan(question: Question, observe: Observer = lambda *_: None) -> Plan:
+    """Plan a training: each method that the device allows, and those that more access would add.
+
+    Arguments: the question; `observe`, called as parts are done.
+    Errors: `RequestError` where task and device do not fit together.
+    """
+    first = question.cells[0].specification
+    loaded: dict[str, Task] = {}
+
+    def task_of(run: Specification) -> Task:
+        key = run.task.model_dump_json()
+        if key not in loaded:
+            loaded[key] = run.task.load()
+        return loaded[key]
+
+    works: list[tuple[Cell, Task, Method]] = []
+    for cell in question.cells:
+        run = cell.specification
+        task = task_of(run)
+        run.device.check_task(task)
+        works += [(cell, task, method) for method in _considered(run, task, question.decided)]
+    parts = len(works) + len(question.cells)
+    done = itertools.count(1)
+
+    def told(what: str) -> None:
+        observe(what, next(done), parts)
+
+    observe("compiling", 0, parts)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        floors = {
+            id(cell): pool.submit(_floor, cell.specification, task_of(cell.specification), told)
+            for cell in question.cells
+        }
+        rows: list[Future[Row]] = []
+        latest: dict[str, Future[Row]] = {}  # a point begins with the rate of the one before
+        for cell, task, method in works:
+            near = latest.get(method.label)
+            rows.append(pool.submit(_row, cell, task, method, floors[id(cell)].result, near, told))
+            latest[method.label] = rows[-1]
+        try:
+            found = tuple(row.result() for row in rows)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    assert first.until.score is not None
+    return Plan(question.name, first.until.score, task_of(first).score_name, found)
+
+
+def _considered(run: Specification, task: Task, decided: bool) -> Sequence[Method]:
+    """The methods at the device's level and at the next one."""
+    own = run.algorithm if decided else None
+    problem = problem_of(_open(run.device), task)
+    if isinstance(run.device, ReadoutDevice):
+        found = list(mirror_methods(own))
+    else:
+        found = list(methods(problem, own))
+    level = run.device.access_level
+    most = max(level, next_level(level, found) or level)
+    return [method for method in found if method.access <= most]
+
+
+def _open(device: Any) -> Any:
+    """The device with all that a simulation can show."""
+    if isinstance(device, ReadoutDevice):
+        return device
+    return device.model_copy(update={"access": "gradients"})
+
+
+def _floor(run: Specification, task: Task, told: Callable[[str], None]) -> Floor:
+    if isinstance(run.device, ReadoutDevice):
+        found = readout_floor(run.device, task, run.seed)
+    else:
+        found = floor(run.device, task, run.until.score, run.seed)
+    told("the score that bits and noise allow")
+    return found
+
+
+def _row(
+    cell: Cell,
+    task: Task,
+    method: Method,
+    floor_of: Callable[[], Floor],
+    near: Future[Row] | None,
+    told: Callable[[str], None],
+) -> Row:
+    run = cell.specification
+    device = _open(run.device)
+    problem = problem_of(device, task)
+    if isinstance(device, ReadoutDevice):
+        tried = _mirrors(run, device, task, method)
+    else:
+        tried = _tried(run, device, task, method, None if near is None else near.result())
+    algorithm, prediction = tried.algorithm, tried.prediction
+    allowed = floor_of()
+    target = run.until.score
+    assert target is not None
+    impossible = allowed.excludes(target)
+    known = math.isfinite(prediction.measurements)
+    never = math.isinf(prediction.measurements)
+    reason = prediction.reason
+    if impossible:
+        reason = (
+            f"{target:g} is above {allowed.score:.4g} ± {allowed.margin:.2g}, the most that exact "
+            "gradients have reached with this network, these bits and this noise"
+        )
+    initial = device.initial(key_for(device, random_key(run.seed)))
+    done = acts(algorithm, problem, initial)
+    spent = cost(device, done, prediction.measurements, task.batch)
+    show = known and not impossible
+    told(method.label)
+    return Row(
+        point=cell.labels,
+        method=method.kind,
+        label=method.label,
+        access=method.access.name.lower(),
+        to_build=method.access > run.device.access_level,
+        own=method.own,
+        feasible=not impossible and not never,
+        reason=reason,
+        measurements=prediction.measurements if show else None,
+        low=prediction.low if show and math.isfinite(prediction.low) else None,
+        high=prediction.high if show and math.isfinite(prediction.high) else None,
+        device_seconds=spent.seconds if show else None,
+        joules=spent.joules if show else None,
+        learning_rate=getattr(algorithm, "learning_rate", None),
+        delta=getattr(algorithm, "delta", None),
+        optimizer=algorithm.optimizer.name if hasattr(algorithm, "optimizer") else None,
+        floor=allowed.score,
+        margin=allowed.margin if math.isfinite(allowed.margin) else None,
+        floor_at_least=allowed.at_least,
+        wiring=wiring(algorithm, device, problem),
+        acts=done,
+        curve=prediction.curve if show else (),
+        cost_of_prediction=prediction.cost_of_prediction,
+        run=_run(run, algorithm, prediction, method),
+    )
+
+
+def _tried(run: Specification, device: Any, task: Task, method: Method, near: Row | None) -> Tried:
+    """The method at its best rate and amplitude; the file's own as it stands.
+
+    Beside a neighbour that is known, with its optimiser and about its rate.
+    """
+    trajectories = SEVERAL if device.space.size <= SMALL else FEW
+
+    def predicted(algorithm: AbstractAlgorithm, most: float) -> Prediction:
+        budget = min(float(run.until.measurements or 2**31 - 1), most, 2.0**31 - 1)
+        until = Until(score=run.until.score, measurements=max(1, int(budget)))
+        return predict(device, task, algorithm, until, trajectories=trajectories, key=run.seed)
+
+    if method.own:
+        return Tried(method.variants[0], predicted(method.variants[0], math.inf))
+    start = Start.of(device, task, run.seed)
+    best: Tried | None = None
+    rate = near.learning_rate if near is not None and near.feasible else None
+    for variant in method.variants:
+        if near is not None and rate is not None and variant.optimizer.name != near.optimizer:
+            continue
+        most = math.inf if best is None else best.worth
+
+        def within(algorithm: AbstractAlgorithm, budget: float, most: float = most) -> Prediction:
+            return predicted(algorithm, min(budget, most))
+
+        one = scanned(variant, start, within, rate)
+        best = one if best is None or one.worth < best.worth else best
+    assert best is not None
+    return best
+
+
+def _mirrors(run: Specification, device: ReadoutDevice, task: Task, method: Method) -> Tried:
+    algorithm = method.variants[0]
+    if why := silent(device):
+        return Tried(algorithm, Prediction(math.nan, math.nan, math.nan, 0.0, why))
+    found = descents(device, task, algorithm, run.until, score_every=run.score_every, seed=run.seed)
+    return Tried(algorithm, predict_readout(found, run.until))
+
+
+def _run(
+    run: Specification, algorithm: AbstractAlgorithm, prediction: Prediction, method: Method
+) -> Specification:
+    """What `dither train` takes: the file's run with the method, and room for its budget."""
+    device, until = run.device, run.until
+    if method.access > device.access_level:
+        device = device.model_copy(update={"access": method.access.name.lower()})
+    if math.isfinite(prediction.measurements) and not method.own:
+        top = max(prediction.measurements, prediction.high if math.isfinite(prediction.high) else 0)
+        until = until.model_copy(update={"measurements": min(2**31 - 1, math.ceil(SPARE * top))})
+    return run.model_copy(update={"algorithm": algorithm, "device": device, "until": until})

@@ -1,0 +1,149 @@
+"""What is asked of a plan: a run to be planned, and axes along which its device varies."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dither._errors import RequestError, nearest
+from dither._explain import explain
+from dither.devices.readout import ReadoutDevice
+from dither.devices.simulated import SimulatedDevice
+from dither.studies.study import Cell, Study
+from dither.training.specification import Specification, read_table, validated
+
+HORIZON = 1_000_000_000
+"""Measurements after which a target is given up where the file sets no budget."""
+
+UNDECIDED = {"kind": "weight-mgd", "learning_rate": 0.01}
+"""Stands where the file names no algorithm."""
+
+MOST_CELLS = 64
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked.
+
+    Attributes: `name`; `cells`, the points of the axes, one without labels where there are no axes;
+    `decided`, whether the file names an algorithm, which is then planned as it stands.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    decided: bool
+
+
+def read_question(what: str, changes: Sequence[str] = ()) -> Question:
+    """The question in a preset, a TOML file, a run's folder or a study's file.
+
+    A file is a run's, as `dither train` takes it, which may lack the algorithm and the budget and
+    may have `[axes]` as a study has them. The last name of a setting, such as `bits`, stands for
+    its key path where there is only one such setting.
+
+    Arguments: the file; `changes`, each `key.path=value`.
+    Errors: `RequestError` in one sentence: no target, a device without a model, wrong settings.
+    """
+    table, lines, where = read_table(what, changes)
+    axes = table.pop("axes", {})
+    if "base" in table:
+        if str(table["base"]).endswith(".toml"):
+            table["base"] = str(Path(where).parent / table["base"])
+        known = {key: table[key] for key in ("name", "base", "set") if key in table}
+        table = validated(Study, known, lines, where, changes).base_table() | {
+            "name": table["name"]
+        }
+        axes = _of_the_device(axes)
+    decided = "algorithm" in table
+    table.setdefault("algorithm", UNDECIDED)
+    _check_target(table, where)
+    table["until"] = {"measurements": HORIZON, **table["until"]}
+    run = validated(Specification, table, lines, where, changes)
+    _check_device(run, where)
+    asked = {axis: _whole(axis, values, table) for axis, values in axes.items()}
+    cells = _cells(table, asked, run, where)
+    return Question(run.name, cells, decided)
+
+
+def _cells(
+    table: dict[str, Any], axes: dict[str, Any], run: Specification, where: str
+) -> tuple[Cell, ...]:
+    if not axes:
+        return (Cell(labels={}, settings={}, specification=run),)
+    given = {"name": table.get("name", run.name), "base": table, "axes": axes}
+    try:
+        cells = Study.model_validate(given).cells
+    except ValidationError as error:
+        raise RequestError(explain(error, where, Study, given)) from None
+    if len(cells) > MOST_CELLS:
+        raise RequestError(
+            f"{where}: the axes have {len(cells)} points and a plan has {MOST_CELLS} at the most; "
+            "take fewer."
+        )
+    for cell in cells:
+        _check_device(cell.specification, where)
+    kept = {"name": run.name, "seed": run.seed, "replicas": run.replicas}
+    return tuple(
+        Cell(
+            labels=cell.labels,
+            settings=cell.settings,
+            specification=cell.specification.model_copy(update=kept),
+        )
+        for cell in cells
+    )
+
+
+def _of_the_device(axes: Mapping[str, Any]) -> dict[str, Any]:
+    """Those axes of a study that do not choose among algorithms, which a plan does itself."""
+
+    def chooses(name: str, axis: Any) -> bool:
+        keys = [name] if isinstance(axis, list) else axis
+        return any(key.split(".")[0] == "algorithm" for key in keys)
+
+    return {name: axis for name, axis in axes.items() if not chooses(name, axis)}
+
+
+def _check_target(table: Mapping[str, Any], where: str) -> None:
+    until = table.get("until")
+    if not isinstance(until, Mapping) or until.get("score") is None:
+        raise RequestError(
+            f"{where}: until.score is missing, and a plan is one to reach a score; add --set "
+            "until.score=0.9."
+        )
+
+
+def _check_device(run: Specification, where: str) -> None:
+    if not isinstance(run.device, SimulatedDevice | ReadoutDevice):
+        raise RequestError(
+            f"{where}: a plan needs a model to compute with, and the device is of the kind "
+            f"{getattr(run.device, 'kind', type(run.device).__name__)}; describe it as a device of "
+            "the kind simulated or readout."
+        )
+
+
+def _whole(axis: str, values: Any, table: Mapping[str, Any]) -> Any:
+    """An axis as a study has it, the last name of a key path in place of the whole path or not."""
+    if not isinstance(values, list) or "." in axis or axis in Specification.model_fields:
+        return values
+    paths = [path for path in _leaves(table) if path.split(".")[-1] == axis]
+    if len(paths) > 1:
+        raise RequestError(f"The axis '{axis}' may be {' or '.join(paths)}; give the whole path.")
+    if not paths:
+        known = {path.split(".")[-1] for path in _leaves(table)}
+        raise RequestError(f"The axis '{axis}' is no setting of the run; {nearest(axis, known)}")
+    return {paths[0]: values}
+
+
+def _leaves(table: Any, above: str = "") -> Iterator[str]:
+    """The key path of every value in a table."""
+    items = table.items() if isinstance(table, Mapping) else enumerate(table)
+    for key, value in items:
+        path = f"{above}{key}"
+        if isinstance(value, Mapping) or (
+            isinstance(value, list) and any(isinstance(one, Mapping) for one in value)
+        ):
+            yield from _leaves(value, f"{path}.")
+        else:
+            yield path

@@ -1,0 +1,37 @@
+"""A plan as files: its rows, figures, and the run that it ends with."""
+
+import json
+from pathlib import Path
+
+from dither._files import make_folder, write_atomically
+from dither.planning.picture import costs_picture, sensitivity_picture
+from dither.planning.plan import Plan, Row
+from dither.training.drawing import figure_bytes
+from dither.training.specification import to_toml
+
+BEST = "best.toml"
+
+
+def best_toml(row: Row) -> str:
+    """The run that a row stands for, as `dither train` takes it."""
+    return to_toml(row.run)
+
+
+def write_plan(plan: Plan, folder: Path) -> None:
+    """Write `plan.json`, `best.toml`, and the figures as SVG and PDF.
+
+    Without a feasible method there is no `best.toml`; an older one is taken away.
+    """
+    make_folder(folder)
+    rows = {"rows": [row.facts() for row in plan.rows]}
+    write_atomically(folder / "plan.json", (json.dumps(rows, indent=1) + "\n").encode())
+    if plan.best is None:
+        (folder / BEST).unlink(missing_ok=True)
+    else:
+        write_atomically(folder / BEST, best_toml(plan.best).encode())
+    drawn = {"costs": costs_picture(plan)}
+    if plan.rows[0].point or plan.rows[0].device_seconds:
+        drawn["sensitivity"] = sensitivity_picture(plan)
+    for name, figure in drawn.items():
+        for ending in ("svg", "pdf"):
+            write_atomically(folder / f"{name}.{ending}", figure_bytes(figure, ending))

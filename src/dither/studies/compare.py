@@ -1,0 +1,230 @@
+"""Doing a comparison: each method tuned, then run on other seeds, in studies of its own."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pandas as pd
+import tomlkit
+
+from dither._errors import RequestError
+from dither._files import is_file, make_folder, write_atomically
+from dither._platform import check_platform
+from dither.algorithms.algorithm import AbstractAlgorithm
+from dither.contract import AccessLevel, Problem
+from dither.devices.device import AbstractDevice
+from dither.studies.comparison import Comparison, Pairing, read_comparison
+from dither.studies.job import replica_of
+from dither.studies.local import StudyObserver, StudyProgress
+from dither.studies.run import run_study
+from dither.studies.search import FIRST_SEED, Search
+from dither.studies.store import SPECIFICATION as STUDY
+from dither.studies.store import load_study
+from dither.studies.study import Study, read_study
+from dither.training.fit import check_fit, problem_of
+from dither.training.settings import setting, without_none
+
+SPECIFICATION = "compare.toml"
+
+NOT_YET = "not run yet"
+
+TRIAL = "trial"
+"""The axis of a study that tunes."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method needs of the chip.
+
+    Attributes: `access`, the level; `sources`, of perturbation, one for each weight or neuron that
+    is perturbed; `memory`, numbers held for each weight, the weight's own included.
+    """
+
+    access: AccessLevel
+    sources: int
+    memory: float
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What became of a pairing.
+
+    Attributes: `why` it cannot be, in one sentence, None where it can; `chosen`, by tuning;
+    `tuned`, the measurements that took; `folder` of the study of its `runs`.
+    """
+
+    pairing: Pairing
+    why: str | None = None
+    needs: Needs | None = None
+    chosen: dict[str, Any] | None = None
+    tuned: int = 0
+    folder: Path | None = None
+    runs: pd.DataFrame | None = None
+
+
+def compare(
+    asked: Comparison,
+    out: str | Path,
+    *,
+    observers: Sequence[StudyObserver] = (),
+    interrupted: Callable[[], bool] = lambda: False,
+) -> list[Compared]:
+    """Do what is missing of a comparison.
+
+    Processes that are started on one folder share the work. A pairing that cannot be, such as of a
+    method that must see more than the device shows, is no error; it is told with its reason.
+
+    Arguments: the comparison; its folder; `observers`, called with a `StudyProgress`;
+    `interrupted`, asked several times a second whether to stop.
+    Errors: `RequestError` for what is wrong in the comparison, before anything is run;
+    `Interrupted`; a later call goes on.
+    """
+    check_platform()
+    out, pairings = Path(out), asked.pairings()
+    reasons = [misfit(pairing) for pairing in pairings]
+    _open(out, asked)
+    found: dict[int, Compared] = {}
+    first = os.getpid() * 7919 % len(pairings)
+    for k in [*range(first, len(pairings)), *range(first)]:
+        pairing, why = pairings[k], reasons[k]
+        if why is not None:
+            found[k] = Compared(pairing, why)
+            continue
+        watch = [_watched(observers, pairing, len(pairings), len(found))]
+        found[k] = _compared(asked, pairing, out, watch, interrupted)
+    return [found[k] for k in range(len(pairings))]
+
+
+def misfit(pairing: Pairing) -> str | None:
+    """Why a pairing cannot be, in one sentence; None where it can. Errors: `RequestError`."""
+    run = pairing.specification
+    if not isinstance(run.device, AbstractDevice):
+        raise RequestError(f"{pairing.device} is no simulated device; compare simulates.")
+    try:
+        check_fit(run.device, run.device.deal(run.task.load()), run.algorithm, run.until)
+    except RequestError as error:
+        return str(error)
+    return None
+
+
+def so_far(asked: Comparison, out: str | Path) -> list[Compared]:
+    """What is there of a comparison; what is missing is told as not run yet."""
+    found = []
+    for pairing in asked.pairings():
+        why = misfit(pairing)
+        found.append(_found(asked, pairing, Path(out)) if why is None else Compared(pairing, why))
+    return found
+
+
+def _compared(
+    asked: Comparison, pairing: Pairing, out: Path, watch: Any, interrupted: Callable[[], bool]
+) -> Compared:
+    here = _folder(pairing, out)
+    tried = asked.methods[pairing.method].candidates(asked.tuning.trials)
+    chosen = tried[0]
+    if len(tried) > 1:
+        study = _tuning(asked, pairing, tried)
+        table = run_study(study, here / "tuning", observers=watch, interrupted=interrupted)
+        chosen = tried[_best(asked, pairing, table)]
+    study = Study(
+        name=pairing.where, base=pairing.table, set=chosen, seeds=asked.seeds,
+        at_once=asked.at_once,
+    )  # fmt: skip
+    run_study(study, here / "runs", observers=watch, interrupted=interrupted)
+    return _found(asked, pairing, out)
+
+
+def _folder(pairing: Pairing, out: Path) -> Path:
+    return out / "runs" / pairing.task / pairing.device / pairing.method
+
+
+def _found(asked: Comparison, pairing: Pairing, out: Path) -> Compared:
+    here = _folder(pairing, out)
+    runs = load_study(here / "runs") if is_file(here / "runs" / STUDY) else pd.DataFrame()
+    if len(runs) < asked.seeds:
+        return Compared(pairing, NOT_YET)
+    keys, tuned = asked.methods[pairing.method].candidates(1)[0], 0
+    if is_file(here / "tuning" / STUDY):
+        tuned = int(load_study(here / "tuning")["measurements"].sum())
+    base = read_study(here / "runs").base
+    chosen = {key: setting(base, key) for key in keys}
+    return Compared(pairing, None, needs_of(pairing), chosen, tuned, here / "runs", runs)
+
+
+def _tuning(asked: Comparison, pairing: Pairing, tried: Sequence[dict[str, Any]]) -> Study:
+    values: dict[str, list[Any]] = {key: [one[key] for one in tried] for key in tried[0]}
+    budget = asked.tuning.measurements
+    return Study(
+        name=f"tuning of {pairing.where}",
+        base=pairing.table,
+        set={} if budget is None else {"until.measurements": budget},
+        axes={TRIAL: {"label": [*range(len(tried))], **values}},
+        seeds=tuple(FIRST_SEED + k for k in range(asked.tuning.seeds)),
+        at_once=asked.at_once,
+    )
+
+
+def _best(asked: Comparison, pairing: Pairing, table: pd.DataFrame) -> int:
+    """The number of the trial that was worth most, see `Search`."""
+    search = Search(values=(1.0,), seeds=asked.tuning.seeds, measurements=asked.tuning.measurements)
+    until = pairing.specification.until
+    rows = table.astype(object).where(table.notna(), None)
+    worth = {
+        int(trial): search.worth([replica_of(row) for row in mine.to_dict("records")], until)
+        for trial, mine in rows.groupby(TRIAL)
+    }
+    return min(worth, key=lambda trial: worth[trial])
+
+
+def needs_of(pairing: Pairing) -> Needs:
+    """What a pairing's method needs of the chip."""
+    run = pairing.specification
+    assert isinstance(run.device, AbstractDevice)
+    problem = problem_of(run.device, run.device.deal(run.task.load()))
+    algorithm: AbstractAlgorithm = run.algorithm
+    state, sites = jax.eval_shape(lambda key: _begun(algorithm, key, problem), jax.random.key(0))
+    leaves = [x.size for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.number)]
+    weights, nodes = problem.space.size, sum(x.shape[-1] for x in jax.tree.leaves(sites))
+    sources = 0 if getattr(algorithm, "exact", False) else nodes or weights
+    return Needs(algorithm.access_level, sources, sum(leaves) / weights)
+
+
+def _begun(algorithm: AbstractAlgorithm, key: Any, problem: Problem) -> Any:
+    state = algorithm.init(key, jnp.zeros(problem.space.size), problem)
+    return state, algorithm.ask(state)[0].sites
+
+
+def _watched(
+    observers: Sequence[StudyObserver], pairing: Pairing, number: int, done: int
+) -> StudyObserver:
+    """An observer of a study that tells of the comparison instead."""
+
+    def watch(now: StudyProgress) -> None:
+        for observe in observers:
+            observe(StudyProgress(done, number, now.own, f"{pairing.where}: {now.doing}"))
+
+    return watch
+
+
+def _open(out: Path, asked: Comparison) -> None:
+    """Make a folder this comparison's. Errors: `RequestError` where it is another's."""
+    file, asked = out / SPECIFICATION, asked.written_out()
+    if is_file(file):
+        if read_comparison(file).written_out() != asked:
+            raise RequestError(f"The folder {out} holds another comparison; give another --out.")
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RequestError(f"The folder {out} holds other files; give another --out.")
+    make_folder(out)
+    text = tomlkit.dumps(without_none(asked.model_dump(mode="json", exclude_none=True)))
+    write_atomically(file, text.encode())
+
+
+def chosen_in_words(compared: Compared) -> str:
+    """What tuning has chosen, and what the method came with."""
+    keys = compared.chosen or {}
+    return ", ".join(f"{key.removeprefix('algorithm.')} {value:g}" for key, value in keys.items())
