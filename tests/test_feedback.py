@@ -36,7 +36,8 @@ NETWORKS = pytest.mark.parametrize(
 class Bench:
     """A device with the parameters of its network, measured by hand on all of a task's samples."""
 
-    def __init__(self, network, task, imperfections=()):
+    def __init__(self, network, task, imperfections=(), shows_z=True):
+        self.shows_z = shows_z
         self.device = SimulatedDevice(network=network, imperfections=imperfections)
         self.problem = replace(problem_of(self.device, task), batch=len(task.inputs))
         self.batch, self.task = Batch(task.inputs, task.targets), task
@@ -59,6 +60,9 @@ class Bench:
             chip = self.device.write(chip, probe.theta, jnp.bool_(True))
             see = algorithm.access_level
             seen, _, chip = self.device.measure(chip, self.batch, self.task.cost, probe.sites, see)
+            if not self.shows_z:
+                hidden = replace(seen.sites, preactivations=None)
+                seen = replace(seen, _sites=hidden)
             state, info = algorithm.tell(asked, probe, seen)
             return state, chip, info.estimate
 
@@ -165,17 +169,17 @@ def weights_behind(bench):
 
 
 @pytest.mark.parametrize(
-    ("network", "shape", "steps"),
-    [(DENSE, (4,), 60), (CONVOLUTIONAL, (6, 6, 2), 300)],
-    ids=["dense", "conv"],
+    ("network", "shape", "shows_z", "steps"),
+    [(DENSE, (4,), True, 3), (DENSE, (4,), False, 100), (CONVOLUTIONAL, (6, 6, 2), True, 10)],
+    ids=["dense", "dense-by-outputs", "conv"],
 )
 @pytest.mark.usefixtures("x64")
 def test_the_weights_behind_a_mismatch_are_learned_and_give_the_exact_gradient(
-    network, shape, steps
+    network, shape, shows_z, steps
 ):
     task = random_task(shape, number=60)
-    bench = Bench(network, task, [{"kind": "mismatch", "gain": 0.3, "offset": 0.1}])
-    algorithm = learned(damping=1e-3)
+    bench = Bench(network, task, [{"kind": "mismatch", "gain": 0.3, "offset": 0.1}], shows_z)
+    algorithm = learned(damping=1e-5)
     state = bench.state(algorithm)
     own = weights_behind(bench)
     exact = exact_gradient(network, bench.device, own, task)
@@ -183,15 +187,12 @@ def test_the_weights_behind_a_mismatch_are_learned_and_give_the_exact_gradient(
     for _ in range(steps):
         state, _ = bench.step(algorithm, state)
     _, after = bench.step(algorithm, state)
-    # nothing is fed back through the first layer
-    first = bench.problem.layers[0].name
-    space = bench.device.space
-    start, there = space.unravel(bench.theta), space.unravel(own)
+    start, there = bench.device.space.unravel(bench.theta), bench.device.space.unravel(own)
     for name, D in state.memory.D.items():
-        wanted = 0.0 * D if name.startswith(f"{first}/") else there[name] - start[name]
-        assert np.abs(D - wanted).max() < 0.02 * np.abs(wanted).max() + 1e-12, name
+        wanted = there[name] - start[name]
+        assert np.abs(D - wanted).max() < 0.01 * np.abs(wanted).max(), name
     assert np.linalg.norm(before - exact) > 0.1 * np.linalg.norm(exact)
-    assert np.linalg.norm(after - exact) < 0.02 * np.linalg.norm(exact)
+    assert np.linalg.norm(after - exact) < 1e-3 * np.linalg.norm(exact)
 
 
 @pytest.mark.usefixtures("x64")

@@ -175,16 +175,19 @@ def write_table(cells: dict[str, Any]) -> None:
         "|---|---|---|---|---|---|",
     ]
     for network, (_, some) in CELLS.items():
+        missing: dict[str, list[str]] = {}
         for gain, method in some:
-            found = cells.get(f"{network} | {gain:g} | {method}")
             first = network if gain == 0 else f"{100 * gain:.0f} %"
-            row = f"| {first} | {method} | not run | | | |"
-            if found:
-                counts = " | ".join(shown(found, target) for target in ("0.8", "0.85"))
-                row = (
-                    f"| {first} | {method} | {found['rate']:g} | {counts} | {len(found['best'])} |"
-                )
+            if not (found := cells.get(f"{network} | {gain:g} | {method}")):
+                missing.setdefault(first, []).append(method)
+                continue
+            counts = " | ".join(shown(found, target) for target in ("0.8", "0.85"))
+            seeds, rate = len(found["best"]), found["rate"]
+            row = f"| {first} | {method} | {rate:g} | {counts} | {seeds} |"
             (lines if gain == 0 else swept).append(row)
+        for first, methods in missing.items():
+            row = f"| {first} | not run: {'; '.join(methods)} | | | | |"
+            (swept if first.endswith("%") else lines).append(row)
     (RESULTS.parent / "feedback.md").write_text("\n".join(lines) + "\n", "utf-8")
     (RESULTS.parent / "feedback_mismatch.md").write_text("\n".join(swept) + "\n", "utf-8")
 

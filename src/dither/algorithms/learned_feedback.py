@@ -37,17 +37,17 @@ class LearnedFeedback(AbstractFeedbackRule):
     ```
     model:     Ŵ = θ + D,    ẑ_l = x̄_l Ŵ_l,    x̄ = (features(x), 1)
     backward:  f_l = Ŵ_{l+1} e_{l+1}
-    every measurement, for every layer but the first:
-               r_l = (∂x_{l+1}/∂ẑ_l)ᵀ (x_{l+1} − x_{l+1}(ẑ_l)),    x_{L+1} = y
+    every measurement, for every layer:
+               r_l = z_l − ẑ_l   or, of a device that does not show z, with x_{L+1} = y,
+               r_l = (∂x_{l+1}/∂ẑ_l)ᵀ (x_{l+1} − x_{l+1}(ẑ_l))
                D_l ← D_l + learning (X̄ᵀX̄ + damping ⟨diag X̄ᵀX̄⟩)⁻¹ X̄ᵀ r_l
     step:      (A + whitening ⟨diag A⟩)⁻¹ G,    A the running mean of x̄_bᵀ x̄_b
     ```
 
-    What is programmed is known; what the device makes of it is D: gains, offsets, drift. Each
-    reading of a layer's inputs and of the next layer's shows what the layer does to a batch, and D
-    is regressed on it, off the device, by normalised least mean squares. No measurement is taken
-    for it. The first layer needs no D, as nothing is fed back through it. A factor of an activation
-    is learned with the weights, another form of it is not.
+    What is programmed is known; what the device makes of it is D: gains, offsets, drift. Every
+    reading of the layers shows what each does to a batch, and D is regressed on it off the device,
+    by normalised least mean squares; no measurement is taken for it. Where z is not shown, pooled
+    layers are learned slowly, and a factor of an activation is learned with the weights.
 
     Arguments: `learning` in [0, 1], the step of the regression; at 0 errors go back through the
     programmed weights. `damping` > 0, against noise, in units of the mean diagonal. `whitening` > 0
@@ -88,24 +88,24 @@ class LearnedFeedback(AbstractFeedbackRule):
 
     def learn(self, state: GradientState, told: Told) -> Learned:
         layers, model, now = self.layers(state.problem), self.model(state, told), state.memory
+        shown = told.measurement.sites.preactivations
         inputs, D, seen = told.measurement.sites.inputs, dict(now.D), now.seen + 1
         x = [*(inputs[layer.name] for layer in layers), told.measurement.outputs.y]
-        for layer, (before, after) in list(zip(layers, pairwise(x)))[1:]:
+        for layer, (before, after) in zip(layers, pairwise(x)):
             z = layer(model, before)
-            r = through_activation(layer, z, after - output_of(layer, z))
+            if shown is None:
+                r = through_activation(layer, z, after - output_of(layer, z))
+            else:
+                r = shown[layer.name] - z
             rows = nodes.with_one(nodes.rows(layer, before))
-            products = rows.T @ r.reshape(len(rows), -1)
-            step = self.learning * nodes.fitted(rows.T @ rows, self.damping, products)
+            step = self.learning * nodes.regressed(rows, r.reshape(len(rows), -1), self.damping)
             for name, part in (("weight", step[:-1]), ("bias", step[-1])):
                 own = f"{layer.name}/{name}"
                 D[own] = D[own] + part.reshape(D[own].shape)
-        A = {
-            layer.name: now.A[layer.name]
-            + (nodes.moment(layer, inputs[layer.name]) - now.A[layer.name])
-            / jnp.minimum(seen, MEMORY)
-            for layer in layers
-            if now.A
-        }
+        A, batches = dict(now.A), jnp.minimum(seen, MEMORY)
+        for layer in layers if A else ():
+            own = nodes.moment(layer, inputs[layer.name]) - A[layer.name]
+            A[layer.name] = A[layer.name] + own / batches
         return Learned(D, A, seen)
 
     def precondition(

@@ -83,6 +83,19 @@ def fitted(
     return fit
 
 
+def regressed(
+    rows: Float[Array, "n p"], r: Float[Array, "n q"], damping: float
+) -> Float[Array, "p q"]:
+    """`(XᵀX + λ)⁻¹ Xᵀ r = Xᵀ (XXᵀ + λ)⁻¹ r`, the smaller one solved; λ in units of ⟨diag XᵀX⟩."""
+    n, p = rows.shape
+    own = damping * jnp.sum(rows**2) / p
+
+    def solved(A: Float[Array, "m m"], b: Float[Array, "m q"]) -> Float[Array, "m q"]:
+        return jax.scipy.linalg.solve(A + own * jnp.eye(len(A), dtype=A.dtype), b, assume_a="pos")
+
+    return rows.T @ solved(rows @ rows.T, r) if n < p else solved(rows.T @ rows, rows.T @ r)
+
+
 def whitened(
     space: Space, estimate: Float[Array, " P"], A: Mapping[str, Float[Array, "_ _"]], damping: float
 ) -> Float[Array, " P"]:

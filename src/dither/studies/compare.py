@@ -26,6 +26,7 @@ from dither.studies.store import SPECIFICATION as STUDY
 from dither.studies.store import load_study
 from dither.studies.study import Study, read_study
 from dither.training.fit import check_fit, problem_of
+from dither.training.result import Replica
 from dither.training.settings import setting, without_none
 
 SPECIFICATION = "compare.toml"
@@ -172,11 +173,12 @@ def _best(asked: Comparison, pairing: Pairing, table: pd.DataFrame) -> int:
     """The number of the trial that was worth most, see `Search`."""
     search = Search(values=(1.0,), seeds=asked.tuning.seeds, measurements=asked.tuning.measurements)
     until = pairing.specification.until
-    rows = table.astype(object).where(table.notna(), None)
-    worth = {
-        int(trial): search.worth([replica_of(row) for row in mine.to_dict("records")], until)
-        for trial, mine in rows.groupby(TRIAL)
-    }
+    runs = table.astype(object).where(table.notna(), None).to_dict("records")
+    of_trials: dict[int, list[Replica]] = {}
+    for run in runs:
+        row = {str(name): value for name, value in run.items()}
+        of_trials.setdefault(row[TRIAL], []).append(replica_of(row))
+    worth = {trial: search.worth(mine, until) for trial, mine in of_trials.items()}
     return min(worth, key=lambda trial: worth[trial])
 
 

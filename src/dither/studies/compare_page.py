@@ -32,7 +32,7 @@ COUNTED = ("samples", "device_seconds", "joules")
 
 NAMES = {**SPENT, "samples": "samples", "device_seconds": "seconds", "joules": "joules"}
 
-DASHES = ("-", "--", ":", "-.")
+DASHES: Any = ("-", "--", ":", "-.")
 
 
 def rows_of(compared: Sequence[Compared]) -> list[dict[str, Any]]:
@@ -208,11 +208,11 @@ def _display(one: Compared) -> Any:
     return display_of(str(one.runs["score_name"].iloc[0]) if scored else None)
 
 
-def _style(k: int) -> tuple[str, str]:
+def _style(k: int) -> tuple[str, Any]:
     return PALETTE[k % len(PALETTE)], DASHES[k // len(PALETTE) % len(DASHES)]
 
 
-def _draw(axes: Any, one: Compared, colour: str, dash: str) -> None:
+def _draw(axes: Any, one: Compared, colour: str, dash: Any) -> None:
     assert one.folder is not None
     assert one.runs is not None
     display = _display(one)
