@@ -106,7 +106,7 @@ def walked(
     def one(walk: Walk) -> tuple[Walk, Array, Array]:
         return _one(rule, device, task, samples, walk)
 
-    # not by vmap: compiled with it, node perturbation's noise has been seen to have a mean
+    # not by vmap, under which XLA has compiled sums of products with signs wrongly
     after: tuple[Walk, Array, Array] = jax.lax.map(one, walks)
     return after
 
