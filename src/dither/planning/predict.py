@@ -80,9 +80,9 @@ def predict(
     if isinstance(rule, str):
         return Prediction(math.nan, math.nan, math.nan, 0.0, rule)
     samples = min(len(data.inputs), max(data.batch, min(SAMPLES, BATCHES * data.batch)))
-    most = math.inf if until.measurements is None else until.measurements
+    most = math.inf if until.measurements is None else float(until.measurements)
     walks = _starts(device, data, algorithm, key, trajectories)
-    path = _Path(device, data, rule, samples, walks, float(until.score or 0.0), float(most))
+    path = _Path(device, data, rule, samples, walks, float(until.score or 0.0), most)
     times, steps, looks = path.follow()
     M = float(rule.per_update)
     passes = (steps * 4 + steps / STEPS * 8) * samples / data.batch

@@ -66,7 +66,7 @@ class AbstractRule(eqx.Module):
         """eta after so many updates."""
         A, alpha, _ = self.falls
         rate: Float[Array, ""] = self.rate / (A + updates + 1.0) ** alpha
-        return rate * self.optimizer.factor(updates)
+        return rate * self.optimizer.factor(updates.astype(jnp.int32))
 
     def delta_at(self, updates: Float[Array, ""]) -> Float[Array, ""]:
         """δ after so many updates."""
@@ -174,8 +174,6 @@ class PerturbedNodes(AbstractRule):
         for_signs, for_examples, for_noise = jax.random.split(key, 3)
         M = here.samples
         s = nodes.signs(for_signs, layers, M if self.per_example else None)
-        # under jit and vmap the compiler has drawn the signs twice, and not alike
-        s = jax.lax.optimization_barrier(s)
         xi = jax.random.normal(for_examples, (M,))
         xi = xi - jnp.mean(xi)  # of a batch's examples
         part = self.per_example or here.batch < here.task.inputs.shape[0]
@@ -183,8 +181,13 @@ class PerturbedNodes(AbstractRule):
         added = jax.random.normal(for_noise, (len(self.together), M))
         parts: dict[str, Array] = {}
         for number, group in enumerate(self.together):
-            each = [(errors[one.name] * s[one.name]).reshape(M, -1) for one in group]
-            u = jnp.sum(jnp.concatenate(each, axis=1), axis=1)
+            u = jnp.zeros(M)
+            for one in group:
+                e = errors[one.name].reshape(M, -1)
+                if self.per_example:
+                    u += jnp.sum(e * s[one.name].reshape(M, -1), axis=1)
+                else:  # a product: as a sum over e s, XLA compiles it wrongly under vmap
+                    u += e @ s[one.name].ravel()
             sigma = jnp.sqrt(self.noise * here.cost_variance * M / here.batch)
             u_noise = sigma * added[number] / (delta * self.shrink[number])
             for one in group:

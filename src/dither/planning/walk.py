@@ -106,7 +106,8 @@ def walked(
     def one(walk: Walk) -> tuple[Walk, Array, Array]:
         return _one(rule, device, task, samples, walk)
 
-    after: tuple[Walk, Array, Array] = jax.vmap(one)(walks)
+    # not by vmap, under which XLA has compiled sums of products with signs wrongly
+    after: tuple[Walk, Array, Array] = jax.lax.map(one, walks)
     return after
 
 
