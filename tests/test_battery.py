@@ -383,7 +383,8 @@ def amplitude(kind, delta):
 )
 @pytest.mark.filterwarnings("ignore::dither.training.train.TrapWarning")
 def test_no_write_leaves_the_bounds_or_the_grid(kind, bits, low, span, delta, rate, seed):
-    algorithm = ALGORITHM_CASES[kind].make(rate, **amplitude(kind, delta))
+    twin = {"twin": NETWORK} if "twin" in ALGORITHMS[kind].model_fields else {}
+    algorithm = ALGORITHM_CASES[kind].make(rate, **amplitude(kind, delta), **twin)
     if dac := grid_of(algorithm):
         low, span, bits = dac.low, dac.high - dac.low, dac.bits
     device = trainable(algorithm, Recorder((low, low + span), bits, seed))

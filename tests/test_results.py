@@ -228,7 +228,7 @@ CELLS = (
     from dither import MLP, SimulatedDevice, Until, WeightMGD
     from dither.tasks import XOR
     from dither.training import notebook
-    notebook.EVERY = 0.0
+    notebook.EVERY, notebook.SHARE = 0.0, 1.0
     chip = SimulatedDevice(network=MLP(widths=(2, 2, 1), gain=2.0))
     rule = WeightMGD(learning_rate=0.2, delta=0.01)
     result = dither.train(chip, XOR(), rule, until=Until(wall_seconds=6.0), score_every=200)

@@ -131,6 +131,7 @@ def readout_floor(device: ReadoutDevice, task: Task, seed: int = 0) -> Floor:
     *_, fabrication = jax.random.split(random_key(seed), 4)
     states = device.prepare(jax.vmap(device.fabricate)(fabrication[None]), task)
     columns = states.columns
+    assert columns is not None
     train, test = (np.asarray(part[0], float).T for part in (columns.train, columns.test))
     found = ridge_readout(train, np.asarray(task.targets[0], float))
     outputs = jnp.asarray(found.outputs(test))[None]

@@ -69,7 +69,8 @@ def _words(algorithm: AbstractAlgorithm, problem: Problem) -> float:
     state = jax.eval_shape(lambda k, t: algorithm.init(k, t, problem), key, theta)
     kept = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state) if leaf.size >= P)
     alone = isinstance(algorithm, AbstractGradientRule) and algorithm.periods(problem)[1] == 1
-    return round(kept / P - alone, 2)
+    words: float = round(kept / P - alone, 2)
+    return words
 
 
 class Acts(NamedTuple):

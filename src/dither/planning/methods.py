@@ -1,6 +1,6 @@
 """Which methods a plan compares, by what they must see of the device."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,8 @@ class Method:
     @property
     def kind(self) -> str:
         """The algorithm's kind."""
-        return self.variants[0].kind
+        kind: str = self.variants[0].kind
+        return kind
 
     @property
     def access(self) -> AccessLevel:
@@ -68,7 +69,9 @@ def methods(problem: Problem, own: AbstractAlgorithm | None) -> Iterator[Method]
         )
 
 
-def _known(problem: Problem) -> Iterator[tuple[str, type[AbstractAlgorithm], dict[str, object]]]:
+def _known(
+    problem: Problem,
+) -> Iterator[tuple[str, Callable[..., AbstractGradientRule], dict[str, Any]]]:
     yield "all weights at once", WeightMGD, {"pairs": "central"}
     layers = {p.name.rpartition("/")[0] for p in problem.space.parameters}
     if len(layers) > 1:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dither._words import number, text_of
 from dither.planning.plan import Plan, Row
+from dither.planning.question import modelled
 from dither.training.drawing import PALETTE, picture
 
 if TYPE_CHECKING:
@@ -119,12 +120,14 @@ def _speeds(axes: Any, rows: Sequence[Row]) -> None:
         row = mine[0]
         assert row.measurements is not None
         assert row.device_seconds is not None
-        of_writes = row.acts.writes * row.measurements * row.run.device.write_seconds
+        write = modelled(row.run).write_seconds
+        assert write is not None
+        of_writes = row.acts.writes * row.measurements * write
         rest = row.device_seconds - of_writes
         axes.plot(SPEEDS, rest + SPEEDS * of_writes, color=PALETTE[place % len(PALETTE)],
                   label=label)  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
-    first = number(rows[0].run.device.write_seconds)
+    first = number(modelled(rows[0].run).write_seconds)
     axes.set_xlabel(f"time of a write, in units of {first} s")
     axes.set_ylabel("time on the device (s)")

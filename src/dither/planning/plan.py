@@ -17,7 +17,7 @@ from dither.planning.chip import Acts, Wiring, acts, cost, wiring
 from dither.planning.floor import Floor, floor
 from dither.planning.methods import Method, methods, mirror_methods, next_level
 from dither.planning.predict import Prediction, predict
-from dither.planning.question import Question
+from dither.planning.question import Question, modelled
 from dither.planning.rates import Start, Tried, scanned
 from dither.studies.study import Cell
 from dither.tasks.task import Task
@@ -156,7 +156,7 @@ def make_plan(question: Question, observe: Observer = lambda *_: None) -> Plan:
     for cell in question.cells:
         run = cell.specification
         task = task_of(run)
-        run.device.check_task(task)
+        modelled(run).check_task(task)
         works += [(cell, task, method) for method in _considered(run, task, question.decided)]
     parts = len(works) + len(question.cells)
     done = itertools.count(1)
@@ -193,7 +193,7 @@ def _considered(run: Specification, task: Task, decided: bool) -> Sequence[Metho
         found = list(mirror_methods(own))
     else:
         found = list(methods(problem, own))
-    level = run.device.access_level
+    level = modelled(run).access_level
     most = max(level, next_level(level, found) or level)
     return [method for method in found if method.access <= most]
 
@@ -206,10 +206,11 @@ def _open(device: Any) -> Any:
 
 
 def _floor(run: Specification, task: Task, told: Callable[[str], None]) -> Floor:
-    if isinstance(run.device, ReadoutDevice):
-        found = readout_floor(run.device, task, run.seed)
+    device = modelled(run)
+    if isinstance(device, ReadoutDevice):
+        found = readout_floor(device, task, run.seed)
     else:
-        found = floor(run.device, task, run.until.score, run.seed)
+        found = floor(device, task, run.until.score, run.seed)
     told("the score that bits and noise allow")
     return found
 
@@ -252,7 +253,7 @@ def _row(
         method=method.kind,
         label=method.label,
         access=method.access.name.lower(),
-        to_build=method.access > run.device.access_level,
+        to_build=method.access > modelled(run).access_level,
         own=method.own,
         feasible=not impossible and not never,
         reason=reason,
@@ -318,7 +319,7 @@ def _run(
     run: Specification, algorithm: AbstractAlgorithm, prediction: Prediction, method: Method
 ) -> Specification:
     """What `dither train` takes: the file's run with the method, and room for its budget."""
-    device, until = run.device, run.until
+    device, until = modelled(run), run.until
     if method.access > device.access_level:
         device = device.model_copy(update={"access": method.access.name.lower()})
     if math.isfinite(prediction.measurements) and not method.own:

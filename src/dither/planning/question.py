@@ -51,7 +51,7 @@ def read_question(what: str, changes: Sequence[str] = ()) -> Question:
     if "base" in table:
         if str(table["base"]).endswith(".toml"):
             table["base"] = str(Path(where).parent / table["base"])
-        known = {key: table[key] for key in ("name", "base", "set") if key in table}
+        known: dict[str, Any] = {key: table[key] for key in ("name", "base", "set") if key in table}
         table = validated(Study, known, lines, where, changes).base_table() | {
             "name": table["name"]
         }
@@ -121,6 +121,12 @@ def _check_device(run: Specification, where: str) -> None:
             f"{getattr(run.device, 'kind', type(run.device).__name__)}; describe it as a device of "
             "the kind simulated or readout."
         )
+
+
+def modelled(run: Specification) -> SimulatedDevice | ReadoutDevice:
+    """The device of a run in a question, which has a model."""
+    assert isinstance(run.device, SimulatedDevice | ReadoutDevice)
+    return run.device
 
 
 def _whole(axis: str, values: Any, table: Mapping[str, Any]) -> Any:

@@ -193,7 +193,8 @@ def _read(device: SimulatedDevice, task: Task, chip: Any) -> Float[Array, " n"]:
         one = eqx.tree_at(lambda c: c.measured, chip, number)
         return device.measure(one, batch, task.cost, None, AccessLevel.COST)[0].cost
 
-    return jax.lax.map(read, jnp.arange(READS))
+    reads: Array = jax.lax.map(read, jnp.arange(READS))
+    return reads
 
 
 def _noise(device: SimulatedDevice, task: Task, chip: Any) -> float:

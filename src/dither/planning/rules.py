@@ -243,6 +243,7 @@ def _of_weights(
 ) -> PerturbedWeights:
     space, P = problem.space, problem.space.size
     _, tau_theta = algorithm.periods(problem)
+    as_many = float(tau_theta)
     bends = not algorithm.central
     if isinstance(algorithm, SPSA):
         falls = jnp.asarray([algorithm.A, algorithm.alpha, algorithm.gamma])
@@ -264,10 +265,10 @@ def _of_weights(
         whole = cycle is not None and tau_theta % (cycle * held) == 0
         kappa = 0.0 if whole else code.kappa(P)
         # a code that scatters less than random signs is as good as more of them
-        tau_theta = tau_theta / held * max(P - 1, 1) / max(kappa, 1e-9)
+        as_many *= 1 / held * max(P - 1, 1) / max(kappa, 1e-9)
         shared |= {"bends": bends}
         group, N = np.zeros(P, np.int32), np.array([P])
-    ticks = jnp.asarray(tau_theta / len(N), float)
+    ticks = jnp.asarray(as_many / len(N), float)
     return PerturbedWeights(group=group, group_sizes=N, ticks=ticks, **shared)
 
 

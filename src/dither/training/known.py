@@ -91,7 +91,7 @@ def keep(
 
     def anew() -> Shared:
         sampling = task.sampler.begin(carry.sampling, reference.batch_index)
-        rows = task.sample(carry.data, reference.batch_index, sampling)
+        rows = task.sample(carry.data, reference.batch_index, sampling).astype(jnp.int32)
         return _shared(device, task, reference, rows)
 
     inputs, rows = known = jax.lax.cond(reference.new | kept.stale, anew, lambda: kept.known)
