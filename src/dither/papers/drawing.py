@@ -29,10 +29,10 @@ def points(
     middle, low, high = np.where(np.isfinite(values), values, np.nan).T
     style = {"color": colour, "linewidth": 1, "capsize": 2}
     axes.errorbar(
-        x, middle, [middle - low, np.nan_to_num(high - middle)], fmt=marker, markersize=4.5,
+        x, middle, np.nan_to_num([middle - low, high - middle]), fmt=marker, markersize=4.5,
         label=label, **style,
     )  # fmt: skip
-    endless = np.isfinite(middle) & ~np.isfinite(high)
+    endless = np.isfinite(low) & ~np.isfinite(high)
     if endless.any():
         at = np.array(x)[endless]
         axes.errorbar(at, middle[endless], middle[endless] / 2, fmt="none", lolims=True, **style)
