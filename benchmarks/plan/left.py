@@ -231,6 +231,11 @@ def miss(values: list[float]) -> float:
     return float(np.exp(np.median(np.abs(np.log(values)))))
 
 
+def shown(ratio: float) -> str:
+    """A ratio with two digits, or that it is beyond what counts."""
+    return "∞" if ratio >= NEVER else f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+
+
 def report() -> None:
     """Write the results and the table of the fresh cells."""
     rows = {
@@ -245,7 +250,7 @@ def report() -> None:
         "|---|---|---|---|---|---|",
     ]
     for name, found in rows["fresh"].items():
-        told = [" · ".join(f"{np.median(v):.2f}" if v else "–" for v in found[how])
+        told = [" · ".join(shown(np.median(v)) if v else "–" for v in found[how])
                 if how in found else "–" for how in hows]  # fmt: skip
         lines.append(" | ".join(["| " + name, *told]) + " |")
     for group in ("fresh", "tried"):

@@ -1,7 +1,7 @@
 """When a run will come to its score, from its own past and the curves of a run like it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +13,7 @@ from scipy.ndimage import uniform_filter1d
 from dither._errors import RequestError
 from dither.training.folder import HISTORY
 from dither.training.history import read_history
+from dither.training.run import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,3 +112,18 @@ def expected_of(history: "pd.DataFrame", like: Sequence[Curve], target: float) -
         return None
     middle, low, high = np.median([[e.measurements, e.low, e.high] for e in known], axis=0)
     return Expected(float(middle), float(low), float(high))
+
+
+def end_of(like: Sequence[Curve], target: float) -> Callable[[Progress], float | None]:
+    """What tells when a run under way is expected at its target, anew after each evaluation."""
+    seen: list[Expected | None] = []
+    told: list[int] = []
+
+    def end(now: Progress) -> float | None:
+        rows = now.history.rows
+        if rows and told != [len(rows)]:
+            told[:] = [len(rows)]
+            seen[:] = [expected_of(now.history.frame(rows), like, target)]
+        return seen[0].measurements if seen and seen[0] is not None else None
+
+    return end

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from dither._errors import RequestError
 from dither._seal import read_json
 from dither._words import clock, count, duration, number
+from dither.planning.left import Curve, Expected, expected_of, read_curves
 from dither.tasks.scores import display_of
 from dither.training.folder import HISTORY, LEASE, PROGRESS, RESULT, SPECIFICATION
 from dither.training.history import by_replica, quartiles, read_history
@@ -72,10 +73,18 @@ class RunView:
 
 
 class RunWatch:
-    """Looks at a run's folder, and reads its history again only when that is new."""
+    """Looks at a run's folder, and reads its history again only when that is new.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Arguments: the folder; `like`, that of a finished run, by whose curve the time left is told.
+    """
+
+    def __init__(self, folder: Path, like: Path | None = None) -> None:
+        self.folder, self.like = folder, like
+        self.curves: tuple[Curve, ...] = ()
+        self.target = read_toml(folder / SPECIFICATION)[0].get("until", {}).get("score")
+        if like is not None:
+            self.curves = read_curves(like, self.target)
+        self.expected: Expected | None = None
         self.read_at: tuple[int, int] | None = None
         self.history: pd.DataFrame | None = None
 
@@ -89,7 +98,9 @@ class RunWatch:
         died = died_here(about) if about else silent > GONE_AFTER
         stopped = heard if died and (about or progress is not None) else None
         history = self._history()
-        return run_view(self.folder, specification, progress, result, history, silent, stopped)
+        return run_view(
+            self.folder, specification, progress, result, history, silent, stopped, self.expected
+        )
 
     def _history(self) -> pd.DataFrame | None:
         file = self.folder / HISTORY
@@ -98,6 +109,8 @@ class RunWatch:
             if (found.st_mtime_ns, found.st_ino) != self.read_at:
                 self.history = read_history(file)
                 self.read_at = (found.st_mtime_ns, found.st_ino)
+                if self.curves and self.target is not None:
+                    self.expected = expected_of(self.history, self.curves, self.target)
         except (OSError, RequestError):
             return self.history
         return self.history
@@ -111,12 +124,13 @@ def run_view(
     history: pd.DataFrame | None,
     silent: float,
     stopped: float | None = None,
+    expected: Expected | None = None,
 ) -> RunView:
     """The page of a run.
 
     Arguments: its folder; its specification as a table; `progress.json` and `result.json`, None
     where there is none; its history; seconds since the last sign of life; when that was, where it
-    is known that whoever trained is no more.
+    is known that whoever trained is no more; when the run is expected at its target.
     """
     facts = progress or _facts_at_the_end(result, history)
     state, mood = _state(progress, result, silent, stopped)
@@ -126,7 +140,7 @@ def run_view(
         folder=str(folder),
         state=state,
         mood=mood,
-        tiles=tuple(_tiles(facts, mood)),
+        tiles=tuple(_tiles(facts, mood, expected)),
         share=_share(facts, mood),
     )
     return RunView(head, curves, tuple(_tables(specification, facts)))
@@ -174,7 +188,9 @@ def _facts_at_the_end(
     return facts
 
 
-def _tiles(facts: Mapping[str, Any] | None, mood: Mood) -> list[Tile]:
+def _tiles(
+    facts: Mapping[str, Any] | None, mood: Mood, expected: Expected | None = None
+) -> list[Tile]:
     if facts is None:
         return []
     ledger, replicas = facts["ledger"], facts["replicas"]
@@ -193,7 +209,9 @@ def _tiles(facts: Mapping[str, Any] | None, mood: Mood) -> list[Tile]:
         tiles.append(Tile("rate", f"{shown} / s", "measurements on the clock"))
     if facts.get("wall_seconds") is not None:
         tiles.append(Tile("on the clock", duration(facts["wall_seconds"])))
-    if mood == "going" and facts.get("left_seconds") is not None:
+    if mood == "going" and expected is not None and facts.get("rate"):
+        tiles.append(_time_left(facts, expected))
+    elif mood == "going" and facts.get("left_seconds") is not None:
         tiles.append(Tile("time left", duration(facts["left_seconds"]), "at most, at this rate"))
     share = ledger["failed"] / max(ledger["measurements"], 1)
     of_all = f"{100 * share:.2g} % of all" if share else ""
@@ -201,6 +219,20 @@ def _tiles(facts: Mapping[str, Any] | None, mood: Mood) -> list[Tile]:
     if replicas > 1:
         tiles.append(Tile("replicas done", f"{facts['finished']} of {replicas}"))
     return tiles
+
+
+def _time_left(facts: Mapping[str, Any], expected: Expected) -> Tile:
+    """By the curve of a run like this one; no longer than until another stop rule is met."""
+    most = facts.get("left_seconds")
+
+    def left(end: float) -> float:
+        seconds: float = max(0.0, (end - facts["measurements"]) / facts["rate"])
+        return seconds if most is None else min(seconds, most)
+
+    low, middle, high = (
+        duration(left(end)) for end in (expected.low, expected.measurements, expected.high)
+    )
+    return Tile("time left", middle, f"{low} to {high}, by the curve of a run like it")
 
 
 def _share(facts: Mapping[str, Any] | None, mood: Mood) -> float | None:
