@@ -9,10 +9,14 @@ from typer.testing import CliRunner
 
 from dither import Specification
 from dither._errors import RequestError
+from dither._words import duration
 from dither.cli import app
-from dither.planning.left import Curve, curves_of, end_of, expected, expected_of, read_curves
+from dither.planning.left import Curve, End, curves_of, expected, expected_of, foreseer
+from dither.training.folder import write_history
+from dither.training.history import read_history
 from dither.training.progress import ProgressBar
 from dither.watch import RunWatch, watch_folder
+from dither.watch.run import _time_left
 
 FLOWS = {
     "exponential": lambda t: 1 - 0.9 * np.exp(-t),
@@ -101,8 +105,8 @@ def run(**until):
 def test_the_bar_and_the_page_tell_it_while_a_run_goes_on(tmp_path):
     like = tmp_path / "like"
     run().model_copy(update={"seed": 1}).train(like)
-    curves = read_curves(like, 0.9)
-    end, totals, ends = end_of(curves, 0.9), [], []
+    curves = curves_of(read_history(like / "history.parquet"), 0.9)
+    end, totals, ends = End(like, 0.9), [], []
     bar = ProgressBar("any", end)
 
     def look(now):
@@ -120,19 +124,27 @@ def test_the_bar_and_the_page_tell_it_while_a_run_goes_on(tmp_path):
     assert any(told is not None for _, told in ends)
     # the page has read the history once it looks
     watch = RunWatch(tmp_path / "run", like)
-    watch.target = 2.0  # a score that is not reached, so that the replica still runs
+    assert watch.look(0.0).head.mood == "ended"
+    assert watch.expected is None  # at its target
+    # one evaluation before
+    write_history(tmp_path / "run", history[:-1])
+    past = Curve(*history[["measurements", "score"]].to_numpy(float)[:-1].T)
+    due = expected(past, curves)
     watch.look(0.0)
-    whole = Curve(*history[["measurements", "score"]].to_numpy(float).T)
-    assert watch.expected == expected(whole, watch.curves)
+    assert watch.expected == due
+    progress = {"measurements": 8, "rate": 4.0}
+    tile = _time_left({**progress, "left_seconds": 1e9}, due)
+    assert tile.value == duration((due.measurements - 8) / 4.0)
+    assert _time_left({**progress, "left_seconds": 0.5}, due).value == duration(0.5)
 
 
 def test_wrong_requests_are_told_in_a_sentence(tmp_path, monkeypatch):
     low = tmp_path / "low"
     run(score=0.4, measurements=40).train(low)
     with pytest.raises(RequestError, match=r"was not seen to come to 0\.99"):
-        read_curves(low, 0.99)
+        foreseer(low, 0.99)
     with pytest.raises(RequestError, match=r"set until\.score"):
-        read_curves(low, None)
+        foreseer(low, None)
     with pytest.raises(RequestError, match="none"):
         watch_folder(low, tmp_path / "none")
     monkeypatch.setattr(sys.modules["dither.cli.train"], "use_all_cores", lambda: None)

@@ -90,9 +90,9 @@ def _end(like: Path | None, target: float | None) -> Any:
     """When the run is expected at its target, where a run like it tells that."""
     if like is None:
         return lambda _: None
-    from dither.planning.left import end_of, read_curves
+    from dither.planning.left import End
 
-    return end_of(read_curves(like, target), target or 0.0)
+    return End(like, target)
 
 
 def _tell_without_kernels(device: Any) -> None:

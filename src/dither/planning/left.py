@@ -56,22 +56,6 @@ def curves_of(history: "pd.DataFrame", target: float) -> tuple[Curve, ...]:
     return tuple(found)
 
 
-def read_curves(folder: Path, target: float | None) -> tuple[Curve, ...]:
-    """The curves of a finished run, a stand-in for another, up to that one's target.
-
-    Errors: `RequestError` where there is no target or no run, or too few evaluations up to it.
-    """
-    if target is None:
-        raise RequestError("--like tells when a score is reached; set until.score.")
-    curves = curves_of(read_history(folder / HISTORY), target)
-    if not curves:
-        raise RequestError(
-            f"The run in {folder} was not seen to come to {target:g} in {LEAST} evaluations or "
-            "more; train it to that score, with a smaller score_every."
-        )
-    return curves
-
-
 def expected(past: Curve, like: Sequence[Curve]) -> Expected | None:
     """When a run will be at its target: curves of a run like it, stretched onto its past.
 
@@ -114,16 +98,34 @@ def expected_of(history: "pd.DataFrame", like: Sequence[Curve], target: float) -
     return Expected(float(middle), float(low), float(high))
 
 
-def end_of(like: Sequence[Curve], target: float) -> Callable[[Progress], float | None]:
-    """What tells when a run under way is expected at its target, anew after each evaluation."""
-    seen: list[Expected | None] = []
-    told: list[int] = []
+def foreseer(folder: Path, target: float | None) -> Callable[["pd.DataFrame"], Expected | None]:
+    """`expected_of`, by the curves of a finished run in a folder.
 
-    def end(now: Progress) -> float | None:
-        rows = now.history.rows
-        if rows and told != [len(rows)]:
-            told[:] = [len(rows)]
-            seen[:] = [expected_of(now.history.frame(rows), like, target)]
-        return seen[0].measurements if seen and seen[0] is not None else None
+    Errors: `RequestError` where there is no target or no run, or too few evaluations up to it.
+    """
+    if target is None:
+        raise RequestError("--like tells when a score is reached; set until.score.")
+    curves = curves_of(read_history(folder / HISTORY), target)
+    if not curves:
+        raise RequestError(
+            f"The run in {folder} was not seen to come to {target:g} in {LEAST} evaluations or "
+            "more; train it to that score, with a smaller score_every."
+        )
+    return lambda history: expected_of(history, curves, target)
 
-    return end
+
+class End:
+    """After how many measurements a run under way is expected at its target.
+
+    Told anew after each evaluation; None where it is not known. Arguments: as of `foreseer`.
+    """
+
+    def __init__(self, folder: Path, target: float | None) -> None:
+        self.foresee, self.rows = foreseer(folder, target), 0
+        self.expected: Expected | None = None
+
+    def __call__(self, now: Progress) -> float | None:
+        if len(now.history.rows) != self.rows:
+            self.rows = len(now.history.rows)
+            self.expected = self.foresee(now.history.frame(now.history.rows))
+        return None if self.expected is None else self.expected.measurements

@@ -1,9 +1,9 @@
 """What the page of a run shows, from the run's folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,6 @@ from jaxtyping import Float
 from dither._errors import RequestError
 from dither._seal import read_json
 from dither._words import clock, count, duration, number
-from dither.planning.left import Curve, Expected, expected_of, read_curves
 from dither.tasks.scores import display_of
 from dither.training.folder import HISTORY, LEASE, PROGRESS, RESULT, SPECIFICATION
 from dither.training.history import by_replica, quartiles, read_history
@@ -23,6 +22,9 @@ from dither.training.load import read_result
 from dither.training.settings import settings
 from dither.training.specification import read_toml
 from dither.watch.view import Head, Mood, TextTable, Tile, modified
+
+if TYPE_CHECKING:
+    from dither.planning.left import Expected
 
 QUIET_AFTER = 15.0
 """Seconds without a sign of life that are said."""
@@ -79,12 +81,14 @@ class RunWatch:
     """
 
     def __init__(self, folder: Path, like: Path | None = None) -> None:
-        self.folder, self.like = folder, like
-        self.curves: tuple[Curve, ...] = ()
-        self.target = read_toml(folder / SPECIFICATION)[0].get("until", {}).get("score")
-        if like is not None:
-            self.curves = read_curves(like, self.target)
+        self.folder = folder
         self.expected: Expected | None = None
+        self.foresee: Callable[[pd.DataFrame], Expected | None] = lambda _: None
+        if like is not None:
+            from dither.planning.left import foreseer
+
+            target = read_toml(folder / SPECIFICATION)[0].get("until", {}).get("score")
+            self.foresee = foreseer(like, target)
         self.read_at: tuple[int, int] | None = None
         self.history: pd.DataFrame | None = None
 
@@ -109,8 +113,7 @@ class RunWatch:
             if (found.st_mtime_ns, found.st_ino) != self.read_at:
                 self.history = read_history(file)
                 self.read_at = (found.st_mtime_ns, found.st_ino)
-                if self.curves and self.target is not None:
-                    self.expected = expected_of(self.history, self.curves, self.target)
+                self.expected = self.foresee(self.history)
         except (OSError, RequestError):
             return self.history
         return self.history
@@ -124,7 +127,7 @@ def run_view(
     history: pd.DataFrame | None,
     silent: float,
     stopped: float | None = None,
-    expected: Expected | None = None,
+    expected: "Expected | None" = None,
 ) -> RunView:
     """The page of a run.
 
@@ -189,7 +192,7 @@ def _facts_at_the_end(
 
 
 def _tiles(
-    facts: Mapping[str, Any] | None, mood: Mood, expected: Expected | None = None
+    facts: Mapping[str, Any] | None, mood: Mood, expected: "Expected | None" = None
 ) -> list[Tile]:
     if facts is None:
         return []
@@ -221,7 +224,7 @@ def _tiles(
     return tiles
 
 
-def _time_left(facts: Mapping[str, Any], expected: Expected) -> Tile:
+def _time_left(facts: Mapping[str, Any], expected: "Expected") -> Tile:
     """By the curve of a run like this one; no longer than until another stop rule is met."""
     most = facts.get("left_seconds")
 
