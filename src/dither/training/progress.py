@@ -25,7 +25,7 @@ class ProgressBar(AbstractBar):
             self.failing = not self.failing
             again = f"the device fails ({now.failing}); it is tried again"
             self.say(f"{self.name}: {again if self.failing else 'the device answers again'}")
-        total = now.most if end is None else max(end, now.measurements)
+        total = min((n for n in (end, now.most) if n is not None), default=None)
         self.show(f"{self.name}: {text}", completed=now.measurements, total=total, text=text)
 
 
@@ -35,7 +35,6 @@ def told(now: Progress, end: float | None = None) -> str:
     if now.score == now.score:
         what = f"{now.score_name} {now.score:.3f}  "
     most = f" of {count(now.most)}" if now.most else ""
-    if end is not None:
-        most = f" of about {count(rounded(end, 2))}"
+    score = "" if end is None else f", about {count(rounded(end, 2))} to the score"
     finished = f"  {now.finished} of {now.replicas} done" if now.replicas > 1 else ""
-    return f"{what}{count(now.measurements)}{most} measurements{finished}"
+    return f"{what}{count(now.measurements)}{most} measurements{score}{finished}"
