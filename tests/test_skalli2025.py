@@ -18,7 +18,7 @@ from dither.tasks import make_task
 from dither.tasks.task import Task
 from dither.training.fit import check_fit
 
-NOT_RUN = {"CMA-ES", "FD, 10 directions"}
+NOT_RUN = {"CMA-ES", "FD, 10 directions", "FD, 1 direction"}
 TINY = {
     "seeds": 2,
     "tuning": {"trials": 1},

@@ -86,8 +86,8 @@ def _draw(curves: Mapping[str, "pd.DataFrame"], end: int) -> Any:
             so_far = scores.cummax()
             band(axes, so_far.index, quartiles(so_far), colour, linewidth=1.3)
             axes.plot([], [], color=colour, label=method)
-            axes.plot(2 * end, known(PAPER, "published", method=method), "D", color=colour,
-                      markersize=5, markerfacecolor="none")  # fmt: skip
+            published = np.array([known(PAPER, "published", method=method)], float)
+            axes.plot([2 * end], published, "D", color=colour, markersize=5, markerfacecolor="none")
         axes.plot([], [], "D", color="black", markersize=5, markerfacecolor="none",
                   label="published: MNIST, by epochs")  # fmt: skip
         axes.set(xscale="log", xlabel="measurements", ylabel="best test accuracy so far",
