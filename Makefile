@@ -55,7 +55,7 @@ oripov2025: $(VENV)/.installed ## and another: hours; goes on where it was
 	$(PY) -m dither.cli paper $@ --out build/$@ $(if $(wildcard build/$@),--resume)
 	$(PY) docs/paper_page.py $@ build/$@
 
-skalli2025: $(VENV)/.installed ## and another: 35 minutes of one core; goes on where it was
+skalli2025: $(VENV)/.installed ## and another: half an hour of one core; goes on where it was
 	$(PY) -m dither.cli paper $@ --out build/$@ $(if $(wildcard build/$@),--resume)
 	$(PY) docs/paper_page.py $@ build/$@
 
