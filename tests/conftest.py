@@ -21,6 +21,8 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+from dither import _interrupt  # noqa: E402
+
 settings.register_profile("dither", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("dither")
 
@@ -35,6 +37,12 @@ def pytest_runtest_teardown():
     maps = Path("/proc/self/maps")
     if next(TESTS) % 8 == 0 and maps.exists() and maps.read_bytes().count(b"\n") > 25_000:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def no_signal_was_heard():
+    """A signal that one test sends is not the exit status of the next one's commands."""
+    _interrupt._HEARD.clear()
 
 
 @pytest.fixture

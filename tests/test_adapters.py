@@ -434,7 +434,7 @@ def test_the_tutorials_way_from_the_check_to_a_chip_whose_cable_was_pulled(tmp_p
     with Bench(Chip(settling=0.001)) as bench:
         text = (EXAMPLES / "bench.toml").read_text().replace("::5025::", f"::{bench.port}::")
         file.write_text(
-            text.replace("[device]", "[device]\ntimeout = 0.2").replace("tests = 200", "tests = 20")
+            text.replace("[device]", "[device]\ntimeout = 0.6").replace("tests = 200", "tests = 20")
         )
         told = CliRunner().invoke(
             app, ["device", "check", str(file), "--repeats", "4", "--toml", str(chip)]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +25,10 @@ from dither.planning.boolean import descents
 from dither.planning.chip import acts, cost, wiring
 from dither.planning.methods import methods, next_level
 from dither.planning.plan import make_plan
-from dither.planning.predict import Prediction
+from dither.planning.predict import Prediction, predict
 from dither.planning.question import read_question
 from dither.planning.rates import Start, Tried, scanned
+from dither.planning.written import write_plan
 from dither.training.fit import problem_of
 from dither.training.specification import read_specification
 
@@ -197,10 +199,14 @@ def test_axes_multiply_the_rows(tmp_path):
     bits = [cell.specification.device.imperfections[0].bits for cell in question.cells]
     assert bits == [6, 8]
     assert not question.decided
-    rows = make_plan(question).rows
+    made = make_plan(question)
+    rows = made.rows
     assert [(row.point, row.method) for row in rows] == [
         ({"bits": b}, method) for b in (6, 8) for method in ("weight-mgd", "node-perturbation")
     ]
+    unknown = [replace(row, measurements=None, device_seconds=None, curve=()) for row in rows]
+    write_plan(replace(made, rows=tuple(unknown)), tmp_path / "given up")  # figures of nothing
+    assert (tmp_path / "given up" / "costs.svg").exists()
 
 
 REAL = 'device={kind="lab",object="examples/my_lab.py:chip"}'
@@ -269,7 +275,17 @@ def test_the_greedy_rate_is_the_minimum_along_the_gradient():
     assert found == pytest.approx(min(least, most), rel=0.06)  # it is told to two digits
 
 
-def test_surrogates_of_a_readout_descend_as_it_does():
+def test_a_prediction_that_takes_too_long_is_given_up_and_tells_where_it_was():
+    run = read_specification("nist7x7", ["until.measurements=1000000"])
+    device, task = run.device.model_copy(update={"access": "gradients"}), run.task.load()
+    whole = predict(device, task, run.algorithm, run.until, trajectories=1)
+    late = predict(device, task, run.algorithm, run.until, trajectories=1, seconds=0.0)
+    assert math.isnan(late.measurements)
+    assert 0 < late.low < whole.measurements
+    assert "given up" in late.reason
+
+
+def test_other_instances_of_a_readout_descend_as_it_does():
     changes = ["device.reservoir.neurons=49", "until.score=0.9", "algorithm.on=0.5",
                'algorithm.selection="uniform"', "score_every=4", "replicas=12"]  # fmt: skip
     run = read_specification("mackey-glass-boolean", changes)

@@ -21,6 +21,7 @@ from dither import RequestError
 from dither._seal import without_seal
 from dither._words import short
 from dither.contract import Space
+from dither.planning import predict_run
 from dither.studies import Study, load_study, store
 from dither.studies.axes import axis_words, words_of
 from dither.studies.fitted import fits_of
@@ -29,7 +30,6 @@ from dither.studies.learning_curves import on_one_grid
 from dither.studies.outcome import outcome_of, summaries
 from dither.studies.pictures import MARKERS, fit_picture, heat_map, labels_apart
 from dither.studies.plan import FIRST_SEED, planned
-from dither.studies.predictions import PREDICTIONS
 from dither.studies.report import write_report
 from dither.studies.store import open_study, row_bytes, write_run
 from dither.training import Ledger, Replica, Result, Specification, StopReason
@@ -425,7 +425,7 @@ def test_requests_that_are_wrong(tmp_path: Path, made_up: Path) -> None:
         assert not (folder / "report.html").exists()
     with pytest.raises(RequestError, match="did you mean svg"):
         write_report(made_up, ["svgz"], tmp_path / "out")
-    with pytest.raises(ValueError, match="did you mean boolean-coordinate-descent"):
+    with pytest.raises(ValueError, match="'prediction' or 'boolean-coordinate-descent'"):
         study_of(law="boolean-coordinate-decent")
 
 
@@ -455,17 +455,18 @@ READOUT = {
 }  # fmt: skip
 
 
-def test_the_law_of_coordinate_descent_over_runs() -> None:
-    """The law's median lies inside the runs that it is about; more is asked by its own tests."""
+def test_the_prediction_over_runs() -> None:
+    """The prediction lies inside the runs that it is about; more is asked by its own tests."""
     run = Specification.model_validate(READOUT)
-    law = PREDICTIONS["boolean-coordinate-descent"]
     ends = [one.ledger["measurements"] for one in run.model_copy(update={"replicas": 16})
             .train().replicas]  # fmt: skip
-    predicted = law(run)
+    predicted = predict_run(run).measurements
     assert np.quantile(ends, 0.05) <= predicted <= np.quantile(ends, 0.95)
-    noisy = READOUT | {"device": READOUT["device"] | {"noise": {"additive": 0.1}}}
-    assert np.isnan(law(Specification.model_validate(noisy)))
-    assert np.isnan(law(study_of().cells[0].specification))
+    ternary = READOUT | {"device": READOUT["device"] | {"weights": "ternary"}}
+    assert np.isnan(predict_run(Specification.model_validate(ternary)).measurements)
+    # without a score to reach there is nothing to predict
+    aimless = READOUT | {"until": {"measurements": 300}}
+    assert np.isnan(predict_run(Specification.model_validate(aimless)).measurements)
 
 
 # ------------------------------------------------------------------------------- what is drawn

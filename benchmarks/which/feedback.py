@@ -137,9 +137,8 @@ def cell(network: str, gain: float, method: str, seeds: int) -> dict[str, Any]:
     started = time.time()
     rates = tuned(network, gain, method)
     rate = float(max(rates, key=lambda one: rates[one]))
-    history = runs(
-        network, gain, METHODS[method][0](rate), REPORTED, seeds, NETWORKS[network].budget
-    )
+    budget, targets = NETWORKS[network].budget, NETWORKS[network].targets
+    history = runs(network, gain, METHODS[method][0](rate), REPORTED, seeds, budget)
     reached: dict[str, list[int | None]] = {f"{target:g}": [] for target in targets}
     curve = []
     for _, run in history.groupby("replica"):

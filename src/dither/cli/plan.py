@@ -26,6 +26,9 @@ def plan(
         Path | None,
         typer.Option(help="Write rows, figures and best.toml to this folder.", readable=False),
     ] = None,
+    patience: Annotated[
+        float, typer.Option(min=1, help="Seconds of computing for a method at a point.")
+    ] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what each method would take to a target, and what it needs, before anything is built."""
@@ -38,7 +41,7 @@ def plan(
 
     question = read_question(what, changes or [])
     with PlanBar(question.name) as observe:
-        made = make_plan(question, observe)
+        made = make_plan(question, observe, patience)
     if out is not None:
         write_plan(made, out)
     if as_json:
@@ -78,7 +81,9 @@ def _tell(made: "Plan", out: Path | None) -> None:
     if best is None:
         typer.echo("No method that the device allows is predicted to reach the target.")
     else:
-        typer.echo(f"Take {_where(best)}{best.label}. To train it:\n")
+        typer.echo(
+            f"Cheapest on this device: {_where(best)}{best.label} ({best.method}). To train it:\n"
+        )
         typer.echo(best_toml(best))
     if out is not None:
         typer.echo(f"folder: {out}")

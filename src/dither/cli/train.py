@@ -19,6 +19,11 @@ Out: TypeAlias = Annotated[
     Path | None, typer.Option(help="The run's folder; runs/NAME-k if not given.", readable=False)
 ]
 
+Like: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN", help="Tell the time left by the curve of a finished run."),
+]
+
 
 def train(
     what: Annotated[str, typer.Argument(help="A preset, a TOML file, or a run's folder.")],
@@ -47,6 +52,7 @@ def train(
     track: Annotated[
         str | None, typer.Option(help="Send the history to mlflow or tensorboard too.")
     ] = None,
+    like: Like = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train a device from measured costs alone."""
@@ -59,13 +65,14 @@ def train(
     asked = [*_parts(device, task), *(changes or [])]
     asked += [f"{key}={value}" for key, value in more.items() if value is not None]
     specification = read_specification(what, asked)
+    end = _end(like, specification.until.score)
     if out is None and resume and Path(what).is_dir():
         out = Path(what)
 
     with (
         warnings.catch_warnings(),
         _folder(out, specification.name, resume) as folder,
-        ProgressBar(specification.name) as observe,
+        ProgressBar(specification.name, end) as observe,
     ):
         warnings.showwarning = _warn
         result = specification.train(folder, resume=resume, observers=[observe], track=track)
@@ -77,6 +84,15 @@ def train(
     if not result.succeeded:
         typer.echo(f"dither: {result.failure or result.stop_reason.advice}", err=True)
         raise typer.Exit(1)
+
+
+def _end(like: Path | None, target: float | None) -> Any:
+    """When the run is expected at its target, where a run like it tells that."""
+    if like is None:
+        return lambda _: None
+    from dither.planning.left import End
+
+    return End(like, target)
 
 
 def _tell_without_kernels(device: Any) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from dither.cli.train import Like
+
 
 def watch(
     folder: Annotated[Path, typer.Argument(help="The folder of a run or a study.", readable=False)],
@@ -14,6 +16,7 @@ def watch(
     listen: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where; elsewhere than here a token is needed.")
     ] = "127.0.0.1",
+    like: Like = None,
     browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = False,
@@ -30,4 +33,4 @@ def watch(
         if browser:
             webbrowser.open(address)
 
-    serve(folder, port, listen, told, stop)
+    serve(folder, port, listen, told, stop, like)

@@ -2,3 +2,4 @@
 
 from dither.planning.predict import Prediction as Prediction
 from dither.planning.predict import predict as predict
+from dither.planning.run import predict_run as predict_run

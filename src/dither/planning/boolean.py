@@ -1,10 +1,8 @@
 """How many measurements a Boolean readout will take, and to what error it comes."""
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,13 +10,12 @@ from jaxtyping import Float
 
 from dither._threefry import random_key
 from dither.algorithms.algorithm import AbstractAlgorithm
-from dither.devices.readout import ReadoutDevice, on_grid
-from dither.laws import ridge_readout, statistics_of
+from dither.devices.readout import ReadoutDevice
+from dither.laws import ridge_readout
 from dither.planning.floor import Floor
 from dither.planning.predict import Prediction
 from dither.tasks.task import Task
 from dither.training.fused import FusedLoop
-from dither.training.replicas import deal_out
 from dither.training.train import evaluation_period
 from dither.training.until import Until
 
@@ -28,20 +25,13 @@ FURTHER = 3
 
 @dataclass(frozen=True)
 class Descents:
-    """Descents on surrogates: measurements to the target, infinite where it is not reached; the
-    score that each has come to; the measurements made with each in the computer.
+    """Descents on simulated readouts: measurements to the target, infinite where it is not reached;
+    the score that each has come to; the measurements made with each in the computer.
     """
 
     reached: Float[np.ndarray, " draws"]
     final: Float[np.ndarray, " draws"]
     made: int
-
-
-def silent(device: ReadoutDevice) -> str:
-    """Why surrogates cannot stand for a readout; empty where they can."""
-    if (device.weights, device.readout) != ("boolean", "incoherent"):
-        return "there is no law yet for ternary or coherent readouts"
-    return ""
 
 
 def descents(
@@ -54,25 +44,23 @@ def descents(
     score_every: int | None = None,
     seed: int = 0,
 ) -> Descents:
-    """Train surrogates of the readout: `dither.laws.CorrelatedTraces`, with its own noise.
+    """Train other instances of the readout, each with a reservoir and noise of its own.
 
-    A surrogate has the covariance in time, the amplitudes and the first output of the neurons that
-    it stands for, and none of their signals, so that what is predicted is the law's and not the
-    training itself; the score is that over the training part.
+    A simulated test takes well under a microsecond, so the descent itself is made. Where only the
+    statistics of a real reservoir are known, `dither.laws.predicted_curve` predicts it.
 
-    Arguments: device, task, algorithm, until and score_every as in a run; `draws`, the surrogates;
-    `seed` of the first instance. Source: derived in `dither.laws.surrogate`.
+    Arguments: device, task, algorithm, until and score_every as in a run; `draws`, the instances;
+    `seed`, from which theirs are drawn.
     """
-    there = replace(task, test_inputs=task.inputs, test_targets=task.targets)
-    loop = FusedLoop(algorithm, device, there, [seed + k for k in range(draws)])
-    loop.carry = deal_out(device, _with_surrogates(loop.carry, algorithm, there))
+    others = np.random.default_rng([seed, draws]).integers(2**31, size=draws)
+    loop = FusedLoop(algorithm, device, task, [int(other) for other in others])
     every = evaluation_period(score_every, until)
     patience = FURTHER * device.space.size
     reached, best = np.full(draws, np.inf), np.full(draws, -np.inf)
     made = risen = 0
     most = until.measurements or math.inf
     target = math.inf if until.score is None else until.score
-    while made < most and made - risen < patience:
+    while made < most and made - risen < patience and np.isinf(reached).any():
         step = int(min(every, most - made))
         loop.advance(step)
         made += step
@@ -83,30 +71,8 @@ def descents(
     return Descents(reached, best, made)
 
 
-def _with_surrogates(carry: Any, algorithm: AbstractAlgorithm, task: Task) -> Any:
-    real = np.asarray(carry.device.columns.train)
-    weights = np.asarray(carry.device.weights)
-    if not algorithm.sparse:
-        weights = np.zeros_like(weights)
-    drawn = []
-    for number, (columns, own) in enumerate(zip(real, weights)):
-        told = statistics_of(columns, task.targets[0], own, traces="correlated", error="nmse")
-        x, _ = told.draw(random_key(number))
-        # what is centred has no mean: that of the real ones matters to noise alone
-        drawn.append(on_grid(x + np.mean(columns, axis=1, keepdims=True)))
-    surrogate = jnp.stack(drawn)
-    light = jax.vmap(lambda w, x: w @ x)(jnp.asarray(weights), surrogate)
-    state = carry.device
-    squares = state.squares
-    if not isinstance(squares, tuple):
-        squares = jax.vmap(lambda w, x: w**2 @ x**2)(jnp.asarray(weights), surrogate)
-    columns = jax.vmap(type(state.columns))(surrogate, jnp.array(surrogate))
-    after = eqx.tree_at(lambda s: (s.columns, s.light, s.squares), state, (columns, light, squares))
-    return eqx.tree_at(lambda c: c.device, carry, after)
-
-
 def predict_readout(found: Descents, until: Until, batches: float = 1.0) -> Prediction:
-    """The prediction that descents on surrogates lead to: the median and the whole range.
+    """The prediction that descents on other instances lead to: the median and the whole range.
 
     Arguments: the descents; `until`; `batches`, passes of the training's for each of theirs.
     """

@@ -60,7 +60,8 @@ def _costs(axes: Any, rows: Sequence[Row], plan: Plan) -> None:
         axes.axhline(rows[0].floor, color="black", linewidth=0.8, linestyle="--")
         axes.annotate("bits and noise allow", (0.01, rows[0].floor), fontsize=7, va="bottom",
                       xycoords=("axes fraction", "data"))  # fmt: skip
-    axes.set_xscale("log")
+    if any(row.measurements for row in rows):  # a logarithm of nothing is refused
+        axes.set_xscale("log")
     timed = any(row.device_seconds is not None for row in rows)
     axes.set_xlabel("time on the device (s)" if timed else "measurements")
     axes.set_ylabel(plan.score_name)
@@ -109,7 +110,8 @@ def _along(axes: Any, plan: Plan, axis: str) -> None:
         axes.plot(x, y, color=PALETTE[place % len(PALETTE)], marker=MARKS[place % len(MARKS)],
                   label=label)  # fmt: skip
     axes.set_xticks(range(len(values)), [text_of(value) for value in values])
-    axes.set_yscale("log")
+    if any(row.measurements for row in rows):
+        axes.set_yscale("log")
     axes.set_xlabel(axis)
     axes.set_ylabel("time on the device (s)" if timed else "measurements")
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from dither._threefry import key_for, random_key
 from dither._words import number
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices.readout import ReadoutDevice
-from dither.planning.boolean import descents, predict_readout, readout_floor, silent
+from dither.planning.boolean import descents, predict_readout, readout_floor
 from dither.planning.chip import Acts, Wiring, acts, cost, wiring
 from dither.planning.floor import Floor, floor
 from dither.planning.methods import Method, methods, mirror_methods, next_level
@@ -32,6 +33,9 @@ SEVERAL, FEW = 3, 1
 """Trajectories of a prediction: for networks up to `SMALL` parameters, and beyond."""
 
 SMALL = 2_000
+
+PATIENCE = 60.0
+"""Seconds of computing for a method at a point, unless said otherwise."""
 
 SPARE = 3.0
 """The budget of the training that a plan ends with, in units of what is predicted."""
@@ -137,10 +141,13 @@ def _built(row: Row) -> str:
     return what
 
 
-def make_plan(question: Question, observe: Observer = lambda *_: None) -> Plan:
+def make_plan(
+    question: Question, observe: Observer = lambda *_: None, patience: float = PATIENCE
+) -> Plan:
     """Plan a training: each method that the device allows, and those that more access would add.
 
-    Arguments: the question; `observe`, called as parts are done.
+    Arguments: the question; `observe`, called as parts are done; `patience`, seconds of computing
+    for a method at a point.
     Errors: `RequestError` where task and device do not fit together.
     """
     first = question.cells[0].specification
@@ -174,7 +181,8 @@ def make_plan(question: Question, observe: Observer = lambda *_: None) -> Plan:
         latest: dict[str, Future[Row]] = {}  # a point begins with the rate of the one before
         for cell, task, method in works:
             near = latest.get(method.label)
-            rows.append(pool.submit(_row, cell, task, method, floors[id(cell)].result, near, told))
+            allowed = floors[id(cell)].result
+            rows.append(pool.submit(_row, cell, task, method, allowed, near, told, patience))
             latest[method.label] = rows[-1]
         try:
             found = tuple(row.result() for row in rows)
@@ -222,6 +230,7 @@ def _row(
     floor_of: Callable[[], Floor],
     near: Future[Row] | None,
     told: Callable[[str], None],
+    patience: float,
 ) -> Row:
     run = cell.specification
     device = _open(run.device)
@@ -229,7 +238,8 @@ def _row(
     if isinstance(device, ReadoutDevice):
         tried = _mirrors(run, device, task, method)
     else:
-        tried = _tried(run, device, task, method, None if near is None else near.result())
+        beside = None if near is None else near.result()
+        tried = _tried(run, device, task, method, beside, patience)
     algorithm, prediction = tried.algorithm, tried.prediction
     allowed = floor_of()
     target = run.until.score
@@ -276,17 +286,23 @@ def _row(
     )
 
 
-def _tried(run: Specification, device: Any, task: Task, method: Method, near: Row | None) -> Tried:
+def _tried(
+    run: Specification, device: Any, task: Task, method: Method, near: Row | None, patience: float
+) -> Tried:
     """The method at its best rate and amplitude; the file's own as it stands.
 
     Beside a neighbour that is known, with its optimiser and about its rate.
     """
     trajectories = SEVERAL if device.space.size <= SMALL else FEW
+    end = time.monotonic() + patience
 
     def predicted(algorithm: AbstractAlgorithm, most: float) -> Prediction:
         budget = min(float(run.until.measurements or 2**31 - 1), most, 2.0**31 - 1)
         until = Until(score=run.until.score, measurements=max(1, int(budget)))
-        return predict(device, task, algorithm, until, trajectories=trajectories, key=run.seed)
+        left = max(0.0, end - time.monotonic())
+        return predict(
+            device, task, algorithm, until, trajectories=trajectories, key=run.seed, seconds=left
+        )
 
     if method.own:
         return Tried(method.variants[0], predicted(method.variants[0], math.inf))
@@ -309,8 +325,6 @@ def _tried(run: Specification, device: Any, task: Task, method: Method, near: Ro
 
 def _mirrors(run: Specification, device: ReadoutDevice, task: Task, method: Method) -> Tried:
     algorithm = method.variants[0]
-    if why := silent(device):
-        return Tried(algorithm, Prediction(math.nan, math.nan, math.nan, 0.0, why))
     found = descents(device, task, algorithm, run.until, score_every=run.score_every, seed=run.seed)
     return Tried(algorithm, predict_readout(found, run.until))
 

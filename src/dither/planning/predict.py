@@ -1,6 +1,7 @@
 """How many measurements a training will take, before it is made and at next to no cost."""
 
 import math
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,6 +60,7 @@ def predict(
     *,
     trajectories: int = 3,
     key: int = 0,
+    seconds: float = math.inf,
 ) -> Prediction:
     """Predict the measurements of a training to its score.
 
@@ -71,7 +73,8 @@ def predict(
     stands for k updates, as many as the steepest curvature allows.
 
     Arguments: device, task, algorithm and until as `dither.train` takes them; `trajectories`, how
-    many are followed, ≥ 1; `key`, the seed: trajectory i starts as the training of key + i does.
+    many are followed, ≥ 1; `key`, the seed: trajectory i starts as the training of key + i does;
+    `seconds` of computing after which it is given up, and nothing is predicted but a lower end.
     Returns: the `Prediction`. Source: the equation, Li, Tai and E, arXiv 1511.06251; where noise is
     added, Leimkuhler and Matthews 2013; the rest derived here, checked by the tests.
     """
@@ -82,11 +85,15 @@ def predict(
     samples = min(len(data.inputs), max(data.batch, min(SAMPLES, BATCHES * data.batch)))
     most = math.inf if until.measurements is None else float(until.measurements)
     walks = _starts(device, data, algorithm, key, trajectories)
-    path = _Path(device, data, rule, samples, walks, float(until.score or 0.0), most)
+    path = _Path(device, data, rule, samples, walks, float(until.score or 0.0), most, seconds)
     times, steps, looks = path.follow()
     M = float(rule.per_update)
     passes = (steps * 4 + steps / STEPS * 8) * samples / data.batch
     passes += looks * len(data.test_inputs) / data.batch
+    if path.late:
+        at, score = path.curve[-1]
+        reason = f"given up after {seconds:.0f} s of computing, at {score:.4g} after {M * at:.0f}"
+        return Prediction(math.nan, M * at, math.inf, passes, reason)
     told = _told(M * times, passes, min(most, M * max(1.0, path.curve[-1][0])))
     known = ((M * k, score) for k, score in path.curve if math.isfinite(k + score))
     return replace(told, curve=tuple(known))
@@ -133,10 +140,11 @@ class _Path:
 
     def __init__(
         self, device: Any, task: Task, rule: AbstractRule, samples: int, walks: Walk,
-        target: float, most: float,
+        target: float, most: float, seconds: float,
     ) -> None:  # fmt: skip
         self.device, self.task, self.rule, self.samples = device, task, rule, samples
         self.walks, self.target, self.most = walks, target, most
+        self.seconds, self.late = seconds, False
         self.curve: list[tuple[float, float]] = []
 
     def scores(self, thetas: Float[Array, "n P"]) -> Float[np.ndarray, " n"]:
@@ -146,7 +154,7 @@ class _Path:
         """Updates to the target, infinite where there are none; steps and looks in all."""
         n = self.walks.updates.shape[0]
         times, steps, looks = np.full(n, np.inf), 0, 0
-        M = float(self.rule.per_update)
+        M, began = float(self.rule.per_update), time.monotonic()
         before = self.scores(self.walks.theta)
         at = np.zeros(n)
         self.curve = [(0.0, float(np.median(before)))]
@@ -166,6 +174,9 @@ class _Path:
             at, before = reached[:, -1], after
             self.curve.append((float(np.max(at)), float(np.median(after))))
             if np.all(M * at > self.most) or not np.all(np.isfinite(at)):
+                break
+            self.late = time.monotonic() - began > self.seconds and bool(np.isinf(times).any())
+            if self.late:
                 break
         return times, n * steps, looks
 

@@ -1,21 +1,63 @@
 """What a study will take, told before it is begun."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from dither._words import count, duration
+from dither._words import Plain, count, duration, number, rounded
+from dither.planning.run import predict_run
 from dither.studies import store
 from dither.studies.plan import Job, plan
-from dither.studies.study import Study
+from dither.studies.study import Cell, Study
 from dither.studies.together import on_simulated_device, programs
+from dither.training.specification import Specification
 
 PROBED = 3
 """Jobs whose speed is tried, evenly chosen; the others are taken to be like those nearest them."""
 
 SECONDS_OF_A_PROBE = 0.5
+
+SHARE, MOST_SECONDS = 0.1, 60.0
+"""The most that goes into predictions: of what the study takes by its budget, and on the clock."""
+
+LEAST_SECONDS = 3.0
+"""What a prediction takes at the least, its compilation included."""
+
+MOST_ROWS = 24
+"""Cells that are told to people."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a cell takes.
+
+    Attributes: `point`, its place on the axes; `where`, in words; `runs` that are left; the
+    `measurements` of each, None where nothing limits them; `low`, `high`, a 90 % interval; `by`,
+    whether that is `prediction` (`dither.planning.predict_run`) or the `budget`, which is the most;
+    `reason`, why there is no prediction, or why the target is not reached.
+    """
+
+    point: dict[str, Plain]
+    where: str
+    runs: int
+    measurements: int | None
+    low: float | None
+    high: float | None
+    by: Literal["prediction", "budget"]
+    reason: str
+
+    def line(self) -> str:
+        """The row for people."""
+        how = "of at most" if self.by == "budget" or self.low is None else "of about"
+        made = "an unknown number of" if self.measurements is None else count(self.measurements)
+        said = f"{self.where}: {self.runs} runs {how} {made} measurements ({self.by}"
+        if self.low is not None:
+            high = "∞" if self.high is None else number(rounded(self.high, 3))
+            return f"{said}; 90 %: {number(rounded(self.low, 3))} to {high})"
+        return said + (f": {self.reason})" if self.reason else ")")
 
 
 @dataclass(frozen=True)
@@ -23,9 +65,9 @@ class Forecast:
     """What a study has, and what is left of it to do.
 
     Attributes: `runs`, of which `done` are finished; `programs`, into which they are compiled;
-    `trials`, runs of the search; `measurements`, the most that are left to do, those of the search
-    included (runs that reach their target end before); `seconds`, what those take in one process
-    of this machine, None where they are made on a real device.
+    `trials`, runs of the search; `measurements` that are left to do, those of the search included:
+    the most, but for the cells of `rows` that are predicted; `seconds`, what those take in one
+    process of this machine, None where they are made on a real device.
     """
 
     runs: int
@@ -34,9 +76,10 @@ class Forecast:
     trials: int
     measurements: int | None
     seconds: float | None
+    rows: tuple[Row, ...]
 
     def facts(self) -> dict[str, Any]:
-        """The forecast as plain numbers."""
+        """The forecast as plain values."""
         return asdict(self)
 
     def lines(self) -> list[str]:
@@ -45,16 +88,25 @@ class Forecast:
         said = [f"{left}, in {self.programs} programs"]
         if self.trials:
             said.append(f"before them a search of {self.trials} runs")
+        predicted = sum(row.by == "prediction" for row in self.rows)
+        if predicted:
+            said += [row.line() for row in self.rows[:MOST_ROWS]]
+        about = "about" if predicted == len(self.rows) else "at most about"
         if self.measurements is not None:
-            most = count(self.measurements)
-            said.append(f"at most {most} measurements; runs that reach their target end before")
+            line = f"{about if predicted else 'at most'} {count(self.measurements)} measurements"
+            said.append(line + ("" if predicted else "; runs that reach their target end before"))
         if self.seconds is not None:
-            said.append(f"at most about {duration(self.seconds)} in one process of this machine")
+            said.append(f"{about} {duration(self.seconds)} in one process of this machine")
         return said
 
 
 def forecast(study: Study, folder: Path) -> Forecast:
-    """What is left to do of a study, and how long that may take, from a few short trials of it.
+    """What is left to do of a study, and how long that may take.
+
+    The measurements of a run are predicted where its device has a model and its rule a law, and
+    are its budget elsewhere; what a measurement takes is tried in a few short runs. No prediction
+    begins after a tenth of what the study takes by its budget, or a minute; the first takes a few
+    seconds, so that a study below half a minute has none.
 
     Arguments: the study; the folder that it has or would have.
     Errors: `RequestError` where some run cannot be.
@@ -62,42 +114,99 @@ def forecast(study: Study, folder: Path) -> Forecast:
     jobs = plan(study)
     done = store.done(folder)
     left = [job for job in jobs if any(run.name not in done for run in job.runs)]
-    most = [_most(job) for job in left]
-    known = all(n is not None for n in most)
     simulated = all(on_simulated_device(job.runs) for job in left)
+    speeds = _speeds(left) if simulated else []
+    most = _seconds(left, speeds, _budgets(left)) if simulated else None
+    allowed = MOST_SECONDS if most is None else min(MOST_SECONDS, SHARE * most)
+    allowed = allowed if allowed >= LEAST_SECONDS else 0.0
+    rows = tuple(_rows(left, done, allowed))
+    each = {row.where: row.measurements for row in rows}
     return Forecast(
         runs=study.runs,
         done=sum(run.name in done for job in jobs for run in job.runs),
         programs=len(jobs),
         trials=sum(job.search.trials * job.search.seeds for job in jobs if job.search),
-        measurements=sum(n or 0 for n in most) if known else None,
-        seconds=_seconds(left, [n or 0 for n in most]) if known and simulated else None,
+        measurements=_sum(_measurements(job, each) for job in left),
+        seconds=_seconds(left, speeds, each) if simulated else None,
+        rows=rows,
     )
 
 
-def _seconds(jobs: Sequence[Job], measurements: Sequence[int]) -> float:
-    """What jobs take that make so many measurements each."""
-    if not jobs:
-        return 0.0
-    chosen = sorted({round(k * (len(jobs) - 1) / (PROBED - 1)) for k in range(PROBED)})
-    speeds = {place: _speed(jobs[place]) for place in chosen}
-    total = 0.0
-    for place, n in enumerate(measurements):
-        compiling, each = speeds[min(chosen, key=lambda one: abs(one - place))]
-        total += compiling + each * n
-    return total
+def _budgets(jobs: Sequence[Job]) -> dict[str, int | None]:
+    """The most measurements of a run, by its cell."""
+    cells = {run.cell.where: run.cell.specification.until for job in jobs for run in job.runs}
+    return {where: until.measurements for where, until in cells.items()}
 
 
-def _most(job: Job) -> int | None:
-    """The most measurements of a job, of all its runs."""
-    each = job.runs[0].cell.specification.until.measurements
-    if each is None:
-        return None
-    searched = 0
+def _rows(jobs: Sequence[Job], done: Iterable[str], allowed: float) -> Iterator[Row]:
+    """The cells, predicted for as long as is allowed."""
+    finished, began = set(done), time.monotonic()
+    cells: dict[str, Cell] = {}
+    runs: dict[str, int] = {}
+    searched = {run.cell.where for job in jobs if job.search is not None for run in job.runs}
+    for job in jobs:
+        for run in job.runs:
+            cells.setdefault(run.cell.where, run.cell)
+            runs[run.cell.where] = runs.get(run.cell.where, 0) + (run.name not in finished)
+    for where, cell in cells.items():
+        if where in searched:
+            found = _by_budget(cell.specification, "its setting is searched")
+        elif time.monotonic() - began >= allowed:
+            found = _by_budget(cell.specification, "")
+        else:
+            found = _predicted(cell.specification)
+        yield Row(cell.labels, where, runs[where], *found)
+
+
+_Found = tuple[int | None, float | None, float | None, Literal["prediction", "budget"], str]
+
+
+def _by_budget(run: Specification, why: str) -> _Found:
+    return run.until.measurements, None, None, "budget", why
+
+
+def _predicted(run: Specification) -> _Found:
+    told = predict_run(run, trajectories=1)
+    if math.isnan(told.measurements):
+        return _by_budget(run, told.reason)
+    if math.isinf(told.measurements):
+        return run.until.measurements, None, None, "prediction", told.reason
+    high = told.high if math.isfinite(told.high) else None
+    return math.ceil(told.measurements), told.low, high, "prediction", ""
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = list(counts)
+    return None if None in known else sum(n or 0 for n in known)
+
+
+def _measurements(job: Job, each: dict[str, int | None]) -> int | None:
+    """The measurements of a job: of all its runs, and of its search."""
+    searched: int | None = 0
     if job.search is not None:
-        of_a_trial = job.search.measurements or each
-        searched = job.search.trials * job.search.seeds * of_a_trial
-    return len(job.runs) * each + searched
+        of_a_trial = job.search.measurements or job.runs[0].cell.specification.until.measurements
+        trials = job.search.trials * job.search.seeds
+        searched = None if of_a_trial is None else trials * of_a_trial
+    return _sum([searched, *(each[run.cell.where] for run in job.runs)])
+
+
+def _speeds(jobs: Sequence[Job]) -> list[tuple[float, float]]:
+    """The speed of each job, that of the nearest one that is tried."""
+    if not jobs:
+        return []
+    chosen = sorted({round(k * (len(jobs) - 1) / (PROBED - 1)) for k in range(PROBED)})
+    tried = {place: _speed(jobs[place]) for place in chosen}
+    return [tried[min(chosen, key=lambda one: abs(one - k))] for k in range(len(jobs))]
+
+
+def _seconds(
+    jobs: Sequence[Job], speeds: Sequence[tuple[float, float]], each: dict[str, int | None]
+) -> float | None:
+    """What jobs take, compilation included; None where some are without limit."""
+    made = [_measurements(job, each) for job in jobs]
+    if None in made:
+        return None
+    return sum(compiling + one * (n or 0) for (compiling, one), n in zip(speeds, made))
 
 
 def _speed(job: Job) -> tuple[float, float]:

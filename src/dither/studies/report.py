@@ -20,7 +20,6 @@ from dither.studies.outcome import SPENT, Outcome, Summary, outcome_of, spent_in
 from dither.studies.page import Page, html, versions
 from dither.studies.parts import check_formats, write_parts
 from dither.studies.pictures import fit_picture, heat_map
-from dither.studies.predictions import PREDICTIONS
 from dither.studies.run_report import run_page
 from dither.studies.study import PARAMETERS, Study, read_study
 from dither.studies.tables import cells_table, failures_table, fit_table
@@ -85,7 +84,9 @@ def study_page(folder: Path) -> Page:
     cells = summaries(study, runs, outcome)
     predicted: list[tuple[Summary, float]] = []
     if study.law is not None:
-        predicted = [(cell, PREDICTIONS[study.law](asked.specification))
+        from dither.planning.run import predict_run
+
+        predicted = [(cell, predict_run(asked.specification).measurements)
                for cell, asked in zip(cells, study.cells)]  # fmt: skip
     fits = fits_of(study, runs)
     pictures = [
@@ -172,7 +173,7 @@ def _notes(study: Study, runs: pd.DataFrame, outcome: Outcome) -> list[str]:
         n = int(runs[outcome.column].isna().sum())
         notes.append(f"{n} runs ended without a {outcome.name} and are in no median.")
     if study.law is not None:
-        notes.append(f"Predicted by {study.law}, from each cell's specification alone.")
+        notes.append("Predicted from each cell's specification alone.")
     return notes
 
 

@@ -1,31 +1,40 @@
 """A run's progress for people."""
 
+from collections.abc import Callable
+
 from dither._bar import AbstractBar
-from dither._words import count
+from dither._words import count, rounded
 from dither.training.run import Progress
 
 
 class ProgressBar(AbstractBar):
-    """An observer that shows score or cost, measurements and time left, and failures, on stderr."""
+    """An observer that shows score or cost, measurements and time left, and failures, on stderr.
 
-    def __init__(self, name: str) -> None:
+    Arguments: the run's `name`; `end`, after how many measurements it is expected at its target,
+    None where that is not known.
+    """
+
+    def __init__(self, name: str, end: Callable[[Progress], float | None] = lambda _: None) -> None:
         super().__init__(name, "compiling")
-        self.name, self.failing = name, False
+        self.name, self.failing, self.end = name, False, end
 
     def __call__(self, now: Progress) -> None:
-        text = told(now)
+        end = self.end(now)
+        text = told(now, end)
         if bool(now.failing) != self.failing:
             self.failing = not self.failing
             again = f"the device fails ({now.failing}); it is tried again"
             self.say(f"{self.name}: {again if self.failing else 'the device answers again'}")
-        self.show(f"{self.name}: {text}", completed=now.measurements, total=now.most, text=text)
+        total = min((n for n in (end, now.most) if n is not None), default=None)
+        self.show(f"{self.name}: {text}", completed=now.measurements, total=total, text=text)
 
 
-def told(now: Progress) -> str:
+def told(now: Progress, end: float | None = None) -> str:
     """Where a run is, in a line."""
     what = f"cost {now.cost:.4g}  " if now.cost == now.cost else ""
     if now.score == now.score:
         what = f"{now.score_name} {now.score:.3f}  "
     most = f" of {count(now.most)}" if now.most else ""
+    score = "" if end is None else f", about {count(rounded(end, 2))} to the score"
     finished = f"  {now.finished} of {now.replicas} done" if now.replicas > 1 else ""
-    return f"{what}{count(now.measurements)}{most} measurements{finished}"
+    return f"{what}{count(now.measurements)}{most} measurements{score}{finished}"

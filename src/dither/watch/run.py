@@ -1,9 +1,9 @@
 """What the page of a run shows, from the run's folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,9 @@ from dither.training.load import read_result
 from dither.training.settings import settings
 from dither.training.specification import read_toml
 from dither.watch.view import Head, Mood, TextTable, Tile, modified
+
+if TYPE_CHECKING:
+    from dither.planning.left import Expected
 
 QUIET_AFTER = 15.0
 """Seconds without a sign of life that are said."""
@@ -72,10 +75,20 @@ class RunView:
 
 
 class RunWatch:
-    """Looks at a run's folder, and reads its history again only when that is new."""
+    """Looks at a run's folder, and reads its history again only when that is new.
 
-    def __init__(self, folder: Path) -> None:
+    Arguments: the folder; `like`, that of a finished run, by whose curve the time left is told.
+    """
+
+    def __init__(self, folder: Path, like: Path | None = None) -> None:
         self.folder = folder
+        self.expected: Expected | None = None
+        self.foresee: Callable[[pd.DataFrame], Expected | None] = lambda _: None
+        if like is not None:
+            from dither.planning.left import foreseer
+
+            target = read_toml(folder / SPECIFICATION)[0].get("until", {}).get("score")
+            self.foresee = foreseer(like, target)
         self.read_at: tuple[int, int] | None = None
         self.history: pd.DataFrame | None = None
 
@@ -89,7 +102,9 @@ class RunWatch:
         died = died_here(about) if about else silent > GONE_AFTER
         stopped = heard if died and (about or progress is not None) else None
         history = self._history()
-        return run_view(self.folder, specification, progress, result, history, silent, stopped)
+        return run_view(
+            self.folder, specification, progress, result, history, silent, stopped, self.expected
+        )
 
     def _history(self) -> pd.DataFrame | None:
         file = self.folder / HISTORY
@@ -98,6 +113,7 @@ class RunWatch:
             if (found.st_mtime_ns, found.st_ino) != self.read_at:
                 self.history = read_history(file)
                 self.read_at = (found.st_mtime_ns, found.st_ino)
+                self.expected = self.foresee(self.history)
         except (OSError, RequestError):
             return self.history
         return self.history
@@ -111,12 +127,13 @@ def run_view(
     history: pd.DataFrame | None,
     silent: float,
     stopped: float | None = None,
+    expected: "Expected | None" = None,
 ) -> RunView:
     """The page of a run.
 
     Arguments: its folder; its specification as a table; `progress.json` and `result.json`, None
     where there is none; its history; seconds since the last sign of life; when that was, where it
-    is known that whoever trained is no more.
+    is known that whoever trained is no more; when the run is expected at its target.
     """
     facts = progress or _facts_at_the_end(result, history)
     state, mood = _state(progress, result, silent, stopped)
@@ -126,7 +143,7 @@ def run_view(
         folder=str(folder),
         state=state,
         mood=mood,
-        tiles=tuple(_tiles(facts, mood)),
+        tiles=tuple(_tiles(facts, mood, expected)),
         share=_share(facts, mood),
     )
     return RunView(head, curves, tuple(_tables(specification, facts)))
@@ -174,7 +191,9 @@ def _facts_at_the_end(
     return facts
 
 
-def _tiles(facts: Mapping[str, Any] | None, mood: Mood) -> list[Tile]:
+def _tiles(
+    facts: Mapping[str, Any] | None, mood: Mood, expected: "Expected | None" = None
+) -> list[Tile]:
     if facts is None:
         return []
     ledger, replicas = facts["ledger"], facts["replicas"]
@@ -193,7 +212,9 @@ def _tiles(facts: Mapping[str, Any] | None, mood: Mood) -> list[Tile]:
         tiles.append(Tile("rate", f"{shown} / s", "measurements on the clock"))
     if facts.get("wall_seconds") is not None:
         tiles.append(Tile("on the clock", duration(facts["wall_seconds"])))
-    if mood == "going" and facts.get("left_seconds") is not None:
+    if mood == "going" and expected is not None and facts.get("rate"):
+        tiles.append(_time_left(facts, expected))
+    elif mood == "going" and facts.get("left_seconds") is not None:
         tiles.append(Tile("time left", duration(facts["left_seconds"]), "at most, at this rate"))
     share = ledger["failed"] / max(ledger["measurements"], 1)
     of_all = f"{100 * share:.2g} % of all" if share else ""
@@ -201,6 +222,20 @@ def _tiles(facts: Mapping[str, Any] | None, mood: Mood) -> list[Tile]:
     if replicas > 1:
         tiles.append(Tile("replicas done", f"{facts['finished']} of {replicas}"))
     return tiles
+
+
+def _time_left(facts: Mapping[str, Any], expected: "Expected") -> Tile:
+    """By the curve of a run like this one; no longer than until another stop rule is met."""
+    most = facts.get("left_seconds")
+
+    def left(end: float) -> float:
+        seconds: float = max(0.0, (end - facts["measurements"]) / facts["rate"])
+        return seconds if most is None else min(seconds, most)
+
+    low, middle, high = (
+        duration(left(end)) for end in (expected.low, expected.measurements, expected.high)
+    )
+    return Tile("time left", middle, f"{low} to {high}, by the curve of a run like it")
 
 
 def _share(facts: Mapping[str, Any] | None, mood: Mood) -> float | None:

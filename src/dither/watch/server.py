@@ -30,16 +30,19 @@ SHOW_EVERY = 300
 """Milliseconds after which a page asks whether there is something new."""
 
 
-def watch_folder(folder: str | Path) -> RunWatch | StudyWatch:
+def watch_folder(folder: str | Path, like: Path | None = None) -> RunWatch | StudyWatch:
     """Who looks at a run's or a study's folder.
 
-    Errors: `RequestError` where there is neither.
+    Arguments: the folder; `like`, that of a finished run, by whose curve a run's time left is told.
+    Errors: `RequestError` where there is neither, or `like` tells nothing.
     """
     folder = Path(folder)
     if (folder / STUDY).is_file():
+        if like is not None:
+            raise RequestError("--like tells the time left of a run, and this is a study.")
         return StudyWatch(folder)
     if (folder / RUN).is_file():
-        return RunWatch(folder)
+        return RunWatch(folder, like)
     raise RequestError(
         f"There is no run or study in {folder}: it has neither {RUN} nor {STUDY}; give the folder "
         "that dither train or dither study named."
@@ -76,6 +79,7 @@ def serve(
     listen: str = HERE,
     told: Callable[[str], Any] = print,
     stop: threading.Event | None = None,
+    like: Path | None = None,
 ) -> None:
     """Show a folder's page until Ctrl-C.
 
@@ -85,6 +89,7 @@ def serve(
         listen: the address; on one that others can reach, a token in the page's address is needed.
         told: called with the page's address once it is there.
         stop: ends it too, where it is set.
+        like: a finished run's folder, by whose curve a run's time left is told.
     Errors: `RequestError` where Bokeh is missing, the port is taken or the folder is no run's.
     """
     try:
@@ -93,7 +98,7 @@ def serve(
         raise RequestError(
             "The live page needs Bokeh: pip install 'dither[watch]', then try again."
         ) from None
-    watch = watch_folder(folder)
+    watch = watch_folder(folder, like)
     with _bind(listen, port) as here, contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(watch, here, listen, told, stop or threading.Event()))
 
