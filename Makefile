@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 endif
 
 .NOTPARALLEL:
-.PHONY: help demo test adapters lint types docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 clean
+.PHONY: help demo test adapters lint types docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
@@ -52,6 +52,10 @@ mccaughan2023: $(VENV)/.installed ## the same of another paper
 	$(PY) docs/paper_page.py $@ build/$@
 
 oripov2025: $(VENV)/.installed ## and another: hours; goes on where it was
+	$(PY) -m dither.cli paper $@ --out build/$@ $(if $(wildcard build/$@),--resume)
+	$(PY) docs/paper_page.py $@ build/$@
+
+skalli2025: $(VENV)/.installed ## and another: half an hour of one core; goes on where it was
 	$(PY) -m dither.cli paper $@ --out build/$@ $(if $(wildcard build/$@),--resume)
 	$(PY) docs/paper_page.py $@ build/$@
 

@@ -8,9 +8,10 @@ from dither.papers.paper import Made as Made
 from dither.papers.paper import Observe as Observe
 from dither.papers.paper import Paper as Paper
 from dither.papers.paper import Row as Row
+from dither.papers.skalli2025 import SKALLI2025
 
 PAPERS: dict[str, Paper] = {
-    paper.name: paper for paper in (ANDREOLI2023, MCCAUGHAN2023, ORIPOV2025)
+    paper.name: paper for paper in (ANDREOLI2023, MCCAUGHAN2023, ORIPOV2025, SKALLI2025)
 }
 """The papers that `dither paper` knows, by their name."""
 

@@ -1,4 +1,4 @@
-"""A study's table with some of its points, and other settings."""
+"""A study's or comparison's table with some of its points, and other settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,8 @@ def changed(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     rest = dict(changes)
     kept = {axis: _points(table["axes"][axis], axis, labels)
             for axis, labels in rest.pop("only", {}).items()}  # fmt: skip
-    return _merged({**table, "axes": {**table["axes"], **kept}}, rest)
+    whole = {**table, "axes": {**table["axes"], **kept}} if kept else table
+    return _merged(whole, rest)
 
 
 def _points(axis: Any, name: str, labels: list[Any]) -> Any:
