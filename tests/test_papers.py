@@ -225,7 +225,7 @@ def test_too_few_sizes_tell_no_exponent(made: dict[str, Made]) -> None:
     assert row.expected == 0.97
 
 
-@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("paper", sorted(PAPERS.keys() - {"skalli2025"}))  # a comparison
 def test_every_study_is_one_that_the_shell_takes(paper: str) -> None:
     folder = files("dither.papers") / paper
     studies = [file for file in folder.iterdir() if file.name.endswith(".toml")]

@@ -1,6 +1,7 @@
 """The model-free comparison run again: its methods, its budgets, its rows."""
 
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from dither.papers import Made, find_paper
 from dither.papers.paper import known, table
 from dither.papers.scale import STUDIES, Scale
 from dither.papers.skalli2025 import accuracy
-from dither.studies.comparison import Comparison
+from dither.studies.comparison import Comparison, read_comparison
 from dither.studies.store import load_study
 from dither.tasks import make_task
 from dither.tasks.task import Task
@@ -67,6 +68,11 @@ def test_every_method_fits_the_network_and_is_tuned_by_as_many_trials(
         assert min(scale["budgets"]) % run.score_every == 0
         tried = asked.methods[pairing.method].candidates(asked.tuning.trials)
         assert len(tried) == asked.tuning.trials
+
+
+def test_the_comparison_is_one_that_the_shell_takes() -> None:
+    asked = accuracy.comparison(Scale.of("skalli2025", False))
+    assert read_comparison(str(files("dither.papers") / "skalli2025/comparison.toml")) == asked
 
 
 def test_what_was_published_is_run_or_told_not_to_be() -> None:
