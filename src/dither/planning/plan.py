@@ -253,8 +253,7 @@ def _row(
             f"{target:g} is above {allowed.score:.4g} ± {allowed.margin:.2g}, the most that exact "
             "gradients have reached with this network, these bits and this noise"
         )
-    initial = device.initial(key_for(device, random_key(run.seed)))
-    done = acts(algorithm, problem, initial)
+    done = acts(algorithm, problem, device.initial(key_for(device, random_key(run.seed))))
     spent = cost(device, done, prediction.measurements, task.batch)
     show = known and not impossible
     told(method.label)
