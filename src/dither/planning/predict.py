@@ -74,7 +74,8 @@ def predict(
 
     Arguments: device, task, algorithm and until as `dither.train` takes them; `trajectories`, how
     many are followed, ≥ 1; `key`, the seed: trajectory i starts as the training of key + i does;
-    `seconds` of computing after which it is given up, and nothing is predicted but a lower end.
+    `seconds` of computing after which it is given up, as it is after `MOST_STEPS`: nothing is
+    then predicted but a lower end.
     Returns: the `Prediction`. Source: the equation, Li, Tai and E, arXiv 1511.06251; where noise is
     added, Leimkuhler and Matthews 2013; the rest derived here, checked by the tests.
     """
@@ -92,7 +93,7 @@ def predict(
     passes += looks * len(data.test_inputs) / data.batch
     if path.late:
         at, score = path.curve[-1]
-        reason = f"given up after {seconds:.0f} s of computing, at {score:.4g} after {M * at:.0f}"
+        reason = f"given up at {score:.4g}, after {M * at:.0f} measurements"
         return Prediction(math.nan, M * at, math.inf, passes, reason)
     told = _told(M * times, passes, min(most, M * max(1.0, path.curve[-1][0])))
     known = ((M * k, score) for k, score in path.curve if math.isfinite(k + score))
@@ -178,6 +179,8 @@ class _Path:
             self.late = time.monotonic() - began > self.seconds and bool(np.isinf(times).any())
             if self.late:
                 break
+        else:  # at the target, or for want of steps
+            self.late = bool(np.isinf(times).any())
         return times, n * steps, looks
 
     def _crossing(

@@ -62,7 +62,7 @@ def scanned(
 
     The amplitude first, the rate downhill in steps of a factor from the greedy one, then the
     amplitude once more where there is noise. A prediction is given up where it takes more
-    measurements than the best one, the scan where a prediction is given up for want of time.
+    measurements than the best one.
 
     Arguments: an algorithm; the `Start`; `predict`, for an algorithm and a budget; `near`, the best
     rate of a device that differs little, where it is known.
@@ -77,19 +77,18 @@ def scanned(
         one = with_settings(algorithm, learning_rate=rounded(rate, 2))
         return Tried(one, predict(one, math.inf if best is None else best.worth))
 
-    best = one = tried(rate, None)
+    best = tried(rate, None)
     for step in (1 / FACTOR, FACTOR):
         if best.algorithm.learning_rate < rounded(first, 2):  # what is lower was better
             break
         rate = first
-        while tries < most and not math.isnan(one.prediction.measurements):
+        while tries < most:
             rate *= step
             one = tried(rate, best)
             if one.worth >= best.worth and math.isfinite(best.worth):
                 break
             best = min(one, best, key=lambda one: one.worth)
-    late = math.isnan(one.prediction.measurements)
-    if not late and start.sigma > 0 and "delta" in type(algorithm).model_fields:
+    if start.sigma > 0 and "delta" in type(algorithm).model_fields:
         wider = with_settings(best.algorithm, delta=rounded(2 * best.algorithm.delta, 2))
         other = Tried(wider, predict(wider, best.worth))
         best = min(best, other, key=lambda one: one.worth)
