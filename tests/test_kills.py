@@ -89,7 +89,7 @@ def test_checkpoints_do_not_wait_for_evaluations(tmp_path):
 
 def test_a_kill_loses_no_more_than_since_the_last_evaluation(tmp_path):
     """Evaluations of ten measurements every fifty: nothing but the last stretch is lost."""
-    made, kept = killed(tmp_path, 0.005, every=50, after=2.2)
+    made, kept = killed(tmp_path, 0.005, every=50, after=3.5)
     assert made > 120
     assert 0 <= made - known(kept) <= 50 + 10 + 1
 

@@ -462,8 +462,6 @@ def test_the_prediction_over_runs() -> None:
             .train().replicas]  # fmt: skip
     predicted = predict_run(run).measurements
     assert np.quantile(ends, 0.05) <= predicted <= np.quantile(ends, 0.95)
-    ternary = READOUT | {"device": READOUT["device"] | {"weights": "ternary"}}
-    assert np.isnan(predict_run(Specification.model_validate(ternary)).measurements)
     # without a score to reach there is nothing to predict
     aimless = READOUT | {"until": {"measurements": 300}}
     assert np.isnan(predict_run(Specification.model_validate(aimless)).measurements)

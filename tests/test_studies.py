@@ -154,8 +154,8 @@ def test_the_files_read_without_dither(grid: tuple[Path, pd.DataFrame]) -> None:
 def test_killed_ten_times_it_ends_with_the_same_table(tmp_path: Path) -> None:
     """SIGKILL of the process group at random moments, of one process and of two."""
     file = tmp_path / "killed.toml"
-    text = GRID.replace("seeds = 3", "seeds = 75").replace("at_once = 8", "at_once = 10")
-    file.write_text(text)  # 300 runs in 32 programs
+    text = GRID.replace("seeds = 3", "seeds = 100").replace("at_once = 8", "at_once = 10")
+    file.write_text(text)  # 400 runs in 40 programs
     whole = run_study(file, tmp_path / "whole")
     folder, chance = tmp_path / "killed", random.Random(1)
     kills = 0
@@ -168,7 +168,7 @@ def test_killed_ten_times_it_ends_with_the_same_table(tmp_path: Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        wait = None if kills >= 10 else 2.5 + chance.random() * 3.0
+        wait = None if kills >= 10 else 1.5 + chance.random() * 2.0
         try:
             _, said = process.communicate(timeout=wait)
         except subprocess.TimeoutExpired:
@@ -182,7 +182,7 @@ def test_killed_ten_times_it_ends_with_the_same_table(tmp_path: Path) -> None:
         break
     table = load_study(folder)
     assert kills == 10
-    assert len(table) == 300 == table["run"].nunique()
+    assert len(table) == 400 == table["run"].nunique()
     pd.testing.assert_frame_equal(table[SCORES], whole[SCORES], check_exact=True)
     assert not list(folder.glob("runs/.*"))
 
