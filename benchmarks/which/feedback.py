@@ -32,6 +32,7 @@ from dither.algorithms import (
 )
 from dither.networks import AbstractNetwork
 from dither.tasks import FashionMNIST
+from dither.training.drawing import PALETTE
 
 DOCS = Path(__file__).parents[2] / "docs"
 RESULTS = DOCS / "results" / "feedback.json"
@@ -193,15 +194,19 @@ def write_table(cells: dict[str, Any]) -> None:
 
 def draw(cells: dict[str, Any]) -> None:
     """One run of every method on the ideal chips."""
-    figure, axes = plt.subplots(1, len(NETWORKS), figsize=(11, 3.4), sharey=True)
-    for axis, network in zip(axes, NETWORKS):
+    shown = [one for one in NETWORKS if any(name.startswith(f"{one} | 0 |") for name in cells)]
+    figure, axes = plt.subplots(
+        1, len(shown), figsize=(2 + 4 * len(shown), 3.6), sharey=True, squeeze=False
+    )
+    for axis, network in zip(axes[0], shown):
         for number, method in enumerate(METHODS):
             if found := cells.get(f"{network} | 0 | {method}"):
                 measurements, scores = np.array(found["curve"]).T
-                axis.plot(measurements, scores, color=f"C{number}", label=method)
+                style = {"color": PALETTE[number % len(PALETTE)], "linestyle": "-:"[number // len(PALETTE)]}
+                axis.plot(measurements, scores, label=method, **style)
         axis.set(title=network, xscale="log", xlabel="measurements", ylim=(0.5, 0.87))
-    axes[0].set_ylabel("test accuracy")
-    axes[0].legend(fontsize=6, frameon=False)
+    axes[0, 0].set_ylabel("test accuracy")
+    axes[0, -1].legend(fontsize=7, frameon=False, bbox_to_anchor=(1.02, 1), loc="upper left")
     figure.tight_layout()
     figure.savefig(DOCS / "figures" / "feedback.svg")
 
