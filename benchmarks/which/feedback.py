@@ -202,7 +202,8 @@ def draw(cells: dict[str, Any]) -> None:
         for number, method in enumerate(METHODS):
             if found := cells.get(f"{network} | 0 | {method}"):
                 measurements, scores = np.array(found["curve"]).T
-                style = {"color": PALETTE[number % len(PALETTE)], "linestyle": "-:"[number // len(PALETTE)]}
+                again, colour = divmod(number, len(PALETTE))
+                style = {"color": PALETTE[colour], "linestyle": "-:"[again]}
                 axis.plot(measurements, scores, label=method, **style)
         axis.set(title=network, xscale="log", xlabel="measurements", ylim=(0.5, 0.87))
     axes[0, 0].set_ylabel("test accuracy")
