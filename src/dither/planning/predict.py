@@ -91,7 +91,7 @@ def predict(
     M = float(rule.per_update)
     passes = (steps * 4 + steps / STEPS * 8) * samples / data.batch
     passes += looks * len(data.test_inputs) / data.batch
-    if path.late:
+    if path.late and np.isinf(np.median(times)):
         at, score = path.curve[-1]
         reason = f"given up at {score:.4g}, after {M * at:.0f} measurements"
         return Prediction(math.nan, M * at, math.inf, passes, reason)

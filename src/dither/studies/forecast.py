@@ -151,10 +151,10 @@ def _rows(jobs: Sequence[Job], done: Iterable[str], allowed: float) -> Iterator[
     for where, cell in cells.items():
         if where in searched:
             found = _by_budget(cell.specification, "its setting is searched")
-        elif time.monotonic() - began >= allowed:
+        elif (left := began + allowed - time.monotonic()) <= 0:
             found = _by_budget(cell.specification, "")
         else:
-            found = _predicted(cell.specification)
+            found = _predicted(cell.specification, left)
         yield Row(cell.labels, where, runs[where], *found)
 
 
@@ -165,8 +165,8 @@ def _by_budget(run: Specification, why: str) -> _Found:
     return run.until.measurements, None, None, "budget", why
 
 
-def _predicted(run: Specification) -> _Found:
-    told = predict_run(run, trajectories=1)
+def _predicted(run: Specification, seconds: float) -> _Found:
+    told = predict_run(run, trajectories=1, seconds=seconds)
     if math.isnan(told.measurements):
         return _by_budget(run, told.reason)
     if math.isinf(told.measurements):
