@@ -181,9 +181,9 @@ def test_long_steps_do_not_overdraw_the_noise_of_the_batches():
     least = float(np.mean((x1 @ fit - t) ** 2))
     told = predict(
         SimulatedDevice(network=MLP(widths=(D - 1, 1))), make_task(x, t, x, t, batch=B),
-        Backpropagation(learning_rate=eta), Until(score=0.9999, measurements=10**6), trajectories=1,
+        Backpropagation(learning_rate=eta), Until(score=0.9999, measurements=400_000), trajectories=1,
     )  # fmt: skip
-    scores = np.array([score for _, score in told.curve])[-400:]
+    scores = np.array([score for _, score in told.curve])[-150:]
     excess = np.var(t) - least - np.var(t) * scores
     error = 2 * excess.std() / math.sqrt(len(excess))  # neighbours are not independent
     assert excess.mean() == pytest.approx(D * eta * least / B, abs=4 * error)
