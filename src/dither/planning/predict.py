@@ -94,7 +94,7 @@ def predict(
         at, score = path.curve[-1]
         reason = f"given up at {score:.4g}, after {M * at:.0f} measurements"
         return Prediction(math.nan, M * at, math.inf, passes, reason)
-    told = _told(M * times, passes, min(most, M * max(1.0, path.curve[-1][0])))
+    told = of_trajectories(M * times, passes, min(most, M * max(1.0, path.curve[-1][0])))
     known = ((M * k, score) for k, score in path.curve if math.isfinite(k + score))
     return replace(told, curve=tuple(known))
 
@@ -205,7 +205,9 @@ class _Path:
         return found
 
 
-def _told(measurements: Float[np.ndarray, " n"], passes: float, most: float) -> Prediction:
+def of_trajectories(
+    measurements: Float[np.ndarray, " n"], passes: float, most: float
+) -> Prediction:
     """The median, and an interval from the spread of the trajectories and what others spread."""
     finite = measurements[measurements <= most]
     if len(finite) * 2 <= len(measurements):
