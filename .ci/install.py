@@ -36,7 +36,7 @@ TOOLS = ("adapters-test", "dev", "docs", "test")
 SOURCE_ONLY = ("aihwkit",)
 """Extras whose package has no wheel for today's PyTorch, and is built only beside OpenBLAS."""
 
-TESTS = ("codes", "networks", "specification", "first_update")
+TESTS = ("codes", "first_update", "words")
 """Quick test files that need nothing of the checkout but the folder of tests."""
 
 REFUSED = """
