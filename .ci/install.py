@@ -1,7 +1,7 @@
 """Build dither, install it into empty environments outside the checkout, and try it there.
 
 `make wheel` builds the source distribution and a wheel from it, and trains from the wheel.
-`make installs` also tries every extra alone, the lowest versions, and every Python it finds.
+`make installs` also tries every extra alone, the lowest versions, and other Pythons.
 """
 
 import argparse
