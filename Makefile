@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 endif
 
 .NOTPARALLEL:
-.PHONY: help demo test adapters lint types docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean
+.PHONY: help demo test adapters lint types wheel installs docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
@@ -24,9 +24,19 @@ adapters: $(VENV)/.installed-adapters ## install what the adapters are tested wi
 lint: $(VENV)/.installed-dev ## check style and format
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(dir $(PY))zizmor --offline --quiet .github
+	$(PY) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(PY) -m check_jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[bm]*.yml
+	$(PY) -m check_jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 types: $(VENV)/.installed-dev ## check types
 	$(PY) -m mypy
+
+wheel: $(VENV)/.installed-dev ## build the wheel and try it outside the checkout
+	$(PY) .ci/install.py
+
+installs: $(VENV)/.installed-dev ## also each extra alone, the lowest versions, other Pythons: half an hour
+	$(PY) .ci/install.py --extras --pythons $(or $(PYTHONS),3.11 3.12 3.13)
 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/.installed-dev ## build the documentation into site/
