@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import claims
 import griffe
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -98,6 +99,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     _anchors.clear()
     if missing := gaps(exported()):
         raise PluginError("These public names have no docstring: " + ", ".join(missing) + ".")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    known = claims.read_claims()
+    if loose := claims.loose_numbers(readme, [one for one in known if one.where == "README.md"]):
+        raise PluginError("These numbers of README.md are not in docs/claims.toml: " + ", ".join(loose))
     results = [path.name for path in sorted((ROOT / "docs").glob("results*.md"))]
     reference = [{_title(package): _page(package)} for package in packages()]
     config.nav = [*config.nav, *results, {"Reference": reference}]
@@ -107,6 +112,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     files.append(File.generated(config, "presets.md", content=presets_page()))
+    files.append(File.generated(config, "claims.md", content=claims.page()))
     for package, places in exported().items():
         text = index_page(places) if package == "dither" else package_page(package, places)
         files.append(File.generated(config, _page(package), content=text))
