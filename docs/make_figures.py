@@ -87,6 +87,7 @@ def presets(names: Sequence[str] = ()) -> None:
             "score": result.score,
             "reached": sum(count is not None for count in reached(result)),
             "measurements": median_interval(reached(result)),
+            "runs": reached(result),
         }
         save_table("presets", dict(sorted(table.items())))
     write_preset_table()
@@ -96,7 +97,7 @@ def write_preset_table() -> None:
     """The presets' results as the page prints them."""
     table = json.loads((RESULTS / "presets.json").read_text())
     lines = [
-        "| preset | instances | reached the aim | measurements to it: median (95 %) | final score |",
+        "| preset | instances | reached the aim | measurements: median (95 %) | final score |",
         "|---|---|---|---|---|",
     ]
     for name, row in table.items():
@@ -312,6 +313,18 @@ def sizes() -> None:
     })  # fmt: skip
 
 
+def own_neurons() -> None:
+    """Measurements to 95 % of rules that perturb the neurons of a device in Python."""
+    device = f"device={HERE.parent / 'examples' / 'my_neurons.py'}:chip"
+    rules = ("node-perturbation", "decorrelated-node-perturbation")
+    table: dict[str, list[int | None]] = {rule: [] for rule in rules}
+    for rule in rules:
+        setting = [f'algorithm={{kind="{rule}", delta=0.1, learning_rate=0.5}}', "replicas=1"]
+        for seed in range(FIRST, FIRST + SEEDS):
+            table[rule] += reached(run("nist7x7", [device, *setting, f"seed={seed}"]))
+    save_table("own_neurons", table)
+
+
 def bits() -> None:
     """Measurements, and joules, of three rules at four resolutions of the DACs."""
     study = HERE.parent / "examples" / "rules-at-bits.toml"
@@ -363,6 +376,7 @@ def physics() -> None:
 MAKERS = {
     "sizes": sizes,
     "bits": bits,
+    "own_neurons": own_neurons,
     "notebook": notebook,
     "cosine": cosine,
     "demo": demo,

@@ -26,12 +26,8 @@ def test_each_claim_has_a_name_of_its_own():
     assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
 
 
-def of_readme():
-    return [claim for claim in CLAIMS if claim.where == "README.md"]
-
-
 def test_readme_has_no_number_that_is_no_claim():
-    assert claims.loose_numbers(README, of_readme()) == []
+    assert claims.loose_numbers(README, CLAIMS) == []
 
 
 @pytest.mark.parametrize(
@@ -43,11 +39,11 @@ def test_readme_has_no_number_that_is_no_claim():
     ],
 )
 def test_a_number_that_is_no_claim_is_found(added, loose):
-    assert claims.loose_numbers(f"{README}\n## More\n\n{added}\n", of_readme()) == loose
+    assert claims.loose_numbers(f"{README}\n## More\n\n{added}\n", CLAIMS) == loose
 
 
 def test_a_claim_that_was_taken_out_leaves_its_numbers_loose():
-    left = [claim for claim in of_readme() if claim.id != "predicted"]
+    left = [claim for claim in CLAIMS if claim.id != "predicted"]
     assert claims.loose_numbers(README, left) == ["1.2", "17", "25", "1.4", "24"]
 
 
@@ -97,6 +93,6 @@ def test_a_number_that_is_off_is_not_the_one_stated(stated, value):
 
 
 def test_a_fresh_run_outside_the_interval_is_counted(capsys):
-    claim = dataclasses.replace(of_readme()[0], value="data", interval=[[1, 3], [1, 3]])
+    claim = dataclasses.replace(CLAIMS[0], value="data", interval=[[1, 3], [1, 3]])
     assert claims.compare([claim], [2.0, 2.0, 2.0], [3.0, 3.5, 99.0]) == (2, 1)
     assert capsys.readouterr().out.count("OUTSIDE") == 1
