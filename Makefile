@@ -35,7 +35,7 @@ docs: $(VENV)/.installed-dev ## build the documentation into site/
 figures: $(VENV)/.installed ## draw the documentation's figures again
 	$(PY) docs/make_figures.py
 
-claims: $(VENV)/.installed-test ## run the quick claims again and compare; LONG=1 all, NAME=codes.json one result
+claims: $(VENV)/.installed-test ## run the quick claims again and compare; LONG=1 all, NAME=codes one
 	$(PY) docs/claims.py $(if $(LONG),--long) $(NAME)
 
 bench: $(VENV)/.installed ## measure speed beside others (pip install '.[bench]'): LINES=cnn CORES=2

@@ -1,9 +1,9 @@
 """The performance claims of README and docs: read, held against their results, run again.
 
 `claims.py` runs the quick commands of claims.toml again, `claims.py --long` all of them and
-`claims.py FILE ...` those of the results named, each in a copy of the project. It prints every
-claim's value beside the recorded one, writes results/claims.json, and fails where one lies outside
-its interval.
+`claims.py NAME ...` those of the claims or results named, each in a copy of the project. It prints
+every claim's value beside the recorded one, writes results/claims.json, and fails where one lies
+outside its interval.
 """
 
 import json
@@ -22,11 +22,15 @@ from typing import Any
 
 import numpy as np
 
+from dither._words import number
+
 HERE = Path(__file__).parent
 ROOT, RESULTS = HERE.parent, HERE / "results"
 RECORD = RESULTS / "claims.json"
-QUICK = 3
+QUICK = 5
 """Minutes that a command may take to be run again without `--long`."""
+SHOWN = 3
+"""Intervals of a claim that the page spells out."""
 SEEDS, FEW, LONG = 9, 5, 10
 """Seeds of a claim; those of one whose single run takes more than so many minutes."""
 NO_CLAIMS = ("Installation", "Licence and citing")
@@ -112,9 +116,9 @@ def between(runs: Sequence[float | None]) -> list[float]:
     return np.quantile(np.median(drawn, axis=1), [0.025, 0.975], method="nearest").tolist()
 
 
-def plain(number: str) -> float:
+def plain(text: str) -> float:
     """A number as pages write it: 14 400, −0.5, ∞."""
-    return float(re.sub(r"[ \u202f%]", "", number).replace("−", "-").replace("∞", "inf"))
+    return float(re.sub(r"[ \u202f%]", "", text).replace("−", "-").replace("∞", "inf"))
 
 
 def numbers(text: str) -> list[float]:
@@ -173,11 +177,11 @@ def faults(claim: Claim) -> Iterator[str]:
     if claim.says.startswith("!["):
         lost = []
     elif claim.is_whole():
-        lost = [one for one in values if not any(equal(number, one) for number in stated)]
+        lost = [one for one in values if not any(equal(text, one) for text in stated)]
     else:
         if len(stated) != len(values):
             yield f"it states {len(stated)} numbers and its result holds {len(values)}"
-        lost = [one for number, one in zip(stated, values) if not equal(number, one)]
+        lost = [one for text, one in zip(stated, values) if not equal(text, one)]
     if lost:
         yield f"{claim.result} holds {lost[:5]}, which it does not state"
     for one, (low, high) in zip(values, claim.intervals(data)):
@@ -205,10 +209,12 @@ def loose_numbers(text: str, claims: Sequence[Claim]) -> list[str]:
 # ------------------------------------------------------------------------------------- the page
 
 
-def by_result(claims: Sequence[Claim]) -> dict[str, list[Claim]]:
-    """The claims by the file that holds their numbers."""
-    files = dict.fromkeys(claim.result for claim in claims)
-    return {file: [claim for claim in claims if claim.result == file] for file in files}
+def by_command(claims: Sequence[Claim]) -> list[list[Claim]]:
+    """The claims that one run of a command makes again."""
+    groups: dict[tuple[str, str], list[Claim]] = {}
+    for claim in claims:
+        groups.setdefault((claim.command, claim.result), []).append(claim)
+    return list(groups.values())
 
 
 def page() -> str:
@@ -218,18 +224,18 @@ def page() -> str:
         "",
         "The performance claims of README and of these pages, with what makes each. `make claims` "
         f"runs the commands of at most {QUICK} minutes again and compares, `make claims LONG=1` "
-        "all of them, `make claims NAME=codes.json` those of one result. A fresh run must end "
+        "all of them, `make claims NAME=codes` that of one claim. A fresh run must end "
         "within the interval. *Seeds* are the fewest runs behind a number; – is a count without "
         "chance. Minutes are those of one core. Numbers of README that are not listed here fail "
         "the build.",
         "",
     ]
     record = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
-    for file, claims in by_result(read_claims()).items():
-        one, again = claims[0], record.get(file)
+    for claims in by_command(read_claims()):
+        one, again = claims[0], record.get(claims[0].command)
         told = f" Run again on {again['date']}: {again['says']}." if again else ""
         lines += [
-            f"## {file} {{ #{file.rpartition('.')[0]} }}",
+            f"## {one.result}",
             "",
             f"`{one.command}` ({one.minutes:g} minutes). Made on {one.date}.{told}",
             "",
@@ -246,9 +252,12 @@ def row(claim: Claim) -> str:
     name = claim.where.removeprefix("docs/").removesuffix(".md")
     linked = f"[{name}]({name}.md)" if claim.where.startswith("docs/") else name
     words = re.sub(r"\]\([^)]*\)|[{}\[\]*]", "", claim.says).replace("|", "\\|")
-    words = "the table" if claim.is_whole() and not words.startswith("!") else words.lstrip("!")
-    pairs = claim.interval if isinstance(claim.interval, list) else []
-    told = "; ".join(f"{low:g} – {high:g}" for low, high in pairs) or "in the result"
+    if claim.is_whole():
+        words = f"the {'figure' if words.startswith('!') else 'table'} *{claim.id}*"
+    pairs = claim.intervals(read_result(RESULTS, claim.result))
+    told = f"of {len(pairs)} numbers"
+    if len(pairs) <= SHOWN:
+        told = "; ".join(f"{number(low)} – {number(high)}" for low, high in pairs) or "–"
     cells = linked + ": " + words, claim.seeds or "–", told, claim.sees, claim.rival
     return "| " + " | ".join(map(str, cells)) + " |"
 
@@ -286,19 +295,20 @@ def main(words: Sequence[str]) -> int:
     """Run again what is asked for; the number of values outside."""
     record = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
     lost = 0
-    for file, claims in by_result(read_claims()).items():
-        quick = claims[0].minutes <= QUICK
-        if file not in words and "--long" not in words and (set(words) or not quick):
+    for claims in by_command(read_claims()):
+        command, file, minutes = claims[0].command, claims[0].result, claims[0].minutes
+        named = {file, *(claim.id for claim in claims)} & set(words)
+        if not (named or "--long" in words or (not words and minutes <= QUICK)):
             if not words:
-                print(f"{file}: {claims[0].minutes:g} minutes, not run without LONG=1")
+                print(f"{command}: {minutes:g} minutes, not run without LONG=1")
             continue
         begun = time.monotonic()
-        after = run_again(claims[0].command, file)
+        after = run_again(command, file)
         compared, outside = compare(claims, read_result(RESULTS, file), after)
         lost += outside
         says = f"{compared - outside} of {compared} numbers within their intervals"
-        print(f"{file}: {says} ({(time.monotonic() - begun) / 60:.1f} minutes)")
-        record[file] = {"date": str(date.today()), "says": says}
+        print(f"{command}: {says} ({(time.monotonic() - begun) / 60:.1f} minutes)")
+        record[command] = {"date": str(date.today()), "says": says}
         RECORD.write_text(json.dumps(dict(sorted(record.items())), indent=1) + "\n", "utf-8")
     return lost
 
