@@ -22,7 +22,7 @@ from dither.networks import PhotonicReservoir
 from dither.tasks import MackeyGlass
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-SYSTEMS, RUNS = 9, 8
+SYSTEMS, RUNS = 8, 8
 NAMES = [name for name in CRITERIA if "fixed" not in name]
 
 System = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -38,7 +38,7 @@ NO_CLAIMS = ("Installation", "Licence and citing")
 NUMBER = re.compile(r"∞|\d(?:\d|[ \u202f](?=\d{3}(?!\d)))*(?:\.\d+)?")
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
-RUNS = r"(seed|run|chip|training|instance|reservoir|initialisation|set|estimate)"
+RUNS = r"(seed|run|chip|training|instance|reservoir|system|initialisation|set|estimate)"
 """What a page calls the repetitions that it counts."""
 
 
