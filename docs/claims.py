@@ -35,7 +35,7 @@ SEEDS, FEW, LONG = 9, 5, 10
 """Seeds of a claim; those of one whose single run takes more than so many minutes."""
 NO_CLAIMS = ("Installation", "Licence and citing")
 """README's sections whose numbers are versions and references."""
-NUMBER = re.compile(r"∞|\d(?:\d|[ \u202f](?=\d{3}(?!\d)))*(?:\.\d+)?")
+NUMBER = re.compile(r"∞|\d(?:\d|[ \u202f](?=\d{3}(?!\d)))*(?:\.\d+)?(?:k\b)?")
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 RUNS = r"(seed|run|chip|training|instance|reservoir|system|initialisation|set|estimate)"
@@ -117,7 +117,9 @@ def between(runs: Sequence[float | None]) -> list[float]:
 
 
 def plain(text: str) -> float:
-    """A number as pages write it: 14 400, −0.5, ∞."""
+    """A number as pages write it: 14 400, −0.5, 1.5k, ∞."""
+    if text.endswith("k"):
+        return 1000 * plain(text[:-1])
     return float(re.sub(r"[ \u202f%]", "", text).replace("−", "-").replace("∞", "inf"))
 
 
@@ -156,6 +158,8 @@ def read_result(folder: Path, name: str) -> Any:
 
 def equal(stated: str, value: float) -> bool:
     """Whether a number is the one stated, to its decimals or to three digits."""
+    if stated.endswith("k"):
+        return equal(stated[:-1], value / 1000)
     whole, _, decimals = re.sub(r"[^\d.]", "", stated).partition(".")
     zeros = min(len(whole) - len(whole.rstrip("0")), max(len(whole) - 3, 0))
     unit = 10.0 ** (-len(decimals) if decimals else zeros)

@@ -315,13 +315,14 @@ def sizes() -> None:
 
 def own_neurons() -> None:
     """Measurements to 95 % of rules that perturb the neurons of a device in Python."""
-    device = f"device={HERE.parent / 'examples' / 'my_neurons.py'}:chip"
+    chip = f"{HERE.parent / 'examples' / 'my_neurons.py'}:chip"
+    device = ['device="lab"', f"device.object={json.dumps(chip)}", "replicas=1"]
     rules = ("node-perturbation", "decorrelated-node-perturbation")
     table: dict[str, list[int | None]] = {rule: [] for rule in rules}
     for rule in rules:
-        setting = [f'algorithm={{kind="{rule}", delta=0.1, learning_rate=0.5}}', "replicas=1"]
+        algorithm = f'algorithm={{kind="{rule}", delta=0.1, learning_rate=0.5}}'
         for seed in range(FIRST, FIRST + SEEDS):
-            table[rule] += reached(run("nist7x7", [device, *setting, f"seed={seed}"]))
+            table[rule] += reached(run("nist7x7", [*device, algorithm, f"seed={seed}"]))
     save_table("own_neurons", table)
 
 

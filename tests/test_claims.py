@@ -76,8 +76,8 @@ def test_enough_seeds_need_no_words(seeds, one_run):
 
 @pytest.mark.parametrize(
     ("stated", "value"),
-    [("14 400", 14_400), ("12 300", 12_297), ("0.80", 0.804), ("71", 71.4), ("−0.04", -0.0412),
-     ("∞", float("inf")), ("0", 0)],
+    [("14 400", 14_400), ("12 300", 12_297), ("1.5k", 1_460), ("0.80", 0.804), ("71", 71.4),
+     ("−0.04", -0.0412), ("∞", float("inf")), ("0", 0)],
 )  # fmt: skip
 def test_a_number_is_stated_to_its_decimals_or_three_digits(stated, value):
     assert claims.equal(stated, value)
