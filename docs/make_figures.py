@@ -313,19 +313,6 @@ def sizes() -> None:
     })  # fmt: skip
 
 
-def own_neurons() -> None:
-    """Measurements to 95 % of rules that perturb the neurons of a device in Python."""
-    chip = f"{HERE.parent / 'examples' / 'my_neurons.py'}:chip"
-    device = ['device="lab"', f"device.object={json.dumps(chip)}", "replicas=1"]
-    rules = ("node-perturbation", "decorrelated-node-perturbation")
-    table: dict[str, list[int | None]] = {rule: [] for rule in rules}
-    for rule in rules:
-        algorithm = f'algorithm={{kind="{rule}", delta=0.1, learning_rate=0.5}}'
-        for seed in range(FIRST, FIRST + SEEDS):
-            table[rule] += reached(run("nist7x7", [*device, algorithm, f"seed={seed}"]))
-    save_table("own_neurons", table)
-
-
 def bits() -> None:
     """Measurements, and joules, of three rules at four resolutions of the DACs."""
     study = HERE.parent / "examples" / "rules-at-bits.toml"
@@ -377,7 +364,6 @@ def physics() -> None:
 MAKERS = {
     "sizes": sizes,
     "bits": bits,
-    "own_neurons": own_neurons,
     "notebook": notebook,
     "cosine": cosine,
     "demo": demo,
