@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 endif
 
 .NOTPARALLEL:
-.PHONY: help demo test adapters lint types wheel installs docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean
+.PHONY: help demo test adapters lint types wheel installs docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean claims
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
@@ -44,6 +44,9 @@ docs: $(VENV)/.installed-dev ## build the documentation into site/
 
 figures: $(VENV)/.installed ## draw the documentation's figures again
 	$(PY) docs/make_figures.py
+
+claims: $(VENV)/.installed-test ## run the quick claims again and compare; LONG=1 all, NAME=codes one
+	$(PY) docs/claims.py $(if $(LONG),--long) $(NAME)
 
 bench: $(VENV)/.installed ## measure speed beside others (pip install '.[bench]'): LINES=cnn CORES=2
 	$(PY) benchmarks/bench --lines "$(LINES)" --cores $(or $(CORES),1)

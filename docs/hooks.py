@@ -18,6 +18,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+import claims
 import dither
 from dither._configuration import Configuration
 
@@ -98,6 +99,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     _anchors.clear()
     if missing := gaps(exported()):
         raise PluginError("These public names have no docstring: " + ", ".join(missing) + ".")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    if loose := claims.loose_numbers(readme, claims.read_claims()):
+        raise PluginError(f"README.md has numbers that docs/claims.toml has not: {loose}.")
     results = [path.name for path in sorted((ROOT / "docs").glob("results*.md"))]
     reference = [{_title(package): _page(package)} for package in packages()]
     config.nav = [*config.nav, *results, {"Reference": reference}]
@@ -107,6 +111,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     files.append(File.generated(config, "presets.md", content=presets_page()))
+    files.append(File.generated(config, "claims.md", content=claims.page()))
     for package, places in exported().items():
         text = index_page(places) if package == "dither" else package_page(package, places)
         files.append(File.generated(config, _page(package), content=text))
