@@ -22,6 +22,7 @@ import dither
 from dither._configuration import Configuration
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 NOT_DOCUMENTED_HERE = {"dither.cli"}
 CONTRACT, KINDS_OF_DEVICES = "dither.contract", "dither.training.kinds"
 
@@ -98,9 +99,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     _anchors.clear()
     if missing := gaps(exported()):
         raise PluginError("These public names have no docstring: " + ", ".join(missing) + ".")
-    results = [path.name for path in sorted((ROOT / "docs").glob("results*.md"))]
-    reference = [{_title(package): _page(package)} for package in packages()]
-    config.nav = [*config.nav, *results, {"Reference": reference}]
+    groups = {title: pages for group in config.nav for title, pages in group.items()}
+    groups["Papers and results"] += sorted(path.name for path in DOCS.glob("results*.md"))
+    groups["Reference"] += [{_title(package): _page(package)} for package in packages()]
     return config
 
 
@@ -222,7 +223,7 @@ def presets_page() -> str:
     for path in sorted((ROOT / "src" / "dither" / "presets").glob("*.toml")):
         text = path.read_text(encoding="utf-8")
         lines += [f"## {path.stem}", "", tomllib.loads(text)["about"] + ".", ""]
-        if (ROOT / "docs" / "figures" / "presets" / f"{path.stem}.svg").exists():
+        if (DOCS / "figures" / "presets" / f"{path.stem}.svg").exists():
             caption = f"Cost and score against measurements for the preset {path.stem}"
             lines += [f"![{caption}](figures/presets/{path.stem}.svg)", ""]
         lines += ["```toml", text.rstrip(), "```", ""]
