@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 NOT_DOCUMENTED_HERE = {"dither.cli"}
 CONTRACT, KINDS_OF_DEVICES = "dither.contract", "dither.training.kinds"
+BELOW_GUIDES = ["---", "search:", "  boost: 0.5", "---", ""]
+"""The reference is found, but not before the pages that explain."""
 
 Place = tuple[str, griffe.Object]
 """The name that an object is documented under, and the object."""
@@ -159,7 +161,7 @@ def package_page(package: str, places: list[Place]) -> str:
         if (path := f"{cls.__module__}.{cls.__qualname__}") in by_path
     }
     others = sorted(set(by_path.values()) - set(kinds), key=_order)
-    lines = [f"# {_title(package)}", "", module.__doc__ or "", ""]
+    lines = [*BELOW_GUIDES, f"# {_title(package)}", "", module.__doc__ or "", ""]
     if kinds:
         lines += [
             "## Kinds",
@@ -190,6 +192,7 @@ def _options(**options: Any) -> list[str]:
 def index_page(places: list[Place]) -> str:
     """The names that `import dither` gives, with the first sentence of each."""
     lines = [
+        *BELOW_GUIDES,
         "# dither",
         "",
         "`import dither` gives the names below; the rest lives in the packages listed beside.",
