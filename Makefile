@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 endif
 
 .NOTPARALLEL:
-.PHONY: help demo test adapters lint types wheel installs docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean claims
+.PHONY: help demo test adapters lint types wheel installs docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean claims look
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
@@ -41,6 +41,9 @@ installs: $(VENV)/.installed-dev ## also each extra alone, the lowest versions, 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/.installed-dev ## build the documentation into site/
 	$(PY) -m mkdocs build --strict
+
+look: docs ## look at every page of site/ in Chromium: width on a phone, console, images, search
+	$(PY) docs/look.py site
 
 figures: $(VENV)/.installed ## draw the documentation's figures again
 	$(PY) docs/make_figures.py
