@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 endif
 
 .NOTPARALLEL:
-.PHONY: help demo test adapters lint types docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean
+.PHONY: help demo test adapters lint types docs notebooks figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
@@ -31,6 +31,9 @@ types: $(VENV)/.installed-dev ## check types
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/.installed-dev ## build the documentation into site/
 	$(PY) -m mkdocs build --strict
+
+notebooks: $(VENV)/.installed-dev ## run the documentation's notebooks again and keep what they show
+	$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False docs/notebooks/*.ipynb
 
 figures: $(VENV)/.installed ## draw the documentation's figures again
 	$(PY) docs/make_figures.py
