@@ -74,9 +74,8 @@ def test_an_own_device_stays_in_its_bounds_and_ends_safe(tmp_path):
     text = said(executed(JOURNEYS / "own_device.ipynb", tmp_path))
     low, high = numbers(r"voltages written: (\S+) V to (\S+) V", text)
     assert -4 <= low < 0 < high <= 4
-    by_chip, by_dither = numbers(
-        r"failed readings: (\d+) by the chip's log, (\d+) by dither's", text
-    )
+    (by_chip,) = numbers(r"failed readings by the chip's log: (\d+)", text)
+    (by_dither,) = numbers(r"failed readings by dither's account: (\d+)", text)
     assert by_chip == by_dither > 0
     assert "voltages at the end: [0.]" in text
 
@@ -94,7 +93,7 @@ def test_neurons_are_known_after_fewer_measurements_than_weights(tmp_path):
 def test_mirrors_that_are_solved_for_end_below_those_that_are_flipped(tmp_path):
     text = said(executed(JOURNEYS / "mirrors.ipynb", tmp_path))
     flipped, solved = (
-        numbers(rf"{name}: NMSE (\S+) \((\S+) to (\S+)\)", text)
+        numbers(rf"{name}: .*\n +test NMSE (\S+) \((\S+) to (\S+)\)", text)
         for name in (r"error alone \(greedy\)", "outputs seen")
     )
     assert solved[2] < flipped[1]  # the worst of nine against the best of nine
@@ -106,8 +105,8 @@ def test_a_study_is_fitted_and_read_again(tmp_path):
     text = said(executed(JOURNEYS / "scaling_study.ipynb", tmp_path))
     value, low, high = numbers(r"against neurons: (\S+) \((\S+)–(\S+)\)", text)
     assert low < value < high
-    assert "36 runs, 0 of them unfinished" in text
-    assert re.search(r"36 runs in \S+ s, equal: True", text)
+    assert "36 runs\n0 of them unfinished" in text
+    assert "equal: True" in text
 
 
 @pytest.mark.parametrize("path", sorted(JOURNEYS.glob("*.ipynb")), ids=lambda path: path.stem)
