@@ -24,7 +24,7 @@ MOST_ONE_BY_ONE = 20_000
 THIN = 0.05
 """The share of mirrors that are on at the start of the priority rule."""
 
-OPTIMIZERS = ("sgd", "adam")
+OPTIMIZERS = ("adam", "sgd")
 """Those considered: the file's own alone where it names one of them."""
 
 

@@ -21,8 +21,9 @@ from dither.tasks.task import AbstractTask, Task
 from dither.training.fit import problem_of
 from dither.training.until import Until
 
-SAMPLES = 512
-"""The most samples of a gradient, but for a rule whose own batches are larger."""
+SAMPLES, WIDER = 512, 8
+"""The most samples of a gradient, but for a rule whose own batches are larger; how many times as
+many are taken once a step stands for more of the rule's samples than that."""
 
 BATCHES = 128
 """The most of the rule's batches that are read for a gradient."""
@@ -30,7 +31,7 @@ BATCHES = 128
 SPREAD, DEGREES = 0.2, 4
 """How the logarithm of the measurements scatters between trainings, and what that is worth."""
 
-MOST_STEPS = 2000
+MOST_STEPS = 20_000
 """Steps after which a target is given up."""
 
 
@@ -87,10 +88,8 @@ def predict(
     most = math.inf if until.measurements is None else float(until.measurements)
     walks = _starts(device, data, algorithm, key, trajectories)
     path = _Path(device, data, rule, samples, walks, float(until.score or 0.0), most, seconds)
-    times, steps, looks = path.follow()
-    M = float(rule.per_update)
-    passes = (steps * 4 + steps / STEPS * 8) * samples / data.batch
-    passes += looks * len(data.test_inputs) / data.batch
+    times, seen = path.follow()
+    M, passes = float(rule.per_update), seen / data.batch
     if path.late and np.isinf(np.median(times)):
         at, score = path.curve[-1]
         reason = f"given up at {score:.4g}, after {M * at:.0f} measurements"
@@ -143,7 +142,8 @@ class _Path:
         self, device: Any, task: Task, rule: AbstractRule, samples: int, walks: Walk,
         target: float, most: float, seconds: float,
     ) -> None:  # fmt: skip
-        self.device, self.task, self.rule, self.samples = device, task, rule, samples
+        self.device, self.task, self.rule = device, task, rule
+        self.samples, self.widest = samples, min(len(task.inputs), WIDER * samples)
         self.walks, self.target, self.most = walks, target, most
         self.seconds, self.late = seconds, False
         self.curve: list[tuple[float, float]] = []
@@ -151,10 +151,10 @@ class _Path:
     def scores(self, thetas: Float[Array, "n P"]) -> Float[np.ndarray, " n"]:
         return np.asarray(scores(self.device, self.task, self.walks.chip, thetas))
 
-    def follow(self) -> tuple[Float[np.ndarray, " n"], int, int]:
-        """Updates to the target, infinite where there are none; steps and looks in all."""
+    def follow(self) -> tuple[Float[np.ndarray, " n"], int]:
+        """Updates to the target, infinite where there are none; samples passed in all."""
         n = self.walks.updates.shape[0]
-        times, steps, looks = np.full(n, np.inf), 0, 0
+        times, steps, seen, tests = np.full(n, np.inf), 0, 0, len(self.task.test_inputs)
         M, began = float(self.rule.per_update), time.monotonic()
         before = self.scores(self.walks.theta)
         at = np.zeros(n)
@@ -165,13 +165,13 @@ class _Path:
                 self.rule, self.device, self.task, self.samples, self.walks
             )
             steps += STEPS
+            seen += n * (4 * STEPS + 8) * self.samples + n * tests
             after, reached = self.scores(thetas[:, -1]), np.asarray(updates)
-            looks += n
             crossed = (after >= self.target) & np.isinf(times)
             if crossed.any():
-                found, more = self._crossing(thetas, reached, at, before)
-                looks += more
-                times[crossed] = found[crossed]
+                times[crossed] = self._crossing(thetas, reached, at, before)[crossed]
+                seen += n * STEPS * tests
+            self.samples = self._samples_for((reached[:, -1] - at) / STEPS)
             at, before = reached[:, -1], after
             self.curve.append((float(np.max(at)), float(np.median(after))))
             if np.all(M * at > self.most) or not np.all(np.isfinite(at)):
@@ -181,11 +181,16 @@ class _Path:
                 break
         else:  # at the target, or for want of steps
             self.late = bool(np.isinf(times).any())
-        return times, n * steps, looks
+        return times, seen
+
+    def _samples_for(self, k: Float[np.ndarray, " n"]) -> int:
+        """So many that a gradient scatters no more than k updates do, within limits."""
+        own = float(np.median(k)) * self.task.batch / float(self.rule.batches)
+        return self.samples if own <= 2 * self.samples else self.widest
 
     def _crossing(
         self, thetas: Array, updates: np.ndarray, at: np.ndarray, before: np.ndarray
-    ) -> tuple[Float[np.ndarray, " n"], int]:
+    ) -> Float[np.ndarray, " n"]:
         """The first of the steps at the target, between looks linear in the updates."""
         n, S, _ = thetas.shape
         curve = np.stack([before, *(self.scores(thetas[:, s]) for s in range(S))], axis=1)
@@ -197,7 +202,7 @@ class _Path:
                 s = there[0]
                 share = (self.target - curve[r, s - 1]) / (curve[r, s] - curve[r, s - 1])
                 found[r] = times[r, s - 1] + share * (times[r, s] - times[r, s - 1])
-        return found, n * S
+        return found
 
 
 def _told(measurements: Float[np.ndarray, " n"], passes: float, most: float) -> Prediction:

@@ -137,7 +137,7 @@ def _whole(axis: str, values: Any, table: Mapping[str, Any]) -> Any:
     if len(paths) > 1:
         raise RequestError(f"The axis '{axis}' may be {' or '.join(paths)}; give the whole path.")
     if not paths:
-        known = {path.split(".")[-1] for path in _leaves(table)}
+        known = {path.split(".")[-1] for path in _leaves(table.get("device", {}))}
         raise RequestError(f"The axis '{axis}' is no setting of the run; {nearest(axis, known)}")
     return {paths[0]: values}
 

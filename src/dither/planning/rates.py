@@ -31,8 +31,8 @@ REACH = 0.15
 SHARE = 0.1
 """The part of an estimate's scatter that noise of the cost may have at the start."""
 
-FACTOR = 3.0
-"""Between the rates of a scan."""
+FACTOR, BELOW = 3.0, 9.0
+"""Between the rates of a scan; how far below the greedy rate it begins."""
 
 MOST, AGAIN = 5, 3
 """Predictions of a scan: of a first one, and of one that starts from a neighbour's rate."""
@@ -60,15 +60,16 @@ def scanned(
 ) -> Tried:
     """The rate and the amplitude with which the fewest measurements are predicted.
 
-    The amplitude first, the rate downhill in steps of a factor from the greedy one, then the
-    amplitude once more where there is noise. A prediction is given up where it takes more
+    The amplitude comes first. The rate then rises in steps of a factor from below the greedy one,
+    since a low rate is predicted in the fewest steps, and falls if the first was the best. The
+    amplitude is doubled once where there is noise. A prediction is given up where it takes more
     measurements than the best one.
 
     Arguments: an algorithm; the `Start`; `predict`, for an algorithm and a budget; `near`, the best
     rate of a device that differs little, where it is known.
     """
     algorithm = with_settings(algorithm, delta=start.amplitude(algorithm))
-    first = rate = start.greedy_rate(algorithm) if near is None else near
+    first = start.greedy_rate(algorithm) / BELOW if near is None else near
     most, tries = MOST if near is None else AGAIN, 0
 
     def tried(rate: float, best: Tried | None) -> Tried:
@@ -77,9 +78,10 @@ def scanned(
         one = with_settings(algorithm, learning_rate=rounded(rate, 2))
         return Tried(one, predict(one, math.inf if best is None else best.worth))
 
-    best = tried(rate, None)
-    for step in (1 / FACTOR, FACTOR):
-        if best.algorithm.learning_rate < rounded(first, 2):  # what is lower was better
+    best = tried(first, None)
+    stuck = math.isnan(best.prediction.measurements)  # at what its noise allows: lower is better
+    for step in (1 / FACTOR, FACTOR) if stuck else (FACTOR, 1 / FACTOR):
+        if best.algorithm.learning_rate != rounded(first, 2):
             break
         rate = first
         while tries < most:
@@ -87,7 +89,7 @@ def scanned(
             one = tried(rate, best)
             if one.worth >= best.worth and math.isfinite(best.worth):
                 break
-            best = min(one, best, key=lambda one: one.worth)
+            best = min(best, one, key=lambda one: one.worth)
     if start.sigma > 0 and "delta" in type(algorithm).model_fields:
         wider = with_settings(best.algorithm, delta=rounded(2 * best.algorithm.delta, 2))
         other = Tried(wider, predict(wider, best.worth))
