@@ -47,9 +47,8 @@ class WhitenedNodePerturbation(AbstractSketchedRule):
     others stay as they begin, and the sum in E is over the layers that are named.
 
     Arguments:
-        learning_rate: eta ≥ 0; 0.02 on a 784-32-10 network, 0.2 with a cosine decay on the
-            convolutional network of the preset `fashion-mnist-cnn-node`; larger rates diverge
-            slowly.
+        learning_rate: eta ≥ 0; 0.02 on a 784-32-10 network, 0.2 with a cosine decay on the dense
+            layers of the preset `fashion-mnist-cnn-node`; larger rates diverge slowly.
         delta: amplitude δ > 0 of the perturbation, in units of z.
         sets: sets of perturbations for each batch, ≥ 1, per example. A tick takes `1 + sets`
             measurements.
