@@ -215,7 +215,9 @@ def test_only_the_trained_layers_are_perturbed_counted_and_moved(known):
     assert set(probes.sites) == {"dense1/z", "dense2/z"}
     moved = np.asarray(probes.parameters[:, 401]) - np.asarray(theta)
     mean, error = moved.mean(axis=0), moved.std(axis=0) / np.sqrt(20)
-    still = flat(device, {n: np.full(v.shape, n.startswith("dense0")) for n, v in expected.items()})
+    still = flat(
+        device, {n: np.full(v.shape, float(n.startswith("dense0"))) for n, v in expected.items()}
+    )
     assert not moved[:, still.astype(bool)].any()
     assert np.all(np.abs(mean - flat(device, expected)) < 5 * error + 1e-3)
     assert np.linalg.norm(error) < 0.2 * np.linalg.norm(flat(device, expected))
