@@ -105,7 +105,7 @@ def test_a_class_is_given_its_arguments(lab):
         ("Chip", {"port": "COM3", "self": 1}, "takes no argument 'self'"),
         ("Keywords", {"prt": 3}, "cannot be made: TypeError"),
         ("Fails", {"port": "COM3"}, r"cannot be made: OSError: no port COM3 in .*lab\.py, line 27"),
-        ("plain", {"port": "COM3"}, r"is no class.*remove device\.arguments \(port\)"),
+        ("plain", {"port": "COM3"}, r"is not a class.*remove device\.arguments \(port\)"),
     ],
 )
 def test_arguments_that_do_not_fit_are_told(lab, name, arguments, words):
@@ -213,7 +213,7 @@ def studied(device=SIMULATED, more=""):
 def test_a_devices_missing_extra_is_found_before_anything_runs(package, without):
     extra, device = DEVICES[package]
     without(package)
-    said = f"The Python package {package} is not installed; pip install 'dither[{extra}]'."
+    said = f"The Python package {package} is not installed; run pip install 'dither[{extra}]'."
     file = studied(device)
     assert refused("study", file, "--dry-run") == said
     assert refused("study", file) == said

@@ -161,7 +161,7 @@ def test_a_table_that_cannot_be_used_is_refused_in_a_sentence(written, text, set
 
 @pytest.mark.parametrize("column", [1.5, True, -1, None, [0]])
 def test_what_names_no_column_is_told(column):
-    with pytest.raises(ValueError, match=r"a column's name, or its number from 0|a number is due"):
+    with pytest.raises(ValueError, match=r"a column's name, or its number from 0|must be a number"):
         CSVFile(file="own.csv", inputs=(column,))
 
 

@@ -413,7 +413,7 @@ def test_a_run_has_a_report_too(tmp_path: Path) -> None:
     (tmp_path / "run" / "result.json").unlink()
     assert "not finished" in stands_alone(write_report(tmp_path / "run")).text
     (tmp_path / "run" / "result.json").write_text("{")
-    with pytest.raises(RequestError, match="is not as it was written"):
+    with pytest.raises(RequestError, match="has changed since it was written"):
         write_report(tmp_path / "run")
 
 
