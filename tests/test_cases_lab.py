@@ -418,7 +418,7 @@ def test_a_users_exception_shows_where_it_was_raised(name, error, words, tmp_pat
     failure = run_of(name).failure
     place = f"in lab.py, line {line(words)}"
     assert error in failure
-    assert f"{place}); mend it" in failure
+    assert f"{place}); correct it" in failure
     whole = (tmp_path / "run" / "traceback.txt").read_text()
     assert error.partition(":")[0] in whole
     assert whole.startswith("Traceback")
@@ -609,7 +609,7 @@ def german(y):
     ("answer", "words"),
     [
         (german, "with decimal commas; set the instrument to decimal points"),
-        (lambda y: ",".join(f"{v:.3E}".replace(".", ",") for v in y), "decimal ones"),
+        (lambda y: ",".join(f"{v:.3E}".replace(".", ",") for v in y), "decimal commas"),
         (lambda y: ";".join(f"{v:.2f}".replace(".", ",") for v in y), "instead of numbers"),
         (lambda y: "\n".join(f"{v:.6f}" for v in y), "1 for 4 samples, .* in one line"),
         (lambda y: "\n".join(",".join(map(str, p)) for p in y.reshape(-1, 2)), "2 for 4 samples"),
@@ -832,9 +832,9 @@ def test_data_that_is_resolved_or_constant_is_taken():
     ("text", "words"),
     [
         ("\n".join(f"{v:.6f}".replace(".", ",") for v in 12.5 + V), "the first row is '12,500000'"),
-        ("\n".join(f"{v:.3f}".replace(".", ",") for v in V), "'0,000'.*decimal ones"),
+        ("\n".join(f"{v:.3f}".replace(".", ",") for v in V), "'0,000'.*decimal commas"),
         ("\n".join(f"{k},0;{v:.3f}".replace(".", ",") for k, v in enumerate(V)), "0;0,000|;0"),
-        ("\n".join(f"{v:.4E}".replace(".", ",") for v in 2 + V), "decimal ones"),
+        ("\n".join(f"{v:.4E}".replace(".", ",") for v in 2 + V), "decimal commas"),
     ],
 )
 def test_a_table_with_decimal_commas_is_refused(text, words, tmp_path):
@@ -913,7 +913,7 @@ def test_an_archive_of_objects_is_refused(tmp_path):
 @pytest.mark.parametrize("largest", [10**7, 2**40, 1000])
 def test_labels_that_number_no_classes_are_refused(largest):
     labels = np.array([0, 1, 2, largest, 0, 1, 2, 3])
-    with pytest.raises(RequestError, match=rf"the label {largest} \(sample 3\), and labels number"):
+    with pytest.raises(RequestError, match=rf"the label {largest} \(sample 3\), but labels number"):
         dither.make_task(X, labels, X, labels)
 
 

@@ -493,7 +493,7 @@ def test_a_tensor_is_data_too():
         (np.zeros(4, [("t", "f8")]), GOALS, "give numbers"),
         (np.zeros((4, 1), "M8[s]"), GOALS, "give numbers"),
         ([], [], "inputs hold no samples"),
-        (ROWS, [GOALS] * 4, "give one label a sample"),
+        (ROWS, [GOALS] * 4, "give one label per sample"),
     ],
 )
 def test_data_that_cannot_be_used_is_refused_in_a_sentence(inputs, targets, sentence):

@@ -286,7 +286,7 @@ OTHER = '{ kind = "simulated", network = { kind = "mlp", widths = [3, 1] } }'
         (("device", "serve", "lab.py:Chip", "--record", "record"), "needs the argument"),
         (("device", "serve", "none.py:Chip", "--record", "record"), "does not exist"),
         (("device", "serve", "lab.py:plain", "--listen", "0.0.0.0:0", "--record", "record"),
-         "without TLS"),
+         "needs TLS"),
         (("device", "serve", "lab.py:plain", "--listen", "here", "--record", "record"),
          "HOST:PORT"),
         (("device", "serve", "lab.py:plain", "--record", "none/record"), "cannot be written"),
@@ -308,7 +308,7 @@ def test_a_token_that_was_there_stays(lab):
     token = Path("dither-token")
     token.write_text("x" * 30)
     token.chmod(0o600)
-    with pytest.raises(RequestError, match="without TLS"):
+    with pytest.raises(RequestError, match="needs TLS"):
         serve(f"{lab / 'lab.py'}:plain", "0.0.0.0:0")
     assert token.read_text() == "x" * 30
 

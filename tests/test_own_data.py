@@ -141,16 +141,16 @@ def test_labels_with_a_point_are_values_to_reach(written, cells, values):
         (COMMA, {"label": "specie"}, "did you mean species"),
         (COMMA, {"label": 3}, "3 columns, 0 to 2, and no 3"),
         (DATA_ONLY, {"label": "species"}, "does not name its columns"),
-        (COMMA, {"inputs": ("length", "species")}, "'species' .* is an input and the label"),
+        (COMMA, {"inputs": ("length", "species")}, "'species' .* is both an input and the label"),
         (COMMA, {"label": "length", "inputs": ("species",)}, "'species' of .* holds 'setosa'"),
         (COMMA, {"values": True}, "are text, such as 'setosa'"),
         (COMMA.replace("width", "length"), {}, "Two columns .* 'length'"),
         (FLOWERS.assign(species=range(60)).to_csv(index=False), {}, "60 different ones"),
         ("length,width,species\n1,2,a\n3,4,b\n", {}, "no class has two"),
         ("", {}, "holds no table"), ("\n\n", {}, "holds no table"), ("1\n2\n", {}, "one column"),
-        ("PK\0\0", {}, "is no text"),
-        ("0,512345,0,048576\n0,412345,0,148576\n", {}, "taken for decimal ones"),
-        ("0,512345,0,048576,a\n0,412345,0,148576,a\n", {}, "taken for decimal ones"),
+        ("PK\0\0", {}, "is not text"),
+        ("0,512345,0,048576\n0,412345,0,148576\n", {}, "read as decimal commas"),
+        ("0,512345,0,048576,a\n0,412345,0,148576,a\n", {}, "read as decimal commas"),
     ],
 )  # fmt: skip
 def test_a_table_that_cannot_be_used_is_refused_in_a_sentence(written, text, settings, words):
@@ -263,7 +263,7 @@ def test_data_in_memory_is_taken_as_people_have_it(given, classes):
         ((FLOWERS, "specie"), "did you mean species"),
         ((FLOWERS, FLOWERS["species"]), "column 'species' of the inputs is text"),
         ((np.zeros((4, 2)),), "inputs without targets"),
-        ((iter([1]),), "no dataset that gives a pair"),
+        ((iter([1]),), "not a dataset of pairs"),
         (([np.zeros(2)],), "Sample 0 of the inputs is no pair"),
         ((FLOWERS, "species", FLOWERS.iloc[:3].replace("setosa", "rosa"), None), None),
         ((np.zeros((2, 2)), ["a", None]), "text and other things, such as None in sample 1"),
@@ -293,7 +293,7 @@ def test_two_npy_files_are_a_task(tmp_path):
     task = Arrays(file=tmp_path / "x.npy", targets=tmp_path / "t.npy").load()
     np.testing.assert_allclose(rows(task)[0], x)
     assert task.classes == SPECIES
-    with pytest.raises(RequestError, match="give targets too"):
+    with pytest.raises(RequestError, match="also give targets"):
         Arrays(file=tmp_path / "x.npy").load()
 
 
@@ -432,8 +432,8 @@ TestATable = battery(CSVFile(file=SPECTRA), SCALED)
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("length,width,species\n", "has a row of text and no samples"),
-        ("0.1 0.2\n0.3 0.4\n", "are set apart by spaces"),
+        ("length,width,species\n", "has a row of text but no samples"),
+        ("0.1 0.2\n0.3 0.4\n", "are separated by spaces"),
         ("a,label\n1,x\n2,x\n3,x\n", "are all x"),
     ],
 )

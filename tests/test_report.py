@@ -258,7 +258,7 @@ def test_seconds_and_joules_are_told_of_each_cell_where_they_are_known(tmp_path:
     cells, runs = pd.read_csv(folder / "report" / "cells.csv"), load_study(folder)
     assert {"writes", "device_seconds", "joules", "score", "reached"} <= set(runs.columns)
     heading = next(line for line in page.lines if "joules" in line)
-    assert "seconds on the device" in heading
+    assert "device seconds" in heading
     for _, cell in cells.iterrows():
         rate, bits = cell["algorithm.learning_rate"], cell["bits"]
         mine = runs[(runs["bits"] == bits) & (runs["algorithm.learning_rate"] == rate)]
@@ -420,7 +420,7 @@ def test_a_run_has_a_report_too(tmp_path: Path) -> None:
 def test_requests_that_are_wrong(tmp_path: Path, made_up: Path) -> None:
     (tmp_path / "other").mkdir()
     for folder in (tmp_path / "other", tmp_path / "not-there"):
-        with pytest.raises(RequestError, match="no study and no run in"):
+        with pytest.raises(RequestError, match="holds no study and no run"):
             write_report(folder)
         assert not (folder / "report.html").exists()
     with pytest.raises(RequestError, match="did you mean svg"):

@@ -109,9 +109,9 @@ GOOD = idx(np.arange(12).reshape(3, 4))
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("short", GOOD[:-1], "cut short or too long"),
-        ("long", GOOD + b"x", "cut short or too long"),
-        ("head", GOOD[:9], "cut short or too long"),
+        ("short", GOOD[:-1], "has the wrong length"),
+        ("long", GOOD + b"x", "has the wrong length"),
+        ("head", GOOD[:9], "has the wrong length"),
         ("empty", b"", "not an IDX file"),
         ("magic", b"\0\1" + GOOD[2:], "not an IDX file"),
         ("floats", GOOD[:2] + b"\x0d" + GOOD[3:], "not an IDX file"),
@@ -205,7 +205,7 @@ def with_nan(x):
         ({"inputs": X, "targets": LABELS[:-1]}, "give as many"),
         ({"inputs": X[:-2], "targets": LABELS}, "give as many"),
         ({"inputs": X, "targets": LABELS, "test_inputs": X[:, :2], "test_targets": LABELS},
-         "one shape"),
+         "the same shape"),
         ({"inputs": X, "targets": X, "test_inputs": X, "test_targets": X[:, :2]}, "shape"),
         ({"inputs": X, "targets": LABELS, "test_inputs": X, "test_targets": X}, "labels"),
         ({"inputs": X, "targets": LABELS[:, None]}, "one label"),

@@ -29,9 +29,7 @@ def compare(
     quick: Annotated[
         bool, typer.Option("--quick", help="Use three seeds and half the trials.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare methods on devices and tasks at equal measurements and equal tuning budgets."""
     from dither._errors import RequestError

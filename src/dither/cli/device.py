@@ -37,15 +37,11 @@ def check(
             "--set", metavar="KEY=VALUE", help="Change a setting of the device or of the task."
         ),
     ] = None,
-    repeats: Annotated[
-        int, typer.Option(min=4, help="The number of measurements of each kind.")
-    ] = 20,
+    repeats: Annotated[int, typer.Option(min=4, help="Measurements of each kind.")] = 20,
     toml: Annotated[
         Path | None, typer.Option(help="Write the recommended specification to this file.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Test a device inside its bounds and recommend training settings."""
     import tomlkit
@@ -106,9 +102,7 @@ def serve(
     ] = "127.0.0.1:7700",
     token_file: Annotated[
         Path | None,
-        typer.Option(
-            help="The file of the shared secret, made if missing. [default: dither-token]"
-        ),
+        typer.Option(help="The shared secret's file, made if missing. [default: dither-token]"),
     ] = None,
     certificate: Annotated[Path | None, typer.Option(help="The server's certificate, PEM.")] = None,
     key: Annotated[Path | None, typer.Option(help="The certificate's key, PEM.")] = None,

@@ -24,9 +24,7 @@ def paper(
         bool,
         typer.Option("--quick", help="Use smaller sizes and fewer seeds: a few minutes at most."),
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(help="The output folder (default: runs/NAME-k).", readable=False),

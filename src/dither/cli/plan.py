@@ -32,9 +32,7 @@ def plan(
     patience: Annotated[
         float, typer.Option(min=1, help="Computing time per method and point, s.")
     ] = 60.0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Predict what each method needs to reach a target, before anything is built."""
     from dither._platform import check_platform

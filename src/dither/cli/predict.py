@@ -29,9 +29,7 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="Write the table to this file instead of printing it.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show a trained device's outputs for new inputs, or the scores of further devices."""
     from dither._errors import RequestError

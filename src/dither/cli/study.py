@@ -36,9 +36,7 @@ def study(
         bool, typer.Option("--dry-run", help="Show the runs and their estimated time; run nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Allow more than 100 000 runs.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Run a grid of trainings, or the ones still missing, and write the report."""
     from dither._errors import RequestError

@@ -39,14 +39,10 @@ def train(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(
-            metavar="TASK", help="Train on another task: own.csv, own.npz, or a kind of task."
-        ),
+        typer.Option(metavar="TASK", help="Train on another task: own.csv, own.npz, or a kind."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the first replica.")] = None,
-    replicas: Annotated[
-        int | None, typer.Option(help="The number of replicas, trained side by side.")
-    ] = None,
+    replicas: Annotated[int | None, typer.Option(help="The number of replicas.")] = None,
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint.")] = False,
     start_from: Annotated[
@@ -57,9 +53,7 @@ def train(
         str | None, typer.Option(help="Also send the history to mlflow or tensorboard.")
     ] = None,
     like: Like = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train a device from measured costs alone."""
     use_all_cores()

@@ -96,13 +96,13 @@ class Fleet(AbstractDevice):
 
     All devices are written and measured at the same time, so that every rule trains the fleet like
     a single device. A measurement of the fleet is one of each device; it takes the time of the
-    slowest and the energy of all. Its result is the concatenation of all devices' batches. A device
-    that fails three times in a row is excluded, and the next one stands in for it until it answers
-    again; the present pair is then restarted.
+    slowest and the energy of all. Its result is the concatenation of all devices' batches. After
+    three failures in a row a device is excluded and the next one stands in for it until it answers;
+    the pair is then restarted.
 
     Arguments: `devices`, with the same parameters; `copies` ≥ 1 of each, which differ in their
     random fabrication errors; `shards`, how the data are divided, shared if not given; `air`, the
-    channel if costs are summed over the air, in which case only their sum is measured.
+    channel for costs summed over the air, if only their sum is measured.
     """
 
     kind: Literal["fleet"] = "fleet"

@@ -82,8 +82,7 @@ def train(
     """Train a device on a task with an algorithm that uses measurements only.
 
     Arguments:
-        device: a `SimulatedDevice`, an object for `PythonDevice`, `FILE.py:NAME`, `remote://…`, a
-            list
+        device: a `SimulatedDevice`, a `PythonDevice`, `FILE.py:NAME`, `remote://…`, or a list.
         task: the task, a file such as `spectra.csv`, or a kind of task.
         algorithm: the training algorithm.
         key: the seed, 0 to 2³¹ − 1; replica r equals a single run with the seed key + r.
@@ -93,12 +92,9 @@ def train(
             hundredth of the run, and on a device at least four times those of an evaluation.
         start_from: a run's folder or result whose parameters are the start; replica r starts from
             its replica r mod R. Everything else is new, including the ledger.
-        checkpoint_seconds: time between checkpoints, s; with a real device, each evaluation is also
-            followed by a checkpoint.
-        out, resume: the run's folder, without which nothing is written; whether to continue from
-            its checkpoint.
-        observers: functions called with a `Progress` several times per second; in a notebook, by
-            default a bar and curves.
+        checkpoint_seconds: time between checkpoints, s; each evaluation of a real device adds one.
+        out, resume: the run's folder, if it is to be saved; whether to continue its checkpoint.
+        observers: called with a `Progress` several times per second; a bar and curves in a notebook.
         track: `mlflow` (logs to MLFLOW_TRACKING_URI, if set) or `tensorboard`.
         name: the run's name in its figure.
 
