@@ -94,7 +94,7 @@ def train(
             its replica r mod R. Everything else is new, including the ledger.
         checkpoint_seconds: time between checkpoints, s; each evaluation of a real device adds one.
         out, resume: the run's folder, if it is to be saved; whether to continue its checkpoint.
-        observers: called with a `Progress` several times per second; a bar and curves in a notebook.
+        observers: called with a `Progress` several times per second; in a notebook, a bar shows.
         track: `mlflow` (logs to MLFLOW_TRACKING_URI, if set) or `tensorboard`.
         name: the run's name in its figure.
 
