@@ -120,7 +120,7 @@ class Space:
         return self._clip(theta, low, high)
 
     def amplitude(self, delta: float | Float[Array, "*P"]) -> Float[Array, "..."]:
-        """A perturbation amplitude as the DAC can write it: whole steps, one at the least."""
+        """A perturbation amplitude as the DAC can write it: whole steps, one at least."""
         step = np.asarray(self.step)
         pace = np.where(step > 0, step, 1.0)
         steps = jnp.maximum(1.0, jnp.round(jnp.asarray(delta) / pace)) * pace

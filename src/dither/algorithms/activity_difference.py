@@ -29,7 +29,7 @@ class ActivityDifference(AbstractDescentRule):
     bias.
 
     Arguments: `delta`, amplitude δ > 0 in units of z; the others as for `AbstractDescentRule`.
-    Perturbations are per example; two measurements a tick.
+    Perturbations are per example; two measurements per tick.
     Errors: `RequestError` for a device that does not show sites, or a network without named layers.
 
     Source: Dalm and others, *Effective learning with node perturbation in multi-layer neural

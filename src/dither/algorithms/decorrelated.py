@@ -28,7 +28,7 @@ class DecorrelatedNodePerturbation(AbstractSketchedRule):
     of any size. A convolution has a row x for every patch.
 
     Arguments: `delta`, amplitude δ > 0 in units of z; `decorrelation`, epsilon in [0, 1); the
-    others as for `AbstractSketchedRule`. Perturbations are per example; two measurements a tick.
+    others as for `AbstractSketchedRule`. Perturbations are per example; two measurements per tick.
     Errors: `RequestError` for a device that does not show sites, a network without named layers, or
     a layer that is not `z = features(x) W + b`.
 

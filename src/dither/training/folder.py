@@ -67,7 +67,7 @@ def open_folder(out: Path, resume: bool) -> None:
 
 
 def _counts(path: Path) -> bool:
-    """Whether a file is more than the remains of a start that is under way or was killed."""
+    """Whether a file is more than the remains of a running or killed start."""
     return not path.name.startswith((LEASE, f".{LEASE}-", f".{SPECIFICATION}-", ".clock-"))
 
 

@@ -125,7 +125,7 @@ def train(
 
 
 def _goes_on(folder: Path | None, whole: Mapping[str, Any], asked: Mapping[str, str]) -> bool:
-    """Whether a run resumes from a checkpoint, which must belong to this run, or starts anew.
+    """Whether a run resumes from a checkpoint, which must belong to this run, or is new.
 
     Errors: `RequestError` if it belongs to another run.
     """

@@ -11,7 +11,7 @@ from dither.devices.imperfections.imperfection import AbstractImperfection, Blue
 
 
 class WriteNoise(AbstractImperfection):
-    """Add an error to every write, drawn anew each time, which lasts until the next write.
+    """Add a new random error to every write, which lasts until the next write.
 
     `theta_i ← theta_i + sigma n_i`, n_i ~ N(0, 1)
 
