@@ -172,7 +172,7 @@ def test_candidates_are_as_many_for_every_method():
         ({"tasks": {"xor": "xorr"}}, "no preset 'xorr'; did you mean xor"),
         ({"methods": {"m": {"algorithm": {"kind": "weight-mgdd"}}}}, "did you mean weight-mgd"),
         ({"methods": {"m": {"algorithm": {"kind": "spsa", "a": 1.0}, "only": ["opn"]}}},
-         "there is no device 'opn'; did you mean open"),
+         "the device 'opn' is unknown; did you mean open"),
         ({"methods": {"m": {"algorithm": {"kind": "spsa", "a": 1.0}, "tune": {"a": [1.0, 0.1]}}}},
          "needs two ends, low < high"),
         ({"set": {"until.measurements": 0}}, "until.measurements"),

@@ -146,7 +146,7 @@ def test_who_was_silent_is_told_and_programs_the_device_again(serve, token):
     assert device.made_safe == 0
     until(lambda: device.made_safe == 1)
     device.theta = np.zeros(9)
-    with pytest.raises(ConnectionError, match=r"nothing came from the trainer for 0\.36 s"):
+    with pytest.raises(ConnectionError, match=r"the trainer sent nothing for 0\.36 s"):
         remote.measure(X)
     assert np.array_equal(remote.measure(X), before)
     until(lambda: device.made_safe == 2)

@@ -563,7 +563,7 @@ def test_unlike_real_devices_are_refused():
     coarse.bounds, coarse.bits = (-1.0, 1.0), 4
     with pytest.raises(RequestError, match="16 levels"):
         PythonFleet([Chip(), coarse])
-    with pytest.raises(RequestError, match="at the least"):
+    with pytest.raises(RequestError, match="at least one device"):
         PythonFleet([])
 
 

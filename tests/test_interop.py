@@ -130,7 +130,7 @@ def test_what_a_generator_cannot_serve_is_refused():
     points = made.suggest(2)
     assert [p["gain"] for p in points] == [2.0, 2.0]
     assert np.mean([p["x1"] for p in points]) == pytest.approx(0.25)
-    with pytest.raises(ValueError, match="7 points are asked for and 6"):
+    with pytest.raises(ValueError, match="7 points were requested, but only 6"):
         made.suggest(7)
     with pytest.raises(ValueError, match="_id 99"):
         made.ingest([{"_id": 99, "f": 0.0}])

@@ -266,7 +266,7 @@ def test_data_in_memory_is_taken_as_people_have_it(given, classes):
         ((iter([1]),), "not a dataset of pairs"),
         (([np.zeros(2)],), "Sample 0 of the inputs is no pair"),
         ((FLOWERS, "species", FLOWERS.iloc[:3].replace("setosa", "rosa"), None), None),
-        ((np.zeros((2, 2)), ["a", None]), "text and other things, such as None in sample 1"),
+        ((np.zeros((2, 2)), ["a", None]), "text and other values, such as None in sample 1"),
         ((np.zeros((2, 2)), [0, 0], None, [1]), "test targets without test inputs"),
     ],
 )

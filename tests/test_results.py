@@ -98,7 +98,7 @@ def test_one_output_tells_two_classes(tmp_path):
     ("inputs", "labels", "sentence"),
     [
         (np.zeros((2, 49)), None, "give both or neither"),
-        (np.zeros((2, 49)), [0, 1, 2], "There are 2 inputs and 3 labels"),
+        (np.zeros((2, 49)), [0, 1, 2], "There are 2 inputs but 3 labels"),
         (np.zeros((2, 49)), [0, 4], "There is no class 4; the labels number the classes from 0 to"),
         (np.zeros((2, 49)), [0, -1], "There is no class -1"),
         (np.zeros((2, 49)), [0.5, 1], "not whole numbers"),

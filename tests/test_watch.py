@@ -463,12 +463,12 @@ def test_a_taken_port_and_a_folder_of_nothing_are_one_sentence(tmp_path):
         port = taken.getsockname()[1]
         with pytest.raises(RequestError, match=rf"port {port} is in use; give another with --port"):
             serve(tmp_path / "run", port)
-    with pytest.raises(RequestError, match="There is no port 70000"):
+    with pytest.raises(RequestError, match="The port 70000 is not valid"):
         serve(tmp_path / "run", 70000)
     command = [sys.executable, "-m", "dither.cli", "watch", str(tmp_path / "nothing")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"dither: There is no run or study in {tmp_path}/nothing: ")
+    assert done.stderr.startswith(f"dither: The folder {tmp_path}/nothing holds neither a run ")
     assert done.stderr.count("\n") == 1
 
 
