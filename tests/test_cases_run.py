@@ -507,9 +507,9 @@ def test_data_that_cannot_be_used_is_refused_in_a_sentence(inputs, targets, sent
     [
         ({"batch": 0}, "batch must be a whole number of 1 or more, not 0"),
         ({"batch": -3}, "not -3"),
-        ({"batch": "al"}, "no batch 'al'; give a whole number, or 'all'"),
+        ({"batch": "al"}, "batch 'al' is not valid; give a whole number, or 'all'"),
         ({"batch": 5}, "larger than the 4 training samples"),
-        ({"cost": "mae"}, "no cost 'mae'; give mse or cross_entropy"),
+        ({"cost": "mae"}, "cost 'mae' is unknown; give mse or cross_entropy"),
         ({"classes": ["one"]}, "outside the 1 classes"),
     ],
 )

@@ -156,5 +156,6 @@ groups = 4
     refused(
         shell("train", "spec.toml", cwd=tmp_path),
         tmp_path,
-        "The 6 channels of layer 'channels0' cannot be divided into 4 groups; set groups to a divisor.",
+        "The 6 channels of layer 'channels0' cannot be divided into 4 groups; "
+        "set groups to a divisor.",
     )

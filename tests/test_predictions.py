@@ -166,3 +166,24 @@ def test_what_has_no_law_is_not_a_number():
     assert "no law" in told.reason
     told = predict(DEVICE, classes(8), Backpropagation(learning_rate=0.1), Until(measurements=9))
     assert told.reason == "until.score is not set"
+
+
+def test_long_steps_do_not_overdraw_the_noise_of_the_batches():
+    """SGD stays at cov θ = eta sigma² / B about a least-squares fit with inputs of unit covariance.
+
+    The mean squared error is then D eta sigma² / B above its least.
+    """
+    draw, D, B, eta = np.random.default_rng(1), 9, 16, 1e-3
+    x = np.linalg.qr(draw.normal(size=(2048, D - 1)))[0] * math.sqrt(2048)
+    t = x @ draw.normal(size=(D - 1, 1)) + draw.normal(size=(2048, 1))
+    x1 = np.column_stack([x, np.ones(2048)])
+    fit = np.linalg.lstsq(x1, t, rcond=None)[0]
+    least = float(np.mean((x1 @ fit - t) ** 2))
+    told = predict(
+        SimulatedDevice(network=MLP(widths=(D - 1, 1))), make_task(x, t, x, t, batch=B),
+        Backpropagation(learning_rate=eta), Until(score=0.9999, measurements=400_000), trajectories=1,
+    )  # fmt: skip
+    scores = np.array([score for _, score in told.curve])[-150:]
+    excess = np.var(t) - least - np.var(t) * scores
+    error = 2 * excess.std() / math.sqrt(len(excess))  # neighbours are not independent
+    assert excess.mean() == pytest.approx(D * eta * least / B, abs=4 * error)

@@ -2,10 +2,10 @@
 
 `feedback.py [NETWORK ...]` runs the cells that docs/results/feedback.json does not have yet, then
 writes the table and the figure. A cell is a network, a mismatch of the chip's weights and a
-method. Each method is tuned there by the same budget: three learning rates a factor of 3 apart, on
-seeds of their own, of which that with the highest test accuracy, averaged over the tuning run, is
-taken. The runs that are reported have seeds common to all methods. On the test set is looked every
-`every` measurements; the looks are not counted.
+method. Each method is tuned there in the same way: three learning rates a factor of 3 apart, and
+further ones while the best is the lowest or the highest, on a seed of their own. The rate with the
+highest test accuracy, averaged over the tuning run, is taken. The runs that are reported have seeds
+common to all methods. The test set is scored every `every` measurements; scoring is not counted.
 """
 
 import json
@@ -38,6 +38,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 RESULTS = DOCS / "results" / "feedback.json"
 TUNED, REPORTED = 1000, 10
 """The first seed to tune on, and the first that is reported."""
+
+MOST_RATES = 6
+"""The most learning rates of a method in a cell."""
 
 
 class Setting(NamedTuple):
@@ -120,12 +123,14 @@ def runs(network: str, gain: float, made: Any, seed: int, count: int, most: int)
     return dither.train(chip, task, made, **more).history
 
 
-def tuned(network: str, gain: float, method: str) -> dict[str, float]:
+def tuned(network: str, gain: float, method: str, known: dict[str, float]) -> dict[str, float]:
     """The mean test accuracy over a tuning run, by rate; a run that is done stays at its end."""
     make, middle = METHODS[method]
-    setting, found = NETWORKS[network], {}
+    setting, found = NETWORKS[network], dict(known)
     looks = setting.tuning // setting.every
-    for rate in (middle / 3, middle, middle * 3):
+    waiting = [] if known else [middle / 3, middle, middle * 3]
+    while waiting or not settled(found):
+        rate = waiting.pop() if waiting else beyond(found)
         history = runs(network, gain, make(rate), TUNED, 1, setting.tuning)
         scores = history.score.to_numpy()
         scores = np.append(scores, np.full(max(looks + 1 - len(scores), 0), scores[-1]))
@@ -133,11 +138,32 @@ def tuned(network: str, gain: float, method: str) -> dict[str, float]:
     return found
 
 
-def cell(network: str, gain: float, method: str, seeds: int) -> dict[str, Any]:
+def best(found: dict[str, float]) -> float:
+    """The rate with the highest accuracy."""
+    return float(max(found, key=lambda one: found[one]))
+
+
+def settled(found: dict[str, float]) -> bool:
+    """Whether the best rate lies between two others, or as many as are allowed were tried."""
+    rates = sorted(float(one) for one in found)
+    return rates[0] < best(found) < rates[-1] or len(rates) >= MOST_RATES
+
+
+def beyond(found: dict[str, float]) -> float:
+    """The rate beyond the best, which is the lowest or the highest."""
+    highest = best(found) == max(float(one) for one in found)
+    return best(found) * 3 if highest else best(found) / 3
+
+
+def cell(
+    network: str, gain: float, method: str, seeds: int, known: dict[str, Any]
+) -> dict[str, Any]:
     """Measurements to the targets of every seed, None where not reached, at the tuned rate."""
     started = time.time()
-    rates = tuned(network, gain, method)
-    rate = float(max(rates, key=lambda one: rates[one]))
+    rates = tuned(network, gain, method, known.get("rates", {}))
+    rate = best(rates)
+    if rate == known.get("rate"):
+        return {**known, "rates": rates}
     budget, targets = NETWORKS[network].budget, NETWORKS[network].targets
     history = runs(network, gain, METHODS[method][0](rate), REPORTED, seeds, budget)
     reached: dict[str, list[int | None]] = {f"{target:g}": [] for target in targets}
@@ -219,9 +245,10 @@ def main(chosen: list[str]) -> None:
     for network, (seeds, some) in CELLS.items():
         for gain, method in some:
             name = f"{network} | {gain:g} | {method}"
-            if name in cells or (chosen and network not in chosen):
+            known = cells.get(name, {})
+            if (known and settled(known["rates"])) or (chosen and network not in chosen):
                 continue
-            cells[name] = cell(network, gain, method, seeds)
+            cells[name] = cell(network, gain, method, seeds, known)
             RESULTS.write_text(json.dumps(cells, indent=1) + "\n", "utf-8")
             print(name, cells[name]["rates"], cells[name]["reached"], cells[name]["minutes"])
     write_table(cells)

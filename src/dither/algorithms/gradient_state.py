@@ -57,9 +57,9 @@ class At(NamedTuple):
 class Told(NamedTuple):
     """The result of a probe.
 
-    Attributes: `theta`, as in `At`; the `probe`; its `measurement`; `change`, of the costs, `C(θ +
-    p) − C(θ)` or `(C(θ ± p) − C(θ ∓ p)) / 2`; `refers`, whether the probe is the reference, for
-    which `change` is meaningless; `again`, whether it was told before, for instance because its
+    Attributes: `theta`, as in `At`; the `probe`; its `measurement`; `change`, of the costs,
+    `C(θ + p) − C(θ)` or `(C(θ ± p) − C(θ ∓ p)) / 2`; `refers`, whether the probe is the reference,
+    for which `change` is meaningless; `again`, whether it was told before, for instance because its
     partner failed.
     """
 

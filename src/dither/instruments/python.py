@@ -53,9 +53,10 @@ class PythonDevice:
     readings; the first failure ends it, by an exception or as NaN.
 
     If its neurons can be perturbed, for node perturbation, it has `layers`, the names of dense
-    layers whose parameters are `NAME/weight` (p, q) and `NAME/bias` (q); and `measure_sites(inputs,
-    added)`, which returns the outputs with `added[NAME]` added to the neurons' inputs of each
-    layer, (q,) for the whole batch or (B, q), and a table of the inputs (B, p) of each layer.
+    layers whose parameters are `NAME/weight` (p, q) and `NAME/bias` (q); and
+    `measure_sites(inputs, added)`, which returns the outputs with `added[NAME]` added to the
+    neurons' inputs of each layer, (q,) for the whole batch or (B, q), and a table of the inputs (B,
+    p) of each layer.
 
     An exception raised by a call, NaN or a wrong shape is a failed measurement, and the measurement
     is repeated.

@@ -2,8 +2,8 @@
 
 The effect of a small perturbation is below the noise; a large one is affected by curvature. With
 random signs s, the one-sided difference `C(θ + δs) − C(θ)` contains `δ² sᵀHs / 2` in addition to
-the slope, which is even in s and adds scatter but no bias. The central difference contains `δ³
-D³C[s,s,s] / 6`, a bias. Derived here, checked by the tests.
+the slope, which is even in s and adds scatter but no bias. The central difference contains
+`δ³ D³C[s,s,s] / 6`, a bias. Derived here, checked by the tests.
 """
 
 import numpy as np

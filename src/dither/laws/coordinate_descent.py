@@ -45,9 +45,9 @@ def initial_fall(
 ) -> float:
     """The expected decrease of the error in the first test of a random mirror, for random columns.
 
-    With s_i = 1 − 2 w_i and residual r = t − X w, a flip decreases the error by `2 s_i ⟨x_i, r⟩ −
-    a_i²`, and is kept if that is positive. The column's own part of r and the crosstalk of the
-    others make it normal with
+    With s_i = 1 − 2 w_i and residual r = t − X w, a flip decreases the error by
+    `2 s_i ⟨x_i, r⟩ − a_i²`, and is kept if that is positive. The column's own part of r and the
+    crosstalk of the others make it normal with
 
     `m_i = a_i² (2 s_i (w*_i − w_i) − 1)`, `v_i = 2 a_i √((f − a_i² (w*_i − w_i)²) / T)`
 

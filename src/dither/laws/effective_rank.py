@@ -188,8 +188,8 @@ def probe_largest(
 ) -> tuple[float, int]:
     """The largest curvature from measured costs alone: power iteration by perturbed probes.
 
-    `Hv ≈ mean s (C(θ+δs+εv) − C(θ−δs+εv) − C(θ+δs−εv) + C(θ−δs−εv)) / 4δε`, `v ← Hv / |Hv|`, `ε =
-    δ√N`; at the end `vᵀHv` by a second difference: a lower bound, which is tighter with more
+    `Hv ≈ mean s (C(θ+δs+εv) − C(θ−δs+εv) − C(θ+δs−εv) + C(θ−δs−εv)) / 4δε`, `v ← Hv / |Hv|`,
+    `ε = δ√N`; at the end `vᵀHv` by a second difference: a lower bound, which is tighter with more
     probes.
 
     Arguments: as for `probe_curvature`; `steps` of the iteration, of 4 `probes` measurements each;

@@ -50,8 +50,9 @@ def layerwise_kappa(
 ) -> float:
     """Kappa of one iteration, which perturbs every layer once.
 
-    `kappa = Σ_l v_l / |g|²`, for weight perturbation without noise `Σ_l f_l (N_l − 1)` with `f_l =
-    |g_l|² / |g|²`: for use in `cosine`, `growth` and `ticks_to_angle` with iterations as ticks.
+    `kappa = Σ_l v_l / |g|²`, for weight perturbation without noise `Σ_l f_l (N_l − 1)` with
+    `f_l = |g_l|² / |g|²`: for use in `cosine`, `growth` and `ticks_to_angle` with iterations as
+    ticks.
 
     Arguments: `squared_gradients`, |g_l|²; `variances`, v_l, as from `weight_variances` or
     `node_variance`. Errors: `RequestError` if the gradient is zero. Source: derived here for the

@@ -57,8 +57,8 @@ def dense_node_variance(
 
     Shared signs: `G = g s sᵀ`, so that `v = (q − 1) |g|²`: kappa is the number of neurons less one
     for any batch. Signs per example: `v = (q − 1) Σ_b |g_b|² / B²`, smaller by up to a factor of
-    the batch size B if the gradients g_b of the examples agree. Noise on the samples' costs adds `q
-    Σ_b |x_b|² c sigma² / (δ² B²)` to either, with the bias's input of 1 included in x_b.
+    the batch size B if the gradients g_b of the examples agree. Noise on the samples' costs adds
+    `q Σ_b |x_b|² c sigma² / (δ² B²)` to either, with the bias's input of 1 included in x_b.
 
     Arguments: `inputs`, x_b of the layer; `errors`, e_b = ∂C_b/∂z_b, of each example's own cost;
     `per_example`, whether signs are drawn for each example; `noise`, by default none.

@@ -24,7 +24,7 @@ MOST_ONE_BY_ONE = 20_000
 THIN = 0.05
 """The share of mirrors that are on at the start with the priority rule."""
 
-OPTIMIZERS = ("sgd", "adam")
+OPTIMIZERS = ("adam", "sgd")
 """The optimisers considered; only the file's own if it names one of them."""
 
 

@@ -245,8 +245,8 @@ def _row(
     target = run.until.score
     assert target is not None
     impossible = allowed.excludes(target)
-    known = math.isfinite(prediction.measurements)
-    never = math.isinf(prediction.measurements)
+    n = prediction.measurements
+    known, never = math.isfinite(n), math.isinf(n)
     reason = prediction.reason
     if impossible:
         reason = (
@@ -254,8 +254,8 @@ def _row(
             "score of exact gradients with this network, these bits and this noise"
         )
     done = acts(algorithm, problem, device.initial(key_for(device, random_key(run.seed))))
-    spent = cost(device, done, prediction.measurements, task.batch)
-    show = known and not impossible
+    spent = cost(device, done, n, task.batch)
+    show, settled = known and not impossible, known or method.own
     told(method.label)
     return Row(
         point=cell.labels,
@@ -266,13 +266,13 @@ def _row(
         own=method.own,
         feasible=not impossible and not never,
         reason=reason,
-        measurements=prediction.measurements if show else None,
+        measurements=n if show else None,
         low=prediction.low if show and math.isfinite(prediction.low) else None,
         high=prediction.high if show and math.isfinite(prediction.high) else None,
         device_seconds=spent.seconds if show else None,
         joules=spent.joules if show else None,
-        learning_rate=getattr(algorithm, "learning_rate", None),
-        delta=getattr(algorithm, "delta", None),
+        learning_rate=getattr(algorithm, "learning_rate", None) if settled else None,
+        delta=getattr(algorithm, "delta", None) if settled else None,
         optimizer=algorithm.optimizer.name if hasattr(algorithm, "optimizer") else None,
         floor=allowed.score,
         margin=allowed.margin if math.isfinite(allowed.margin) else None,
@@ -293,7 +293,7 @@ def _tried(
     With a known neighbouring point, its optimiser is used and rates near its rate are tried.
     """
     trajectories = SEVERAL if device.space.size <= SMALL else FEW
-    end = time.monotonic() + patience
+    end = time.monotonic() + patience / len(method.variants)
 
     def predicted(algorithm: AbstractAlgorithm, most: float) -> Prediction:
         budget = min(float(run.until.measurements or 2**31 - 1), most, 2.0**31 - 1)
@@ -318,6 +318,7 @@ def _tried(
 
         one = scanned(variant, start, within, rate)
         best = one if best is None or one.worth < best.worth else best
+        end += patience / len(method.variants)
     assert best is not None
     return best
 

@@ -21,8 +21,8 @@ from dither.tasks.task import AbstractTask, Task
 from dither.training.fit import problem_of
 from dither.training.until import Until
 
-SAMPLES = 512
-"""The samples of a gradient, at most, unless the rule's own batches are larger."""
+SAMPLES, WIDER = 512, 8
+"""The samples of a gradient, at most, and the factor for steps that combine more of the rule's."""
 
 BATCHES = 128
 """The batches of the rule that are read for a gradient, at most."""
@@ -30,7 +30,7 @@ BATCHES = 128
 SPREAD, DEGREES = 0.2, 4
 """The assumed scatter of log measurements between trainings, and its degrees of freedom."""
 
-MOST_STEPS = 2000
+MOST_STEPS = 20_000
 """The maximum number of steps."""
 
 
@@ -86,10 +86,8 @@ def predict(
     most = math.inf if until.measurements is None else float(until.measurements)
     walks = _starts(device, data, algorithm, key, trajectories)
     path = _Path(device, data, rule, samples, walks, float(until.score or 0.0), most, seconds)
-    times, steps, looks = path.follow()
-    M = float(rule.per_update)
-    passes = (steps * 4 + steps / STEPS * 8) * samples / data.batch
-    passes += looks * len(data.test_inputs) / data.batch
+    times, seen = path.follow()
+    M, passes = float(rule.per_update), seen / data.batch
     if path.late and np.isinf(np.median(times)):
         at, score = path.curve[-1]
         reason = f"the prediction stopped at {score:.4g}, after {M * at:.0f} measurements"
@@ -142,7 +140,8 @@ class _Path:
         self, device: Any, task: Task, rule: AbstractRule, samples: int, walks: Walk,
         target: float, most: float, seconds: float,
     ) -> None:  # fmt: skip
-        self.device, self.task, self.rule, self.samples = device, task, rule, samples
+        self.device, self.task, self.rule = device, task, rule
+        self.samples, self.widest = samples, min(len(task.inputs), WIDER * samples)
         self.walks, self.target, self.most = walks, target, most
         self.seconds, self.late = seconds, False
         self.curve: list[tuple[float, float]] = []
@@ -150,10 +149,10 @@ class _Path:
     def scores(self, thetas: Float[Array, "n P"]) -> Float[np.ndarray, " n"]:
         return np.asarray(scores(self.device, self.task, self.walks.chip, thetas))
 
-    def follow(self) -> tuple[Float[np.ndarray, " n"], int, int]:
-        """The updates to the target, infinite if not reached; the steps and evaluations."""
+    def follow(self) -> tuple[Float[np.ndarray, " n"], int]:
+        """The updates to the target, infinite if not reached; the total number of samples."""
         n = self.walks.updates.shape[0]
-        times, steps, looks = np.full(n, np.inf), 0, 0
+        times, steps, seen, tests = np.full(n, np.inf), 0, 0, len(self.task.test_inputs)
         M, began = float(self.rule.per_update), time.monotonic()
         before = self.scores(self.walks.theta)
         at = np.zeros(n)
@@ -164,13 +163,13 @@ class _Path:
                 self.rule, self.device, self.task, self.samples, self.walks
             )
             steps += STEPS
+            seen += n * (4 * STEPS + 8) * self.samples + n * tests
             after, reached = self.scores(thetas[:, -1]), np.asarray(updates)
-            looks += n
             crossed = (after >= self.target) & np.isinf(times)
             if crossed.any():
-                found, more = self._crossing(thetas, reached, at, before)
-                looks += more
-                times[crossed] = found[crossed]
+                times[crossed] = self._crossing(thetas, reached, at, before)[crossed]
+                seen += n * STEPS * tests
+            self.samples = self._samples_for((reached[:, -1] - at) / STEPS)
             at, before = reached[:, -1], after
             self.curve.append((float(np.max(at)), float(np.median(after))))
             if np.all(M * at > self.most) or not np.all(np.isfinite(at)):
@@ -180,11 +179,16 @@ class _Path:
                 break
         else:  # at the target, or out of steps
             self.late = bool(np.isinf(times).any())
-        return times, n * steps, looks
+        return times, seen
+
+    def _samples_for(self, k: Float[np.ndarray, " n"]) -> int:
+        """So many that a gradient scatters no more than k updates do, within limits."""
+        own = float(np.median(k)) * self.task.batch / float(self.rule.batches)
+        return self.samples if own <= 2 * self.samples else self.widest
 
     def _crossing(
         self, thetas: Array, updates: np.ndarray, at: np.ndarray, before: np.ndarray
-    ) -> tuple[Float[np.ndarray, " n"], int]:
+    ) -> Float[np.ndarray, " n"]:
         """The first step at the target, interpolated between evaluations."""
         n, S, _ = thetas.shape
         curve = np.stack([before, *(self.scores(thetas[:, s]) for s in range(S))], axis=1)
@@ -196,7 +200,7 @@ class _Path:
                 s = there[0]
                 share = (self.target - curve[r, s - 1]) / (curve[r, s] - curve[r, s - 1])
                 found[r] = times[r, s - 1] + share * (times[r, s] - times[r, s - 1])
-        return found, n * S
+        return found
 
 
 def _told(measurements: Float[np.ndarray, " n"], passes: float, most: float) -> Prediction:

@@ -140,7 +140,7 @@ def _whole(axis: str, values: Any, table: Mapping[str, Any]) -> Any:
             f"The axis '{axis}' may mean {' or '.join(paths)}; give the full key path."
         )
     if not paths:
-        known = {path.split(".")[-1] for path in _leaves(table)}
+        known = {path.split(".")[-1] for path in _leaves(table.get("device", {}))}
         raise RequestError(f"The axis '{axis}' is not a setting of the run; {nearest(axis, known)}")
     return {paths[0]: values}
 

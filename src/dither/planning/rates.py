@@ -31,8 +31,8 @@ REACH = 0.15
 SHARE = 0.1
 """The allowed share of cost noise in the scatter of an estimate at the start."""
 
-FACTOR = 3.0
-"""The factor between the rates of a scan."""
+FACTOR, BELOW = 3.0, 9.0
+"""The factor between the rates of a scan, and that between its first rate and the greedy one."""
 
 MOST, AGAIN = 5, 3
 """Predictions per scan: for the first one, and for one that starts from a neighbour's rate."""
@@ -60,15 +60,16 @@ def scanned(
 ) -> Tried:
     """The rate and the amplitude with the fewest predicted measurements.
 
-    The amplitude is chosen first, then the rate by descent in factors from the greedy one, then, if
-    there is noise, the amplitude again. A prediction stops when it needs more measurements than the
-    best one.
+    The amplitude is chosen first. The rate then rises by factors from below the greedy one, since a
+    low rate is predicted in the fewest steps, and falls if the first was the best. The amplitude is
+    doubled once if there is noise. A prediction stops when it needs more measurements than the best
+    one.
 
     Arguments: an algorithm; the `Start`; `predict`, for an algorithm and a budget; `near`, the best
     rate of a similar device, if known.
     """
     algorithm = with_settings(algorithm, delta=start.amplitude(algorithm))
-    first = rate = start.greedy_rate(algorithm) if near is None else near
+    first = start.greedy_rate(algorithm) / BELOW if near is None else near
     most, tries = MOST if near is None else AGAIN, 0
 
     def tried(rate: float, best: Tried | None) -> Tried:
@@ -77,9 +78,10 @@ def scanned(
         one = with_settings(algorithm, learning_rate=rounded(rate, 2))
         return Tried(one, predict(one, math.inf if best is None else best.worth))
 
-    best = tried(rate, None)
-    for step in (1 / FACTOR, FACTOR):
-        if best.algorithm.learning_rate < rounded(first, 2):  # a lower rate was better
+    best = tried(first, None)
+    stuck = math.isnan(best.prediction.measurements)  # at what its noise allows: lower is better
+    for step in (1 / FACTOR, FACTOR) if stuck else (FACTOR, 1 / FACTOR):
+        if best.algorithm.learning_rate != rounded(first, 2):
             break
         rate = first
         while tries < most:
@@ -87,7 +89,7 @@ def scanned(
             one = tried(rate, best)
             if one.worth >= best.worth and math.isfinite(best.worth):
                 break
-            best = min(one, best, key=lambda one: one.worth)
+            best = min(best, one, key=lambda one: one.worth)
     if start.sigma > 0 and "delta" in type(algorithm).model_fields:
         wider = with_settings(best.algorithm, delta=rounded(2 * best.algorithm.delta, 2))
         other = Tried(wider, predict(wider, best.worth))
@@ -126,8 +128,8 @@ class Start(eqx.Module):
         """δ, as small as the noise allows.
 
         Without noise `δ = 0.15/√N`, N the weights or neurons perturbed together; with noise, δ is
-        such that the noise causes a tenth of the scatter at the start. The two variances are `c
-        sigma²/δ²` and |g|² for a weight; for a neuron `c sigma² |x|²/δ²` and |g|², |x|² the mean
+        such that the noise causes a tenth of the scatter at the start. The two variances are
+        `c sigma²/δ²` and |g|² for a weight; for a neuron `c sigma² |x|²/δ²` and |g|², |x|² the mean
         square of the inputs of a layer, summed over them.
         """
         here, sites = self.here, isinstance(algorithm, NodePerturbation)

@@ -226,9 +226,8 @@ def look(address: str, *, timeout: float = ANSWER_IN, **papers: Path | None) -> 
 def _not_there(address: str, error: Exception) -> str:
     """The error for an unreachable device, with possible reasons."""
     return (
-        f"The device at {address} cannot be reached ({error}); check that `dither device "
-        "serve` runs "
-        "there, host and port, the firewall, and whether it needs a certificate (ca)."
+        f"The device at {address} cannot be reached ({error}); check that "
+        "`dither device serve` runs there, host and port, the firewall, and whether it needs a certificate (ca)."
     )
 
 

@@ -115,9 +115,9 @@ def most_likely(
 ) -> Parameters:
     """The maximum-likelihood parameters for each row of weights, by expectation–maximisation.
 
-    Expectation: a stopped run is expected to end `σ h(z)` above the curve, with variance `σ² (1 − h
-    (h − z))`, where `h(z) = φ(z) / P(ε > z)`. Maximisation: least squares of s and p for these
-    expected ends, weighted by `1 / σ²`; `σ²`, the mean square about them; and, if the scatter
+    Expectation: a stopped run is expected to end `σ h(z)` above the curve, with variance
+    `σ² (1 − h (h − z))`, where `h(z) = φ(z) / P(ε > z)`. Maximisation: least squares of s and p for
+    these expected ends, weighted by `1 / σ²`; `σ²`, the mean square about them; and, if the scatter
     depends on the size as `σ ∝ x^τ`, a step of Fisher scoring for τ.
 
     Arguments: the form; the runs; a weight for each run and draw; the start; the tolerance for the

@@ -18,9 +18,9 @@ from dither.tasks.task import Task, drawn
 class Shards(Configuration):
     """The division of the training samples among devices, each sample to one device.
 
-    Arguments: `split`: `equal`, at random with equal sizes, or `dirichlet`, with class shares `p ~
-    Dir(concentration, …)`, so that devices have different classes; `concentration` > 0, small for
-    very different shares; `seed` of the split, ≥ 0.
+    Arguments: `split`: `equal`, at random with equal sizes, or `dirichlet`, with class shares
+    `p ~ Dir(concentration, …)`, so that devices have different classes; `concentration` > 0, small
+    for very different shares; `seed` of the split, ≥ 0.
     Source: Hsu2019 (Dirichlet shards); recalled, not verified.
     """
 
