@@ -418,7 +418,7 @@ def test_a_users_exception_shows_where_it_was_raised(name, error, words, tmp_pat
     failure = run_of(name).failure
     place = f"in lab.py, line {line(words)}"
     assert error in failure
-    assert f"{place}); correct it" in failure
+    assert f"{place}); repair it" in failure
     whole = (tmp_path / "run" / "traceback.txt").read_text()
     assert error.partition(":")[0] in whole
     assert whole.startswith("Traceback")
@@ -611,8 +611,11 @@ def german(y):
         (german, "with decimal commas; set the instrument to decimal points"),
         (lambda y: ",".join(f"{v:.3E}".replace(".", ",") for v in y), "decimal commas"),
         (lambda y: ";".join(f"{v:.2f}".replace(".", ",") for v in y), "instead of numbers"),
-        (lambda y: "\n".join(f"{v:.6f}" for v in y), "1 for 4 samples, .* in one line"),
-        (lambda y: "\n".join(",".join(map(str, p)) for p in y.reshape(-1, 2)), "2 for 4 samples"),
+        (lambda y: "\n".join(f"{v:.6f}" for v in y), "1 numbers for 4 samples.* in one line"),
+        (
+            lambda y: "\n".join(",".join(map(str, p)) for p in y.reshape(-1, 2)),
+            "2 numbers for 4 samples",
+        ),
         (lambda y: f"VOLT {y[0]}", "'VOLT .*instead of numbers"),
     ],
 )

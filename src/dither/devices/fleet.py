@@ -94,15 +94,13 @@ class Fleet(AbstractDevice):
 
     `C(θ) = (1/N) Σ_n C_n(θ)`, with the imperfections and the noise of device n in C_n
 
-    All devices are written and measured at the same time, so that every rule trains the fleet like
-    a single device. A measurement of the fleet is one of each device; it takes the time of the
-    slowest and the energy of all. Its result is the concatenation of all devices' batches. After
-    three failures in a row a device is excluded and the next one stands in for it until it answers;
-    the pair is then restarted.
+    All devices are written and measured at the same time. A measurement of the fleet is one of each
+    device, with the time of the slowest, the energy of all, and the results of all. After three
+    failures in a row a device is excluded, the next one stands in, and the pair restarts.
 
     Arguments: `devices`, with the same parameters; `copies` ≥ 1 of each, which differ in their
     random fabrication errors; `shards`, how the data are divided, shared if not given; `air`, the
-    channel for costs summed over the air, if only their sum is measured.
+    channel for costs summed over the air.
     """
 
     kind: Literal["fleet"] = "fleet"

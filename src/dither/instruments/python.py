@@ -46,9 +46,9 @@ class PythonDevice:
     or a table of such by name; `write_at(places, values)`, which programs some parameters and
     leaves the others unchanged; `initial`, parameters to start from, or a function of a seed that
     returns them; `safe()`, which brings it into a safe state; `reconnect()`, which reopens its
-    connection after failures in a row. Its time is measured in real time.
+    connection after failures in a row. Its time is measured.
 
-    If one call can program and measure several settings, `measure_block(settings, inputs, targets)`
+    For calls that program and measure several settings, `measure_block(settings, inputs, targets)`
     takes K of them, each with its batch, and returns, or yields one after another, their K
     readings; the first failure ends it, by an exception or as NaN.
 
@@ -58,8 +58,7 @@ class PythonDevice:
     neurons' inputs of each layer, (q,) for the whole batch or (B, q), and a table of the inputs (B,
     p) of each layer.
 
-    An exception raised by a call, NaN or a wrong shape is a failed measurement, and the measurement
-    is repeated.
+    An exception, NaN or a wrong shape is a failed measurement, which is repeated.
 
     Arguments: the object; `parameters`, `bounds`, `bits`, which set or override its attributes;
     `guard`, time-outs, waits and slew limits.

@@ -227,7 +227,8 @@ def _not_there(address: str, error: Exception) -> str:
     """The error for an unreachable device, with possible reasons."""
     return (
         f"The device at {address} cannot be reached ({error}); check that "
-        "`dither device serve` runs there, host and port, the firewall, and whether it needs a certificate (ca)."
+        "`dither device serve` runs there, host and port, the firewall, and whether it needs a "
+        "certificate (ca)."
     )
 
 
