@@ -245,7 +245,7 @@ PAT, FA = PhysicsAware(learning_rate=0.1), FeedbackAlignment(learning_rate=0.1)
         (
             SimulatedDevice(network=DENSE),
             PhysicsAware(learning_rate=0.1, twin=MLP(widths=(4, 3))),
-            "parameters of shapes 3, 4 × 3 and the device of 5, 4 × 5, 3, 5 × 3, 3, 3 × 3",
+            "parameters of shapes 3, 4 × 3, but the device has 5, 4 × 5, 3, 5 × 3, 3, 3 × 3",
         ),
         (
             SimulatedDevice(network=MLP(widths=(3, 3))),
@@ -253,7 +253,7 @@ PAT, FA = PhysicsAware(learning_rate=0.1), FeedbackAlignment(learning_rate=0.1)
                 learning_rate=0.1,
                 twin=JaxFunction(object=double, parameters=(("a", (3,)), ("b", (3, 3))), input=3),
             ),
-            "The twin has layers none and the device dense0",
+            "The twin has the layers none, but the device has dense0",
         ),
     ],
     ids=["sites", "outputs", "no-twin", "no-twin-sites", "shape", "layers"],

@@ -282,7 +282,7 @@ OTHER = '{ kind = "simulated", network = { kind = "mlp", widths = [3, 1] } }'
         (("device", "check", "lab.py:plain", "--inputs", "nothing"),
          "task has no kind 'nothing'"),
         (("device", "check", "lab.py:plain", "--set", "algorithm.delta=1", "--toml", "c.toml"),
-         "no setting 'algorithm'; known are device, task"),
+         "no setting 'algorithm'; the known names are device, task"),
         (("device", "serve", "lab.py:Chip", "--record", "record"), "needs the argument"),
         (("device", "serve", "none.py:Chip", "--record", "record"), "does not exist"),
         (("device", "serve", "lab.py:plain", "--listen", "0.0.0.0:0", "--record", "record"),

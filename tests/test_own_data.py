@@ -132,20 +132,20 @@ def test_labels_with_a_point_are_values_to_reach(written, cells, values):
     [
         (COMMA.replace("0.125", "n/a", 1), {}, "'length' of .*'n/a' in line 3"),
         (COMMA.replace("0.125", "", 1), {}, "'length' of .* holds nothing in line 3"),
-        ("\n# a\n" + COMMA.replace("0.125", "1,3"), {}, "Row 3 .* 4 columns and the first has 3"),
+        ("\n# a\n" + COMMA.replace("0.125", "1,3"), {}, "Row 3 .* 4 columns, but the first has 3"),
         (COMMA + "1,2,3,4\n", {}, "line 62|Expected 3"),
         (COMMA + "1,2\n", {}, "no label in line 62"),
         (COMMA.replace("0.125", "nan"), {}, "NaN or infinity"),
         (COMMA.replace("0.125", "1e999"), {}, "NaN or infinity"),
         (COMMA.replace("length,width", "400,410"), {}, "may be a header.*set header to"),
         (COMMA, {"label": "specie"}, "did you mean species"),
-        (COMMA, {"label": 3}, "3 columns, 0 to 2, and no 3"),
+        (COMMA, {"label": 3}, "3 columns, 0 to 2, but no column 3"),
         (DATA_ONLY, {"label": "species"}, "does not name its columns"),
         (COMMA, {"inputs": ("length", "species")}, "'species' .* is both an input and the label"),
         (COMMA, {"label": "length", "inputs": ("species",)}, "'species' of .* holds 'setosa'"),
         (COMMA, {"values": True}, "are text, such as 'setosa'"),
         (COMMA.replace("width", "length"), {}, "Two columns .* 'length'"),
-        (FLOWERS.assign(species=range(60)).to_csv(index=False), {}, "60 different ones"),
+        (FLOWERS.assign(species=range(60)).to_csv(index=False), {}, "60 different values"),
         ("length,width,species\n1,2,a\n3,4,b\n", {}, "no class has two"),
         ("", {}, "holds no table"), ("\n\n", {}, "holds no table"), ("1\n2\n", {}, "one column"),
         ("PK\0\0", {}, "is not text"),
@@ -259,12 +259,12 @@ def test_data_in_memory_is_taken_as_people_have_it(given, classes):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ((FLOWERS,), r"without targets; give targets, such as make_task\(frame, 'species'\)"),
+        ((FLOWERS,), r"have no targets; give targets, such as make_task\(frame, 'species'\)"),
         ((FLOWERS, "specie"), "did you mean species"),
         ((FLOWERS, FLOWERS["species"]), "column 'species' of the inputs is text"),
-        ((np.zeros((4, 2)),), "inputs without targets"),
+        ((np.zeros((4, 2)),), "inputs have no targets"),
         ((iter([1]),), "not a dataset of pairs"),
-        (([np.zeros(2)],), "Sample 0 of the inputs is no pair"),
+        (([np.zeros(2)],), "Sample 0 of the inputs is not a pair"),
         ((FLOWERS, "species", FLOWERS.iloc[:3].replace("setosa", "rosa"), None), None),
         ((np.zeros((2, 2)), ["a", None]), "text and other values, such as None in sample 1"),
         ((np.zeros((2, 2)), [0, 0], None, [1]), "test targets without test inputs"),
@@ -303,10 +303,10 @@ def test_two_npy_files_are_a_task(tmp_path):
 def test_sizes_that_do_not_fit_are_told_with_both_and_how_to_choose(written):
     task = written(COMMA)
     network = dither.SimulatedDevice(network=dither.MLP(widths=(3, 3)))
-    with pytest.raises(RequestError, match=r"\(3,\).*\(2,\).*than length, width by task\.inputs"):
+    with pytest.raises(RequestError, match=r"\(3,\).*\(2,\).*than length, width with task\.inputs"):
         dither.train(network, task, RULE, until=SHORT)
     wide = written(FLOWERS.assign(more=1.0)[["length", "width", "more", "species"]].to_csv())
-    with pytest.raises(RequestError, match=r"shape \(48, 3\); choose .* more by task\.inputs"):
+    with pytest.raises(RequestError, match=r"shape \(48, 3\); choose .* more with task\.inputs"):
         dither.train(Chip(), wide, RULE, until=SHORT)
 
 
@@ -406,7 +406,7 @@ def test_new_rows_are_told_as_the_trained_device_sees_them(tmp_path, monkeypatch
     [
         ("none.csv", None, "does not exist"),
         ("none.npy", None, "does not exist"),
-        ("new.csv", "length,more\n1,2\n", "no column 'width'.*known are length, more"),
+        ("new.csv", "length,more\n1,2\n", "no column 'width'.*the known names are length, more"),
         ("new.csv", "1\n2\n", "has 1 columns and .* has 2 inputs"),
         ("new.csv", "1,2,3,4\n1,2,3,4\n", "has 4 columns and .* has 2 inputs"),
         ("new.npy", "1,2", "is not an NPY file"),

@@ -342,7 +342,7 @@ def test_what_users_write_is_text(tmp_path: Path) -> None:
     page = stands_alone(write_report(folder, ["latex", "csv"]))
     assert "b" not in page.tags
     assert evil in page.text
-    assert "the values of the axis learning rate are no numbers" in page.text
+    assert "the values of the axis learning rate are not numbers" in page.text
     assert r"\$x\_1\$" in (folder / "report" / "cells.tex").read_text()
 
 
@@ -359,7 +359,7 @@ def test_a_search_is_told_with_its_cost(tmp_path: Path) -> None:
     page = stands_alone(write_report(folder))
     assert page.lines[1][:4] == ["4", "7", "7", "1000"]
     assert page.lines[1][-2:] == ["1.5", "4321"]
-    assert "4321 measurements more in 1 runs" in page.text.replace("\u202f", "")
+    assert "4321 additional measurements in 1 runs" in page.text.replace("\u202f", "")
     assert "7 of 7 are finished" in page.text
 
 

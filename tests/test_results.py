@@ -391,7 +391,7 @@ def test_what_cannot_be_started_from_is_told_in_a_sentence(tmp_path):
     assert not (tmp_path / "new").exists()
     with pytest.raises(RequestError, match="holds no run to start from"):
         train(start_from=tmp_path)
-    with pytest.raises(RequestError, match="not from a int"):
+    with pytest.raises(RequestError, match="not a int"):
         train(start_from=3)
     (tmp_path / "first" / "parameters.npz").write_bytes(b"none")
     with pytest.raises(RequestError, match="has changed since it was written"):
