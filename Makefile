@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 endif
 
 .NOTPARALLEL:
-.PHONY: help demo test adapters lint types wheel installs docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean claims look notebooks
+.PHONY: help demo test adapters lint types wheel installs docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean claims look notebooks prose
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
@@ -39,7 +39,7 @@ installs: $(VENV)/.installed-dev ## also each extra alone, the lowest versions, 
 	$(PY) .ci/install.py --extras --pythons $(or $(PYTHONS),3.11 3.12 3.13)
 
 docs: export NO_MKDOCS_2_WARNING = 1
-docs: $(VENV)/.installed-dev ## build the documentation into site/
+docs: prose ## check the prose and build the documentation into site/
 	$(PY) -m mkdocs build --strict
 
 look: docs ## look at every page of site/ in Chromium: width on a phone, console, images, search
@@ -47,6 +47,14 @@ look: docs ## look at every page of site/ in Chromium: width on a phone, console
 
 notebooks: $(VENV)/.installed-dev ## run the documentation's notebooks again and keep what they show
 	$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False docs/notebooks/*.ipynb
+
+prose: export PATH := $(abspath $(dir $(PY)))$(if $(filter Windows_NT,$(OS)),;,:)$(PATH)
+prose: prose/node_modules/.installed ## check the English of pages, docstrings and messages
+	cd prose && npm run --silent lint
+
+prose/node_modules/.installed: prose/package-lock.json | $(VENV)/.installed-dev
+	cd prose && npm ci --silent --no-audit --no-fund
+	@touch $@
 
 figures: $(VENV)/.installed ## draw the documentation's figures again
 	$(PY) docs/make_figures.py
@@ -79,7 +87,7 @@ skalli2025: $(VENV)/.installed ## and another: half an hour of one core; goes on
 	$(PY) docs/paper_page.py $@ build/$@
 
 clean: ## remove the environment and what was built
-	rm -rf $(VENV) site build dist
+	rm -rf $(VENV) site build dist prose/node_modules
 
 # Each stamp is newer than the files that say what to install; a failed step leaves none.
 $(VENV)/.made:

@@ -392,7 +392,7 @@ def test_a_device_that_cannot_be_made_safe_says_so():
     [
         ({"write": "VOLT 3"}, "needs either {value} or {values}"),
         ({"write": "VOLT {value}"}, "needs {channel}"),
-        ({"write": "VOLT{chanel} {value}"}, "no field {chanel}"),
+        ({"write": "VOLT{chanel} {value}"}, "cannot have the field {chanel}"),
         ({"write": "VOLT{channel {value}"}, "expected"),
         ({"bounds": [1.0, -1.0]}, "low < high"),
         ({"bounds": [-0.006, 1.0], "write": "V{channel} {value:.2f}"}, "outside the bounds"),
@@ -490,7 +490,7 @@ def test_qcodes_validators_and_ophyd_limits_are_bounds():
         assert (space.parameters[0].low, space.parameters[0].high) == (-800, 0.1)
         with pytest.raises(RequestError, match="safe value 500 is outside"):
             QcodesDevice([dac.a], [dac.b], safe=500.0)
-        with pytest.raises(RequestError, match="of one name"):
+        with pytest.raises(RequestError, match="the same name"):
             QcodesDevice([dac.a, dac.a], [dac.b])
     finally:
         dac.close()

@@ -250,7 +250,7 @@ def test_perturbed_neurons_train_one_bit_weights():
     ("rule", "said"),
     [
         (NodePerturbation(learning_rate="auto"), "learning_rate auto tries small steps"),
-        (WeightMGD(learning_rate=0.1), "weight-mgd moves by small steps"),
+        (WeightMGD(learning_rate=0.1), "weight-mgd takes small steps"),
     ],
 )
 def test_steps_that_a_bit_cannot_take_are_refused_in_one_sentence(rule, said):

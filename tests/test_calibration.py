@@ -284,7 +284,7 @@ def test_auto_is_refused_where_it_has_no_meaning():
         WeightMGD(learning_rate="auto", optimizer="adam")
     with pytest.raises(RequestError, match="plain descent"):
         NodePerturbation(learning_rate="auto", optimizer="adam")
-    with pytest.raises(RequestError, match="a number is due"):
+    with pytest.raises(RequestError, match="must be a number"):
         WeightMGD(learning_rate="fast")
     with pytest.raises(RequestError, match="no setting"):
         SPSA(a=1.0, learning_rate="auto")

@@ -217,9 +217,9 @@ class StaleMirrors(Stale):
 @pytest.mark.parametrize(
     ("chip", "cause"),
     [
-        (Stale, "the very same reading comes back"),
-        (AtTheRail, "the very same reading comes back"),
-        (StaleMirrors, "the very same reading comes back"),
+        (Stale, "every reading is identical"),
+        (AtTheRail, "every reading is identical"),
+        (StaleMirrors, "every reading is identical"),
         (Noisy, "beyond its noise of 0.0"),
     ],
 )
@@ -259,7 +259,7 @@ NO_READINGS = {
     "complex": (lambda y: y + 0j, "complex numbers"),
     "beyond single precision": (lambda y: y * 1e39, "infinite in single precision"),
     "of both signs": (lambda y: y * 1e39 * (-1) ** np.arange(len(y))[:, None], "infinite"),
-    "nothing": (lambda _: None, "None, and numbers are due"),
+    "nothing": (lambda _: None, "None instead of numbers"),
     "objects": (lambda y: [{}] * len(y), "values of type object"),
     "ragged": (lambda y: [[0.1]] + [[0.1, 0.2]] * (len(y) - 1), "rows of unequal lengths"),
 }
@@ -361,7 +361,7 @@ coroutine.parameters = 9
     "chip", [AsyncWrite, AsyncSafe, Plan, Decorated, Future, AsyncMirrors, lambda: coroutine]
 )
 def test_what_is_only_prepared_by_a_call_is_refused(chip):
-    with pytest.raises(RequestError, match="only prepared when it is called"):
+    with pytest.raises(RequestError, match="only prepares the work and never does it"):
         trained(chip())
 
 
@@ -418,7 +418,7 @@ def test_a_users_exception_shows_where_it_was_raised(name, error, words, tmp_pat
     failure = run_of(name).failure
     place = f"in lab.py, line {line(words)}"
     assert error in failure
-    assert f"{place}); mend it" in failure
+    assert f"{place}); repair it" in failure
     whole = (tmp_path / "run" / "traceback.txt").read_text()
     assert error.partition(":")[0] in whole
     assert whole.startswith("Traceback")
@@ -570,7 +570,7 @@ def test_a_format_is_a_grid(how, bounds, grid):
 
 
 def test_a_format_of_one_value_is_refused():
-    with pytest.raises(ValueError, match="writes one value between the bounds"):
+    with pytest.raises(ValueError, match="writes only one value between the bounds"):
         Channels(write="V {value:.0f}", bounds=(-0.3, 0.2))
 
 
@@ -608,12 +608,15 @@ def german(y):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (german, "commas are decimal ones; set the instrument to decimal points"),
-        (lambda y: ",".join(f"{v:.3E}".replace(".", ",") for v in y), "decimal ones"),
-        (lambda y: ";".join(f"{v:.2f}".replace(".", ",") for v in y), "numbers are due"),
-        (lambda y: "\n".join(f"{v:.6f}" for v in y), "1 for 4 samples, .* in one line"),
-        (lambda y: "\n".join(",".join(map(str, p)) for p in y.reshape(-1, 2)), "2 for 4 samples"),
-        (lambda y: f"VOLT {y[0]}", "'VOLT .*numbers are due"),
+        (german, "with decimal commas; set the instrument to decimal points"),
+        (lambda y: ",".join(f"{v:.3E}".replace(".", ",") for v in y), "decimal commas"),
+        (lambda y: ";".join(f"{v:.2f}".replace(".", ",") for v in y), "instead of numbers"),
+        (lambda y: "\n".join(f"{v:.6f}" for v in y), "1 numbers for 4 samples.* in one line"),
+        (
+            lambda y: "\n".join(",".join(map(str, p)) for p in y.reshape(-1, 2)),
+            "2 numbers for 4 samples",
+        ),
+        (lambda y: f"VOLT {y[0]}", "'VOLT .*instead of numbers"),
     ],
 )
 def test_an_answer_that_is_not_understood_is_shown(answer, words):
@@ -631,7 +634,7 @@ def test_a_value_a_line_is_noticed_at_the_error_queue():
     lines = "0.250000\n0.750000"
     with Instrument(answer=lambda _: lines) as instrument:
         one = instrument.specification(("readings.whole_batch", False))
-        with pytest.raises(RequestError, match="a value a line, and all values are due in one"):
+        with pytest.raises(RequestError, match="must give all values in one line"):
             trained(one, 60)
 
 
@@ -832,9 +835,9 @@ def test_data_that_is_resolved_or_constant_is_taken():
     ("text", "words"),
     [
         ("\n".join(f"{v:.6f}".replace(".", ",") for v in 12.5 + V), "the first row is '12,500000'"),
-        ("\n".join(f"{v:.3f}".replace(".", ",") for v in V), "'0,000'.*decimal ones"),
+        ("\n".join(f"{v:.3f}".replace(".", ",") for v in V), "'0,000'.*decimal commas"),
         ("\n".join(f"{k},0;{v:.3f}".replace(".", ",") for k, v in enumerate(V)), "0;0,000|;0"),
-        ("\n".join(f"{v:.4E}".replace(".", ",") for v in 2 + V), "decimal ones"),
+        ("\n".join(f"{v:.4E}".replace(".", ",") for v in 2 + V), "decimal commas"),
     ],
 )
 def test_a_table_with_decimal_commas_is_refused(text, words, tmp_path):
@@ -913,7 +916,7 @@ def test_an_archive_of_objects_is_refused(tmp_path):
 @pytest.mark.parametrize("largest", [10**7, 2**40, 1000])
 def test_labels_that_number_no_classes_are_refused(largest):
     labels = np.array([0, 1, 2, largest, 0, 1, 2, 3])
-    with pytest.raises(RequestError, match=rf"the label {largest} \(sample 3\), and labels number"):
+    with pytest.raises(RequestError, match=rf"the label {largest} \(sample 3\), but labels number"):
         dither.make_task(X, labels, X, labels)
 
 
@@ -960,6 +963,6 @@ def test_a_platform_that_is_not_there_is_told(platform, order, tmp_path):
         env={**os.environ, "JAX_PLATFORMS": platform}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2
-    assert f"dither: JAX cannot compute on JAX_PLATFORMS={platform}: " in done.stderr
+    assert f"dither: JAX cannot use JAX_PLATFORMS={platform}: " in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()

@@ -98,7 +98,7 @@ def test_a_run_that_is_still_going_is_left_alone(tmp_path, resume):
 def test_a_start_beside_one_that_has_not_written_yet_is_refused(tmp_path):
     with (
         Lease.take(tmp_path / "run" / LEASE),
-        pytest.raises(RequestError, match=r"still going \(process \d+ on .+\): give another --out"),
+        pytest.raises(RequestError, match=r"still going \(process \d+ on .+\); give another --out"),
     ):
         train(out=tmp_path / "run")
 
@@ -351,7 +351,7 @@ def test_a_figure_that_fails_is_a_warning(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("dither.training.figure.run_figure", fails)
-    with pytest.warns(UserWarning, match=rf"run is done and kept.*{error}.*dither report"):
+    with pytest.warns(UserWarning, match=rf"run is finished and saved.*{error}.*dither report"):
         result = train(out=tmp_path / "run")
     assert result.ledger["measurements"] == 40
     assert json.loads((tmp_path / "run" / "result.json").read_text())["stop_reason"]
@@ -485,15 +485,15 @@ def test_a_tensor_is_data_too():
         (None, GOALS, "inputs are one value"),
         ({}, GOALS, "inputs are one value"),
         (3.0, GOALS, "inputs are one value"),
-        (ROWS, ["a", 1, None, "a"], "targets are text and other things, such as 1 in sample 1"),
+        (ROWS, ["a", 1, None, "a"], "targets mix text and other values, such as 1 in sample 1"),
         (np.array(ROWS) * 1j, GOALS, "inputs are complex"),
         (np.array(ROWS) * 1e39, GOALS, "inputs hold NaN or infinity, first in sample 1"),
-        (np.ma.masked_equal(ROWS, 1), GOALS, "inputs are masked in part"),
+        (np.ma.masked_equal(ROWS, 1), GOALS, "inputs are partly masked"),
         (pd.DataFrame(ROWS).astype("Int64").mask(lambda x: x == 1), GOALS, "give numbers"),
         (np.zeros(4, [("t", "f8")]), GOALS, "give numbers"),
         (np.zeros((4, 1), "M8[s]"), GOALS, "give numbers"),
         ([], [], "inputs hold no samples"),
-        (ROWS, [GOALS] * 4, "give one label a sample"),
+        (ROWS, [GOALS] * 4, "give one label per sample"),
     ],
 )
 def test_data_that_cannot_be_used_is_refused_in_a_sentence(inputs, targets, sentence):
@@ -507,9 +507,9 @@ def test_data_that_cannot_be_used_is_refused_in_a_sentence(inputs, targets, sent
     [
         ({"batch": 0}, "batch must be a whole number of 1 or more, not 0"),
         ({"batch": -3}, "not -3"),
-        ({"batch": "al"}, "no batch 'al'; give a whole number, or 'all'"),
+        ({"batch": "al"}, "batch 'al' is not valid; give a whole number, or 'all'"),
         ({"batch": 5}, "larger than the 4 training samples"),
-        ({"cost": "mae"}, "no cost 'mae'; give mse or cross_entropy"),
+        ({"cost": "mae"}, "cost 'mae' is unknown; give mse or cross_entropy"),
         ({"classes": ["one"]}, "outside the 1 classes"),
     ],
 )
@@ -584,7 +584,9 @@ def test_a_budget_below_one_evaluation_is_refused_before_anything_is_measured(
     chip = Counting()
     x, y = np.repeat(X, 3, 0), np.repeat(Y, 3)
     task = dither.make_task(X, Y, x, y, batch=batch)
-    with pytest.raises(RequestError, match=rf"until.measurements = {most} leaves none to train"):
+    with pytest.raises(
+        RequestError, match=rf"until.measurements = {most} leaves none for training"
+    ):
         train(Until(measurements=most), chip, task, out=tmp_path / "run")
     assert chip.measured == 0
     assert not list(tmp_path.iterdir())
@@ -603,7 +605,7 @@ def test_a_budget_that_is_mostly_an_evaluation_is_a_trap():
 @pytest.mark.parametrize("targets", [Y, np.float64(Y)])
 def test_a_score_that_cannot_be_reached_is_refused(aim, instead, targets):
     chip = Counting()
-    with pytest.raises(RequestError, match=f"at the most; set {instead}"):
+    with pytest.raises(RequestError, match=f"set {instead}"):
         train(Until(measurements=400, score=aim), chip, own_task(y=targets))
     assert chip.measured == 0
 
@@ -616,7 +618,7 @@ def test_a_score_of_the_users_own_may_be_any():
 @pytest.mark.parametrize("share", [0.6, 1.0, 13.0])
 def test_a_perturbation_beyond_the_bounds_is_a_trap(share):
     rule = dither.WeightMGD(learning_rate=1.0, delta=16.0 * share)
-    with pytest.warns(dither.TrapWarning, match="cut at the bounds, .*delta, such as 0.8"):
+    with pytest.warns(dither.TrapWarning, match="clipped .*delta, such as 0.8"):
         train(SMALL, Chip(), own_task(), rule)
 
 
@@ -809,7 +811,7 @@ def test_what_cannot_be_predicted_is_told_in_a_sentence(tmp_path):
         with pytest.raises(RequestError) as caught:
             result.predict(inputs)
         assert "\n" not in str(caught.value)
-    with pytest.raises(RequestError, match="none is 1"):
+    with pytest.raises(RequestError, match="replica 1 does not exist"):
         result.predict(ROWS, replica=1)
     with pytest.raises(RequestError, match="There is no run in"):
         dither.load_run(tmp_path)

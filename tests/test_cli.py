@@ -105,7 +105,7 @@ def test_a_folder_for_compiled_programs_that_is_set_stays(monkeypatch, tmp_path:
         (["train", "nowhere.toml"], ["nowhere.toml", "does not exist"]),
         (["train", "xor", "--set", "algorithm.lerning_rate=1"], ["did you mean learning_rate?"]),
         (["train", "xor", "--set", "algorithm.tau_x=0"], ["algorithm.tau_x", "greater"]),
-        (["train", "xor", "--set", "algorithm.tau_x='a'"], ["algorithm.tau_x", "a number is due"]),
+        (["train", "xor", "--set", "algorithm.tau_x='a'"], ["algorithm.tau_x", "must be a number"]),
         (["train", "xor", "--set", "algorithm.code=wlsh"], ["did you mean walsh?"]),
         (["train", "xor", "--set", "algorithm.optimizer=adm"], ["did you mean adam"]),
         (["train", "xor", "--set", "device.network.widths=[3,2,1]"], ["(3,)", "(2,)"]),

@@ -369,8 +369,8 @@ def train_on(target, rule=None):
         (object(), "how many parameters"),
         (Reads(lambda x: np.zeros((len(x) - 1, 1))), r"shape \(7, 1\) for 8 inputs"),
         (Reads(lambda x: np.full(len(x), np.nan)), "NaN"),
-        (Reads(lambda x: np.zeros((len(x), 3))), "3 outputs a sample"),
-        (Reads(lambda _: "dark"), "numbers are due"),
+        (Reads(lambda x: np.zeros((len(x), 3))), "3 outputs per sample"),
+        (Reads(lambda _: "dark"), "instead of numbers"),
         (Reads(lambda _: 1 / 0), "ZeroDivisionError"),
     ],
 )
@@ -408,7 +408,7 @@ def test_layers_of_a_device_that_lacks_what_they_need_are_refused():
         ActivityDifference(learning_rate=0.1),
         WhitenedNodePerturbation(learning_rate=0.1, known_output=True),
     ):
-        with pytest.raises(RequestError, match="reads what goes into the neurons"):
+        with pytest.raises(RequestError, match="reads the neurons' preactivations"):
             train_on(chip, rule)
 
     class Mute(OnlyWrites):
@@ -460,7 +460,7 @@ def test_a_device_that_shows_only_a_cost():
     result = train_on(Meter())
     assert result.score is None
     assert result.history["test_cost"].notna().all()
-    with pytest.raises(RequestError, match="no score can be reached"):
+    with pytest.raises(RequestError, match="gives no score"):
         dither.train(
             Meter(), Parity(bits=3), WeightMGD(learning_rate=0.1),
             until=Until(score=0.9, measurements=5),
@@ -489,7 +489,7 @@ def test_tables_of_names_and_shapes():
 
 def test_what_an_algorithm_must_see_must_be_shown():
     blind = SimulatedDevice(network=NETWORK, access="cost")
-    with pytest.raises(RequestError, match="must see gradients"):
+    with pytest.raises(RequestError, match="needs gradients"):
         dither.train(blind, Parity(bits=3), dither.Backpropagation(learning_rate=0.1))
 
 

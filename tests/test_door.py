@@ -146,7 +146,7 @@ def test_who_was_silent_is_told_and_programs_the_device_again(serve, token):
     assert device.made_safe == 0
     until(lambda: device.made_safe == 1)
     device.theta = np.zeros(9)
-    with pytest.raises(ConnectionError, match=r"nothing came from the trainer for 0\.36 s"):
+    with pytest.raises(ConnectionError, match=r"the trainer sent nothing for 0\.36 s"):
         remote.measure(X)
     assert np.array_equal(remote.measure(X), before)
     until(lambda: device.made_safe == 2)
@@ -437,7 +437,8 @@ def test_wrong_messages_with_the_token_end_the_call_and_write_nothing(serve, tok
         until(lambda: server.status()["holder"] is None)
     replies = raw(server, secret, requests=[bytes(MOST_BYTES + 1)])
     assert [reply for reply in replies if "name" not in reply] in (
-        [], [{"ended": f"a message of {MOST_BYTES + 1} bytes, where {MOST_BYTES} is the most"}]
+        [],
+        [{"ended": f"a message of {MOST_BYTES + 1} bytes, but at most {MOST_BYTES} are allowed"}],
     )  # fmt: skip
     assert device.writes == device.calls == 0
     assert look(server.address, token_file=token)["holder"] is None
@@ -452,7 +453,9 @@ def test_looking_has_its_limit_and_no_debt(serve, token):
     most = 20 + 20 * (time.monotonic() - began)
     answered = sum("name" in reply for reply in seen)
     assert 20 <= answered <= most + 1
-    assert {reply["ended"] for reply in seen if "name" not in reply} <= {"too many looks a second"}
+    assert {reply["ended"] for reply in seen if "name" not in reply} <= {
+        "too many status requests per second"
+    }
     for _ in range(3):
         time.sleep(0.06)
         assert "name" in raw(server, secret, "look")[0]

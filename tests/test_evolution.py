@@ -157,8 +157,8 @@ def test_a_swarm_measures_its_members_again_once_the_device_has_drifted():
         ({"strategy": "PGPEE"}, "evosax has no strategy 'PGPEE'; did you mean PGPE"),
         ({"strategy": "PGPE", "population": 7}, "population = 7: Population size must be even"),
         ({"strategy": "PSO", "settings": {"inertia": 1.0}}, "did you mean inertia_coeff"),
-        ({"strategy": "PSO", "settings": {"inertia_coeff": "a"}}, "does not take these settings"),
-        ({"strategy": "CMA_ES", "learning_rate": 0.1}, "has no optimizer; leave learning_rate out"),
+        ({"strategy": "PSO", "settings": {"inertia_coeff": "a"}}, "does not accept these settings"),
+        ({"strategy": "CMA_ES", "learning_rate": 0.1}, "has no optimizer; leave out learning_rate"),
     ],
 )
 def test_settings_that_evosax_does_not_take(settings, said):

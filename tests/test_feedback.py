@@ -234,18 +234,18 @@ PAT, FA = PhysicsAware(learning_rate=0.1), FeedbackAlignment(learning_rate=0.1)
     [
         (
             SimulatedDevice(network=DENSE, access="outputs"), FA,
-            "must see sites and the device shows only outputs",
+            "needs sites, but the device shows only outputs",
         ),
         (
             SimulatedDevice(network=DENSE, access="cost"), PAT,
-            "must see outputs and the device shows only cost",
+            "needs outputs, but the device shows only cost",
         ),
-        (NumpyDevice((4, 3)), PAT, "on a network and this device tells none; give algorithm.twin"),
-        (sites_of(NumpyDevice((4, 3))), FA, "and this device tells none; give algorithm.twin"),
+        (NumpyDevice((4, 3)), PAT, "on a network, but this device has none; give algorithm.twin"),
+        (sites_of(NumpyDevice((4, 3))), FA, "but this device has none; give algorithm.twin"),
         (
             SimulatedDevice(network=DENSE),
             PhysicsAware(learning_rate=0.1, twin=MLP(widths=(4, 3))),
-            "parameters of shapes 3, 4 × 3 and the device of 5, 4 × 5, 3, 5 × 3, 3, 3 × 3",
+            "parameters of shapes 3, 4 × 3, but the device has 5, 4 × 5, 3, 5 × 3, 3, 3 × 3",
         ),
         (
             SimulatedDevice(network=MLP(widths=(3, 3))),
@@ -253,7 +253,7 @@ PAT, FA = PhysicsAware(learning_rate=0.1), FeedbackAlignment(learning_rate=0.1)
                 learning_rate=0.1,
                 twin=JaxFunction(object=double, parameters=(("a", (3,)), ("b", (3, 3))), input=3),
             ),
-            "The twin has layers none and the device dense0",
+            "The twin has the layers none, but the device has dense0",
         ),
     ],
     ids=["sites", "outputs", "no-twin", "no-twin-sites", "shape", "layers"],
@@ -266,7 +266,7 @@ def test_what_a_device_does_not_give_is_told_in_a_sentence(device, algorithm, sa
 def test_a_device_that_chooses_its_own_inputs_has_none_for_a_twin():
     task = random_task((4,), number=6)
     problem = replace(problem_of(SimulatedDevice(network=DENSE), task), repeats_batches=False)
-    with pytest.raises(RequestError, match="chooses its own; take weight-mgd"):
+    with pytest.raises(RequestError, match="chooses its own inputs; use weight-mgd"):
         PAT.check(problem)
 
 

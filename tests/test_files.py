@@ -239,10 +239,10 @@ def test_a_history_with_other_columns_is_refused(folder):
     try:
         for other in (history.drop(columns="score"), history.astype({"cost": str}), history[[]]):
             file.write_bytes(history_bytes(other))
-            with pytest.raises(RequestError, match="no run's history"):
+            with pytest.raises(RequestError, match="not the history of a run"):
                 load_run(folder / "run")
         history.to_parquet(file)  # as others write it
-        with pytest.raises(RequestError, match="is not as it was written"):
+        with pytest.raises(RequestError, match="has changed since it was written"):
             write_report(folder / "run")
     finally:
         file.write_bytes(whole)
@@ -254,7 +254,9 @@ def test_a_specification_may_be_changed_on_purpose_but_not_by_accident(tmp_path)
     whole = file.read_text()
     changed = whole.replace("learning_rate = 0.05", "learning_rate = 0.15")
     file.write_text(changed)
-    with pytest.raises(RequestError, match=r"spec.toml is not as dither.*remove its first line"):
+    with pytest.raises(
+        RequestError, match=r"spec.toml has changed since dither.*remove its first line"
+    ):
         read_toml(file)
     file.write_text(changed.partition("\n")[2])
     assert read_toml(file)[0]["algorithm"]["learning_rate"] == 0.15
@@ -313,7 +315,9 @@ def test_a_folder_that_is_deleted_meanwhile_is_saved_beside(tmp_path):
         if now.measurements >= 300 and out.exists():
             shutil.rmtree(out)
 
-    with pytest.raises(RunError, match=r"run was deleted or .* saved in .*run\.saved: go on with"):
+    with pytest.raises(
+        RunError, match=r"run was deleted or .* saved in .*run\.saved; continue with"
+    ):
         train(out, 2000, observers=[delete])
     assert not out.exists()
     beside = tmp_path / "run.saved"
@@ -510,11 +514,11 @@ def test_a_resume_runs_a_labs_file_only_for_the_run_that_it_is_of(tmp_path, monk
     of_the_lab(60)
     Path("imported").unlink()
     for change in ({"key": 5}, {"score_every": 7}):
-        with pytest.raises(RequestError, match="is of another specification"):
+        with pytest.raises(RequestError, match="belongs to another specification"):
             of_the_lab(80, resume=True, **change)
     content = (Path("run") / CHECKPOINT).read_bytes()
     (Path("run") / CHECKPOINT).write_bytes(content[:-1])
-    with pytest.raises(RequestError, match="is not as it was written"):
+    with pytest.raises(RequestError, match="has changed since it was written"):
         of_the_lab(80, resume=True)
     assert not Path("imported").exists()
     (Path("run") / CHECKPOINT).write_bytes(content)

@@ -63,4 +63,6 @@ def test_a_short_study_pays_for_no_prediction(tmp_path, monkeypatch):
     monkeypatch.delattr(forecasting, "predict_run")
     told = forecast(Study(base=BASE, axes=RATES, seeds=5), tmp_path / "none")
     assert {row.by for row in told.rows} == {"budget"}
-    assert told.lines()[1] == "at most 13 500 measurements; runs that reach their target end before"
+    assert (
+        told.lines()[1] == "at most 13 500 measurements; runs that reach their target end earlier"
+    )

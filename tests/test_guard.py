@@ -68,7 +68,7 @@ def test_a_slew_limit_holds_for_every_write_and_leaves_the_training_as_it_is(bit
 def test_a_slew_below_a_dac_step_is_refused():
     device = NumpyDevice()
     device.bounds, device.bits = (-1.0, 1.0), 3
-    with pytest.raises(RequestError, match=r"under one DAC step of 0\.286"):
+    with pytest.raises(RequestError, match=r"less than one DAC step of 0\.286"):
         train(device, slew=0.1)
 
 

@@ -130,7 +130,7 @@ def test_what_a_generator_cannot_serve_is_refused():
     points = made.suggest(2)
     assert [p["gain"] for p in points] == [2.0, 2.0]
     assert np.mean([p["x1"] for p in points]) == pytest.approx(0.25)
-    with pytest.raises(ValueError, match="7 points are asked for and 6"):
+    with pytest.raises(ValueError, match="7 points were requested, but only 6"):
         made.suggest(7)
     with pytest.raises(ValueError, match="_id 99"):
         made.ingest([{"_id": 99, "f": 0.0}])
@@ -253,7 +253,7 @@ def test_a_state_goes_on_bit_for_bit(algorithm):
     assert np.array_equal(vector(torch, other), vector(torch, model))
     assert resumed.measurements == optimizer.measurements
     smaller = MGD(other[0].parameters(), algorithm)
-    with pytest.raises(RequestError, match="of other parameters"):
+    with pytest.raises(RequestError, match="or other parameters"):
         smaller.load_state_dict(optimizer.state_dict())
 
 

@@ -130,8 +130,8 @@ def test_the_variance_is_the_sum_over_the_nodes_of_a_part(groups):
     ("network", "settings", "part"),
     [
         (MLP(widths=(3, 5, 2)), {"groups": 2}, "5 channels of layer 'dense0' .* 2 groups"),
-        (MLP(widths=(3, 4, 2)), {"patches": True}, "have no patches; set patches to false"),
-        (MLP(widths=(3, 2)), {}, "names 1 layers; take another network"),
+        (MLP(widths=(3, 4, 2)), {"patches": True}, "and no patches; set patches to false"),
+        (MLP(widths=(3, 2)), {}, "names 1 layers; use another network"),
         (Opaque(), {}, "names 0 layers"),
     ],
 )
@@ -156,5 +156,6 @@ groups = 4
     refused(
         shell("train", "spec.toml", cwd=tmp_path),
         tmp_path,
-        "The 6 channels of layer 'channels0' do not fall into 4 groups; set groups to a divisor.",
+        "The 6 channels of layer 'channels0' cannot be divided into 4 groups; "
+        "set groups to a divisor.",
     )

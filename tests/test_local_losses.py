@@ -107,10 +107,10 @@ def test_estimates_every_blocks_own_gradient(network):
         (
             SimulatedDevice(network=MLP(widths=(3, 4, 2))),
             {"patches": True},
-            r"layer 'dense0' are of shape \(4,\) and have no patches",
+            r"layer 'dense0' have the shape \(4,\) and no patches",
         ),
         (SimulatedDevice(network=Opaque()), {}, "names no layers"),
-        (SimulatedDevice(network=MLP(widths=(3, 5, 2)), access="cost"), {}, "must see sites"),
+        (SimulatedDevice(network=MLP(widths=(3, 5, 2)), access="cost"), {}, "needs sites"),
     ],
 )
 def test_what_does_not_fit_is_refused(device, settings, part):

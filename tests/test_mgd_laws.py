@@ -464,9 +464,9 @@ def test_second_differences_of_measured_costs():
 def test_costs_without_curvature_are_refused():
     with pytest.raises(RequestError, match="no curvature"):
         best_baseline_amplitude(0.1, 0.0)
-    with pytest.raises(RequestError, match="does not stand out"):
+    with pytest.raises(RequestError, match="is not significant"):
         probe_curvature(lambda _: 1.0, np.ones(3), np.random.default_rng(0), 0.1)
-    with pytest.raises(RequestError, match="does not curve upward"):
+    with pytest.raises(RequestError, match="is not convex"):
         _ = Curvature(1.0, 1.0, -1.0).effective_rank
-    with pytest.raises(RequestError, match="no upward curvature"):
+    with pytest.raises(RequestError, match="is not positive"):
         best_learning_rate(Curvature(1.0, -1.0, -1.0), 1.0)

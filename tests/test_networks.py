@@ -216,7 +216,7 @@ def test_a_mixers_layers_keep_apart_what_they_say(layer):
 @pytest.mark.parametrize(
     ("settings", "part"),
     [
-        ({"patches": 3}, "3 patches along a side do not divide"),
+        ({"patches": 3}, "3 patches per side do not divide"),
         ({"groups": 3}, "3 groups do not divide 256 channels"),
     ],
 )

@@ -274,8 +274,8 @@ class Opaque(AbstractNetwork):
     ("device", "part"),
     [
         (SimulatedDevice(network=Opaque()), "names no layers"),
-        (SimulatedDevice(network=TINY, access="outputs"), "must see sites"),
-        (SimulatedDevice(network=TINY, access="cost"), "must see sites"),
+        (SimulatedDevice(network=TINY, access="outputs"), "needs sites"),
+        (SimulatedDevice(network=TINY, access="cost"), "needs sites"),
     ],
 )
 def test_a_device_without_sites_is_refused(device, part):

@@ -188,11 +188,11 @@ def test_a_layer_without_gradient_stays_finite(algorithm):
     ("algorithm", "device", "part"),
     [
         *((variant, SimulatedDevice(network=Opaque()), "names no layers") for variant in VARIANTS),
-        *((v, SimulatedDevice(network=TINY, access="outputs"), "must see sites") for v in VARIANTS),
+        *((v, SimulatedDevice(network=TINY, access="outputs"), "needs sites") for v in VARIANTS),
         (
             ForwardGradient,
             SimulatedDevice(network=TINY, access="sites"),
-            "must see gradients",
+            "needs gradients",
         ),
     ],
 )

@@ -210,7 +210,7 @@ def test_published_numbers_are_at_hand_and_of_the_papers_networks() -> None:
 
 
 def test_resuming_a_paper_that_keeps_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="keeps no trainings"):
+    with pytest.raises(RequestError, match="saves no trainings"):
         find_paper("andreoli2023").scale(True, tmp_path, resume=True)
     assert find_paper("oripov2025").scale(True, tmp_path, resume=True).folder == tmp_path
 

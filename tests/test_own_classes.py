@@ -105,7 +105,7 @@ def test_a_class_is_given_its_arguments(lab):
         ("Chip", {"port": "COM3", "self": 1}, "takes no argument 'self'"),
         ("Keywords", {"prt": 3}, "cannot be made: TypeError"),
         ("Fails", {"port": "COM3"}, r"cannot be made: OSError: no port COM3 in .*lab\.py, line 27"),
-        ("plain", {"port": "COM3"}, r"is no class.*remove device\.arguments \(port\)"),
+        ("plain", {"port": "COM3"}, r"is not a class.*remove device\.arguments \(port\)"),
     ],
 )
 def test_arguments_that_do_not_fit_are_told(lab, name, arguments, words):
@@ -213,7 +213,7 @@ def studied(device=SIMULATED, more=""):
 def test_a_devices_missing_extra_is_found_before_anything_runs(package, without):
     extra, device = DEVICES[package]
     without(package)
-    said = f"The Python package {package} is not installed; pip install 'dither[{extra}]'."
+    said = f"The Python package {package} is not installed; run pip install 'dither[{extra}]'."
     file = studied(device)
     assert refused("study", file, "--dry-run") == said
     assert refused("study", file) == said
@@ -282,11 +282,11 @@ OTHER = '{ kind = "simulated", network = { kind = "mlp", widths = [3, 1] } }'
         (("device", "check", "lab.py:plain", "--inputs", "nothing"),
          "task has no kind 'nothing'"),
         (("device", "check", "lab.py:plain", "--set", "algorithm.delta=1", "--toml", "c.toml"),
-         "no setting 'algorithm'; known are device, task"),
+         "no setting 'algorithm'; the known names are device, task"),
         (("device", "serve", "lab.py:Chip", "--record", "record"), "needs the argument"),
         (("device", "serve", "none.py:Chip", "--record", "record"), "does not exist"),
         (("device", "serve", "lab.py:plain", "--listen", "0.0.0.0:0", "--record", "record"),
-         "without TLS"),
+         "needs TLS"),
         (("device", "serve", "lab.py:plain", "--listen", "here", "--record", "record"),
          "HOST:PORT"),
         (("device", "serve", "lab.py:plain", "--record", "none/record"), "cannot be written"),
@@ -308,7 +308,7 @@ def test_a_token_that_was_there_stays(lab):
     token = Path("dither-token")
     token.write_text("x" * 30)
     token.chmod(0o600)
-    with pytest.raises(RequestError, match="without TLS"):
+    with pytest.raises(RequestError, match="needs TLS"):
         serve(f"{lab / 'lab.py'}:plain", "0.0.0.0:0")
     assert token.read_text() == "x" * 30
 

@@ -132,25 +132,25 @@ def test_labels_with_a_point_are_values_to_reach(written, cells, values):
     [
         (COMMA.replace("0.125", "n/a", 1), {}, "'length' of .*'n/a' in line 3"),
         (COMMA.replace("0.125", "", 1), {}, "'length' of .* holds nothing in line 3"),
-        ("\n# a\n" + COMMA.replace("0.125", "1,3"), {}, "Row 3 .* 4 columns and the first has 3"),
+        ("\n# a\n" + COMMA.replace("0.125", "1,3"), {}, "Row 3 .* 4 columns, but the first has 3"),
         (COMMA + "1,2,3,4\n", {}, "line 62|Expected 3"),
         (COMMA + "1,2\n", {}, "no label in line 62"),
         (COMMA.replace("0.125", "nan"), {}, "NaN or infinity"),
         (COMMA.replace("0.125", "1e999"), {}, "NaN or infinity"),
         (COMMA.replace("length,width", "400,410"), {}, "may be a header.*set header to"),
         (COMMA, {"label": "specie"}, "did you mean species"),
-        (COMMA, {"label": 3}, "3 columns, 0 to 2, and no 3"),
+        (COMMA, {"label": 3}, "3 columns, 0 to 2, but no column 3"),
         (DATA_ONLY, {"label": "species"}, "does not name its columns"),
-        (COMMA, {"inputs": ("length", "species")}, "'species' .* is an input and the label"),
+        (COMMA, {"inputs": ("length", "species")}, "'species' .* is both an input and the label"),
         (COMMA, {"label": "length", "inputs": ("species",)}, "'species' of .* holds 'setosa'"),
         (COMMA, {"values": True}, "are text, such as 'setosa'"),
         (COMMA.replace("width", "length"), {}, "Two columns .* 'length'"),
-        (FLOWERS.assign(species=range(60)).to_csv(index=False), {}, "60 different ones"),
+        (FLOWERS.assign(species=range(60)).to_csv(index=False), {}, "60 different values"),
         ("length,width,species\n1,2,a\n3,4,b\n", {}, "no class has two"),
         ("", {}, "holds no table"), ("\n\n", {}, "holds no table"), ("1\n2\n", {}, "one column"),
-        ("PK\0\0", {}, "is no text"),
-        ("0,512345,0,048576\n0,412345,0,148576\n", {}, "taken for decimal ones"),
-        ("0,512345,0,048576,a\n0,412345,0,148576,a\n", {}, "taken for decimal ones"),
+        ("PK\0\0", {}, "is not text"),
+        ("0,512345,0,048576\n0,412345,0,148576\n", {}, "read as decimal commas"),
+        ("0,512345,0,048576,a\n0,412345,0,148576,a\n", {}, "read as decimal commas"),
     ],
 )  # fmt: skip
 def test_a_table_that_cannot_be_used_is_refused_in_a_sentence(written, text, settings, words):
@@ -161,7 +161,7 @@ def test_a_table_that_cannot_be_used_is_refused_in_a_sentence(written, text, set
 
 @pytest.mark.parametrize("column", [1.5, True, -1, None, [0]])
 def test_what_names_no_column_is_told(column):
-    with pytest.raises(ValueError, match=r"a column's name, or its number from 0|a number is due"):
+    with pytest.raises(ValueError, match=r"a column's name, or its number from 0|must be a number"):
         CSVFile(file="own.csv", inputs=(column,))
 
 
@@ -259,14 +259,14 @@ def test_data_in_memory_is_taken_as_people_have_it(given, classes):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ((FLOWERS,), r"without targets; give targets, such as make_task\(frame, 'species'\)"),
+        ((FLOWERS,), r"have no targets; give targets, such as make_task\(frame, 'species'\)"),
         ((FLOWERS, "specie"), "did you mean species"),
         ((FLOWERS, FLOWERS["species"]), "column 'species' of the inputs is text"),
-        ((np.zeros((4, 2)),), "inputs without targets"),
-        ((iter([1]),), "no dataset that gives a pair"),
-        (([np.zeros(2)],), "Sample 0 of the inputs is no pair"),
+        ((np.zeros((4, 2)),), "inputs have no targets"),
+        ((iter([1]),), "not a dataset of pairs"),
+        (([np.zeros(2)],), "Sample 0 of the inputs is not a pair"),
         ((FLOWERS, "species", FLOWERS.iloc[:3].replace("setosa", "rosa"), None), None),
-        ((np.zeros((2, 2)), ["a", None]), "text and other things, such as None in sample 1"),
+        ((np.zeros((2, 2)), ["a", None]), "text and other values, such as None in sample 1"),
         ((np.zeros((2, 2)), [0, 0], None, [1]), "test targets without test inputs"),
     ],
 )
@@ -293,7 +293,7 @@ def test_two_npy_files_are_a_task(tmp_path):
     task = Arrays(file=tmp_path / "x.npy", targets=tmp_path / "t.npy").load()
     np.testing.assert_allclose(rows(task)[0], x)
     assert task.classes == SPECIES
-    with pytest.raises(RequestError, match="give targets too"):
+    with pytest.raises(RequestError, match="also give targets"):
         Arrays(file=tmp_path / "x.npy").load()
 
 
@@ -303,10 +303,10 @@ def test_two_npy_files_are_a_task(tmp_path):
 def test_sizes_that_do_not_fit_are_told_with_both_and_how_to_choose(written):
     task = written(COMMA)
     network = dither.SimulatedDevice(network=dither.MLP(widths=(3, 3)))
-    with pytest.raises(RequestError, match=r"\(3,\).*\(2,\).*than length, width by task\.inputs"):
+    with pytest.raises(RequestError, match=r"\(3,\).*\(2,\).*than length, width with task\.inputs"):
         dither.train(network, task, RULE, until=SHORT)
     wide = written(FLOWERS.assign(more=1.0)[["length", "width", "more", "species"]].to_csv())
-    with pytest.raises(RequestError, match=r"shape \(48, 3\); choose .* more by task\.inputs"):
+    with pytest.raises(RequestError, match=r"shape \(48, 3\); choose .* more with task\.inputs"):
         dither.train(Chip(), wide, RULE, until=SHORT)
 
 
@@ -406,7 +406,7 @@ def test_new_rows_are_told_as_the_trained_device_sees_them(tmp_path, monkeypatch
     [
         ("none.csv", None, "does not exist"),
         ("none.npy", None, "does not exist"),
-        ("new.csv", "length,more\n1,2\n", "no column 'width'.*known are length, more"),
+        ("new.csv", "length,more\n1,2\n", "no column 'width'.*the known names are length, more"),
         ("new.csv", "1\n2\n", "has 1 columns and .* has 2 inputs"),
         ("new.csv", "1,2,3,4\n1,2,3,4\n", "has 4 columns and .* has 2 inputs"),
         ("new.npy", "1,2", "is not an NPY file"),
@@ -432,8 +432,8 @@ TestATable = battery(CSVFile(file=SPECTRA), SCALED)
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("length,width,species\n", "has a row of text and no samples"),
-        ("0.1 0.2\n0.3 0.4\n", "are set apart by spaces"),
+        ("length,width,species\n", "has a row of text but no samples"),
+        ("0.1 0.2\n0.3 0.4\n", "are separated by spaces"),
         ("a,label\n1,x\n2,x\n3,x\n", "are all x"),
     ],
 )

@@ -277,10 +277,10 @@ def test_samples_of_any_task_are_drawn_by_their_cost():
         (SimulatedDevice(network=MLP(widths=(1, 4, 1))), TASK,
          NodePerturbation(learning_rate=0.1), "cost of 4 samples together"),
         (SimulatedDevice(network=MLP(widths=(1, 4, 1)), access="cost"), TASK, RULE,
-         "must see outputs"),
+         "needs outputs"),
         (SimulatedDevice(network=MLP(widths=(1, 4, 2))), TASK, RULE, "2 outputs"),
         (DEVICE, Poisson1D(points=8, batch=9), RULE, "larger than the grid of 8"),
-        (DEVICE, Digits(sampler=Adaptive(by="gradient")), RULE, "lie on none"),
+        (DEVICE, Digits(sampler=Adaptive(by="gradient")), RULE, "have none"),
     ],
     ids=["relu", "nodes", "cost", "outputs", "batch", "no-grid"],
 )  # fmt: skip

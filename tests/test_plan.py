@@ -221,7 +221,7 @@ REAL = 'device={kind="lab",object="examples/my_lab.py:chip"}'
         (["nist7x7", "--set", REAL, "--set", "replicas=1"], "needs a model"),
         (["nist7x7", "--set", "axes={bots=[1,2]}"], "'bots'"),
         (["nist7x7", "--set", "axes={low=[1,2]}"], "'low'"),
-        (["xor", "--set", "axes={kind=['a']}"], "give the whole path"),
+        (["xor", "--set", "axes={kind=['a']}"], "give the full key path"),
         (["nist7x7", "--set", "device.network.widths=[49,4,5]"], "outputs"),
     ],
 )
@@ -283,7 +283,7 @@ def test_a_prediction_that_takes_too_long_is_given_up_and_tells_where_it_was():
     late = predict(device, task, run.algorithm, run.until, trajectories=1, seconds=0.0)
     assert math.isnan(late.measurements)
     assert 0 < late.low < whole.measurements
-    assert "given up" in late.reason
+    assert "the prediction stopped" in late.reason
 
 
 def test_other_instances_of_a_readout_descend_as_it_does():

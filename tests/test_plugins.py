@@ -198,7 +198,7 @@ def test_a_file_is_looked_for_beside_the_toml_file_and_written_by_its_place(tmp_
         ("two_rings.py:TwoRings", "no class that inherits from AbstractCode"),
         ("no_such_module:Uniform", "No module named 'no_such_module'"),
         (":Uniform", "not of the form FILE.py:NAME or MODULE:NAME"),
-        ("unifrom", "has no kind 'unifrom'; known are rademacher"),
+        ("unifrom", "has no kind 'unifrom'; the known names are rademacher"),
     ],
 )
 def test_mistakes_are_named_with_key_and_line(tmp_path, code, sentence):

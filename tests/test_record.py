@@ -126,7 +126,11 @@ def test_a_full_disk_loses_rows_whole_and_counts_them(begin, record, monkeypatch
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "no writes beside"), (b"{}", "no writes of dither"), (b"\0" * 99, "no writes of")],
+    [
+        (None, "no writes beside"),
+        (b"{}", "does not hold writes of dither"),
+        (b"\0" * 99, "does not hold writes of"),
+    ],
 )
 def test_what_is_no_record_is_told(record, content, words):
     if content is not None:

@@ -245,8 +245,8 @@ def test_what_is_no_message_is_refused():
 @pytest.mark.parametrize(
     ("theta", "why"),
     [
-        (np.full(9, 1.0000001), "leaves the bounds"),
-        (np.full(9, 1e308), "leaves the bounds"),
+        (np.full(9, 1.0000001), "exceeds the bounds"),
+        (np.full(9, 1e308), "exceeds the bounds"),
         (np.full(9, np.nan), "NaN"),
         (np.r_[np.zeros(8), -np.inf], "NaN or infinity"),
         (np.zeros(8), r"shape \(8,\) where 9"),
@@ -482,7 +482,7 @@ def test_a_token_file_is_for_its_owner_alone(tmp_path):
     assert len(token) > 40
     assert file.stat().st_mode & 0o777 == 0o600
     file.chmod(0o644)
-    with pytest.raises(RequestError, match="read by others; chmod 600"):
+    with pytest.raises(RequestError, match="read by others; run chmod 600"):
         token_of(file)
     short = tmp_path / "short"
     short.touch(0o600)
@@ -514,13 +514,13 @@ def test_certificates_on_both_sides(serve, papers):
     remote.safe()
     assert device.writes == 1
     for stranger, why in [
-        ({"ca": ours / "ca.pem"}, "asks for this trainer's certificate; give certificate and key"),
+        ({"ca": ours / "ca.pem"}, "requires a client certificate; give certificate and key"),
         (
             {**mine, "certificate": theirs / "client.pem", "key": theirs / "client.key"},
             "refuses this trainer's certificate",
         ),
         ({**mine, "ca": theirs / "ca.pem"}, "certificate that is not accepted .*give the ca"),
-        ({}, "speaks TLS alone; give ca"),
+        ({}, "requires TLS; give ca"),
     ]:
         for ask in (RemoteObject, look):
             with pytest.raises(RequestError, match=why):
@@ -561,7 +561,7 @@ def test_a_certificate_and_a_token(serve, papers, token):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.1", "no-such-host.invalid"])
 def test_beyond_loopback_only_with_tls(token, host):
-    with pytest.raises(RequestError, match=r"beyond the loopback address, without TLS"):
+    with pytest.raises(RequestError, match=r"beyond the loopback address and needs TLS"):
         DeviceServer(PythonDevice(Bounded()), f"{host}:0", token_file=token)
 
 
@@ -576,12 +576,12 @@ def test_what_a_server_is_refused(tmp_path, token, papers, serve, monkeypatch):
         ({"token_file": tmp_path / "none"}, "cannot be read"),
         ({"certificate": pem}, "both --certificate and --key"),
         ({"client_ca": ours / "ca.pem"}, "both --certificate and --key"),
-        ({"certificate": pem, "key": ours / "client.key"}, "not a PEM pair"),
-        ({"certificate": key, "key": pem}, "not a PEM pair"),
+        ({"certificate": pem, "key": ours / "client.key"}, "not a matching PEM pair"),
+        ({"certificate": key, "key": pem}, "not a matching PEM pair"),
         ({"certificate": pem, "key": key, "client_ca": key}, "no PEM certificate"),
         ({"certificate": pem, "key": tmp_path / "none"}, "cannot be read"),
         ({"token_file": token, "record": tmp_path}, "record"),
-        ({"token_file": token, "listen": serve(Bounded()).address}, "cannot be listened at"),
+        ({"token_file": token, "listen": serve(Bounded()).address}, "is not available"),
     ]:
         with pytest.raises(RequestError, match=why):
             DeviceServer(chip, **settings)
@@ -635,7 +635,7 @@ def test_a_device_in_a_file_is_served_as_the_file_says(token, tmp_path):
     server.start()
     try:
         remote = RemoteObject(server.address, token_file=token)
-        with pytest.raises(RunError, match="leaves the bounds"):
+        with pytest.raises(RunError, match="exceeds the bounds"):
             remote.write(np.full(9, 1.2))
         remote.write(np.zeros(9))
         remote.write(np.full(9, 0.9))
@@ -787,7 +787,7 @@ def test_the_shell_trains_and_checks_what_is_served(instrument, tmp_path):
     assert json.loads(checked.stdout)["parameters"] == 9, checked.stderr
     unsafe = dither_("device", "serve", "lab.py:Chip", "--listen", "0.0.0.0:0")
     assert unsafe.returncode == 2
-    assert "without TLS" in unsafe.stderr
+    assert "needs TLS" in unsafe.stderr
 
 
 def test_a_console_that_is_held_up_does_not_hold_the_device():

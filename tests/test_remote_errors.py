@@ -69,7 +69,7 @@ def test_a_bug_of_the_device_shows_its_file_and_line(far, tmp_path):
     assert f"test_remote_errors.py, line {line}" in result.failure
     kept = (tmp_path / "a" / "traceback.txt").read_text()
     assert kept.count("in deep") == 3
-    assert "Where the device is served" in kept
+    assert "On the server:" in kept
     assert "KeyError: 'wavelength'" in kept
 
 

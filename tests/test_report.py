@@ -258,7 +258,7 @@ def test_seconds_and_joules_are_told_of_each_cell_where_they_are_known(tmp_path:
     cells, runs = pd.read_csv(folder / "report" / "cells.csv"), load_study(folder)
     assert {"writes", "device_seconds", "joules", "score", "reached"} <= set(runs.columns)
     heading = next(line for line in page.lines if "joules" in line)
-    assert "seconds on the device" in heading
+    assert "device seconds" in heading
     for _, cell in cells.iterrows():
         rate, bits = cell["algorithm.learning_rate"], cell["bits"]
         mine = runs[(runs["bits"] == bits) & (runs["algorithm.learning_rate"] == rate)]
@@ -342,7 +342,7 @@ def test_what_users_write_is_text(tmp_path: Path) -> None:
     page = stands_alone(write_report(folder, ["latex", "csv"]))
     assert "b" not in page.tags
     assert evil in page.text
-    assert "the values of the axis learning rate are no numbers" in page.text
+    assert "the values of the axis learning rate are not numbers" in page.text
     assert r"\$x\_1\$" in (folder / "report" / "cells.tex").read_text()
 
 
@@ -359,7 +359,7 @@ def test_a_search_is_told_with_its_cost(tmp_path: Path) -> None:
     page = stands_alone(write_report(folder))
     assert page.lines[1][:4] == ["4", "7", "7", "1000"]
     assert page.lines[1][-2:] == ["1.5", "4321"]
-    assert "4321 measurements more in 1 runs" in page.text.replace("\u202f", "")
+    assert "4321 additional measurements in 1 runs" in page.text.replace("\u202f", "")
     assert "7 of 7 are finished" in page.text
 
 
@@ -413,14 +413,14 @@ def test_a_run_has_a_report_too(tmp_path: Path) -> None:
     (tmp_path / "run" / "result.json").unlink()
     assert "not finished" in stands_alone(write_report(tmp_path / "run")).text
     (tmp_path / "run" / "result.json").write_text("{")
-    with pytest.raises(RequestError, match="is not as it was written"):
+    with pytest.raises(RequestError, match="has changed since it was written"):
         write_report(tmp_path / "run")
 
 
 def test_requests_that_are_wrong(tmp_path: Path, made_up: Path) -> None:
     (tmp_path / "other").mkdir()
     for folder in (tmp_path / "other", tmp_path / "not-there"):
-        with pytest.raises(RequestError, match="no study and no run in"):
+        with pytest.raises(RequestError, match="holds no study and no run"):
             write_report(folder)
         assert not (folder / "report.html").exists()
     with pytest.raises(RequestError, match="did you mean svg"):

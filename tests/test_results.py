@@ -89,7 +89,7 @@ def test_one_output_tells_two_classes(tmp_path):
     assert found.loc["light", "light"] == told[2:].sum()
     assert found.loc["dark", "light"] == told[:2].sum()
     again = dither.load_run(tmp_path / "run", Line())
-    with pytest.raises(RequestError, match=r"give the inputs and their labels"):
+    with pytest.raises(RequestError, match=r"give inputs and labels"):
         again.confusion()
     np.testing.assert_array_equal(again.confusion(inputs, [0, 0, 1, 1]), found)
 
@@ -97,11 +97,11 @@ def test_one_output_tells_two_classes(tmp_path):
 @pytest.mark.parametrize(
     ("inputs", "labels", "sentence"),
     [
-        (np.zeros((2, 49)), None, "give both or none"),
-        (np.zeros((2, 49)), [0, 1, 2], "There are 2 inputs and 3 labels"),
+        (np.zeros((2, 49)), None, "give both or neither"),
+        (np.zeros((2, 49)), [0, 1, 2], "There are 2 inputs but 3 labels"),
         (np.zeros((2, 49)), [0, 4], "There is no class 4; the labels number the classes from 0 to"),
         (np.zeros((2, 49)), [0, -1], "There is no class -1"),
-        (np.zeros((2, 49)), [0.5, 1], "no whole numbers"),
+        (np.zeros((2, 49)), [0.5, 1], "not whole numbers"),
         (np.zeros((2, 49)), ["N", "Z"], "There is no class 'Z'"),
         (np.zeros((0, 49)), [], "hold no samples"),
         (np.zeros((2, 5)), [0, 1], "do not fit the device"),
@@ -127,7 +127,7 @@ def test_parameters_by_name_have_their_shapes(letters):
         flat = np.concatenate([array.reshape(-1) for array in named.values()])
         np.testing.assert_array_equal(flat, result.parameters[1])
         assert {array.shape for array in named.values()} == {(49, 4), (4,), (4, 4)}
-    with pytest.raises(RequestError, match="none is 2"):
+    with pytest.raises(RequestError, match="replica 2 does not exist"):
         letters.named(2)
 
 
@@ -389,12 +389,12 @@ def test_what_cannot_be_started_from_is_told_in_a_sentence(tmp_path):
     assert "2 × 3" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "new").exists()
-    with pytest.raises(RequestError, match="There is no run in"):
+    with pytest.raises(RequestError, match="holds no run to start from"):
         train(start_from=tmp_path)
-    with pytest.raises(RequestError, match="not from a int"):
+    with pytest.raises(RequestError, match="not a int"):
         train(start_from=3)
     (tmp_path / "first" / "parameters.npz").write_bytes(b"none")
-    with pytest.raises(RequestError, match="is not as it was written"):
+    with pytest.raises(RequestError, match="has changed since it was written"):
         train(start_from=tmp_path / "first")
     (tmp_path / "first" / "parameters.npz").unlink()
     with pytest.raises(RequestError, match="not finished"):
@@ -454,7 +454,7 @@ def test_a_png_is_one(letters):
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
     [
-        (np.zeros((0, 49)), "The inputs hold no samples; give a row a sample."),
+        (np.zeros((0, 49)), "The inputs hold no samples; give one row per sample."),
         (np.zeros((2, 5)), "whose network takes (49,)"),
         (np.zeros(49), "whose network takes (49,)"),
     ],
@@ -469,7 +469,7 @@ def test_a_device_of_another_number_of_parameters_is_not_written_to(letters):
     line = Line()
     other = dither.load_run(letters.out, line)
     before = vars(line).copy()
-    with pytest.raises(RequestError, match=r"The run has 220 parameters and the device 3; give"):
+    with pytest.raises(RequestError, match=r"The run has 220 parameters, but the device 3; give"):
         other.predict(np.zeros((2, 49)))
     assert vars(line) == before
 

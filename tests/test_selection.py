@@ -137,7 +137,7 @@ def test_mirrors_of_no_amplitude_are_tested_where_there_are_no_others():
 
 
 def test_wrong_amplitudes_are_refused():
-    with pytest.raises(RequestError, match="given 2 amplitudes and there are 3 mirrors"):
+    with pytest.raises(RequestError, match="has 2 amplitudes for 3 mirrors"):
         AmplitudeWeighted(amplitudes=(1.0, 2.0)).init(3)
     with pytest.raises(RequestError):
         AmplitudeWeighted(amplitudes=(1.0, -2.0))

@@ -188,7 +188,7 @@ def test_series_file(tmp_path, name, comma):
         (np.r_[np.arange(30.0), np.nan, np.arange(30.0)], "NaN or infinity, first at step 30"),
         (np.r_[np.arange(10.0), np.full(51, 4.0)], "constant over the training part"),
         (np.r_[np.arange(31.0), np.full(30, 4.0)], "constant over the test part"),
-        (np.full(61, 4.0), "inputs are constant"),
+        (np.full(61, 4.0), "inputs of the series are constant"),
     ],
 )
 def test_unusable_values_are_refused(tmp_path, values, message):

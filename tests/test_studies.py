@@ -259,7 +259,7 @@ def test_a_lease_is_held_by_one_and_taken_over_from_the_dead(
         (GRID.replace("[0.5, 2]", "[2, 2.0]"), ["learning_rate = 2", "are the same"]),
         (GRID.replace('"task.bits"', "task.bits"), ["quotes"]),
         (GRID.replace('"parity4"', '"parity5"'), ["parity5", "did you mean parity4"]),
-        (GRID + '[[fits]]\nx = "size"\n', ["size", "none of the axes"]),
+        (GRID + '[[fits]]\nx = "size"\n', ["size", "which does not exist"]),
         (GRID + "[search]\nlow = 2.0\nhigh = 1.0\n", ["low"]),
         (GRID.replace("[set]", "[sett]"), ["no setting 'sett'", "set"]),
     ],

@@ -261,13 +261,13 @@ FOUR = np.array([1.0, 2.0, 3.0, 4.0])
     ("change", "says"),
     [
         ({"form": "powr law"}, "did you mean power law"),
-        ({"x": FOUR[:, None], "y": FOUR[:, None]}, "columns of one length"),
+        ({"x": FOUR[:, None], "y": FOUR[:, None]}, "columns of equal length"),
         ({"y": np.array([1.0, np.inf, 3.0, 4.0])}, "finite and above 0"),
         ({"y": np.array([1.0, 0.0, 3.0, 4.0])}, "finite and above 0"),
         ({"x": np.array([-1.0, 2.0, 3.0, 4.0])}, "finite and above 0"),
         ({"x": np.ones(4)}, "two or more different sizes"),
-        ({"censored": np.ones(4, bool)}, "finished at two or more sizes"),
-        ({"censored": np.array([False, True, True, True])}, "finished at two or more sizes"),
+        ({"censored": np.ones(4, bool)}, "finished runs at two or more sizes"),
+        ({"censored": np.array([False, True, True, True])}, "finished runs at two or more sizes"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused_in_a_sentence(change, says):

@@ -141,7 +141,7 @@ def test_the_bar_and_the_page_tell_it_while_a_run_goes_on(tmp_path):
 def test_wrong_requests_are_told_in_a_sentence(tmp_path, monkeypatch):
     low = tmp_path / "low"
     run(score=0.4, measurements=40).train(low)
-    with pytest.raises(RequestError, match=r"was not seen to come to 0\.99"):
+    with pytest.raises(RequestError, match=r"did not reach 0\.99"):
         foreseer(low, 0.99)
     with pytest.raises(RequestError, match=r"set until\.score"):
         foreseer(low, None)

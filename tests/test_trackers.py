@@ -145,7 +145,7 @@ def test_a_tracker_that_fails_does_not_stop_the_run(tmp_path, monkeypatch):
             raise AssertionError("it had failed before")
 
     monkeypatch.setitem(trackers.TRACKERS, "broken", Broken)
-    with pytest.warns(UserWarning, match=r"Broken stopped \(no route to host\); the run goes on"):
+    with pytest.warns(UserWarning, match=r"Broken stopped \(no route to host\); the run continues"):
         tracked = train(tmp_path, track="broken")
     plain = train(tmp_path, name="two")
     assert np.array_equal(tracked.parameters, plain.parameters)
@@ -155,7 +155,7 @@ def test_a_tracker_that_fails_does_not_stop_the_run(tmp_path, monkeypatch):
     ("settings", "sentence"),
     [
         ({"track": "mlfow"}, "There is no tracker 'mlfow'; did you mean mlflow"),
-        ({"track": "mlflow", "out": None}, "say in which folder"),
+        ({"track": "mlflow", "out": None}, "Tracking needs the run's folder"),
     ],
 )
 def test_what_cannot_be_tracked_is_refused(settings, sentence):
@@ -173,7 +173,6 @@ def test_a_missing_client_is_one_sentence(tmp_path, name, client):
     done = subprocess.run([sys.executable, "-c", code, *asked], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == (
-        f"dither: Tracking with {name} needs its client: pip install 'dither[{name}]', "
-        "then try again.\n"
+        f"dither: Tracking with {name} needs its package; run pip install 'dither[{name}]'.\n"
     )
     assert not (tmp_path / "run").exists()

@@ -246,7 +246,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
             "text": b"not a checkpoint",
         }[damage]
     )
-    with pytest.raises(RequestError, match="is not as it was written") as caught:
+    with pytest.raises(RequestError, match="has changed since it was written") as caught:
         train(Until(measurements=60), out=tmp_path / "run", resume=True)
     assert "\n" not in str(caught.value)
 
@@ -263,7 +263,9 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path, monkeypatch):
         flush(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(dither.RunError, match=r"No space left on device.*--resume goes on from it"):
+    with pytest.raises(
+        dither.RunError, match=r"No space left on device.*--resume continues from it"
+    ):
         train(Until(measurements=200), out=out, checkpoint_seconds=0.0)
     monkeypatch.undo()
     assert not leftovers(out)

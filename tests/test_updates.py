@@ -482,13 +482,13 @@ class TakesItsOwnInputs(NumpyDevice):
 
 def test_shuffled_needs_a_device_that_is_fed_its_batches():
     rule = paired("central", "svrg")
-    with pytest.raises(RequestError, match=r"^The update shuffled .* cannot repeat a batch; take"):
+    with pytest.raises(RequestError, match=r"^The update shuffled .* cannot repeat a batch; use"):
         dither.train(TakesItsOwnInputs(), SMALL_BATCH, rule, until=Until(measurements=10))
 
 
 def test_shuffled_needs_a_batch_for_every_estimate():
     rule = WeightMGD(learning_rate=0.1, tau_theta=3, update=EVERY_UPDATE["svrg"])
-    with pytest.raises(RequestError, match="set tau_x to tau_theta"):
+    with pytest.raises(RequestError, match="set tau_x equal to tau_theta"):
         dither.train(DEVICE, SMALL_BATCH, rule, until=Until(measurements=10))
 
 

@@ -147,7 +147,7 @@ def test_a_runs_numbers(tmp_path):
     assert shown["measurements"] == "1 250"
     assert shown["rate"] == "50 / s"
     assert shown["time left"] == "1 min 15 s"
-    assert shown["replicas done"] == "1 of 4"
+    assert shown["replicas finished"] == "1 of 4"
     (failed,) = [tile for tile in view.head.tiles if tile.label == "failed measurements"]
     assert (failed.value, failed.detail) == ("25", "2 % of all")
     assert view.head.share == 0.25
@@ -199,11 +199,11 @@ def test_a_run_whose_process_is_gone_has_stopped(tmp_path):
             os.utime(tmp_path / "progress.json", (heard, heard))
         head = RunWatch(tmp_path).look(heard + 0.5).head
         at = time.strftime("%H:%M:%S", time.localtime(heard))
-        assert (head.state, head.mood) == (f"stopped, last heard of at {at}", "quiet")
+        assert (head.state, head.mood) == (f"stopped, last sign of life at {at}", "quiet")
     (tmp_path / "lease.json").write_bytes(sealed_json({**lease, "host": "elsewhere"}))
     assert RunWatch(tmp_path).look(heard + 0.5).head.state == "running"
     (tmp_path / "lease.json").unlink()  # an error has ended it, and nobody holds the folder
-    assert RunWatch(tmp_path).look(time.time() + 3.0).head.state.startswith("stopped, last heard")
+    assert RunWatch(tmp_path).look(time.time() + 3.0).head.state.startswith("stopped, last sign")
 
 
 def test_what_is_not_known_is_not_shown(tmp_path):
@@ -323,22 +323,22 @@ def test_a_studys_folder_and_who_is_at_work(tmp_path):
     assert isinstance(watch, StudyWatch)
     view = watch.look(time.time())
     assert (view.head.state, view.head.share) == ("complete", 1.0)
-    assert tiles(view)["runs done"] == "24 of 24"
+    assert tiles(view)["finished runs"] == "24 of 24"
     assert tiles(view)["reached the target"] == f"{table['reached'].sum()} of 24"
 
     gone = table["run"].iloc[:6]
     for name in gone:
         (folder / "runs" / f"{name}.parquet").unlink()
     job = next(job for job in plan(STUDY) if any(run.name == gone[0] for run in job.runs))
-    assert watch.look(time.time()).head.state == "nobody is working on it"
+    assert watch.look(time.time()).head.state == "no process is working on it"
     with Lease.take(lease_file(folder, job)):
         part = folder / "work" / job.name / "runs" / "0"
         part.mkdir(parents=True)
         (part / "progress.json").write_bytes(sealed_json(PROGRESS))
         view = watch.look(time.time())
-        assert view.head.state == "1 job being done"
-        assert tiles(view)["runs done"] == "18 of 24"
-        assert tiles(view)["runs under way"] == str(len(job.runs))
+        assert view.head.state == "1 job running"
+        assert tiles(view)["finished runs"] == "18 of 24"
+        assert tiles(view)["running"] == str(len(job.runs))
         row = view.tables[0].rows[0]
         assert row[1:4] == (str(len(job.runs)), "1 250", "25%")
         assert str(os.getpid()) in row[-1]
@@ -348,7 +348,7 @@ def test_a_studys_folder_and_who_is_at_work(tmp_path):
         sealed_json({"host": "elsewhere", "pid": 1, "born": 0.0, "since": time.time() - 500})
     )
     assert watch.look(time.time()).head.mood == "going"
-    assert watch.look(time.time() + 100.0).head.state == "nobody is working on it"
+    assert watch.look(time.time() + 100.0).head.state == "no process is working on it"
 
 
 @pytest.mark.parametrize("axes", [0, 1])
@@ -461,14 +461,14 @@ def test_a_taken_port_and_a_folder_of_nothing_are_one_sentence(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(RequestError, match=rf"port {port} is in use; give another by --port"):
+        with pytest.raises(RequestError, match=rf"port {port} is in use; give another with --port"):
             serve(tmp_path / "run", port)
-    with pytest.raises(RequestError, match="There is no port 70000"):
+    with pytest.raises(RequestError, match="The port 70000 is not valid"):
         serve(tmp_path / "run", 70000)
     command = [sys.executable, "-m", "dither.cli", "watch", str(tmp_path / "nothing")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"dither: There is no run or study in {tmp_path}/nothing: ")
+    assert done.stderr.startswith(f"dither: The folder {tmp_path}/nothing holds neither a run ")
     assert done.stderr.count("\n") == 1
 
 
@@ -593,7 +593,7 @@ def test_a_browser_watches_a_run(tmp_path, chromium):
             until(lambda: "running" in chromium.execute_script(text))
             run.kill()
             killed = time.monotonic()
-            until(lambda: "stopped, last heard of at" in chromium.execute_script(text), 10.0)
+            until(lambda: "stopped, last sign of life at" in chromium.execute_script(text), 10.0)
             assert time.monotonic() - killed < 3.0
             assert "energy" not in chromium.execute_script(text)
             wide = """return [document.documentElement.scrollWidth, window.innerWidth]"""

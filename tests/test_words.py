@@ -78,7 +78,7 @@ def test_an_offer_ends_with_its_question_mark():
 
 
 def test_lists_and_tables_are_named_as_files_have_them():
-    with pytest.raises(RequestError, match=r"^MLP: widths: a list is due \(given: 2\)\.$"):
+    with pytest.raises(RequestError, match=r"^MLP: widths: must be a list \(given: 2\)\.$"):
         MLP(widths=2)
-    with pytest.raises(RequestError, match=r"arguments: a table is due \(given: 3\)\.$"):
+    with pytest.raises(RequestError, match=r"arguments: must be a table \(given: 3\)\.$"):
         LabDevice(object="lab.py:Chip", arguments=3)

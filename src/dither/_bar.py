@@ -1,4 +1,4 @@
-"""A bar on a terminal, a line now and then elsewhere; both on stderr."""
+"""Progress on stderr: a bar in a terminal, an occasional line elsewhere."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ B = TypeVar("B", bound="AbstractBar")
 
 
 class AbstractBar:
-    """What observers of long work have in common: they are called, and show how far it is."""
+    """A progress display; concrete classes are observers that long computations call."""
 
     def __init__(self, name: str, text: str, *columns: Any, total: float | None = None) -> None:
         from rich.console import Console
@@ -38,7 +38,7 @@ class AbstractBar:
         self.bar.stop()
 
     def show(self, line: str, **task: Any) -> None:
-        """Move the bar to `completed`, of `total`, beside a `text`; a line where there is none."""
+        """Move the bar to `completed` of `total`, with a `text`; without a bar, print a line."""
         self.bar.update(self.task, **task)
         now = time.monotonic()
         if not self.terminal and now - self.last_line > SECONDS_PER_LINE:
@@ -46,7 +46,7 @@ class AbstractBar:
             self.say(f"{line}, {now - self.begun:.0f} s")
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         if self.terminal:
             self.bar.console.print(line, markup=False, highlight=False)
         else:

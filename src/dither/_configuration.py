@@ -17,9 +17,9 @@ from dither._registry import UnknownKind as UnknownKind
 class Configuration(BaseModel):
     """A frozen record of settings, checked when it is made.
 
-    Every task, network, device, imperfection, code and algorithm is one. Concrete classes carry a
-    `kind`, the name under which a TOML file or the shell asks for them; the class's own name if
-    they give none.
+    Every task, network, device, imperfection, code and algorithm is a configuration. Concrete
+    classes have a `kind`, the name that selects them in a TOML file or on the command line; it
+    defaults to the name of the class.
     """
 
     model_config = ConfigDict(
@@ -31,7 +31,7 @@ class Configuration(BaseModel):
     )
 
     renamed: ClassVar[Mapping[str, str]] = {}
-    """Settings that had another name before, old to new."""
+    """Renamed settings: a map from the old name to the new one."""
 
     def __init__(self, **settings: Any) -> None:
         """Check the settings. Errors: `SettingsError`, a `RequestError` and `ValueError`."""
@@ -42,12 +42,12 @@ class Configuration(BaseModel):
         except ValidationError as error:
             raise SettingsError(explain(error, cls.__name__, cls, settings)) from None
 
-    # pydantic is not to call it for a table in a table: where those are wrong is told from outside
+    # pydantic must not call it for nested tables: their errors are reported from outside
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @classmethod
     def example(cls) -> "Configuration":
-        """One for the tests, see `dither.testing`: its fields' first examples, else defaults."""
+        """An example for the tests (`dither.testing`): the fields' first examples or defaults."""
         fields = cls.model_fields.items()
         return cls(**{name: field.examples[0] for name, field in fields if field.examples})
 
@@ -65,12 +65,12 @@ class Configuration(BaseModel):
 
     @field_serializer("kind", check_fields=False)
     def _found_again(self, kind: str) -> str:
-        """The kind; of a class from outside this package, the place where it is defined."""
+        """The kind; for a class from outside this package, the place where it is defined."""
         cls = type(self)
         return kind if cls.__module__.startswith("dither.") else place_of(cls) or kind
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        # where this is unpickled, there may be no such file
+        # the file may be missing where this is unpickled
         source = source_of(type(self))
         if source is None:
             return super().__reduce_ex__(protocol)

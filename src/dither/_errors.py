@@ -1,11 +1,11 @@
-"""The errors that dither raises on purpose: each is one sentence for the person who can mend it."""
+"""The errors that dither raises on purpose; each message is one sentence for the user."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class DitherError(Exception):
-    """Anything that dither refuses or gives up, said in one sentence.
+    """The base class of the errors that dither raises; the message is one sentence.
 
     Source: the project's rule for errors (what is wrong, where, what to do).
     """
@@ -16,7 +16,7 @@ class RequestError(DitherError):
 
 
 class SettingsError(RequestError, ValueError):
-    """A setting of a configuration that cannot be."""
+    """A configuration has an invalid setting."""
 
 
 class RunError(DitherError):
@@ -24,9 +24,9 @@ class RunError(DitherError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error sentence that offers the known names nearest to a wrong one."""
+    """The end of an error message: the known names that are closest to an unknown one."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return f"known are {', '.join(names)}."
+    return f"the known names are {', '.join(names)}."

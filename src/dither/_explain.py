@@ -1,4 +1,4 @@
-"""What a validation found wrong, in one sentence."""
+"""Validation errors in one sentence."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -11,18 +11,18 @@ from dither._errors import RequestError, nearest
 from dither._registry import Registry, UnknownKind
 
 DUE = {
-    **dict.fromkeys(("tuple_type", "list_type"), "a list is due"),
-    **dict.fromkeys(("dict_type", "model_type"), "a table is due"),
+    **dict.fromkeys(("tuple_type", "list_type"), "must be a list"),
+    **dict.fromkeys(("dict_type", "model_type"), "must be a table"),
 }
-"""What is due, in a file's words, by pydantic's name for the fault."""
+"""The expected value, in the words of a TOML file, by pydantic's name for the error."""
 
 
 def explain(error: ValidationError, where: str, model: type[BaseModel], table: Any) -> str:
-    """One sentence for the first thing that a validation found wrong.
+    """One sentence for the first error of a validation.
 
-    Arguments: the error, what was being read (a file, a class), the model it was read for, and what
-    was read.
-    Returns: where (key path), what is wrong, and the nearest names where a name is unknown.
+    Arguments: the error; what was being read (a file, a class); the model it was read for; the
+    content that was read.
+    Returns: the key path, what is wrong, and the closest names if a name is unknown.
     """
     first = error.errors()[0]
     *above, key = keys = key_path(error) or [""]
@@ -30,7 +30,7 @@ def explain(error: ValidationError, where: str, model: type[BaseModel], table: A
         owner = f"{where}: {'.'.join(above)}" if above else where
         owning = _owner(first["loc"][:-1], model, table)
         if new := getattr(owning, "renamed", {}).get(key):
-            return f"{owner} has no setting '{key}' any more; it is called '{new}' now."
+            return f"{owner} has no setting '{key}'; it was renamed to '{new}'."
         return f"{owner} has no setting '{key}'; {nearest(key, owning.model_fields)}"
     path = ".".join(keys)
     place = f"{where}: {path}" if path else where
@@ -47,9 +47,9 @@ def explain(error: ValidationError, where: str, model: type[BaseModel], table: A
 
 
 def made_of(registry: Registry, name: str) -> Any:
-    """The configuration that a name alone stands for: its kind, or what a registry takes for one.
+    """The configuration that a name alone selects: a kind, or a shorthand of the registry.
 
-    Errors: `RequestError` for a kind that is none, or that needs settings.
+    Errors: `RequestError` for an unknown kind, or for one that needs settings.
     """
     table = dict(registry.table(name))
     kind = registry[table.pop("kind")]
@@ -61,16 +61,16 @@ def made_of(registry: Registry, name: str) -> Any:
 
 
 def key_path(error: ValidationError) -> list[str]:
-    """The keys that lead to the first thing that a validation found wrong."""
+    """The key path of the first error of a validation."""
     return [str(part) for part in error.errors()[0]["loc"]]
 
 
 def _owner(loc: Sequence[int | str], model: type[BaseModel], table: Any) -> type[BaseModel]:
-    """The class whose settings stand at a place in a table that is read for a model."""
+    """The class whose settings stand at a key path in a table that is read for a model."""
     choice: Registry | type[BaseModel] = model
     for part in loc:
         table = table[part]
-        if isinstance(part, str) and part not in model.model_fields:  # a name that the user gives
+        if isinstance(part, str) and part not in model.model_fields:  # a name chosen by the user
             continue
         if isinstance(part, str):
             choice = next(_choices(model.model_fields[part]), model)
@@ -85,7 +85,7 @@ def _owner(loc: Sequence[int | str], model: type[BaseModel], table: Any) -> type
 
 
 def _choices(field: Any) -> Iterator[Registry | type[BaseModel]]:
-    """What tables a field takes, as in `tuple[AnyImperfection, ...]` or `Search | None`."""
+    """The tables that a field accepts, as in `tuple[AnyImperfection, ...]` or `Search | None`."""
     if isinstance(field, FieldInfo):
         yield from (mark for mark in field.metadata if isinstance(mark, Registry))
         field = field.annotation

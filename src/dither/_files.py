@@ -1,4 +1,4 @@
-"""Files: each is read and written as a whole, here, where what stands in the way is said."""
+"""Reading and writing of whole files, with errors that name the obstacle."""
 
 import errno
 import os
@@ -9,31 +9,31 @@ from pathlib import Path
 from dither._errors import DitherError, RequestError, RunError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What a disk says that takes no more: no fault of the request."""
+"""Errors of a full or failing disk, which are no fault of the request."""
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a file. Errors: `RequestError` where it is missing or cannot be read."""
+    """The content of a file. Errors: `RequestError` if it is missing or cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
         raise refusal(path, error, "read") from None
-    except ValueError:  # a null in its name
-        raise RequestError(f"No file has a name like {str(path)!r:.60}.") from None
+    except ValueError:  # a null character in its name
+        raise RequestError(f"{str(path)!r:.60} is not a valid file name.") from None
 
 
 def check_permission(path: Path) -> None:
-    """Check that a user's file is not closed. Errors: `RequestError` where it is."""
+    """Check that a user's file can be accessed. Errors: `RequestError` if it cannot."""
     try:
         path.open("rb").close()
     except PermissionError as error:
         raise refusal(path, error, "read") from None
-    except OSError:  # what is missing is told by those who look for it
+    except OSError:  # the caller reports a missing file
         return
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there. Errors: `RequestError` where that cannot be told."""
+    """Whether a file exists. Errors: `RequestError` if that cannot be determined."""
     try:
         return path.is_file()
     except OSError as error:
@@ -41,9 +41,9 @@ def is_file(path: Path) -> bool:
 
 
 def files_in(folder: Path, ending: str) -> list[Path]:
-    """The files of a folder that have an ending, in order; none where there is no folder.
+    """The files of a folder with a given suffix, in order; none if the folder does not exist.
 
-    Errors: `RequestError` where it cannot be looked into.
+    Errors: `RequestError` if the folder cannot be read.
     """
     try:
         return sorted(path for path in folder.iterdir() if path.suffix == ending)
@@ -54,7 +54,7 @@ def files_in(folder: Path, ending: str) -> list[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it. Errors: `RequestError` where it cannot be made."""
+    """Make a folder and its parents. Errors: `RequestError` if it cannot be made."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -62,11 +62,11 @@ def make_folder(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
-    """Replace a file as a whole: a reader sees the old or the new, and a full disk leaves the old.
+    """Replace a file atomically: a reader sees the old or the new one; a full disk keeps the old.
 
-    Arguments: the file, in a folder that is there; its content; `durable`, whether to wait until
-    the disk has it, so that a power cut leaves one or the other too.
-    Errors: `RequestError` where the file cannot be written, `RunError` where the disk is full.
+    Arguments: the file, in an existing folder; its content; `durable`, whether to wait until the
+    content is on the disk, so that the replacement also survives a power cut.
+    Errors: `RequestError` if the file cannot be written, `RunError` if the disk is full.
     """
     temporary = None
     try:
@@ -87,7 +87,7 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
 
 
 def _umask() -> int:
-    """What a program's files are not to allow; there is no way to ask but to set it."""
+    """The process's umask, which can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -96,20 +96,20 @@ def _umask() -> int:
 def refusal(path: Path, error: OSError, done: str) -> DitherError:
     """The error for a file that cannot be read, written or made.
 
-    Arguments: the file; why not; what was to be `done` with it.
-    Returns: a `RequestError`, or a `RunError` for a disk that takes no more.
+    Arguments: the file; the cause; the participle of the action, such as `written`.
+    Returns: a `RequestError`, or a `RunError` for a full or failing disk.
     """
     if isinstance(error, FileNotFoundError) and done == "read":
         return RequestError(f"The file {path} does not exist.")
     if isinstance(error, PermissionError):
         return RequestError(f"{path} cannot be {done}: no permission{_lacking(path, done)}.")
-    kept = "; what was there before is kept" if done == "written" else ""
+    kept = "; the earlier content is kept" if done == "written" else ""
     kind = RunError if error.errno in NO_ROOM else RequestError
     return kind(f"{path} cannot be {done}: {error.strerror or error}{kept}.")
 
 
 def _lacking(path: Path, done: str) -> str:
-    """Which place on the way to a file keeps one out: its mode and its owner."""
+    """The folder or file that denies access, with its mode and owner."""
     way = [place for place in reversed(path.absolute().parents) if _there(place)]
     closed = [place for place in way if not os.access(place, os.X_OK)]
     if closed:
@@ -125,11 +125,11 @@ def _lacking(path: Path, done: str) -> str:
     except (KeyError, NotImplementedError):  # no such user, or Windows
         owner = f"user {found.st_uid}"
     mode = stat.filemode(found.st_mode)
-    return f" ({place} is {mode} and belongs to {owner}, who can change that by chmod)"
+    return f" ({place} is {mode} and belongs to {owner}, who can change it with chmod)"
 
 
 def _there(place: Path) -> bool:
     try:
         return place.exists()
-    except OSError:  # a folder before it is closed, and told of
+    except OSError:  # an earlier folder denies access and is reported
         return False

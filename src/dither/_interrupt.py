@@ -25,11 +25,11 @@ def status_of_signal() -> int:
 
 @contextmanager
 def ctrl_c(*others: signal.Signals) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks what runs to finish cleanly; a second one stops it at once.
+    """Let Ctrl-C request a clean finish; a second Ctrl-C stops the program immediately.
 
-    Arguments: other signals that ask for the same, such as SIGTERM; one that the program was
-    started to ignore, as by nohup, is left alone.
-    Yields: a function that tells whether it was asked. In a thread it never is.
+    Arguments: other signals that request the same, such as SIGTERM. A signal that the program
+    ignores from its start, as under nohup, stays ignored. Yields: a function that says whether a
+    finish was requested; always False in a thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

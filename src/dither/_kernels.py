@@ -1,7 +1,7 @@
-"""Compiled kernels, where they were built; each has a plain form in JAX that computes the same.
+"""Optional compiled kernels; each has an equivalent in plain JAX.
 
-They are built when dither is installed where there is a C++ compiler, and run on the CPU only.
-`DITHER_KERNELS=0` switches them off. Kernel and plain form agree to rounding.
+They are built if a C++ compiler is present when dither is installed, and run on the CPU only.
+`DITHER_KERNELS=0` switches them off. A kernel and its JAX equivalent agree to rounding.
 """
 
 import functools
@@ -12,11 +12,11 @@ from types import ModuleType
 from typing import Any
 
 LEVELS = {"v4": "AVX-512", "v3": "AVX2", "any": "portable"}
-"""The copies that are built, the best first: see `setup.py`."""
+"""The variants that are built, the fastest first; see `setup.py`."""
 
 
 def built() -> tuple[ModuleType | None, str]:
-    """The copy of the kernels that this processor runs, and the instructions that it uses."""
+    """The variant of the kernels for this processor, and the instruction set that it uses."""
     if os.environ.get("DITHER_KERNELS") == "0":
         return None, "switched off by DITHER_KERNELS=0"
     for level, name in LEVELS.items():
@@ -24,12 +24,15 @@ def built() -> tuple[ModuleType | None, str]:
             return importlib.import_module(f"dither._kernels_{level}"), name
         except ImportError:
             continue
-    return None, "not built: install a C++ compiler, then dither again, for 2 to 10 times the speed"
+    return (
+        None,
+        "not built; install a C++ compiler and reinstall dither for 2 to 10 times the speed",
+    )
 
 
 @functools.cache
 def loaded() -> bool:
-    """Whether there are kernels, which JAX then knows."""
+    """Whether kernels exist; if so, they are registered with JAX."""
     import jax
 
     module, _ = built()
@@ -46,8 +49,8 @@ def loaded() -> bool:
 def call(kernel: str, result: Any, changing: int = 0) -> Callable[..., Any]:
     """A kernel as a function of arrays and static attributes.
 
-    Arguments: its name; the shapes and types of its results; how many arguments, the first ones,
-    come back changed as results in their order, so that they can share memory.
+    Arguments: its name; the shapes and types of its results; the number of leading arguments that
+    are returned, modified, as the first results, so that they can share memory.
     """
     import jax
 

@@ -1,4 +1,4 @@
-"""What a field of numbers is given: numbers, no text and no yes or no, within single precision."""
+"""Validation of numeric fields: numbers within single precision, no text and no booleans."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -10,35 +10,37 @@ import numpy as np
 from dither._numbers import MOST
 
 LARGEST = 2**31 - 1
-"""The largest whole number that is counted with."""
+"""The largest integer that a field accepts."""
 
 
 def check_numbers(kind: Any, value: Any) -> None:
-    """Check what a field is given where numbers are due.
+    """Check the value of a numeric field.
 
     Arguments: the field's type; the value, or a list of them.
-    Errors: `ValueError`, the end of a sentence, for what pydantic would make a number of, as of
-    "3" and of true, and for numbers that are infinite in single precision.
+    Errors: `ValueError`, the end of a sentence, for values that pydantic would convert to numbers,
+    such as "3" or true, and for numbers that are infinite in single precision.
     """
     taken = _plain(kind, isinstance(value, list | tuple))
     if not taken & {int, float}:
         return
     for one in _each(value):
         if isinstance(one, bool | np.bool_) and bool not in taken:
-            raise ValueError("a number is due, not yes or no")
+            raise ValueError("must be a number, not true or false")
         if isinstance(one, str) and not taken & {str, Path} and one not in taken:
-            raise ValueError("a number is due, not text")
+            raise ValueError("must be a number, not text")
         size: Any = abs(one) if isinstance(one, int | float | np.number) else 0
         if LARGEST < size < np.inf:
             if float not in taken:
-                raise ValueError(f"whole numbers are counted up to {LARGEST} here")
+                raise ValueError(f"must be at most {LARGEST}")
             if size > MOST:
-                raise ValueError(f"numbers reach {MOST:.1e} in single precision")
+                raise ValueError(
+                    f"must be at most {MOST:.1e} in magnitude, the limit of single precision"
+                )
 
 
 @cache
 def _plain(kind: Any, lists: bool) -> frozenset[Any]:
-    """The plain types, and the choices, of which a type is made; of those in lists where asked."""
+    """The plain types and literals in a type annotation, on request also those inside lists."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
         return frozenset(inner)

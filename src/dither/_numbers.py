@@ -1,4 +1,4 @@
-"""Numbers at the border where they enter: real, whole, and what single precision holds of them."""
+"""Validation of numbers from outside: real, whole, and finite in single precision."""
 
 import operator
 import re
@@ -10,49 +10,49 @@ from jaxtyping import Float
 from dither._errors import RequestError
 
 MOST = float(np.finfo(np.float32).max)
-"""What is larger is infinite in single precision."""
+"""The largest number in single precision."""
 
 DOUBT = 6
-"""Digits after a comma from which on it is taken for a decimal one."""
+"""The number of digits from which a comma before them counts as a decimal comma."""
 
 PAIR = re.compile(r"\s*[+-]?\d+,(\d+)(E[+-]?\d+)?\s*", re.IGNORECASE)
 
 
 def real(given: Any) -> Float[np.ndarray, "..."]:
-    """Numbers as an array of doubles of its own.
+    """Numbers as a new array of doubles.
 
-    Errors: `ValueError`, the end of a sentence, for what is masked, complex, or no numbers.
+    Errors: `ValueError`, the end of a sentence, for values that are masked, complex or not numbers.
     """
     if type(given) is np.ndarray and given.dtype == float:
         return given.copy()
     if given is None:
-        raise ValueError("None, and numbers are due")
+        raise ValueError("None instead of numbers")
     if isinstance(given, list | tuple) and any(isinstance(g, np.ma.MaskedArray) for g in given):
         given = np.ma.array(given)
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
-        raise ValueError("masked values; leave them out, or fill them with what is known")
+        raise ValueError("masked values; leave them out or fill them in")
     try:
         found = np.asarray(given)
     except ValueError:
         raise ValueError("rows of unequal lengths") from None
     if np.iscomplexobj(found):
-        raise ValueError("complex numbers; take what counts of them, such as abs(y)**2")
+        raise ValueError("complex numbers; convert them to real ones, such as abs(y)**2")
     try:
         return np.array(found, float)
     except (TypeError, ValueError):
-        raise ValueError(f"values of type {found.dtype}, and numbers are due") from None
+        raise ValueError(f"values of type {found.dtype} instead of numbers") from None
 
 
 def finite(values: Float[np.ndarray, "..."]) -> bool:
-    """Whether all are finite, in single precision too."""
+    """Whether all numbers are finite in single precision."""
     return bool(np.abs(values).max(initial=0.0) <= MOST)
 
 
 def decimal_commas(rows: list[str]) -> bool:
-    """Whether commas between digits are decimal ones: 0,512345 for 0.512345.
+    """Whether commas between digits are decimal commas: 0,512345 for 0.512345.
 
-    Of pairs of digits alone: where the second of a pair begins with 0, where it has an exponent,
-    or where all have the same number of digits, six or more.
+    They are if the text holds pairs only and the second number of a pair begins with 0 or has an
+    exponent, or if all second numbers have the same number of digits, six or more.
     """
     pairs = []
     for row in rows:
@@ -70,10 +70,10 @@ def decimal_commas(rows: list[str]) -> bool:
 
 
 def whole_number(value: Any, what: str, least: int, most: int | None = None) -> int:
-    """A whole number in a range, as Python's own.
+    """A whole number in a range, as a Python integer.
 
-    Arguments: the value; `what` it is, to begin a sentence with; the range.
-    Errors: `RequestError` where it is none or outside.
+    Arguments: the value; `what` it is, the subject of the error message; the range.
+    Errors: `RequestError` if it is not a whole number or lies outside the range.
     """
     bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
     try:

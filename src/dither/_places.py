@@ -1,4 +1,4 @@
-"""Python objects by the place where they are defined: `FILE.py:NAME` or `package.module:NAME`."""
+"""Python objects, found by their place: `FILE.py:NAME` or `package.module:NAME`."""
 
 import hashlib
 import inspect
@@ -15,21 +15,21 @@ from dither._files import refusal
 from dither._raised import told
 
 LOOKED_IN: set[Path] = set()
-"""Folders of labs' files, whose modules can be imported."""
+"""Folders of users' files, from which modules can be imported."""
 
 IN_A_FILE = re.compile(r"(.+\.py):(\w+)")
 
 DATA = re.compile(r".+\.(csv|tsv|txt|dat|npy|npz)", re.IGNORECASE)
 
 WORDS = ("name", "about")
-"""Keys of a table whose values are words for people, and name no file."""
+"""Keys whose values are free text and never name a file."""
 
 
 def find(place: str, what: str, fresh: bool = False) -> Any:
     """The object at a place.
 
-    Arguments: the place; `what` it is, for the errors; `fresh`, whether a file is run again that
-    has not changed since it was last run.
+    Arguments: the place; `what` the object is, for error messages; `fresh`, whether to run a file
+    again even if it has not changed since its last run.
     Errors: `RequestError` for a missing file, a module that fails to import, an unknown name.
     """
     where, _, name = place.rpartition(":")
@@ -46,7 +46,7 @@ def find(place: str, what: str, fresh: bool = False) -> Any:
         if isinstance(error, PermissionError) and error.filename == str(file):
             raise refusal(Path(where), error, "read") from None
         raise RequestError(
-            f"The {what}'s module {where} fails to import: {told(error)}."
+            f"The {what}'s module {where} cannot be imported: {told(error)}."
         ) from error
     if not hasattr(module, name):
         names = [n for n in vars(module) if not n.startswith("_")]
@@ -55,7 +55,7 @@ def find(place: str, what: str, fresh: bool = False) -> Any:
 
 
 def _imported(name: str) -> ModuleType:
-    """A module by its name, also from the current folder, as under `python -m`."""
+    """Import a module by name, also from the current folder, as `python -m` does."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
@@ -66,16 +66,16 @@ def _imported(name: str) -> ModuleType:
 
 
 def find_object(place: str, arguments: Mapping[str, Any] | None = None) -> Any:
-    """The lab's object at a place; a class is called with the arguments, by their names.
+    """The user's object at a place; a class is called with the arguments as keywords.
 
-    Errors: as of `find`, or of that call; `RequestError` for arguments that the class needs or does
-    not take, and for those of what is no class.
+    Errors: those of `find` and of the call; `RequestError` for missing or unknown arguments, and
+    for arguments of an object that is not a class.
     """
     found, given = find(place, "device", fresh=True), dict(arguments or {})
     if not inspect.isclass(found):
         if given:
             raise RequestError(
-                f"The device {place} is no class, so that it takes no arguments; remove "
+                f"The device {place} is not a class and takes no arguments; remove "
                 f"device.arguments ({', '.join(given)}), or name the class."
             )
         return found
@@ -89,7 +89,7 @@ def find_object(place: str, arguments: Mapping[str, Any] | None = None) -> Any:
 def _check_arguments(cls: type, place: str, given: Mapping[str, Any]) -> None:
     try:
         taken = inspect.signature(cls).parameters.values()
-    except (TypeError, ValueError):  # of a class that is compiled
+    except (TypeError, ValueError):  # a compiled class has no signature
         return
     named = [one for one in taken if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
     names = [one.name for one in named]
@@ -108,10 +108,10 @@ def _check_arguments(cls: type, place: str, given: Mapping[str, Any]) -> None:
 
 
 def module_of(file: Path, source: str | None = None, fresh: bool = False) -> ModuleType:
-    """The module that a file makes: the one that was imported from it, or what its text makes.
+    """The module of a file: the one already imported from it, or a new one made from its text.
 
-    One module is made of one text, as long as a `fresh` one is not asked for. It imports the
-    modules beside the file, as a program does.
+    The same text gives the same module unless a `fresh` one is requested. The module can import
+    modules beside the file, as a script can.
     """
     known = [getattr(module, "__dict__", {}) for module in list(sys.modules.values())]
     of_it = [] if fresh else [names for names in known if names.get("__file__") == str(file)]
@@ -135,7 +135,7 @@ def module_of(file: Path, source: str | None = None, fresh: bool = False) -> Mod
 
 
 def _look_in(folder: Path) -> None:
-    """Import from a folder first; modules of its names that came from other labs' are forgotten."""
+    """Import from a folder first; drop modules of the same names from other users' folders."""
     others = LOOKED_IN - {folder}
     names = {path.stem for path in folder.glob("*.py")} | {
         path.parent.name for path in folder.glob("*/__init__.py")
@@ -153,7 +153,7 @@ def _look_in(folder: Path) -> None:
 
 
 def place_of(cls: type) -> str | None:
-    """Where a class can be found again from any folder; None where it cannot."""
+    """The place from which a class can be found in any folder; None if there is none."""
     module = sys.modules.get(cls.__module__)
     if module is None or "." in cls.__qualname__:
         return None
@@ -164,7 +164,7 @@ def place_of(cls: type) -> str | None:
 
 
 def source_of(cls: type) -> tuple[str, str] | None:
-    """The file and the text that make a class; None where it is of a package, or has no file."""
+    """The file and source text of a class; None if it belongs to a package or has no file."""
     module = sys.modules[cls.__module__]
     file = getattr(module, "__file__", None)
     own = module.__package__ or module.__name__ == "__main__" or "." in cls.__qualname__
@@ -174,7 +174,7 @@ def source_of(cls: type) -> tuple[str, str] | None:
 
 
 def absolute(table: Any, folder: Path | None = None) -> Any:
-    """A table in which each `FILE.py:NAME`, and each file of data, is found from any folder.
+    """A table with absolute paths in each `FILE.py:NAME` and for each data file.
 
     Arguments: a specification's table, or a part of it; the folder to look in before the current.
     """

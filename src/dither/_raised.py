@@ -5,7 +5,7 @@ from pathlib import Path
 
 OURS = str(Path(__file__).parent)
 INSTALLED = ("site-packages", "dist-packages", str(Path(traceback.__file__).parent), "<")
-"""What stands in the names of files that are not the user's."""
+"""Parts of paths that mark files other than the user's."""
 
 
 def told(error: BaseException) -> str:
@@ -15,9 +15,9 @@ def told(error: BaseException) -> str:
 
 
 def place_of(error: BaseException) -> str:
-    """The deepest line of the user's that an exception went through, ` in FILE, line N`, or ``."""
+    """The innermost line of the user's code in a traceback, ` in FILE, line N`, or ``."""
     frames = traceback.extract_tb(error.__traceback__)
-    # what dither itself raises is a sentence of its own
+    # dither's own errors are complete sentences
     if not frames or frames[-1].filename.startswith(OURS):
         return ""
     others = [frame for frame in frames if not frame.filename.startswith(OURS)]
@@ -30,7 +30,7 @@ def _installed(file: str) -> bool:
 
 
 def shown(file: str) -> str:
-    """A file's path from the current folder, where it lies in it."""
+    """A file's path, relative to the current folder if the file lies in it."""
     path = Path(file)
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 

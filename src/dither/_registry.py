@@ -12,7 +12,7 @@ from dither._places import find
 
 
 class UnknownKind(RequestError):
-    """A kind that is none. `said` completes a sentence that begins with the key path."""
+    """An unknown kind. `said` completes a sentence that begins with the key path."""
 
     def __init__(self, what: str, kind: str, why: str) -> None:
         super().__init__(f"There is no {what} '{kind}'; {why}")
@@ -22,16 +22,16 @@ class UnknownKind(RequestError):
 class Registry(dict[str, type[BaseModel]]):
     """The classes that a field may choose among, by their kind: `Annotated[Family, REGISTRY]`.
 
-    Any other class of the family is asked for by `FILE.py:NAME`, by `package.module:NAME`, or by
-    the name that an installed package gives it (entry points, as of the group `dither.tasks`). The
-    field takes an instance, a table with `kind`, or the kind alone.
+    Any other class of the family is selected by `FILE.py:NAME`, by `package.module:NAME`, or by the
+    name of an entry point of an installed package (such as in the group `dither.tasks`). The field
+    accepts an instance, a table with `kind`, or the kind alone.
 
-    Arguments: `what` the classes are, in one word; the `family` that they inherit from; `among`,
-    objects of which the concrete classes of the family are registered; `shorthand`, what makes a
-    table of another value.
+    Arguments: `what` the classes are, in one word; the `family`, their base class; `among`, objects
+    whose concrete classes of the family are registered; `shorthand`, a function that turns another
+    value into a table.
     """
 
-    # a registry marks a field, and marks are hashed; a dict has no hash
+    # a registry annotates a field, and annotations are hashed; a dict has no hash
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __init__(
@@ -56,11 +56,11 @@ class Registry(dict[str, type[BaseModel]]):
             raise UnknownKind(self.what, kind, _lowered(str(error))) from error
         if not _concrete(cls, self.family):
             family = " or ".join(one.__name__ for one in get_args(self.family) or (self.family,))
-            raise UnknownKind(self.what, kind, f"it is no class that inherits from {family}.")
+            raise UnknownKind(self.what, kind, f"it is not a class that inherits from {family}.")
         return cast("type[BaseModel]", cls)
 
     def table(self, value: Any) -> Any:
-        """What a field is given, as a table with its kind, if it can be one."""
+        """The value of a field as a table with its kind, if it can be one."""
         value = self.shorthand(value)
         return {"kind": value} if isinstance(value, str) else value
 

@@ -1,7 +1,7 @@
-"""Seals: a file that dither writes holds the digest of the rest of itself.
+"""Seals: a file that dither writes contains a digest of its own content.
 
-A seal is `sha256-` and 64 hexadecimal digits. It is the digest of the file's content with zeros in
-place of its digits, so that a single bit that has changed anywhere is found.
+A seal is `sha256-` and 64 hexadecimal digits: the digest of the file's content with zeros in place
+of the digits. A change of any single bit is detected.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from dither._files import read_file
 
 NAME = b"sha256-"
 OPEN = (NAME + b"0" * 64).decode()
-"""A seal that is still to be set."""
+"""A seal that is not yet set."""
 
 SEAL = re.compile(NAME + rb"[0-9a-f]{64}")
 
@@ -27,17 +27,17 @@ SAID = "# Written by dither ({}); remove this line where you change the file by 
 
 
 class DamagedFileError(RequestError):
-    """A file that is not as dither has written it."""
+    """A file that differs from what dither wrote."""
 
 
 def sealed(content: bytes) -> bytes:
-    """Content in which the last open seal is set."""
+    """The content with its last open seal set."""
     before, _, after = content.rpartition(OPEN.encode())
     return before + NAME + hashlib.sha256(content).hexdigest().encode() + after
 
 
 def is_whole(content: bytes) -> bool:
-    """Whether one of the seals in some content fits it."""
+    """Whether one of the seals in the content matches it."""
     for seal in SEAL.finditer(content):
         open_again = content[: seal.start()] + OPEN.encode() + content[seal.end() :]
         if NAME + hashlib.sha256(open_again).hexdigest().encode() == seal[0]:
@@ -46,15 +46,15 @@ def is_whole(content: bytes) -> bool:
 
 
 def read_sealed(path: Path) -> bytes:
-    """The content of a file that is as it was written.
+    """The content of a sealed file that is unchanged.
 
-    Errors: `RequestError` where it is missing or cannot be read, `DamagedFileError` where it was
-    changed, cut short, or not written by this version of dither.
+    Errors: `RequestError` if it is missing or cannot be read; `DamagedFileError` if it was changed,
+    truncated, or written by another version of dither.
     """
     content = read_file(path)
     if not is_whole(content):
         raise DamagedFileError(
-            f"{path} is not as it was written (it is damaged, was changed by hand, or is of "
+            f"{path} has changed since it was written (it is damaged, was edited, or comes from "
             "another version of dither); set it aside and run again."
         )
     return content
@@ -66,12 +66,14 @@ def sealed_json(table: dict[str, Any], indent: int | None = None) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The table in a file of `sealed_json`. Errors: as of `read_sealed`."""
+    """The table in a file of `sealed_json`. Errors: those of `read_sealed`."""
     try:
         table: dict[str, Any] = json.loads(read_sealed(path))
         del table[KEY]
     except (ValueError, TypeError, LookupError, RecursionError):
-        raise DamagedFileError(f"{path} holds no table as dither writes it.") from None
+        raise DamagedFileError(
+            f"{path} does not hold a table that dither wrote; set it aside and run again."
+        ) from None
     return table
 
 
@@ -89,10 +91,10 @@ def without_seal(text: str) -> str:
 def check_toml(path: Path, content: bytes) -> None:
     """Check a TOML file that has a seal.
 
-    Errors: `DamagedFileError` where it is not as it was written.
+    Errors: `DamagedFileError` if it has changed since it was written.
     """
     if SEAL.search(content.partition(b"\n")[0]) and not is_whole(content):
         raise DamagedFileError(
-            f"{path} is not as dither has written it; if it was changed on purpose, remove its "
+            f"{path} has changed since dither wrote it; if that was intended, remove its "
             "first line."
         )

@@ -1,4 +1,4 @@
-"""What can be programmed into a device: parameters with bounds and grids."""
+"""The parameters of a device, with their bounds and grids."""
 
 import math
 from collections.abc import Mapping
@@ -50,16 +50,16 @@ class Parameter:
         return (self.high - self.low) / (self.levels - 1) if self.levels else 0.0
 
     def __str__(self) -> str:
-        """Itself in a sentence."""
+        """A description for use in a sentence."""
         levels = f" with {self.levels} levels" if self.levels else ""
         return f"'{self.name}' of shape {self.shape} from {self.low:g} to {self.high:g}{levels}"
 
     def within(self, low: float, high: float) -> "Parameter":
-        """The same between narrower bounds; where there are levels, those of them inside."""
+        """The parameter with narrower bounds; of its levels, those inside."""
         low, high = max(low, self.low), min(high, self.high)
         if not self.levels:
             return Parameter(self.name, self.shape, low, high)
-        # the tolerance keeps a level that is a bound
+        # the tolerance keeps a level that equals a bound
         first = math.ceil((low - self.low) / self.step - 1e-6)
         last = math.floor((high - self.low) / self.step + 1e-6)
         low, high = self.low + first * self.step, self.low + last * self.step
@@ -120,7 +120,7 @@ class Space:
         return self._clip(theta, low, high)
 
     def amplitude(self, delta: float | Float[Array, "*P"]) -> Float[Array, "..."]:
-        """A perturbation amplitude as the DAC can write it: whole steps, one at the least."""
+        """A perturbation amplitude as the DAC can write it: whole steps, one at least."""
         step = np.asarray(self.step)
         pace = np.where(step > 0, step, 1.0)
         steps = jnp.maximum(1.0, jnp.round(jnp.asarray(delta) / pace)) * pace

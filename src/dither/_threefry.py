@@ -1,10 +1,10 @@
 """JAX's own random numbers without a loop in the hash.
 
-JAX compiles Threefry for CPUs to a loop of five steps, each of which costs a small network more
-time than its forward pass. Written out, the hash is one fused operation. The numbers are the same
-bit for bit: `random_key(seed)` and `jax.random.key(seed)` draw alike. To JAX they are keys of two
-types, which cannot be the two branches of a choice; `key_for` gives foreign code JAX's own.
-A run begins with keys of a third type, which compile faster: `first_key` and `lasting`.
+On CPUs, JAX compiles Threefry to a loop of five steps, each of which takes longer than the forward
+pass of a small network. Unrolled, the hash is one fused operation. The numbers are identical bit
+for bit: `random_key(seed)` and `jax.random.key(seed)` draw the same. To JAX they are two key types,
+which cannot be the two branches of a conditional; `key_for` gives foreign code JAX's own type. A
+run begins with keys of a third type, which compile faster: `first_key` and `lasting`.
 
 Source: Salmon2011 (Threefry-2x32, 20 rounds).
 """
@@ -45,7 +45,7 @@ def threefry(key: UInt32[Array, "2"], x0: UInt32[Array, "*S"], x1: UInt32[Array,
 
 
 def _counters(shape: tuple[int, ...]) -> Words:
-    """The places of an array, counted from 0, as high and low words."""
+    """The indices of an array, from 0, as high and low words."""
     size = int(np.prod(shape))
     if size >= 2**32:
         raise ValueError(f"at most 2^32 random numbers are drawn at once, not {size}")
@@ -87,9 +87,10 @@ def _joined(words: Words, width: int) -> UInt[Array, "..."]:
 
 
 def _once(key: UInt32[Array, "2"], words: Callable[[], Words]) -> Words:
-    """Words that are computed once, in a loop whose one turn the compiler cannot foresee.
+    """Words that are computed once, in a loop whose single iteration the compiler cannot foresee.
 
-    Fused with what follows, such as 32 signs drawn from a word, the hash is computed for each.
+    If the hash were fused with its uses, such as 32 signs drawn from one word, it would be computed
+    again for each use.
     """
     turns = jnp.where((key[0] >> 31) > 1, 2, 1)
     nothing = jax.tree.map(lambda w: jnp.zeros(w.shape, w.dtype), jax.eval_shape(words))
@@ -111,20 +112,20 @@ FIRST = _implementation(_first_bits, "threefry2x32_written_out", "fry1")
 
 
 def random_key(seed: int | Int[Array, ""]) -> Key[Array, ""]:
-    """The key of a seed, which draws what `jax.random.key(seed)` draws."""
+    """The key of a seed; it draws the same numbers as `jax.random.key(seed)`."""
     return jax.random.key(seed, impl=IMPLEMENTATION)
 
 
 def first_key(seed: int | Int[Array, ""]) -> Key[Array, ""]:
-    """As `random_key`, for programs that draw a few times and run once, which it compiles faster.
+    """As `random_key`, with faster compilation, for programs that draw little and run once.
 
-    Nothing keeps the compiler from hashing again for each use of a number.
+    The compiler may compute the hash again for each use of a number.
     """
     return jax.random.key(seed, impl=FIRST)
 
 
 def lasting(tree: Any) -> Any:
-    """A pytree with its keys of `first_key` as those of `random_key`, which draw the same."""
+    """A pytree with each key of `first_key` as that of `random_key`, which draws the same."""
 
     def last(leaf: Any) -> Any:
         if not jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
@@ -137,9 +138,9 @@ def lasting(tree: Any) -> Any:
 
 
 def key_for(part: Any, key: Key[Array, "*S"]) -> Key[Array, "*S"]:
-    """A key for a part of a run: JAX's own where foreign code in it may mix it with keys it makes.
+    """A key for a part of a run: JAX's own type if foreign code may combine it with other keys.
 
-    Arguments: an algorithm or a device with all in it; a key of either type.
+    Arguments: an algorithm or a device, with its parts; a key of either type.
     Returns: a key that draws the same.
     """
     if _ours(part):
@@ -149,7 +150,7 @@ def key_for(part: Any, key: Key[Array, "*S"]) -> Key[Array, "*S"]:
 
 
 def _ours(part: Any) -> bool:
-    """Whether every class in a configuration is one that comes with dither."""
+    """Whether every class in a configuration belongs to dither."""
     if isinstance(part, BaseModel):
         return type(part).__module__.startswith("dither.") and all(_ours(v) for _, v in part)
     if isinstance(part, Mapping):

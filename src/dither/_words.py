@@ -1,17 +1,17 @@
-"""Numbers as people read them: the same in the shell, on pages, in figures and in reports."""
+"""Number formats, the same on the command line, on pages, in figures and in reports."""
 
 import math
 import time
 from typing import TypeAlias
 
 Plain: TypeAlias = bool | int | float | str
-"""What stands in a cell of a table."""
+"""The value of a table cell."""
 
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-"""The signs of an exponent."""
+"""Superscripts for exponents."""
 
 THIN = "\u202f"
-"""A narrow space that does not break, between thousands."""
+"""The thousands separator: a narrow no-break space."""
 
 
 def count(value: int | float, gap: str = " ") -> str:
@@ -20,7 +20,7 @@ def count(value: int | float, gap: str = " ") -> str:
 
 
 def number(value: Plain | None) -> str:
-    """A number with four digits, and whole ones whole: 0.7071, 12 500, ∞; a dash for none."""
+    """A number to four digits, whole numbers in full: 0.7071, 12 500, ∞; a dash for None."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "—"
     if isinstance(value, str | bool):
@@ -33,7 +33,7 @@ def number(value: Plain | None) -> str:
 
 
 def estimate(value: float, low: float, high: float) -> str:
-    """An estimate and its interval to the digits that its width leaves: 1.02 (0.97–1.08)."""
+    """An estimate and its interval, to the digits that its width justifies: 1.02 (0.97–1.08)."""
     size = high - low if 0 < high - low < math.inf else abs(value)
     digits = 1 - math.floor(math.log10(size)) if 0 < size < math.inf else 2
     if 0 < abs(value) < math.inf:
@@ -48,7 +48,7 @@ def estimate(value: float, low: float, high: float) -> str:
 
 
 def rounded(value: int | float, digits: int) -> float:
-    """A number to some digits."""
+    """A number rounded to some significant digits."""
     return float(f"{value:.{digits}g}")
 
 
@@ -65,13 +65,13 @@ def short(value: int | float) -> str:
 
 
 def text_of(value: Plain, most: int | None = None) -> str:
-    """A value of an axis: 0.5, and 1 for 1.0; in so many letters at most."""
+    """A value of an axis: 0.5, and 1 for 1.0; at most so many characters."""
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if most is None or len(text) <= most else f"{text[: most - 1]}…"
 
 
 def duration(seconds: int | float) -> str:
-    """A time in the two units that say most of it: 2 h 5 min."""
+    """A duration in its two largest units: 2 h 5 min."""
     whole = round(seconds)
     for name, unit, finer, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
         if whole >= unit:
@@ -82,6 +82,6 @@ def duration(seconds: int | float) -> str:
 
 
 def clock(moment: float) -> str:
-    """A moment, in seconds since the epoch, by the clock here; with the day where it is old."""
+    """A time stamp, in seconds since the epoch, as local time; with the date if it is old."""
     day = "" if time.time() - moment < 12 * 3600 else "%Y-%m-%d "
     return time.strftime(f"{day}%H:%M:%S", time.localtime(moment))

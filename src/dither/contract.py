@@ -1,6 +1,6 @@
-"""What passes between the parts: probes, measurements, the space of parameters, the problem.
+"""The types that connect the parts: probes, measurements, the parameter space, the problem.
 
-Algorithms, devices and the loop know one another by these types alone.
+Algorithms, devices and the loop depend on each other through these types only.
 """
 
 import enum
@@ -24,20 +24,20 @@ Parameters: TypeAlias = dict[str, Array]
 
 
 class AccessLevel(enum.IntEnum):
-    """What can be seen of a device; each level includes those below it."""
+    """What can be measured of a device; each level includes the lower ones."""
 
     COST = 0
     """Only the cost of a batch."""
     OUTPUTS = 1
     """The outputs for each sample."""
     SITES = 2
-    """Sites where a perturbation can be added to a neuron's input; these and the layers' inputs."""
+    """Perturbations can be added to the neurons' inputs, and the layers' inputs can be read."""
     GRADIENTS = 3
-    """Exact gradients: a simulation only."""
+    """Exact gradients; simulations only."""
 
 
 class Status(enum.IntEnum):
-    """How a measurement ended. One that is not done has no value, and none is made up for it."""
+    """How a measurement ended. An unfinished measurement has no value, and none is invented."""
 
     DONE = 0
     FAILED = 1
@@ -46,17 +46,17 @@ class Status(enum.IntEnum):
 
 
 class Clock(eqx.Module):
-    """The moment of a probe: `tick` counts perturbations, `part` the measurements within a tick."""
+    """The time of a probe: `tick` counts perturbations, `part` the measurements within a tick."""
 
     tick: Int[Array, ""]
     part: Int[Array, ""]
 
 
 class SparseWrite(eqx.Module):
-    """A write of few parameters, such as one mirror; the others stay as they are.
+    """A write of a few parameters, such as one mirror; the others are unchanged.
 
-    Attributes: `places`, which of the P parameters, a place of P writing nothing; `values`, what
-    to write there.
+    Attributes: `places`, the indices among the P parameters, where index P writes nothing;
+    `values`, the new values.
     """
 
     places: Int[Array, " K"]
@@ -68,13 +68,13 @@ class SparseWrite(eqx.Module):
 
 
 class Probe(eqx.Module):
-    """One measurement that an algorithm asks for: what to write, what to measure.
+    """A measurement that an algorithm requests: what to write and what to measure.
 
-    Attributes: `clock`, its moment; `parameters`, to be programmed first, on the device's grid: all
-    of them or few; `updated`, whether the unperturbed parameters have changed since the last probe;
-    `changed`, whether what is programmed differs from the last probe's, so that it is written;
-    `batch_index`, the number of the batch to measure; `sites`, what to add to neurons' inputs, by
-    site.
+    Attributes: `clock`, its time; `parameters`, the values to program first, on the device's grid,
+    all or a few; `updated`, whether the unperturbed parameters have changed since the last probe;
+    `changed`, whether the programmed values differ from the last probe's and must be written;
+    `batch_index`, the number of the batch to measure; `sites`, the perturbations of the neurons'
+    inputs, by site.
     """
 
     clock: Clock
@@ -86,30 +86,31 @@ class Probe(eqx.Module):
 
     @property
     def theta(self) -> Float[Array, " P"]:
-        """All parameters, of a probe that writes them all."""
+        """All parameters, if the probe writes all."""
         if isinstance(self.parameters, SparseWrite):
             raise TypeError("a sparse probe does not say what the other parameters are")
         return self.parameters
 
     @property
     def sparse(self) -> SparseWrite:
-        """The few parameters, of a probe that writes some."""
+        """The sparse write, if the probe writes a few parameters."""
         if not isinstance(self.parameters, SparseWrite):
             raise TypeError("this probe writes all parameters")
         return self.parameters
 
     @property
     def added(self) -> dict[str, Array]:
-        """What is added at the sites, of a probe that perturbs neurons."""
+        """The perturbations at the sites, if the probe perturbs neurons."""
         if self.sites is None:
             raise TypeError("this probe adds nothing at the sites")
         return self.sites
 
 
 class Sites(eqx.Module):
-    """What is read at the sites: `costs` per sample and, by layer, `inputs` x and z.
+    """Readings at the sites: `costs` per sample and, by layer, the `inputs` x and z.
 
-    `preactivations` z come with what was added to them, and are None where no reading shows them.
+    The `preactivations` z include the added perturbations; they are None if the device does not
+    show them.
     """
 
     costs: Float[Array, " B"]
@@ -118,16 +119,16 @@ class Sites(eqx.Module):
 
     @property
     def z(self) -> dict[str, Array]:
-        """The preactivations by layer. Errors: `TypeError` where the device does not show them."""
+        """The preactivations by layer. Errors: `TypeError` if the device does not show them."""
         if self.preactivations is None:
-            raise TypeError("this device does not show what goes into its neurons")
+            raise TypeError("this device does not show its neurons' preactivations")
         return self.preactivations
 
 
 def wanted_outputs(
     outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]
 ) -> Float[Array, "B K"]:
-    """Targets as outputs: class labels become one-hot rows (one output: 0 or 1), values stay."""
+    """Targets as outputs: class labels become one-hot rows (one output: 0 or 1); values stay."""
     if jnp.issubdtype(targets.dtype, jnp.floating):
         return targets.reshape(outputs.shape)
     if outputs.shape[-1] == 1:
@@ -136,7 +137,7 @@ def wanted_outputs(
 
 
 class Outputs(eqx.Module):
-    """The outputs `y` of a batch, the `targets` that they are held against, what was fed in."""
+    """The outputs `y` of a batch, the `targets` they are compared with, and the inputs."""
 
     y: Float[Array, "B K"]
     targets: Num[Array, "B ..."]
@@ -149,11 +150,11 @@ class Outputs(eqx.Module):
 
 
 class Measurement(eqx.Module):
-    """What came back for a probe: the cost of the batch, and what the access level adds to it.
+    """The result of a probe: the cost of the batch, and whatever the access level adds.
 
-    Attributes: `cost`, mean over the batch, less a constant where its zero is not known. `outputs`,
-    `sites` and `gradient` are there from the access level of the same name on; to read one below it
-    is a `TypeError`.
+    Attributes: `cost`, the mean over the batch, less a constant if its zero is unknown. `outputs`,
+    `sites` and `gradient` exist from the access level of the same name upwards; reading one at a
+    lower level raises a `TypeError`.
     """
 
     cost: Float[Array, ""]
@@ -164,7 +165,7 @@ class Measurement(eqx.Module):
 
     @property
     def whole_cost(self) -> Float[Array, ""]:
-        """The cost with the constant that was taken off, of single precision."""
+        """The cost including the subtracted constant, in single precision."""
         return self.cost if isinstance(self.taken_off, tuple) else self.cost + self.taken_off
 
     @property
@@ -176,7 +177,7 @@ class Measurement(eqx.Module):
 
     @property
     def sites(self) -> Sites:
-        """The costs per sample, and what is read at the layers."""
+        """The costs per sample and the readings of the layers."""
         if self._sites is None:
             raise TypeError("this measurement shows no sites")
         return self._sites
@@ -190,12 +191,12 @@ class Measurement(eqx.Module):
 
 
 class Reference(eqx.Module):
-    """The pass that probes are compared with, and what the next probe shares with it.
+    """The forward pass that probes are compared with, and what the next probe shares with it.
 
-    Attributes: `parameters`, `batch_index`; `new`, whether it is another pass than that of the
-    probe before; `first`, the number of the layer that the next probe changes, of those in `names`,
-    their count for a probe that changes nothing. What a probe changes is that layer's parameters
-    or what is added to its z, and nothing in the others. None for probes that add to the z of any
+    Attributes: `parameters`, `batch_index`; `new`, whether this pass differs from the previous
+    probe's reference; `first`, the index in `names` of the layer that the next probe changes, and
+    the number of layers for a probe that changes nothing. A probe changes only that layer's
+    parameters or the perturbation of its z. `first` is None for probes that perturb the z of any
     layers and change no parameters.
     """
 
@@ -207,10 +208,11 @@ class Reference(eqx.Module):
 
 
 class Known(eqx.Module):
-    """What a pass shares with its reference: the `inputs` of every layer, and the outputs last;
-    `first`, the layer that changes, 0 where the batch does too. Where it is None, the `inputs` are
-    those of the first layer, if kept, and its z before anything is added. `rows`, the batch's
-    samples, where they need not be drawn again.
+    """What a pass shares with its reference: the layers' `inputs` and the outputs; `first`; `rows`.
+
+    `first` is the layer that changes, 0 if the batch changes too. If it is None, the `inputs` are
+    those of the first layer, if kept, and its unperturbed z. `rows` are the batch's samples, if
+    they need not be drawn again.
     """
 
     inputs: tuple[Float[Array, "B ..."], ...]
@@ -226,27 +228,27 @@ class Batch(eqx.Module):
 
 
 def keep(x: Array) -> Array:
-    """What it is given."""
+    """Return the argument."""
     return x
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer by itself, each step a pure function.
+    """A single layer; each step is a pure function.
 
     `z = forward(own, x)`, `a = activation(z)`, `x = onward(a)` for the next layer, with `own` the
-    layer's parameters under short names such as `weight`. What a change e of z means for them is
-    the vector-Jacobian product of `forward` with e.
+    layer's parameters under short names such as `weight`. A change e of z acts on them by the
+    vector-Jacobian product of `forward` with e.
 
-    A recurrent layer has z of shape (T, n) for T steps; its x holds, beside the input of each step,
-    its own a of the step before. So the rule holds for it too, at fixed x, if e is what a change of
-    z_t does to the cost by way of all later steps.
+    A recurrent layer has z of shape (T, n) for T steps; its x holds the input of each step and the
+    layer's own a of the previous step. The rule therefore holds at fixed x if e is the effect of a
+    change of z_t on the cost through all later steps.
 
     Attributes: `name`; `nodes`, the shape of z for one example; `forward`; `activation`; `onward`,
-    such as pooling and flattening; `features`, from x to what the weights multiply, W's leading
-    axes taken as one: `z = features(x) W + b`; x itself in a dense layer, patches in a convolution;
-    `groups`, the equal groups of channels, z's last axis, that it does not mix; `patchwise`,
-    whether it does not mix what z's other axes count.
+    such as pooling and flattening; `features`, the map from x to what the weights multiply, with
+    W's leading axes merged: `z = features(x) W + b`; x itself in a dense layer, patches in a
+    convolution; `groups`, the number of equal groups of channels (z's last axis) that the layer
+    does not mix; `patchwise`, whether the layer does not mix positions along z's other axes.
     """
 
     name: str
@@ -259,31 +261,30 @@ class Layer:
     patchwise: bool = False
 
     def __call__(self, parameters: Parameters, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """z, for a batch of inputs, picking the layer's own of all the network's parameters."""
+        """z for a batch of inputs, given all the network's parameters."""
         return self.forward(self.own(parameters), x)
 
     def own(self, parameters: Parameters) -> Parameters:
-        """Its parameters under their short names, of all the network's."""
+        """The layer's parameters under their short names, from all the network's."""
         start = f"{self.name}/"
         return {k.removeprefix(start): v for k, v in parameters.items() if k.startswith(start)}
 
 
 def no_cost(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, " B"]:
-    """The cost of a problem that names none. Errors: `TypeError`, always."""
+    """The default cost of a problem without one. Errors: always `TypeError`."""
     del outputs, targets
     raise TypeError("this problem names no cost of outputs and targets")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What an algorithm is told of the run that it is bound to.
+    """What an algorithm knows about its run.
 
-    Arguments: `space`, what can be programmed; `layers`, whose neurons can be perturbed, () if
-    none; `batch`, B, the samples in a measurement; `outputs`, K, of each sample; `cost`, of each
-    sample; `shows_z`, whether what goes into the neurons can be read; `least`, the lowest value
-    that the cost can take, None where that is not known; `repeats_batches`, whether the device is
-    fed the batches, so that one can be measured again; `network`, which a simulated device is made
-    of, None of other devices.
+    Arguments: `space`, the programmable parameters; `layers`, those whose neurons can be perturbed,
+    () if none; `batch`, B, the samples per measurement; `outputs`, K, of each sample; `cost`, of
+    each sample; `shows_z`, whether the preactivations can be read; `least`, the lowest value of the
+    cost, None if unknown; `repeats_batches`, whether batches can be measured again because dither
+    feeds them to the device; `network`, that of a simulated device, None for other devices.
     """
 
     space: Space

@@ -40,7 +40,7 @@ from dither.algorithms.weight_mgd import WeightMGD as WeightMGD
 from dither.algorithms.whitened import WhitenedNodePerturbation as WhitenedNodePerturbation
 
 ALGORITHMS = Registry("algorithm", AbstractAlgorithm, globals().values())
-"""The algorithms that a specification can ask for, by their kind."""
+"""The algorithms that a specification can select, by their kind."""
 
 AnyAlgorithm = Annotated[AbstractAlgorithm, ALGORITHMS]
 """An algorithm: an instance, a table with its `kind`, or the kind alone."""

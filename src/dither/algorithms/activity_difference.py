@@ -1,4 +1,4 @@
-"""Node perturbation by the differences of activities that it makes."""
+"""Node perturbation with measured activity differences."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -14,7 +14,7 @@ from dither.contract import AccessLevel, Problem
 
 
 class ActivityDifference(AbstractDescentRule):
-    """Perturb every neuron's input z, and correlate the cost with what became of all of them.
+    """Perturb every neuron's input z, and correlate the cost with the resulting changes of z.
 
     ```
     clean pass:  C_b, z_b;    noisy pass, with δ s added to every z:  C̃_b, z̃_b
@@ -22,14 +22,15 @@ class ActivityDifference(AbstractDescentRule):
     θ_l ← θ_l − eta mean_b (∂z_l/∂θ_l)ᵀ e_lb   (or an Optax update)
     ```
 
-    Δ holds what was added and what came down from the layers before, so that what was added need
-    not be known: a noise of the device's own would do. The price is a bias. With J_lm = ∂z_l/∂z_m,
-    to first order `E[(C̃ − C) Δ_l] = δ² (1 + Σ_{m<l} J_lm J_lmᵀ) ∂C/∂z_l`: a descent, but of the
-    first layer only the gradient's own. `node-perturbation` has no such bias.
+    Δ contains the added perturbation and the change passed on by earlier layers. The perturbation
+    itself need not be known: the device's own noise would do. The price is a bias. With J_lm =
+    ∂z_l/∂z_m, to first order `E[(C̃ − C) Δ_l] = δ² (1 + Σ_{m<l} J_lm J_lmᵀ) ∂C/∂z_l`: still a
+    descent direction, but the gradient only in the first layer. `node-perturbation` has no such
+    bias.
 
     Arguments: `delta`, amplitude δ > 0 in units of z; the others as for `AbstractDescentRule`.
-    Perturbations are per example; two measurements a tick.
-    Errors: refused for a device that does not show sites, or a network that names no layers.
+    Perturbations are per example; two measurements per tick.
+    Errors: `RequestError` for a device that does not show sites, or a network without named layers.
 
     Source: Dalm and others, *Effective learning with node perturbation in multi-layer neural
     networks*, 2023, recalled and not verified; the bias derived here, checked by the tests.

@@ -14,7 +14,7 @@ from dither.contract import Clock, Measurement, Probe, Problem
 
 
 class AnalogState(eqx.Module):
-    """Where analog MGD stands: theta, the low-passed product G, the high-passed cost, C_prev."""
+    """The state of analog MGD: theta, the low-passed product G, the high-passed cost, C_prev."""
 
     clock: Clock
     key: Key[Array, ""]
@@ -26,7 +26,7 @@ class AnalogState(eqx.Module):
 
 
 class AnalogMGD(AbstractAlgorithm):
-    """High-pass on the cost, low-pass on its product with the perturbation, an update every tick.
+    """High-pass the cost, low-pass its product with the perturbation, update every tick.
 
     ```
     Ct ← a (Ct + C − C_prev),  a = tau_hp / (tau_hp + 1);   C_prev := C when the batch changes
@@ -34,12 +34,12 @@ class AnalogMGD(AbstractAlgorithm):
     θ  ← θ − eta G
     ```
 
-    A tick is one measurement; all times are in ticks. The high-pass passes a change of the cost
-    with the factor a, so that G settles at a times the gradient for codes that are uncorrelated
-    from tick to tick (Rademacher, Walsh); the estimate that is reported is G / a. A tone of f
-    cycles per tick is weighted by (1 + a)(1 − cos 2πf) / (1 + a² − 2a cos 2πf), which is 0 at f = 0
-    and 2 / (1 + a) at f = 1/2: over the full band the estimate is off by |g| / √(4 tau_hp + 2),
-    with `low = 0.25` its direction is right. Sequential codes mix neighbouring parameters.
+    A tick is one measurement; all times are in ticks. The high-pass attenuates a change of the cost
+    by the factor a, so that G converges to a times the gradient for codes that are uncorrelated
+    from tick to tick (Rademacher, Walsh); the reported estimate is G / a. A tone of f cycles per
+    tick is weighted by (1 + a)(1 − cos 2πf) / (1 + a² − 2a cos 2πf), which is 0 at f = 0 and 2 / (1
+    + a) at f = 1/2: over the full band the estimate has an error of |g| / √(4 tau_hp + 2); with
+    `low = 0.25` its direction is correct. Sequential codes mix neighbouring parameters.
 
     Arguments:
         learning_rate: eta ≥ 0.
@@ -115,8 +115,9 @@ class AnalogMGD(AbstractAlgorithm):
         slow = []
         if self.tau_x <= self.tau_hp:
             slow = [
-                f"tau_x = {self.tau_x} is within the high-pass's memory of tau_hp = "
-                f"{self.tau_hp:g}: little of a perturbation passes before the next batch; set "
+                f"tau_x = {self.tau_x} is within the memory of the high-pass, tau_hp = "
+                f"{self.tau_hp:g}, so that little of a perturbation passes before the next "
+                "batch; set "
                 "tau_x to many times tau_hp."
             ]
         return [

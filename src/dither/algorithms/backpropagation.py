@@ -1,4 +1,4 @@
-"""Backpropagation, the reference that only a simulation can show."""
+"""Backpropagation, a reference for simulations only."""
 
 from typing import ClassVar, Literal
 
@@ -12,10 +12,10 @@ from dither.contract import AccessLevel, Problem
 class Backpropagation(AbstractDescentRule):
     """The exact gradient of a batch, then an update: `θ ← θ − eta ∂C/∂θ` (or an Optax update).
 
-    The ledger counts one measurement a step, the forward pass; the backward pass is not one.
+    The ledger counts one measurement per step, the forward pass; the backward pass is not counted.
 
     Arguments: as for `AbstractDescentRule`.
-    Errors: refused for a device that does not show gradients.
+    Errors: `RequestError` for a device that does not show gradients.
     """
 
     kind: Literal["backpropagation"] = "backpropagation"

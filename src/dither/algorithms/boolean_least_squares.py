@@ -1,4 +1,4 @@
-"""Boolean least squares: learn what every mirror does, solve off the device, write back, verify."""
+"""Boolean least squares: learn each mirror's effect, solve off the device, write, verify."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -17,10 +17,10 @@ from dither.contract import AccessLevel, Clock, Measurement, Probe, Problem, Spa
 
 
 class BooleanLeastSquaresState(eqx.Module):
-    """Where it stands: the outputs seen, the weights found from them, and the descent after that.
+    """The state: the measured outputs, the solved weights, and the descent after that.
 
     Attributes: `start`, the first weights; `traces`, the outputs of the M patterns; `first`, the
-    error of `start`; `found`, the solved weights; `descent`, the coordinate descent that goes on.
+    error of `start`; `found`, the solved weights; `descent`, the state of the coordinate descent.
     """
 
     clock: Clock
@@ -34,7 +34,7 @@ class BooleanLeastSquaresState(eqx.Module):
 
 
 class BooleanLeastSquares(AbstractAlgorithm):
-    """See the outputs of M patterns, learn each mirror's column, solve, and verify on the device.
+    """Measure the outputs of M patterns, fit each mirror's column, solve, and verify on the device.
 
     ```
     y_k = Σ_i w_i(k) x_i,  k = 0 … M − 1;   w = argmin NMSE(Σ_i w_i x_i, t) over Boolean w
@@ -42,9 +42,9 @@ class BooleanLeastSquares(AbstractAlgorithm):
 
     The patterns flip one mirror each (`flips`, M = N + 1) or Hadamard groups of about half of them
     (`groups`, M the next power of two above N, with M/2 times less noise on a column). The weights
-    found by annealing are written and measured: if their error is not below that of the first
-    weights, the world was not as linear as assumed and those are taken up again. Coordinate descent
-    goes on from there, for as long as the run lasts.
+    found by annealing are written and measured. If their error is not below that of the first
+    weights, the device is less linear than assumed and the first weights are restored. Coordinate
+    descent then continues until the end of the run.
 
     Arguments: `learn`, `groups` or `flips`; `sweeps` of the annealing, ≥ 1; `then`, the coordinate
     descent.
@@ -61,12 +61,12 @@ class BooleanLeastSquares(AbstractAlgorithm):
         for parameter in problem.space.parameters:
             if (parameter.low, parameter.high, parameter.levels) not in ((0, 1, 2), (-1, 1, 3)):
                 raise RequestError(
-                    f"The algorithm {self.kind} needs weights in {{0, 1}} or {{−1, 0, 1}}, and "
-                    f"'{parameter.name}' has others; take coordinate-descent."
+                    f"The algorithm {self.kind} needs weights in {{0, 1}} or {{−1, 0, 1}}, but "
+                    f"'{parameter.name}' has others; use coordinate-descent."
                 )
 
     def patterns(self, space: Space) -> int:
-        """M, how many patterns it learns from."""
+        """M, the number of patterns."""
         return group_count(space.size) if self.learn == "groups" else space.size + 1
 
     def init(
@@ -115,12 +115,12 @@ class BooleanLeastSquares(AbstractAlgorithm):
 
         def search(index: Int[Array, ""], weights: Float[Array, " N"]) -> Float[Array, " N"]:
             levels = state.problem.space.parameters[0].levels
-            # tied to the index, which is 0: what is the same in every round XLA would do beforehand
+            # made to depend on the index, which is 0: XLA would hoist a loop invariant
             seen = jnp.where(index == 0, traces, 0)
             columns = self._columns(seen, _steps(state.start, state.problem.space))
             return solve(state.key, columns, target, weights, self.sweeps, levels)
 
-        # a loop of none or one, since under vmap a condition would search at every tick
+        # a loop of zero or one rounds: under vmap, a condition would search at every tick
         due = (tick == M - 1).astype(jnp.int32)
         found = jax.lax.fori_loop(0, due, search, state.found)
 
@@ -153,7 +153,7 @@ class BooleanLeastSquares(AbstractAlgorithm):
         return group_columns(traces, steps)
 
     def _descent(self, state: BooleanLeastSquaresState) -> CoordinateDescentState:
-        """The descent's state, its clock beginning after the verification."""
+        """The descent's state, with a clock that begins after the verification."""
         tick = jnp.maximum(state.clock.tick - self.patterns(state.problem.space) - 1, 0)
         descent: CoordinateDescentState = eqx.tree_at(lambda d: d.clock.tick, state.descent, tick)
         return descent
@@ -167,6 +167,6 @@ class BooleanLeastSquares(AbstractAlgorithm):
 
 
 def _steps(theta: Float[Array, " N"], space: Space) -> Float[Array, " N"]:
-    """By how much a mirror is moved to learn its column: to the level farthest away."""
+    """The step of a mirror that reveals its column: to the farthest level."""
     middle = 0.5 * (jnp.asarray(space.low) + jnp.asarray(space.high))
     return jnp.where(theta > middle, space.low, space.high).astype(theta.dtype) - theta

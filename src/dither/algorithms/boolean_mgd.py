@@ -1,4 +1,4 @@
-"""Gradient descent on Boolean and ternary parameters, by settings drawn from latent weights."""
+"""Gradient descent on Boolean and ternary parameters with settings drawn from latent weights."""
 
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ from dither.contract import Problem, Space
 
 
 class BooleanMGD(AbstractDescentRule):
-    """Draw two settings that differ in some parameters, measure both, descend on latent weights.
+    """Measure two random settings that differ in some parameters, and update latent weights.
 
     ```
     λ = sharpness (2 θ − low − high) / (high − low),   p = σ(λ)
@@ -23,20 +23,21 @@ class BooleanMGD(AbstractDescentRule):
     G = ∂p/∂θ (C(b) − C(b')) Σ_k (b_k − b'_k) / d
     ```
 
-    θ is latent: real, between the bounds. The estimate is unbiased for the gradient in θ of the
-    expected cost `E C(b)`: each of b, b' is drawn as if alone, so where they differ in b_k alone
-    their costs differ by ∂E/∂p in the mean. Training ends at the most probable setting, of
-    Boolean parameters the sign of λ. A tick is one such pair: two measurements, all written anew.
+    θ is latent: real, between the bounds. The estimate is unbiased for the gradient of the expected
+    cost `E C(b)` with respect to θ: each of b, b' has the marginal distribution of a single draw,
+    so settings that differ only in b_k have a mean cost difference of ∂E/∂p. Training ends at the
+    most probable setting, for Boolean parameters the sign of λ. A tick is one such pair: two
+    measurements, each after a write of all parameters.
 
     Arguments:
-        sharpness: λ at the bounds, > 0. The larger, the closer are draws to the final setting.
-        flips: the share, in (0, 1], of the most that can differ. 1: antithetic draws, which differ
-            in every parameter that is undecided; less: settings that lie closer together.
-        start: θ at the start, from 0, the middle, to 1, the device's own start.
+        sharpness: λ at the bounds, > 0. Larger values give draws closer to the final setting.
+        flips: share, in (0, 1], of the largest possible difference. 1: antithetic draws, which
+            differ in every undecided parameter; smaller values: settings closer to each other.
+        start: the initial θ, from 0, the middle of the range, to 1, the device's own start.
     The others as for `AbstractDescentRule`; there is no rate `auto`.
 
     Source: with flips = 1 and Boolean parameters, DisARM (Dong, Mnih and Tucker, 2006.10680), after
-    ARM (Yin and Zhou, 1807.11143). Flips below 1, several levels and bounded θ are ours.
+    ARM (Yin and Zhou, 1807.11143). Flips below 1, several levels and bounded θ are our own.
     """
 
     kind: Literal["boolean-mgd"] = "boolean-mgd"
@@ -63,8 +64,8 @@ class BooleanMGD(AbstractDescentRule):
             if parameter.levels not in (2, 3):
                 has = f"has {parameter.levels} levels" if parameter.levels else "is continuous"
                 raise RequestError(
-                    f"The algorithm {self.kind} needs Boolean or ternary parameters, and "
-                    f"'{parameter.name}' {has}; take weight-mgd, or a device with 2 or 3 levels."
+                    f"The algorithm {self.kind} needs Boolean or ternary parameters, but "
+                    f"'{parameter.name}' {has}; use weight-mgd, or a device with 2 or 3 levels."
                 )
         self.update.check(problem, *self.periods(problem))
 
@@ -80,7 +81,7 @@ class BooleanMGD(AbstractDescentRule):
         return state.problem.space.confine(point, jnp.zeros(()))
 
     def _probability(self, theta: Float[Array, " P"], space: Space) -> Float[Array, " P"]:
-        """p of the upper value."""
+        """p, the probability of the upper value."""
         latent = self._slope(space) * (theta - 0.5 * (jnp.asarray(space.low) + space.high))
         return jax.nn.sigmoid(latent.astype(theta.dtype))
 
@@ -95,7 +96,7 @@ class BooleanMGD(AbstractDescentRule):
     def _pair(
         self, state: GradientState, p: Float[Array, " P"]
     ) -> tuple[Float[Array, " P"], Float[Array, " P"]]:
-        """How many of the n values are 1, in either setting of the pair."""
+        """The number of the n values that are 1, in either setting of the pair."""
         key, d = jax.random.fold_in(state.key, state.clock.tick), self._differ(p)
 
         def ones(k: int) -> tuple[Bool[Array, " P"], Bool[Array, " P"]]:
@@ -129,7 +130,7 @@ class BooleanMGD(AbstractDescentRule):
 
 
 def _values(space: Space) -> Float[Array, "..."]:
-    """n, how many Boolean values make up each parameter."""
+    """n, the number of Boolean values that make up each parameter."""
     return jnp.round((jnp.asarray(space.high) - space.low) / jnp.asarray(space.step))
 
 

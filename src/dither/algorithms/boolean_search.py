@@ -1,15 +1,15 @@
-"""Boolean and ternary least squares: the best weights for columns that are known.
+"""Boolean and ternary least squares: the best weights for known columns.
 
 The output is y = X w, with the columns x_i of X as rows, `columns[N, T]`, and w in {0, 1}ᴺ or
 {−1, 0, 1}ᴺ. The error is the NMSE of output and target, both z-scored: `2 (1 − corr(X w, t))`.
 
 With t̂ the centred target of unit length and x_i = b_i t̂ + x⊥_i the centred columns, an output has
-a part along the target and one across it,
+a component along the target and one orthogonal to it,
 
 `q = Σ b_i w_i`, `P = |Σ w_i x⊥_i|² = wᵀ G w`, `G_ij = ⟨x⊥_i, x⊥_j⟩`, `corr = q / √(q² + P)`
 
 and with c = G w a step d of weight i costs O(N): `q + d b_i`, `P + 2 d c_i + d² G_ii`, `c + d G_i`.
-Splitting t̂ off keeps small errors exact in single precision. Derived here, checked by the tests.
+Separating t̂ keeps small errors exact in single precision. Derived here, checked by the tests.
 """
 
 from typing import NamedTuple
@@ -19,17 +19,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 SWEEPS = 100
-"""Sweeps of `solve` after which longer ones gain little (measured on photonic reservoirs)."""
+"""Sweeps of `solve` beyond which more gain little (measured on photonic reservoirs)."""
 
 HOT, COLD = 1.0, 0.003
-"""First and last temperature, in units of the mean change G_ii / q² that a flip brings."""
+"""First and last temperature, in units of the mean change G_ii / q² due to a flip."""
 
 
 class Quadratic(NamedTuple):
-    """What the error depends on, columns scaled to a mean squared length of 1.
+    """The quantities that determine the error, for columns scaled to a mean squared length of 1.
 
-    Attributes: `along`, b, the columns' parts along the target; `across`, G, the inner products of
-    their parts across it.
+    Attributes: `along`, b, the components of the columns along the target; `across`, G, the inner
+    products of their orthogonal components.
     """
 
     along: Float[Array, " N"]
@@ -60,7 +60,7 @@ def quadratic(columns: Float[Array, "N T"], target: Float[Array, " T"]) -> Quadr
 
 
 def output(problem: Quadratic, weights: Float[Array, " N"]) -> Output:
-    """The output of weights, from nothing."""
+    """The output of weights, computed from scratch."""
     c = jnp.matmul(problem.across, weights, precision="highest")
     return Output(problem.along @ weights, weights @ c, c)
 
@@ -84,7 +84,7 @@ def nmse(problem: Quadratic, weights: Float[Array, " N"]) -> Float[Array, ""]:
 
 
 def steps(weights: Float[Array, " N"], levels: int = 2) -> Float[Array, "K N"]:
-    """What can be added to each weight: K = levels − 1 steps to the other levels.
+    """The possible steps of each weight: K = levels − 1 steps to the other levels.
 
     Arguments: weights, in {0, 1} for 2 `levels`, in {−1, 0, 1} for 3.
     """
@@ -102,14 +102,14 @@ def neighbours(
 
 
 def moved(problem: Quadratic, y: Output, i: Int[Array, ""], d: Float[Array, ""]) -> Output:
-    """The output after weight i has moved by d."""
+    """The output after a step d of weight i."""
     q = y.q + d * problem.along[i]
     P = y.P + 2 * d * y.c[i] + d**2 * problem.across[i, i]
     return Output(q, P, y.c + d * problem.across[i])
 
 
 def one_opt(problem: Quadratic, weights: Float[Array, " N"], levels: int = 2) -> Float[Array, " N"]:
-    """The weights after the best single step again and again, until none lowers the error.
+    """The weights after repeating the best single step until none lowers the error.
 
     Arguments: start and `levels` as for `steps`.
     """
@@ -130,7 +130,7 @@ def one_opt(problem: Quadratic, weights: Float[Array, " N"], levels: int = 2) ->
 
 
 class Best(NamedTuple):
-    """The single step that leaves the lowest error: the error, the weight, the step."""
+    """The single step with the lowest error: the error, the weight, the step."""
 
     e: Float[Array, ""]
     i: Int[Array, ""]
@@ -169,16 +169,16 @@ def anneal(
     sweeps: Int[Array, ""] | int,
     levels: int = 2,
 ) -> Float[Array, " N"]:
-    """The best weights met in simulated annealing with flips that are repaired.
+    """The best weights found by simulated annealing with flips that are repaired.
 
     In a sweep each weight i in random order moves to another level, then the one step that best
     repairs the error is taken at another weight j, or none if none lowers it. The pair is kept if
     the error rises by less than `−temperature · log(uniform)`. The temperature falls geometrically,
-    from `HOT` to `COLD` times `mean_i G_ii / q²`. Columns of a reservoir are much alike, so that a
-    single flip is coarse where a pair is fine.
+    from `HOT` to `COLD` times `mean_i G_ii / q²`. The columns of a reservoir are similar, so that a
+    pair of flips is a finer step than one.
 
     Arguments: start and `levels` as for `steps`; `sweeps` ≥ 0, which may be traced; each costs
-    O(N²), none costs nothing.
+    O(N²).
     """
     neurons = weights.size
     unit = jnp.mean(jnp.diagonal(problem.across))
@@ -223,7 +223,7 @@ def keep(kept: Bool[Array, ""], after: Walk, before: Walk) -> Walk:
 
 
 def better(walk: Walk) -> Walk:
-    """The walk with its present weights as the best so far, if they are."""
+    """The walk, with its present weights as the best ones if they are."""
     now = walk._replace(best_w=walk.w, best_e=walk.e)
     return keep(walk.e < walk.best_e, now, walk)
 
@@ -238,8 +238,8 @@ def solve(
 ) -> Float[Array, " N"]:
     """Weights for known columns: descent, annealing, descent; never worse than the start.
 
-    Arguments: as for `quadratic`, `anneal` and `steps`. With 0 `sweeps` the start comes back and
-    nothing is computed, also where that is known only at run time and under `vmap`.
+    Arguments: as for `quadratic`, `anneal` and `steps`. With 0 `sweeps` the start is returned
+    without computation, also if `sweeps` is traced and under `vmap`.
     """
 
     def once(_: Int[Array, ""], weights: Float[Array, " N"]) -> Float[Array, " N"]:

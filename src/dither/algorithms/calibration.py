@@ -1,4 +1,4 @@
-"""`learning_rate="auto"`: the rate of plain descent, from the measured costs that training sees."""
+"""`learning_rate="auto"`: the rate of plain descent, from the costs measured in training."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -24,28 +24,28 @@ LearningRate: TypeAlias = Annotated[float | Literal["auto"], GetPydanticSchema(_
 
 
 START = 8
-"""Updates that are only tried, before the first that is made."""
+"""Trial updates before the first update that is applied."""
 WINDOW = 256.0
-"""Updates that the running means of C and |G|² look back on."""
+"""The window of the running means of C and |G|², in updates."""
 PROMISE = 6.0
 """Training begins at `C / (6 |g| |G|)`."""
 CLIP = 0.1
-"""What a single |G|² counts beside the running mean, in a step."""
+"""The weight of a single |G|² relative to the running mean, in a step."""
 EVERY = 8
-"""Updates from one trial to the next."""
+"""Updates between trials."""
 SURE = 2.0
-"""Standard errors from zero at which the trials are believed."""
+"""The significance of trials, in standard errors."""
 TRIAL = 2
-"""Measurements of a trial: half a step and one and a half steps from theta."""
+"""Measurements of a trial: at half a step and at one and a half steps from theta."""
 
 
 class Calibration(eqx.Module):
-    """What the rate is made of.
+    """The state of the automatic learning rate.
 
-    Attributes: `rate`, eta; `boost` k ≥ 1, what trials have made of the first rate; `updates`, so
-    far; `cost` and `square`, running means of C and |G|²; `most`, of the first updates' eta / k;
-    `gain` and `gain_square`, sums of x and x² over the trials since k has changed; `shorter`, the
-    cost after half a step.
+    Attributes: `rate`, eta; `boost` k ≥ 1, the factor on the first rate set by trials; `updates`,
+    so far; `cost` and `square`, running means of C and |G|²; `most`, the largest eta / k of the
+    first updates; `gain` and `gain_square`, sums of x and x² over the trials since k last changed;
+    `shorter`, the cost after half a step.
     """
 
     rate: Float[Array, ""]
@@ -60,24 +60,24 @@ class Calibration(eqx.Module):
 
     @staticmethod
     def empty() -> "Calibration":
-        """Nothing measured yet."""
+        """The calibration before any measurement."""
         zero = jnp.zeros(())
         return Calibration(zero, zero + 1, *[zero] * 7)
 
     def step(self) -> Float[Array, ""]:
-        """The rate of the update at hand: 0 for those that are only tried."""
+        """The rate of the present update; 0 for trial updates."""
         return jnp.where(self.updates <= START, 0.0, self.rate)
 
 
 def on_trial(tick: Int[Array, ""], ticks: int) -> Bool[Array, ""]:
-    """Whether the update that a tick ends with is tried first."""
+    """Whether the update at the end of a tick is tried first."""
     update, complete = tick // ticks, (tick + 1) % ticks == 0
     due: Bool[Array, ""] = complete & ((update < START) | (update % EVERY == 0))
     return due
 
 
 def ahead(now: Calibration, side: Int[Array, ""]) -> Float[Array, ""]:
-    """How far along −G a trial measures: half of eta on side 0, one and a half on side 1."""
+    """The distance along −G of a trial: eta / 2 on side 0, 3 eta / 2 on side 1."""
     return (side + 0.5) * now.rate
 
 
@@ -88,31 +88,31 @@ def proposed(
     spread: float | None,
     short: Float[Array, ""] | None = None,
 ) -> Calibration:
-    """The calibration with the rate for the update by an estimate.
+    """The calibration with the rate for an update by an estimate.
 
     ```
     eta = k <C> / (6 |g| |G|),   |G|² = <|G|²>,   |g| = |G| / spread,   spread = √(1 + kappa/T)
-    eta = k <C> / <|G|²>         where the spread is not known
+    eta = k <C> / <|G|²>         if the spread is unknown
     ```
 
-    `C / |g|²` is Polyak's step for an exact gradient, which promises to remove the whole cost;
-    `C / |G|²` is the one for a noisy estimate, under which the distance to an optimum shrinks at
-    every step. Without k, the rate never rises above that of the first updates.
+    `C / |g|²` is Polyak's step for an exact gradient, which to first order removes the whole cost;
+    `C / |G|²` is the step for a noisy estimate, with which the distance to an optimum decreases at
+    every step. Without k, the rate never exceeds that of the first updates.
 
-    Both take 0 for the least cost. Where it is not known, as of a device with a cost of its own,
-    `eta = k short / |G|`: k steps of a perturbation's length, and k is found.
+    Both assume a minimum cost of 0. If the minimum is unknown, as for a device with its own cost,
+    `eta = k short / |G|`: k times the length of a perturbation, with k found by trials.
 
-    Arguments: `estimate`, G; `cost`, measured with it; `spread`, or None as for perturbations per
-    example, which scatter the less the more the examples agree; `short`, the length of a
-    perturbation, where the least cost is not known. Source: the 6 was found by trial
-    over XOR, parity, NIST7x7, digits and Fashion-MNIST.
+    Arguments: `estimate`, G; `cost`, measured with it; `spread`, or None, as for perturbations per
+    example, whose scatter depends on how much the examples agree; `short`, the length of a
+    perturbation, if the minimum cost is unknown. Source: the 6 was found empirically on XOR,
+    parity, NIST7x7, digits and Fashion-MNIST.
     """
     updates = now.updates + 1
     weight = 1 / jnp.minimum(updates, WINDOW)
     squared = jnp.vdot(estimate, estimate)
     mean = now.cost + weight * (jnp.abs(cost) - now.cost)
     square = now.square + weight * (squared - now.square)
-    # a single estimate far above the mean is not trusted to be luck
+    # a single estimate far above the mean also counts
     met = jnp.maximum(jnp.maximum(square, CLIP * squared), 1e-30)
     if short is None:
         first = mean / met * (1.0 if spread is None else spread / PROMISE)
@@ -135,14 +135,14 @@ def tried(
 
     ```
     x = C(θ − eta G/2) − C(θ − 3 eta G/2) = −eta ∂C(θ − eta G)/∂eta
-    k ← 2k where Σx > 2 √Σx²,   k ← k/2 where Σx < −2 √Σx², never below 1
+    k ← 2k if Σx > 2 √Σx²,   k ← k/2 if Σx < −2 √Σx², never below 1
     ```
 
-    x is above 0 where a longer step lowers the cost more, on average 0 at the best rate of a
-    quadratic cost, `|g|² / E[GᵀHG]`. The sums begin anew when k changes. Steps that raise the cost
-    by their noise are wanted where noise leads out of a plateau: trials cannot tell, so that they
-    only take back what they gave. Where the least cost is not known, k falls below 1 too, and
-    before the first update that is made `k ← 4k` where x > 0, `k ← k/8` where not.
+    x > 0 if a longer step lowers the cost more; its mean is 0 at the best rate of a quadratic cost,
+    `|g|² / E[GᵀHG]`. The sums are reset when k changes. On a plateau, noisy steps that raise the
+    cost can be useful; trials cannot detect this, so they only undo earlier increases of k. If the
+    minimum cost is unknown, k may also fall below 1, and before the first applied update `k ← 4k`
+    if x > 0, else `k ← k/8`.
 
     Source: derived here, checked by the tests.
     """
@@ -182,8 +182,8 @@ def told(
 ) -> Calibration:
     """The calibration after any measurement.
 
-    Arguments: those of `proposed`; `which`, 0 for one that changes nothing, 1 for an estimate's
-    last, 2 for one of a trial, of a side and with a cost as `tried` has them.
+    Arguments: those of `proposed`; `which`: 0 for a measurement that changes nothing, 1 for the
+    last one of an estimate, 2 for one of a trial, with side and cost as in `tried`.
     """
     after: Calibration = jax.lax.switch(
         which,

@@ -1,4 +1,4 @@
-"""Coordinate descent on Boolean and ternary parameters: one mirror after the other."""
+"""Coordinate descent on Boolean and ternary parameters, one mirror after the other."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -16,7 +16,7 @@ from dither.contract import Clock, Measurement, Probe, Problem, Space, SparseWri
 
 
 class Falls(eqx.Module):
-    """The falls of the error measured so far for the present move.
+    """The decreases of the error measured so far for the present move.
 
     Attributes: `count`; `mean`; `spread`, the sum of squared deviations from it.
     """
@@ -26,7 +26,7 @@ class Falls(eqx.Module):
     spread: Float[Array, ""]
 
     def and_one(self, fall: Float[Array, ""]) -> "Falls":
-        """With one more, by Welford's recursion."""
+        """The falls with one more, by Welford's recursion."""
         count, off = self.count + 1, fall - self.mean
         mean = self.mean + off / count
         return Falls(count, mean, self.spread + off * (fall - mean))
@@ -38,10 +38,10 @@ class Falls(eqx.Module):
 
 
 class CoordinateDescentState(eqx.Module):
-    """Where coordinate descent stands.
+    """The state of coordinate descent.
 
-    Attributes: `theta`, the weights kept; `error`, theirs as last known, and `first`, that at the
-    start; `undo`, what brings the device back to theta; `kept`, whether the last measurement
+    Attributes: `theta`, the accepted weights; `error`, their last measured error, and `first`, that
+    at the start; `undo`, the write that restores theta; `kept`, whether the last measurement
     changed theta; `falls`, of the present move; `tests`, of moves so far; `memory`, of the
     selection.
     """
@@ -60,32 +60,32 @@ class CoordinateDescentState(eqx.Module):
 
 
 class CoordinateDescent(AbstractAlgorithm):
-    """Flip a mirror, measure, keep the flip if the error fell, else undo it.
+    """Flip a mirror, measure, and keep the flip if the error fell; otherwise undo it.
 
     ```
     keep the move if E(w) − E(w') > 0;   annealed: with probability min(1, exp((E(w) − E(w'))/τ))
     ```
 
     Moves of `flips` mirrors at once shrink to one, and τ to 0, linearly over `cooling` sweeps of N
-    tests. A mirror of more than two settings is given one of its others, drawn at random.
+    tests. A mirror with more than two settings moves to a random other setting.
 
     Arguments:
         selection: which mirror to test: `uniform`, `greedy`, `cyclic`, `amplitude-weighted`,
-            `priority`; further ones of the same move are drawn uniformly.
-        decision: what the error after the flip is compared with. `keep`: the error when the weights
-            were last changed, one measurement a test; `remeasure`: that of the weights measured
-            again, two a test; `significant`: pairs of both, until the mean difference exceeds
-            `significance` standard errors or there are `repeats` of them.
-        repeats: the most pairs, ≥ 2; significance: in standard errors, ≥ 0, estimated from the
-            pairs so far: a loose rule while they are few, no test at a level.
-        flips: mirrors in the first moves, ≥ 1.
-        temperature: first τ in units of the error at the start, ≥ 0.
-        cooling: sweeps, ≥ 0.
-        on: the share of mirrors that start at their highest setting, the others at 0; None for
-            the device's own start. A thin start, 0.05, suits `priority`.
+            `priority`; further mirrors of the same move are drawn uniformly.
+        decision: the reference for the error after the flip. `keep`: the error when the weights
+            were last changed, one measurement per test; `remeasure`: the error of the weights,
+            measured again, two measurements per test; `significant`: pairs of both, until the mean
+            difference exceeds `significance` standard errors or `repeats` is reached.
+        repeats: the maximum number of pairs, ≥ 2; significance: in standard errors, ≥ 0, estimated
+            from the pairs so far: a heuristic for few pairs, not a test at a fixed level.
+        flips: mirrors per move at the start, ≥ 1.
+        temperature: initial τ in units of the initial error, ≥ 0.
+        cooling: duration of the cooling in sweeps, ≥ 0.
+        on: the share of mirrors that start at their highest setting, the others at 0; None for the
+            device's own start. A sparse start, 0.05, suits `priority`.
 
     Source: Andreoli2020 and Andreoli2023 for greedy and uniform, Skalli2025a for ternary weights
-    and annealing; the rest is ours.
+    and annealing; the rest is our own.
     """
 
     kind: Literal["coordinate-descent"] = "coordinate-descent"
@@ -109,8 +109,8 @@ class CoordinateDescent(AbstractAlgorithm):
         for parameter in problem.space.parameters:
             if not parameter.levels:
                 raise RequestError(
-                    f"The algorithm {self.kind} needs Boolean or ternary parameters, and "
-                    f"'{parameter.name}' is continuous; take another algorithm, or a device with "
+                    f"The algorithm {self.kind} needs Boolean or ternary parameters, but "
+                    f"'{parameter.name}' is continuous; use another algorithm, or a device with "
                     "levels."
                 )
 
@@ -190,7 +190,7 @@ class CoordinateDescent(AbstractAlgorithm):
         return after, Info(kept)
 
     def on_drift(self, state: CoordinateDescentState) -> CoordinateDescentState:
-        # as at the start: the weights kept are measured first, and falls so far forgotten
+        # as at the start: the accepted weights are measured first, and earlier falls are dropped
         fresh = (Clock(tick=jnp.int32(0), part=jnp.int32(0)), _no_falls(state.error))
         afresh: CoordinateDescentState = eqx.tree_at(lambda s: (s.clock, s.falls), state, fresh)
         return afresh
@@ -199,7 +199,7 @@ class CoordinateDescent(AbstractAlgorithm):
         return state.theta
 
     def _refers(self, tick: Int[Array, ""]) -> Bool[Array, ""]:
-        """Whether the kept weights themselves are measured."""
+        """Whether the accepted weights themselves are measured."""
         return (tick if self.decision == "keep" else tick % 2) == 0
 
     def _decided(self, falls: Falls) -> Bool[Array, ""]:
@@ -208,7 +208,7 @@ class CoordinateDescent(AbstractAlgorithm):
         return (falls.count >= self.repeats) | falls.clear(self.significance)
 
     def _luck(self, state: CoordinateDescentState) -> Float[Array, ""]:
-        """How far the error may rise: exponentially distributed with mean τ."""
+        """The accepted rise of the error: exponentially distributed with mean τ."""
         if self.temperature == 0:
             return jnp.zeros((), state.theta.dtype)
         tau = self.temperature * self._share(state) * state.first
@@ -233,16 +233,16 @@ class CoordinateDescent(AbstractAlgorithm):
         return jax.random.fold_in(state.key, state.tests)
 
     def _share(self, state: CoordinateDescentState) -> Float[Array, ""]:
-        """How much of temperature and extra flips is left, from 1 down to 0."""
+        """The remaining share of temperature and extra flips, from 1 to 0."""
         if self.cooling == 0:
             return jnp.zeros((), state.theta.dtype)
         end = self.cooling * state.problem.space.size
-        # compiled, a quotient of equal numbers is not always 1
+        # in compiled code, a quotient of equal numbers is not always 1
         left = jnp.where(state.tests < end, 1 - state.tests / end, 0.0)
         return left.astype(state.theta.dtype)
 
     def _move(self, state: CoordinateDescentState) -> SparseWrite:
-        """The move under test: which mirrors, and their new settings."""
+        """The move under test: its mirrors and their new settings."""
         key, space, size = self._key(state), state.problem.space, state.problem.space.size
         places = self.selection.choose(state.memory, key)[None].astype(jnp.int32)
         if self.flips > 1:
@@ -259,7 +259,7 @@ class CoordinateDescent(AbstractAlgorithm):
 def _other(
     key: Key[Array, ""], theta: Float[Array, " N"], places: Int[Array, " K"], space: Space
 ) -> Float[Array, " K"]:
-    """Another of each place's settings, drawn uniformly; of two, the other."""
+    """Another setting of each mirror, drawn uniformly; for two settings, the other one."""
     known = jnp.minimum(places, space.size - 1)
     now = theta[known]
     low, high, step = (

@@ -14,7 +14,7 @@ from dither.contract import AccessLevel, Problem
 
 
 class DecorrelatedNodePerturbation(AbstractSketchedRule):
-    """Node perturbation whose steps are taken as if every layer's inputs were decorrelated.
+    """Node perturbation with steps as for decorrelated layer inputs.
 
     ```
     clean pass:  C_b;   x*_b = x_b R;   R ← R − epsilon R (⟨x*ᵀ x*⟩ − diag) / ⟨|x*|²⟩
@@ -22,18 +22,18 @@ class DecorrelatedNodePerturbation(AbstractSketchedRule):
     W ← W − eta R Rᵀ mean_b x_bᵀ e_b,   b ← b − eta mean_b e_b   (or an Optax update)
     ```
 
-    R is learned from the layers' inputs alone, away from the device. A step of W* in
-    `z = x* W* + b` is a step `R Rᵀ x ᵀe` of the device's `W = R W*`: what the layers compute does
-    not change when R does, and only W has to be programmed. Dividing by ⟨|x*|²⟩ makes every epsilon
-    below 1 stable, whatever the size of the inputs. A convolution has a row x for every patch.
+    R is learned off the device from the layers' inputs. A step of W* in `z = x* W* + b` is a step
+    `R Rᵀ x ᵀe` of the device's `W = R W*`: a change of R does not change what the layers compute,
+    and only W is programmed. The division by ⟨|x*|²⟩ makes every epsilon below 1 stable for inputs
+    of any size. A convolution has a row x for every patch.
 
     Arguments: `delta`, amplitude δ > 0 in units of z; `decorrelation`, epsilon in [0, 1); the
-    others as for `AbstractSketchedRule`. Perturbations are per example; two measurements a tick.
-    Errors: refused for a device that does not show sites, a network that names no layers, a layer
-    that is not `z = features(x) W + b`.
+    others as for `AbstractSketchedRule`. Perturbations are per example; two measurements per tick.
+    Errors: `RequestError` for a device that does not show sites, a network without named layers, or
+    a layer that is not `z = features(x) W + b`.
 
     Source: Dalm and others, *Effective learning with node perturbation in multi-layer neural
-    networks*, 2023, recalled and not verified; there R stands in the network itself.
+    networks*, 2023, recalled and not verified; there R is part of the network itself.
     """
 
     kind: Literal["decorrelated-node-perturbation"] = "decorrelated-node-perturbation"
@@ -81,7 +81,7 @@ class DecorrelatedNodePerturbation(AbstractSketchedRule):
         squares = jnp.mean(x**2, axis=0)
         off_diagonal = (R @ x.T) @ x / len(x) - R * squares
         size = jnp.sum(squares)
-        # inputs of zero have nothing to decorrelate
+        # zero inputs need no decorrelation
         return R - self.decorrelation * off_diagonal / jnp.where(size > 0, size, 1.0)
 
     def precondition(

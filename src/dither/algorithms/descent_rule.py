@@ -26,7 +26,7 @@ class AbstractDescentRule(AbstractGradientRule):
         few = [one.name for one in problem.space.parameters if one.levels in (2, 3)]
         if few and isinstance(self.learning_rate, str):
             raise RequestError(
-                f"learning_rate auto tries small steps and parameter '{few[0]}' has only 2 or 3 "
+                f"learning_rate auto tries small steps, but parameter '{few[0]}' has only 2 or 3 "
                 "levels; give a number."
             )
 
@@ -39,17 +39,18 @@ class AbstractDescentRule(AbstractGradientRule):
         return state.rate(self.learning_rate, self.optimizer, ticks)
 
     def layer(self, state: GradientState) -> tuple[Int[Array, ""] | None, tuple[str, ...]] | None:
-        """The number of the only layer that is perturbed now, and the names of all.
+        """The number of the only perturbed layer, and the names of all layers.
 
-        No number where what is perturbed is the z of several; None where it is their parameters.
+        The number is None if the z of several layers are perturbed; the result is None if their
+        parameters are.
         """
         del state
         return None
 
     def reference(self, state: GradientState) -> Reference | None:
         times, layer = self.times(state.problem), self.layer(state)
-        if layer is None or times.shared > 1:  # whose batches are the update's choice
+        if layer is None or times.shared > 1:  # the update chooses the batches
             return None
-        if layer[0] is None and times.tries:  # whose trials are at other parameters
+        if layer[0] is None and times.tries:  # trials are made at other parameters
             return None
         return times.departure(state.clock, self._point(state), *layer)

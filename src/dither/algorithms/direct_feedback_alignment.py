@@ -1,4 +1,4 @@
-"""Direct feedback alignment: every layer gets the output's error through random weights."""
+"""Direct feedback alignment: every layer receives the output error through random weights."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from dither.contract import Layer, Problem
 
 
 class DirectFeedbackAlignment(AbstractFeedbackRule):
-    """The error of the last layer goes to every other one through a fixed random matrix.
+    """Feed the last layer's error to every other layer through a fixed random matrix.
 
     ```
     f_l = B_l e_L,    B_l ~ N(0, 1/K) of shape (K, size of x_{l+1}), drawn once
@@ -32,7 +32,7 @@ class DirectFeedbackAlignment(AbstractFeedbackRule):
     def remember(
         self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem
     ) -> dict[str, Float[Array, "K ..."]]:
-        """B by the layer that reads what it is fed back to."""
+        """B, by the layer that follows the receiving one."""
         layers = self.layers(problem)
         K, B = math.prod(layers[-1].nodes), {}
         for number, (layer, above) in enumerate(pairwise(layers)):

@@ -1,4 +1,4 @@
-"""Evolution strategies and swarms, by evosax."""
+"""Evolution strategies and swarms from evosax."""
 
 import inspect
 import warnings
@@ -20,18 +20,18 @@ from dither.instruments.extras import needs
 
 NOT_SETTINGS = ("population_size", "solution", "fitness_shaping_fn", "metrics_fn", "optimizer",
                 "std_schedule")  # fmt: skip
-"""Arguments of evosax's classes that are given in another way, or are functions."""
+"""Arguments of evosax's classes that are set in another way or are functions."""
 
 TRIED = 8
-"""Parameters of the problem on which a strategy's settings are tried."""
+"""The number of parameters of the problem used to validate a strategy's settings."""
 
 
 class EvolutionState(eqx.Module):
-    """Where a strategy stands.
+    """The state of a strategy.
 
-    Attributes: `clock`, its tick the generation, its part the member; `strategy`, evosax's own
-    state; `population`, the members of this generation; `costs`, of those measured; `begun`,
-    whether costs have been told to a swarm.
+    Attributes: `clock`, with the generation as tick and the member as part; `strategy`, evosax's
+    state; `population`, the members of this generation; `costs`, of the measured members; `begun`,
+    whether a swarm has received costs.
     """
 
     clock: Clock
@@ -44,32 +44,33 @@ class EvolutionState(eqx.Module):
 
 
 class Evolution(AbstractAlgorithm):
-    """Measure a population, then let one of evosax's strategies choose the next.
+    """Measure a population, then let a strategy of evosax choose the next one.
 
     ```
     generation g:  C_n = C(θ_n, batch),  n = 1 … population;   θ_1 … ← strategy(θ_1 …, C_1 …)
     ```
 
     Every member of a generation is measured on the same batch, and can be asked before the others
-    are told. One whose read failed is asked again. Members, and the mean that a strategy has, are
-    kept within the device's bounds; what is written is on its grid.
+    are told. A member whose measurement failed is measured again. Members and means are kept within
+    the device's bounds and written on its grid.
 
-    The parameters that training has reached, which are scored, are the mean of a strategy that
-    samples from a distribution, and of a swarm or a genetic algorithm the member of the lowest cost
-    so far: the cost of one batch, which may be lucky.
+    The trained parameters, which are scored, are the mean of a strategy that samples from a
+    distribution. For a swarm or a genetic algorithm they are the member with the lowest cost so
+    far, measured on one batch, which may be lucky.
 
     Arguments:
         strategy: a class of `evosax.algorithms`, such as `PGPE`, `Open_ES`, `SNES`, `Sep_CMA_ES`,
             `CMA_ES`, `PSO`.
-        population: members of a generation, ≥ 2; even where the strategy measures pairs.
-        sigma: their spread about the start, > 0, in units of the parameters.
-        learning_rate, optimizer: an Optax optimiser of the mean, in place of the strategy's own;
-            only for strategies that have one.
+        population: members of a generation, ≥ 2; even if the strategy measures pairs.
+        sigma: initial standard deviation, > 0, in units of the parameters.
+        learning_rate, optimizer: an Optax optimiser of the mean instead of the strategy's own; only
+            for strategies that have one.
         tau_x: generations between new batches, ≥ 1.
-        settings: the strategy's others, by evosax's names.
-    Errors: a strategy or a setting that evosax does not have; a population above the budget.
+        settings: other settings of the strategy, by evosax's names.
+    Errors: `RequestError` for a strategy or a setting unknown to evosax, or a population above the
+    budget.
 
-    Source: evosax (Lange, arXiv 2212.04180), and what it names for each strategy.
+    Source: evosax (Lange, arXiv 2212.04180), and its source for each strategy.
     """
 
     kind: Literal["evolution"] = "evolution"
@@ -90,7 +91,7 @@ class Evolution(AbstractAlgorithm):
             )
         if self.learning_rate is not None and "optimizer" not in _arguments(self.strategy):
             raise ValueError(
-                f"the strategy {self.strategy} has no optimizer; leave learning_rate out"
+                f"the strategy {self.strategy} has no optimizer; leave out learning_rate"
             )
         _check(self)
         return self
@@ -99,12 +100,12 @@ class Evolution(AbstractAlgorithm):
         del problem
         if measurements < self.population:
             raise RequestError(
-                f"The budget of {measurements} measurements is under one generation of "
+                f"The budget of {measurements} measurements is less than one generation of "
                 f"algorithm.population = {self.population}; set a smaller population."
             )
 
     def evosax(self, size: int) -> tuple[Any, Any]:
-        """The strategy for so many parameters, and its settings, both evosax's own."""
+        """evosax's strategy for so many parameters, and its settings."""
         cls, takes = _strategies()[self.strategy], _arguments(self.strategy)
         given: dict[str, Any] = {}
         if "std_schedule" in takes:
@@ -168,7 +169,7 @@ class Evolution(AbstractAlgorithm):
         return after, Info(last)
 
     def next_generation(self, state: EvolutionState, tick: Any) -> EvolutionState:
-        """The state once all members of a generation are measured: the strategy has been told."""
+        """The state after a generation: the strategy has received its costs."""
         strategy, settings = self.evosax(state.problem.space.size)
         first, _, telling = _keys(state.key, tick)
         population, costs, before = state.population, state.costs, state.strategy
@@ -176,7 +177,7 @@ class Evolution(AbstractAlgorithm):
         def learnt() -> Any:
             return _as(strategy.tell(telling, population, costs, before, settings)[0], before)
 
-        with warnings.catch_warnings():  # of functions of Optax that evosax calls
+        with warnings.catch_warnings():  # from functions of Optax that evosax calls
             warnings.simplefilter("ignore", DeprecationWarning)
             if _has_mean(strategy):
                 now = learnt()
@@ -196,7 +197,7 @@ class Evolution(AbstractAlgorithm):
         )
 
     def on_drift(self, state: EvolutionState) -> EvolutionState:
-        # the generation is measured again, and nothing is the best so far
+        # the generation is measured again, and the best member so far is dropped
         strategy = state.strategy
         fresh = strategy.replace(best_fitness=jnp.full_like(strategy.best_fitness, jnp.inf))
         clock = Clock(tick=state.clock.tick, part=jnp.zeros_like(state.clock.part))
@@ -233,7 +234,7 @@ def _arguments(strategy: str) -> tuple[str, ...]:
 
 @cache
 def _check(algorithm: Evolution) -> None:
-    """Try the settings on a small problem, without computing. Errors: `ValueError`."""
+    """Validate the settings on a small problem without computing. Errors: `ValueError`."""
     strategy, population = algorithm.strategy, algorithm.population
     bare = algorithm.model_copy(update={"settings": ()})
     _try(bare, f"population = {population}")
@@ -255,18 +256,18 @@ def _try(algorithm: Evolution, what: str) -> None:
 
     try:
         jax.eval_shape(first_generations, jax.random.key(0))
-    except Exception as error:  # whatever evosax makes of a setting of another type
+    except Exception as error:  # any error of evosax for a setting of a wrong type
         said = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
-        raise ValueError(f"evosax's {algorithm.strategy} does not take {what}: {said}") from None
+        raise ValueError(f"evosax's {algorithm.strategy} does not accept {what}: {said}") from None
 
 
 def _has_mean(strategy: Any) -> bool:
-    """Whether a strategy samples from a distribution, rather than moving its members."""
+    """Whether a strategy samples from a distribution instead of moving its members."""
     return hasattr(strategy, "get_mean")
 
 
 def _keys(key: Key[Array, ""], generation: Any) -> tuple[Any, Any, Any]:
-    """What a generation is begun, asked and told with."""
+    """The keys for initialising, asking and telling a generation."""
     first, asking, telling = jax.random.split(jax.random.fold_in(key, generation), 3)
     return first, asking, telling
 

@@ -1,4 +1,4 @@
-"""Rules whose errors go backward through weights other than the device's own."""
+"""Rules that propagate errors backward through weights other than the device's."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -18,21 +18,21 @@ from dither.networks import AnyNetwork
 
 
 class AbstractFeedbackRule(AbstractTwinRule):
-    """Read every layer's inputs and the outputs; compute the errors backward off the device.
+    """Read every layer's inputs and the outputs; backpropagate the errors off the device.
 
     ```
     measured:      x_lb of every layer, y_b             z_l = z_l(θ, x_l)
     last layer:    e_L = (∂y/∂z_L)ᵀ ∂C_b/∂y_b
-    layers below:  e_l = (∂x_{l+1}/∂z_l)ᵀ f_l,   f_l what is fed back to the layer's output
+    layers below:  e_l = (∂x_{l+1}/∂z_l)ᵀ f_l,   f_l: feedback to the layer's output
     G_l = mean_b (∂z_l/∂θ_l)ᵀ e_lb,   θ ← θ − eta G   (or an Optax update)
     ```
 
-    `x_{l+1}(z_l)` is the layer's activation with any pooling. Nothing is perturbed.
+    `x_{l+1}(z_l)` is the layer's activation, followed by any pooling. Nothing is perturbed.
 
-    Arguments: `twin`, a network with the device's layers, whose activations and pooling are taken,
-    not its weights; the others as for `AbstractTwinRule`.
-    Errors: refused for a device that does not show its layers' inputs, layers other than the
-    twin's.
+    Arguments: `twin`, a network with the device's layers; its activations and pooling are used, not
+    its weights; the others as for `AbstractTwinRule`.
+    Errors: `RequestError` for a device that does not show its layers' inputs, or whose layers
+    differ from the twin's.
     """
 
     access_level: ClassVar[AccessLevel] = AccessLevel.SITES
@@ -51,17 +51,17 @@ class AbstractFeedbackRule(AbstractTwinRule):
         twins, own = ([x.name for x in some] for some in (self.layers(problem), problem.layers))
         if twins != own:
             raise RequestError(
-                f"The twin has layers {', '.join(twins) or 'none'} and the device "
+                f"The twin has the layers {', '.join(twins) or 'none'}, but the device has "
                 f"{', '.join(own)}; give algorithm.twin the device's layers."
             )
 
     def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], dict[str, Array]]:
-        """θ as it is, and zeros at the sites, so that the layers are read."""
+        """θ unchanged, and zero perturbations at the sites, so that the layers are read."""
         zeros = {one.name: jnp.zeros(one.nodes, at.theta.dtype) for one in state.problem.layers}
         return at.theta, nodes.at_sites(zeros)
 
     def model(self, state: GradientState, told: Told) -> Parameters:
-        """The parameters that z is computed with: those that are programmed."""
+        """The parameters from which z is computed: the programmed ones."""
         return dict(state.problem.space.unravel(told.theta))
 
     @abstractmethod
@@ -72,7 +72,7 @@ class AbstractFeedbackRule(AbstractTwinRule):
         layers: Sequence[Layer],
         errors: dict[str, Float[Array, "B ..."]],
     ) -> Float[Array, "B ..."]:
-        """`f_l`, from the errors of the layers above, of which `layers[0]` is the next."""
+        """`f_l`, from the errors of the layers above; `layers[0]` is the next layer."""
 
     def errors(self, state: GradientState, told: Told) -> dict[str, Float[Array, "B ..."]]:
         """`e_lb` by layer."""
@@ -93,7 +93,7 @@ class AbstractFeedbackRule(AbstractTwinRule):
 
 
 def output_of(layer: Layer, z: Float[Array, "B ..."]) -> Float[Array, "B ..."]:
-    """`x_{l+1}`, what a layer hands to the next."""
+    """`x_{l+1}`, a layer's output and the next layer's input."""
     return layer.onward(layer.activation(z))
 
 

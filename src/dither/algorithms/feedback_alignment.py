@@ -1,4 +1,4 @@
-"""Feedback alignment: errors go backward through fixed random weights."""
+"""Feedback alignment: errors propagate backward through fixed random weights."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -13,13 +13,13 @@ from dither.networks.network import glorot_uniform
 
 
 class FeedbackAlignment(AbstractFeedbackRule):
-    """Backpropagation with fixed random weights in place of the transposed ones, layer by layer.
+    """Backpropagation with fixed random weights in place of the transposed weights.
 
     ```
-    f_l = B_{l+1} e_{l+1},    B of W's shape, drawn once as W is: Glorot-uniform
+    f_l = B_{l+1} e_{l+1},    B of W's shape, drawn once like W: Glorot-uniform
     ```
 
-    With `B = Wᵀ` it is backpropagation. For a convolution B is a random kernel.
+    With `B = Wᵀ` the rule is backpropagation. For a convolution B is a random kernel.
 
     Arguments: as for `AbstractFeedbackRule`.
 
@@ -32,7 +32,7 @@ class FeedbackAlignment(AbstractFeedbackRule):
     def remember(
         self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem
     ) -> Parameters:
-        """B by layer, under the weights' names; biases feed nothing back."""
+        """B by layer, under the weights' names; biases have no feedback."""
         own, B = dict(problem.space.unravel(theta)), {}
         for number, layer in enumerate(problem.layers):
             name = f"{layer.name}/weight"

@@ -1,4 +1,4 @@
-"""Forward gradients: exact derivatives along random directions, which only a simulation shows."""
+"""Forward gradients: exact derivatives along random directions, for simulations only."""
 
 from typing import ClassVar, Literal
 
@@ -14,19 +14,19 @@ from dither.laws.estimate import growth
 
 
 class ForwardGradient(AbstractDescentRule):
-    """Take the cost's derivative along a random direction p, and go along it.
+    """Multiply the cost's derivative along a random direction p by p to estimate the gradient.
 
     ```
     G ← G + (g · p) p / power,   g · p = d/dt C(θ + t p) at t = 0
     every tau_theta ticks:  θ ← θ − eta G / tau_theta (or an Optax update),  G ← 0
     ```
 
-    The derivative is exact, as forward-mode differentiation gives it along with the cost: only a
-    simulation shows it, and each counts as one measurement. On a device the same thing is a
-    difference of costs, `weight-mgd` with `pairs = "central"`: its limit of small delta is this.
+    Forward-mode differentiation gives the exact derivative together with the cost, in a simulation
+    only; each counts as one measurement. On a device, `weight-mgd` with `pairs = "central"`
+    replaces the derivative by a difference of costs; this rule is its limit of small delta.
 
     Arguments: `code`, the directions, of amplitude 1; the others as for `AbstractDescentRule`.
-    Errors: refused for a device that does not show gradients.
+    Errors: `RequestError` for a device that does not show gradients.
 
     Source: Ren2022.
     """

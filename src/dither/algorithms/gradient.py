@@ -1,4 +1,4 @@
-"""The driver of every rule that averages estimates of a gradient."""
+"""The driver of all rules that average gradient estimates."""
 
 from abc import abstractmethod
 from dataclasses import replace
@@ -22,7 +22,7 @@ from dither.algorithms.updates import AnyUpdate, Descent
 from dither.contract import Clock, Measurement, Probe, Problem
 
 OF_UPDATE = 1 << 31
-"""What the update's own key is folded from the rule's by: no tick."""
+"""The number folded into the rule's key to get the update's key; no tick has it."""
 
 
 class AbstractGradientRule(AbstractAlgorithm):
@@ -33,24 +33,23 @@ class AbstractGradientRule(AbstractAlgorithm):
     every tau_theta ticks:         θ ← θ − eta M(G / tau_theta)  (or an Optax update),   G ← 0
     ```
 
-    The driver owns the clock, the pairs, retries, lookahead, outliers, the rate `auto`, drift and
-    bounds. A rule is its *estimator*: `perturb`, what is perturbed, and `estimate`, how a change of
-    the cost is correlated with it; where it needs to, `learn`, what it remembers of measurements,
-    and `precondition`, M. What is done with the estimate, and where the next measurement is made,
-    is its `update`.
+    The driver handles the clock, pairs, retries, lookahead, outliers, the rate `auto`, drift and
+    bounds. A rule provides an *estimator*: `perturb`, the perturbation, `estimate`, its correlation
+    with the change of the cost, and optionally `learn`, its memory, and `precondition`, M. The
+    `update` defines the use of the estimate and the place of the next measurement.
 
     Arguments:
         tau_x, tau_theta: ticks between new batches, updates; ≥ 1. A tick perturbs everything once.
         optimizer: any Optax optimiser.
-        update: `descent`, or one that measures elsewhere than at θ.
-        outliers: changes of the cost beyond so many times their running mean size are clipped to
-            it; > 0, such as 5; None to take them as they are.
+        update: `descent`, or an update that also measures away from θ.
+        outliers: clipping threshold for changes of the cost, in units of their running mean
+            magnitude; > 0, such as 5; None for no clipping.
     """
 
     exact: ClassVar[bool] = False
-    """Whether a measurement shows the gradient, so that nothing is perturbed."""
+    """Whether a measurement gives the gradient, so that nothing is perturbed."""
     per_example_costs: ClassVar[bool] = False
-    """Whether the changes of every example's cost are correlated, or those of the batch's."""
+    """Whether the cost of each example is correlated, instead of the cost of the batch."""
 
     tau_x: Annotated[int, Field(ge=1)] = 1
     tau_theta: Annotated[int, Field(ge=1)] = 1
@@ -67,21 +66,21 @@ class AbstractGradientRule(AbstractAlgorithm):
                 "without settings and the update descent"
             )
         if self.exact and self.outliers is not None:
-            raise ValueError("outliers clips changes of the cost, and this rule measures none")
+            raise ValueError("outliers clips changes of the cost, which this rule does not measure")
         return self
 
     @property
     @abstractmethod
     def rate(self) -> float | Float[Array, "..."] | str:
-        """eta ≥ 0, one for all parameters or one for each, or `auto`."""
+        """eta ≥ 0: one for all parameters, one for each, or `auto`."""
 
     @property
     def central(self) -> bool:
-        """Whether the two sides of a perturbation are compared, rather than one with θ."""
+        """Whether two opposite perturbations are compared, instead of one with θ."""
         return False
 
     def turns(self, problem: Problem) -> int:
-        """How many perturbations follow one another within a tick."""
+        """The number of successive perturbations within a tick."""
         del problem
         return 1
 
@@ -91,12 +90,12 @@ class AbstractGradientRule(AbstractAlgorithm):
         return self.tau_x, self.tau_theta
 
     def reach(self, problem: Problem) -> Float[Array, "..."]:
-        """How far parameters are perturbed, so that θ keeps that distance from the bounds."""
+        """The largest perturbation of the parameters; θ keeps that distance from the bounds."""
         del problem
         return jnp.zeros(())
 
     def remember(self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem) -> Any:
-        """What the rule remembers at the start."""
+        """The rule's initial memory."""
         del key, theta, problem
         return ()
 
@@ -104,14 +103,14 @@ class AbstractGradientRule(AbstractAlgorithm):
     def perturb(
         self, state: GradientState, at: At
     ) -> tuple[Float[Array, " P"], dict[str, Array] | None]:
-        """What to program, and what to add at the sites; `state.clock` is the moment."""
+        """The values to program and the perturbations at the sites, at the time `state.clock`."""
 
     @abstractmethod
     def estimate(self, state: GradientState, told: Told) -> Float[Array, " P"]:
-        """What a change of the cost says of the gradient: unbiased, once all turns are summed."""
+        """The gradient estimate from a change of the cost; unbiased after summing all turns."""
 
     def costs(self, state: GradientState, measurement: Measurement) -> Float[Array, "..."]:
-        """The costs whose changes are correlated: the batch's, or each example's."""
+        """The costs whose changes are correlated: of the batch, or of each example."""
         del state
         return measurement.sites.costs if self.per_example_costs else measurement.cost
 
@@ -120,24 +119,24 @@ class AbstractGradientRule(AbstractAlgorithm):
         return (problem.batch,) if self.per_example_costs else ()
 
     def learn(self, state: GradientState, told: Told) -> Any:
-        """What the rule remembers after a measurement that is no trial."""
+        """The rule's memory after a measurement other than a trial."""
         del told
         return state.memory
 
     def precondition(
         self, state: GradientState, estimate: Float[Array, " P"]
     ) -> Float[Array, " P"]:
-        """M: the direction to go in, from the averaged estimate."""
+        """M: the step direction from the averaged estimate."""
         del state
         return estimate
 
     def renewed(self, state: GradientState, updated: Bool[Array, ""]) -> Any:
-        """What the rule remembers from one update to the next."""
+        """The rule's memory at the start of the next update."""
         del updated
         return state.memory
 
     def spread(self, problem: Problem) -> float | None:
-        """`√(E|G|² / |g|²)` of the averaged estimate for the rate `auto`; None if not known."""
+        """`√(E|G|² / |g|²)` of the averaged estimate for the rate `auto`; None if unknown."""
         del problem
         return None
 
@@ -149,7 +148,7 @@ class AbstractGradientRule(AbstractAlgorithm):
         return Timetable(turns, self.central, self.exact, tau_x, tau_theta, tries, shared)
 
     def _drawn(self, state: GradientState) -> GradientState:
-        """The state at the moment that its batch and perturbations are drawn by."""
+        """The state at the clock that determines its batch and perturbations."""
         return replace(state, clock=self.times(state.problem).drawn(state.clock))
 
     def check(self, problem: Problem) -> None:
@@ -179,7 +178,7 @@ class AbstractGradientRule(AbstractAlgorithm):
         return self.optimizer.build(1.0 if isinstance(self.rate, str) else self.rate)
 
     def _point(self, state: GradientState) -> Float[Array, " P"]:
-        """θ as it is measured, on the device's grid."""
+        """The measured θ, on the device's grid."""
         space, point = state.problem.space, self.update.point(state.update, state.theta)
         if point is not state.theta:
             point = space.confine(point, self.reach(state.problem))
@@ -268,7 +267,7 @@ class AbstractGradientRule(AbstractAlgorithm):
     def _averaged(
         self, state: GradientState, told: Told, trial: Bool[Array, ""] | None
     ) -> tuple[Float[Array, " P"], Any]:
-        """The sum of the estimates and what the rule remembers, neither touched by a trial."""
+        """The sum of the estimates and the rule's memory, both unchanged by a trial."""
         drawn = self._drawn(state)
 
         def averaged() -> tuple[Float[Array, " P"], Any]:
@@ -293,7 +292,7 @@ class AbstractGradientRule(AbstractAlgorithm):
         measurement: Measurement,
         estimate: Float[Array, " P"],
     ) -> Calibration:
-        """The calibration after a measurement: an estimate's last, or one of a trial."""
+        """The calibration after the last measurement of an estimate, or one of a trial."""
         times, tick, part = self.times(state.problem), state.clock.tick, state.clock.part
         cost = measurement.cost if self.exact else jnp.mean(state.reference)
         short = None
@@ -309,7 +308,7 @@ class AbstractGradientRule(AbstractAlgorithm):
     def _updated(
         self, state: GradientState, estimate: Float[Array, " P"]
     ) -> tuple[Float[Array, " P"], Float[Array, " P"], Any, Any]:
-        """θ after an update by the averaged estimate, nothing summed, Optax's and its own state."""
+        """θ after an update by the averaged estimate, a zero sum, and the new states."""
         problem = state.problem
 
         def descend(
@@ -336,7 +335,7 @@ class AbstractGradientRule(AbstractAlgorithm):
         return self.times(problem).retry(clock)
 
     def on_drift(self, state: GradientState) -> GradientState:
-        """The state whose pair under way is begun again; of several turns, the whole estimate."""
+        """The state with the present pair restarted; with several turns, the whole estimate."""
         clock, times = state.clock, self.times(state.problem)
         if self.turns(state.problem) == 1 or self.central:
             return replace(state, clock=times.retry(clock))

@@ -1,4 +1,4 @@
-"""What the driver of the gradient rules hands to a rule."""
+"""The data that the driver of the gradient rules passes to a rule."""
 
 from typing import Any, NamedTuple
 
@@ -13,13 +13,12 @@ from dither.contract import Clock, Measurement, Probe, Problem
 
 
 class GradientState(eqx.Module):
-    """Where a gradient rule stands.
+    """The state of a gradient rule.
 
     Attributes: `theta`, the parameters; `gradient`, G, the sum of the estimates since the last
-    update; `reference`, the costs that the next ones are compared with, which fell due in
-    the tick `referred`; `optimizer`, Optax's state;
-    `calibration`, of the rate `auto`, and `size`, of the outliers, () without; `memory`, what the
-    rule itself remembers; `update`, what its update remembers; `problem`.
+    update; `reference`, the costs that the next ones are compared with, due in the tick `referred`;
+    `optimizer`, Optax's state; `calibration`, of the rate `auto`, and `size`, of the outlier
+    clipping, () if unused; `memory`, of the rule; `update`, the memory of its update; `problem`.
     """
 
     clock: Clock
@@ -38,16 +37,16 @@ class GradientState(eqx.Module):
     def rate(
         self, asked: float | Float[Array, "..."] | str, optimizer: Optimizer, ticks: int
     ) -> Float[Array, ""]:
-        """The learning rate in use, of updates that are some ticks apart; 0 while only tried."""
+        """The learning rate in use, for updates some ticks apart; 0 during trial updates."""
         if isinstance(self.calibration, Calibration):
             return self.calibration.step()
         return jnp.asarray(asked, self.theta.dtype) * optimizer.factor(self.clock.tick // ticks)
 
 
 class At(NamedTuple):
-    """Where a perturbation is made: θ as the device can be set to, the turn, the side.
+    """The place of a perturbation: θ on the device's grid, the turn, the side.
 
-    The side is +1, −1 for the other one of a pair, 0 for the reference.
+    The side is +1, −1 for the second of a pair, 0 for the reference.
     """
 
     theta: Float[Array, " P"]
@@ -56,11 +55,11 @@ class At(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What a probe has brought.
+    """The result of a probe.
 
     Attributes: `theta`, as in `At`; the `probe`; its `measurement`; `change`, of the costs,
     `C(θ + p) − C(θ)` or `(C(θ ± p) − C(θ ∓ p)) / 2`; `refers`, whether the probe is the reference,
-    of which `change` says nothing; `again`, whether it has been told before, as where its
+    for which `change` is meaningless; `again`, whether it was told before, for instance because its
     partner failed.
     """
 

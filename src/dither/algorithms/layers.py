@@ -1,4 +1,4 @@
-"""Which layer a parameter belongs to: all those with one name before the last stroke."""
+"""The layer of each parameter: parameters with the same name before the last slash."""
 
 import numpy as np
 from jaxtyping import Int
@@ -17,7 +17,7 @@ def sizes(space: Space) -> Int[np.ndarray, " L"]:
 
 
 def layer_of(space: Space) -> Int[np.ndarray, " P"]:
-    """The number of the layer that each parameter belongs to."""
+    """The layer number of each parameter."""
     names = layer_names(space)
     numbers = [names.index(p.name.rpartition("/")[0] or p.name) for p in space.parameters]
     return np.repeat(numbers, [p.size for p in space.parameters])

@@ -18,17 +18,17 @@ from dither.contract import Problem
 from dither.laws.estimate import growth
 
 EVEN = 0.1
-"""The part of the measurements that the optimal split still deals out evenly."""
+"""The share of the measurements that the optimal split distributes evenly."""
 
 MEMORY = 0.99
-"""What remains of a layer's mean squared slope at each new one."""
+"""The decay factor of a layer's mean squared slope at each new value."""
 
 
 class Split(eqx.Module):
-    """How the perturbations are split over the layers.
+    """The split of the perturbations over the layers.
 
-    Attributes: `share`, q_l; `slopes` and `weights`, the faded sums of (ΔC/δ_l)² and of 1 over each
-    layer's perturbations.
+    Attributes: `share`, q_l; `slopes` and `weights`, the exponentially weighted sums of (ΔC/δ_l)²
+    and of 1 over each layer's perturbations.
     """
 
     share: Float[Array, " L"]
@@ -47,20 +47,20 @@ class LayerwiseMGD(AbstractDescentRule):
 
     G is the unbiased gradient estimate. With the `equal` split q_l = 1/L every layer is perturbed
     tau_theta times; with the `optimal` one it is perturbed `q_l ∝ |g_l| √(N_l − 1)` of the time,
-    which gives the estimate the least variance. |g_l|² is learned on the way, as the mean of
-    (ΔC/δ_l)²; a tenth of the perturbations stays evenly split. The baseline C(θ) is measured again,
-    and counted, when the batch or the parameters have changed; the paper measures it for every
-    layer.
+    which minimises the variance of the estimate. |g_l|² is estimated during training as the mean of
+    (ΔC/δ_l)²; a tenth of the perturbations remains evenly split. The baseline C(θ) is measured
+    again, and counted, when the batch or the parameters have changed; the paper measures it for
+    every layer.
 
     Arguments:
         delta: amplitude δ_l = δ > 0 of a parameter's perturbation.
-        split: of the perturbations over the layers, `equal` or `optimal`.
+        split: how perturbations are split over the layers, `equal` or `optimal`.
         pairs: `baseline` (one-sided) or `central`.
         tau_x, tau_theta: passes through all L layers between new batches, updates; ≥ 1.
-        normalise: as in the paper, δ_l = δ/√N_l with N_l the layer's parameters, and its estimate
-            divided by the expected growth √(1 + (N_l − 1)/T_l).
-    The others as for `AbstractDescentRule`. A layer is all parameters with one name before the last
-    stroke: `dense0/weight`, `dense0/bias`.
+        normalise: whether, as in the paper, δ_l = δ/√N_l for a layer with N_l parameters, and its
+            estimate is divided by the expected growth √(1 + (N_l − 1)/T_l).
+    The others as for `AbstractDescentRule`. A layer is all parameters with the same name before the
+    last slash: `dense0/weight`, `dense0/bias`.
 
     Source: Oripov2025; the optimal split derived here, checked by the tests.
     """
@@ -93,7 +93,7 @@ class LayerwiseMGD(AbstractDescentRule):
         return Split(jnp.full(L, 1 / L, theta.dtype), none, none)
 
     def _layer(self, state: GradientState) -> Int[Array, ""]:
-        """The layer that is perturbed: taken in turn, or evenly spaced along the shares."""
+        """The perturbed layer: in turn, or evenly spaced along the shares."""
         tick, share = state.clock.tick, state.memory.share
         L = len(share)
         if self.split == "equal":
@@ -105,7 +105,7 @@ class LayerwiseMGD(AbstractDescentRule):
         return jnp.minimum(found, L - 1)
 
     def layer(self, state: GradientState) -> tuple[Int[Array, ""], tuple[str, ...]] | None:
-        # the optimal split perturbs another layer in every replica
+        # with the optimal split, replicas may perturb different layers
         names = tuple(layer_names(state.problem.space))
         return (self._layer(state), names) if self.split == "equal" else None
 
@@ -162,7 +162,7 @@ class LayerwiseMGD(AbstractDescentRule):
 
 
 def _best_share(now: Split, N: Int[np.ndarray, " L"]) -> Float[Array, " L"]:
-    """`q_l ∝ |g_l| √(N_l − 1)`, once every layer has been perturbed; a tenth of it even."""
+    """`q_l ∝ |g_l| √(N_l − 1)`, after every layer was perturbed; a tenth is even."""
     L = len(N)
     spread = jnp.sqrt(now.slopes / jnp.maximum(now.weights, 1e-9) * jnp.maximum(N - 1, 0))
     total = jnp.sum(spread)

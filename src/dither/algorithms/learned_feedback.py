@@ -1,4 +1,4 @@
-"""Backpropagation through measured activations and weights that are learned from them."""
+"""Backpropagation through measured activations and weights learned from them."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -32,32 +32,33 @@ class Learned(eqx.Module):
 
 
 class LearnedFeedback(AbstractFeedbackRule):
-    """Feed errors back through the weights that explain what the layers were seen to do.
+    """Backpropagate errors through weights that are fitted to the layers' measured responses.
 
     ```
     model:     Ŵ = θ + D,    ẑ_l = x̄_l Ŵ_l,    x̄ = (features(x), 1)
     backward:  f_l = Ŵ_{l+1} e_{l+1}
     every measurement, for every layer:
-               r_l = z_l − ẑ_l   or, of a device that does not show z, with x_{L+1} = y,
+               r_l = z_l − ẑ_l   or, if the device does not show z, with x_{L+1} = y,
                r_l = (∂x_{l+1}/∂ẑ_l)ᵀ (x_{l+1} − x_{l+1}(ẑ_l))
                D_l ← D_l + learning (X̄ᵀX̄ + damping ⟨diag X̄ᵀX̄⟩)⁻¹ X̄ᵀ r_l
     step:      (A + whitening ⟨diag A⟩)⁻¹ G,    A the running mean of x̄_bᵀ x̄_b
     ```
 
-    What is programmed is known; what the device makes of it is D: gains, offsets, drift. Every
-    reading of the layers shows what each does to a batch, and D is regressed on it off the device,
-    by normalised least mean squares; no measurement is taken for it. Where z is not shown, pooled
-    layers are learned slowly, and a factor of an activation is learned with the weights.
+    The programmed weights θ are known; D is the device's deviation from them: gains, offsets,
+    drift. Every reading of the layers shows the response of each layer to a batch, to which D is
+    fitted off the device by normalised least mean squares, without extra measurements. If z is not
+    shown, pooled layers are learned slowly, and a scale factor of an activation is learned with the
+    weights.
 
-    Arguments: `learning` in [0, 1], the step of the regression; at 0 errors go back through the
-    programmed weights. `damping` > 0, against noise, in units of the mean diagonal. `whitening` > 0
-    whitens the layers' inputs as `whitened-node-perturbation` does; None for plain steps. The
-    others as for `AbstractFeedbackRule`.
-    Errors: as there, and for layers that are not `z = features(x) W + b`.
+    Arguments: `learning` in [0, 1], the step of the regression; at 0 errors are backpropagated
+    through the programmed weights. `damping` > 0, against noise, in units of the mean diagonal.
+    `whitening` > 0 whitens the layers' inputs as in `whitened-node-perturbation`; None for plain
+    steps. The others as for `AbstractFeedbackRule`.
+    Errors: as there, and `RequestError` for layers that are not `z = features(x) W + b`.
 
     Source: the regression is that of adaptive filters; weights learned for feedback: Akrout and
-    others, *Deep learning without weight transport*, 2019 (arXiv 1904.05391). Their use together
-    derived here, checked by the tests.
+    others, *Deep learning without weight transport*, 2019 (arXiv 1904.05391). Their combination is
+    derived here and checked by the tests.
     """
 
     kind: Literal["learned-feedback"] = "learned-feedback"

@@ -1,4 +1,4 @@
-"""Forward gradients of local losses, which only a simulation shows."""
+"""Forward gradients of local losses, for simulations only."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -16,7 +16,7 @@ from dither.contract import AccessLevel, Layer, Parameters, Problem
 
 
 class LocalForwardGradient(AbstractDescentRule):
-    """Take the derivative of every part of every block along random directions, and go along them.
+    """Estimate the gradient from derivatives of every part of every block along random directions.
 
     ```
     block b:   h_b the outputs,  y_b = readout_b(h_b),  C_b = cost(y_b, t)
@@ -27,23 +27,24 @@ class LocalForwardGradient(AbstractDescentRule):
     backward:  G = Σ_b ∂C_b/∂θ, exact
     ```
 
-    A node's (a parameter's) sum runs over the parts that it reaches within its block and, if the
-    blocks are not greedy, over all parts of later blocks. ∂C_b/∂h_k is what replicated aggregation
-    gives: each part is fed to the readout beside the others, which count as constants. The last
-    block's readout is the network's last layer, the others' are linear and drawn at random. All
-    readouts go down their exact gradient, since ∂C_b/∂y_b follows from what is read.
+    The sum of a node or parameter runs over the parts that it affects within its block and, if the
+    blocks are not greedy, over all parts of later blocks. ∂C_b/∂h_k is that of replicated
+    aggregation: each part is fed to the readout together with the others, which count as constants.
+    The last block's readout is the network's last layer; the others are linear and random. All
+    readouts follow their exact gradient, since ∂C_b/∂y_b follows from the readings.
 
     Arguments:
         directions: `activity`, `weights` or `backward`.
-        block: layers in a block, ≥ 1, the network's last layer not counted; 0 for a single block.
+        block: layers in a block, ≥ 1, not counting the network's last layer; 0 for a single block.
         groups: groups of channels at the end of a block, ≥ 1.
-        patches: whether each patch is a part by itself.
-        greedy: whether a block learns from its own cost and no later one.
-        readout_rate: step of the readouts that are drawn, ≥ 0.
-    The others as for `AbstractDescentRule`. One measurement a tick. The derivatives are those of
-    the network that a device is made of, without the device's defects.
-    Errors: refused for a device that does not show gradients, a network without blocks (fewer than
-    two layers), groups that do not divide a block's channels, patches where there are none.
+        patches: whether each patch is a separate part.
+        greedy: whether a block learns from its own cost only.
+        readout_rate: learning rate of the random readouts, ≥ 0.
+    The others as for `AbstractDescentRule`. One measurement per tick. The derivatives are those of
+    the ideal network of the device, without its imperfections.
+    Errors: `RequestError` for a device that does not show gradients, a network without blocks
+    (fewer than two layers), groups that do not divide a block's channels, or patches in a network
+    without them.
 
     Source: Ren2022; FG-W, FG-A with one block and one part, LG-FG-W, LG-FG-A with several.
     """
@@ -62,8 +63,8 @@ class LocalForwardGradient(AbstractDescentRule):
         super().check(problem)
         if len(problem.layers) < 2:
             raise RequestError(
-                f"The algorithm {self.kind} needs blocks of layers before the last one and the "
-                f"network names {len(problem.layers)} layers; take another network or "
+                f"The algorithm {self.kind} needs blocks of layers before the last one, but the "
+                f"network names {len(problem.layers)} layers; use another network or "
                 "forward-gradient."
             )
         for block in self._blocks(problem):
@@ -81,7 +82,7 @@ class LocalForwardGradient(AbstractDescentRule):
     def remember(
         self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem
     ) -> list[Float[Array, "_ K"]]:
-        """The readouts A that are drawn, by block."""
+        """The random readouts A, by block."""
         drawing, readouts = jax.random.split(key)[0], []
         for number, (*_, end) in enumerate(self._blocks(problem)[:-1]):
             z = jax.ShapeDtypeStruct((1, *end.nodes), theta.dtype)
@@ -98,7 +99,7 @@ class LocalForwardGradient(AbstractDescentRule):
     def _features(
         self, problem: Problem, parameters: Parameters, added: dict[str, Array], x: Array
     ) -> tuple[list[Array], dict[str, Array]]:
-        """h of every block, and the inputs of every layer, with what is added to z."""
+        """h of every block, and the inputs of every layer, with perturbations of z."""
         found, inputs = [], {}
         for block in self._blocks(problem):
             x = jax.lax.stop_gradient(x) if self.greedy else x
@@ -182,7 +183,7 @@ class LocalForwardGradient(AbstractDescentRule):
 
 
 def _along(change: Float[Array, " g"], p: Array, layer: Layer) -> Array:
-    """`p Ċ`, Ċ of the group of a channel where the last axis counts channels, else of all."""
+    """`p Ċ`, with Ċ of the channel's group if the last axis counts channels, else of all."""
     if p.shape[-1] != layer.nodes[-1]:
         return p * jnp.sum(change)
     return p * jnp.repeat(change, layer.nodes[-1] // change.size)

@@ -1,4 +1,4 @@
-"""Node perturbation by local losses: every block of layers has a cost of its own."""
+"""Node perturbation with local losses: every block of layers has its own cost."""
 
 import math
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,37 +17,39 @@ from dither.contract import AccessLevel, Layer, Measurement, Problem
 
 
 class LocalLosses(AbstractDescentRule):
-    """Node perturbation of greedy blocks: a block learns from its own cost and no other.
+    """Node perturbation of greedy blocks: each block learns from its own cost only.
 
     ```
     h the outputs of a block, in parts h_k:  C_bk = cost(h_bk A_k, t_b)
     last block:  C_b, the network's own cost
     clean pass:  C;    noisy pass, with δ s added to every z:  C̃
-    e_b = Σ_k (C̃_bk − C_bk) s / δ   over the parts k that a node reaches
+    e_b = Σ_k (C̃_bk − C_bk) s / δ   over the parts k that a node affects
     θ_l ← θ_l − eta mean_b (∂z_l/∂θ_l)ᵀ e_b   (or an Optax update)
     replicated:  C_bk = cost(Σ_j h_bj A_j, t_b),   C̃_bk: the same with h̃_bk in place of h_bk
     ```
 
-    A part is a group of channels, of all patches or of one. With patches, A_k is shared by them
-    and divided by their number where replicated.
+    A part is a group of channels, of all patches or of one. Patches share A_k, divided by their
+    number if replicated.
 
-    A are linear readouts to the classes, drawn at random, that exist off the device only. An
-    unbiased estimate of every local cost's gradient with respect to its own block, though no
-    longer of the gradient of the network's cost. All blocks are perturbed in one pass, so that a
-    block's cost is disturbed by the nodes of its own and of earlier blocks, not of later ones.
+    A are random linear readouts to the classes, which exist only off the device. The estimate is
+    unbiased for the gradient of each local cost with respect to its own block, but not for the
+    gradient of the network's cost. All blocks are perturbed in one pass, so that a block's cost is
+    perturbed by the nodes of its own and of earlier blocks, but not of later ones.
 
     Arguments:
         delta: amplitude δ > 0 of the perturbation, in units of z.
         block: layers in a block, ≥ 1.
         groups: groups of channels (of neurons) at the end of a block, ≥ 1.
-        patches: whether each patch is a part by itself.
-        replicated: whether a part's cost is that of all parts together.
-        greedy: whether a block learns from its own cost and no later one.
-        readout_rate: step of the readouts down the gradient of their costs, ≥ 0; at 0 they stay
-            as drawn.
-    The others as for `AbstractDescentRule`. Perturbations are per example; two measurements a tick.
-    Errors: refused for a device that does not show sites, a network that names no layers, groups
-    that do not divide a block's channels, patches where there are none.
+        patches: whether each patch is a separate part.
+        replicated: whether the cost of a part is computed from all parts together.
+        greedy: whether a block learns from its own cost only.
+        readout_rate: learning rate of the readouts, by their exact gradient, ≥ 0; at 0 they stay
+            fixed.
+    The others as for `AbstractDescentRule`. Perturbations are per example; two measurements per
+    tick.
+
+    Errors: `RequestError` for a device that does not show sites, a network without named layers,
+    groups that do not divide a block's channels, or patches in a network without them.
 
     Source: Ren2022.
     """
@@ -81,14 +83,14 @@ class LocalLosses(AbstractDescentRule):
         return [block[-1] for block in self._blocks(problem)[:-1]]
 
     def _widths(self, problem: Problem) -> list[int]:
-        """How many costs each block has."""
+        """The number of costs of each block."""
         return [math.prod(self._parts.shape(end)) for end in self._ends(problem)] + [1]
 
     def costs_shape(self, problem: Problem) -> tuple[int, int]:
         return problem.batch, sum(self._widths(problem))
 
     def remember(self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem) -> Any:
-        """The readouts A, by block; where replicated, what they gave in the clean pass, too."""
+        """The readouts A, by block; if replicated, also their outputs in the clean pass."""
         drawing, readouts, clean = jax.random.split(key)[0], [], []
         K = problem.layers[-1].nodes[-1]
         for number, end in enumerate(self._ends(problem)):
@@ -110,7 +112,7 @@ class LocalLosses(AbstractDescentRule):
         return found
 
     def costs(self, state: GradientState, measurement: Measurement) -> Float[Array, "B _"]:
-        """`C_bk` of all blocks, one behind the other."""
+        """`C_bk` of all blocks, concatenated."""
         problem, targets = state.problem, measurement.outputs.targets
         y = self._outputs(self._readouts(state), problem, measurement)
         if self.replicated:
@@ -137,7 +139,7 @@ class LocalLosses(AbstractDescentRule):
         return found
 
     def estimate(self, state: GradientState, told: Told) -> Float[Array, " P"]:
-        """`mean_b (∂z/∂θ)ᵀ e_b`, with `e_b = change p / δ²` of the parts that a node reaches."""
+        """`mean_b (∂z/∂θ)ᵀ e_b`, with `e_b = change p / δ²` of the parts that a node affects."""
         problem, blocks = state.problem, self._blocks(state.problem)
         shapes = [self._parts.shape(end) for end in self._ends(problem)] + [(1, 1)]
         ends = np.cumsum(self._widths(problem))[:-1]
@@ -181,5 +183,5 @@ class LocalLosses(AbstractDescentRule):
 
 
 def _together(y: Float[Array, "B p g K"]) -> Float[Array, "B 1 1 K"]:
-    """The outputs of all parts: their sum over the groups, their mean over the patches."""
+    """The joint output of all parts: summed over the groups, averaged over the patches."""
     return jnp.mean(jnp.sum(y, axis=2, keepdims=True), axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The parts that a block's outputs are cut into, each with a change of cost of its own."""
+"""The parts of a block's outputs, each with its own change of cost."""
 
 import math
 from collections.abc import Sequence
@@ -14,29 +14,29 @@ from dither.contract import Layer
 
 @dataclass(frozen=True)
 class Parts:
-    """Groups of channels, each apart in every patch or over all of them.
+    """Groups of channels, per patch or over all patches.
 
-    Arguments: `groups` of channels, ≥ 1; `patches`, whether each patch is a part of its own.
+    Arguments: `groups` of channels, ≥ 1; `patches`, whether each patch is a separate part.
     """
 
     groups: int
     patches: bool = False
 
     def check(self, end: Layer) -> None:
-        """Check that they cut the outputs of a block's last layer. Errors: `RequestError`."""
+        """Check that they divide the outputs of a block's last layer. Errors: `RequestError`."""
         if end.nodes[-1] % self.groups:
             raise RequestError(
-                f"The {end.nodes[-1]} channels of layer '{end.name}' do not fall into "
+                f"The {end.nodes[-1]} channels of layer '{end.name}' cannot be divided into "
                 f"{self.groups} groups; set groups to a divisor."
             )
         if self.patches and (len(end.nodes) < 2 or end.nodes != _outputs(end)):
             raise RequestError(
-                f"The outputs of layer '{end.name}' are of shape {_outputs(end)} and have no "
-                "patches; set patches to false, or take the network mixer."
+                f"The outputs of layer '{end.name}' have the shape {_outputs(end)} and no "
+                "patches; set patches to false, or use the network mixer."
             )
 
     def shape(self, end: Layer) -> tuple[int, int]:
-        """How many patches and groups there are."""
+        """The numbers of patches and groups."""
         return (math.prod(end.nodes[:-1]) if self.patches else 1), self.groups
 
     def cut(self, h: Float[Array, "B ..."], end: Layer) -> Float[Array, "B p n g c"]:
@@ -48,9 +48,9 @@ class Parts:
     def reached(
         self, change: Float[Array, "B p g"], onward: Sequence[Layer]
     ) -> Float[Array, "B _ _"]:
-        """The changes of the parts that a node reaches through the layers between it and the end.
+        """The changes of the parts that a node affects through the layers between it and the end.
 
-        Where these mix the groups or the patches, it is the sum over them.
+        If these layers mix groups or patches, the changes are summed over them.
         """
         if not all(layer.patchwise for layer in onward):
             change = jnp.sum(change, axis=1, keepdims=True)
@@ -64,9 +64,9 @@ class Parts:
         changes: Sequence[Float[Array, "B _ _"]],
         greedy: bool,
     ) -> dict[str, Float[Array, "B _ _"]]:
-        """The changes that every layer's nodes reach, summed where they reach several.
+        """The changes that every layer's nodes affect, summed if there are several.
 
-        Within their own block; if the blocks are not greedy, all those of later blocks too.
+        They are those of the node's own block and, if the blocks are not greedy, of later blocks.
         """
         found: dict[str, Array] = {}
         later = jnp.zeros((len(changes[0]), 1, 1))
@@ -87,7 +87,7 @@ class Parts:
 
 
 def _outputs(end: Layer) -> tuple[int, ...]:
-    """The shape of what a layer hands on, of one example."""
+    """The shape of a layer's output for one example."""
     z = jax.ShapeDtypeStruct((1, *end.nodes), jnp.float32)
     shape: tuple[int, ...] = jax.eval_shape(end.onward, z).shape
     return shape[1:]

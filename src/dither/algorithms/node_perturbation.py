@@ -27,20 +27,20 @@ class NodePerturbation(AbstractSketchedRule):
     ```
 
     `G / tau_theta` is the averaged, unbiased gradient estimate. A tick perturbs every layer: all at
-    once, or each in turn on the same batch, which takes a perturbed measurement (or a central pair)
-    for each layer. The baseline is measured again, and counted, when the batch or the parameters
-    have changed, and serves all layers of a tick; the paper measures it again for each layer. With
-    all layers at once the x of later layers is the perturbed one: a bias of order δ.
+    once, or each in turn on the same batch, with one perturbed measurement (or a central pair) per
+    layer. The baseline is measured again, and counted, when the batch or the parameters have
+    changed, and serves all layers of a tick; the paper measures it for each layer. With all layers
+    at once, the x of later layers is perturbed, which causes a bias of order δ.
 
     Arguments:
         delta: amplitude δ > 0 of the perturbation, in units of z.
         layers: `all` at once or `each` in turn.
         per_example: whether perturbations are per example, or shared by the batch.
         pairs: `baseline` (one-sided) or `central`.
-        normalise: as in the paper, with N nodes perturbed together, δ/√N for δ, and the averaged
-            estimate divided by its expected growth √(1 + (N − 1)/tau_theta).
+        normalise: whether, as in the paper, for N nodes perturbed together, δ is replaced by δ/√N
+            and the averaged estimate is divided by its expected growth √(1 + (N − 1)/tau_theta).
     The others as for `AbstractSketchedRule`.
-    Errors: refused for a device that does not show sites, or a network that names no layers.
+    Errors: `RequestError` for a device that does not show sites, or a network without named layers.
 
     Source: Oripov2025; perturbations per example: Ren2022.
     """
@@ -105,7 +105,7 @@ class NodePerturbation(AbstractSketchedRule):
         return estimate / self._growth(state.problem) if self.normalise else estimate
 
     def _growth(self, problem: Problem) -> Float[Array, " P"]:
-        """`√(1 + (N − 1)/tau_theta)` for every parameter, N the nodes perturbed with its own."""
+        """`√(1 + (N − 1)/tau_theta)` for every parameter, N the nodes perturbed together."""
         growth_of = {
             layer.name: growth(nodes.count(group) - 1.0, float(self.tau_theta))
             for group in self._together(problem)

@@ -1,4 +1,4 @@
-"""What the algorithms that perturb neurons' inputs share."""
+"""Shared functions of the algorithms that perturb neurons' inputs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ def check_layers(problem: Problem, kind: str) -> None:
     """Check that a device names layers. Errors: `RequestError`."""
     if not problem.layers:
         raise RequestError(
-            f"The algorithm {kind} perturbs the neurons of layers and the device names no layers; "
-            "take another network or weight-mgd."
+            f"The algorithm {kind} perturbs the neurons of layers, but the device names no layers; "
+            "use another network or weight-mgd."
         )
 
 
@@ -35,17 +35,17 @@ def check_linear(problem: Problem, kind: str) -> None:
             or (len(shapes[f"{layer.name}/weight"]) != 2 and layer.features is keep)
         ):
             raise RequestError(
-                f"The algorithm {kind} needs layers z = features(x) W + b and '{layer.name}' is "
-                "none; take node-perturbation."
+                f"The algorithm {kind} needs layers z = features(x) W + b, but '{layer.name}' is "
+                "different; use node-perturbation."
             )
 
 
 def check_shows_z(problem: Problem, what: str) -> None:
-    """Check that what goes into a device's neurons can be read. Errors: `RequestError`."""
+    """Check that a device's preactivations can be read. Errors: `RequestError`."""
     if not problem.shows_z:
         raise RequestError(
-            f"{what} reads what goes into the neurons, which a Python object has no way to show; "
-            "take node-perturbation, or known_output = false."
+            f"{what} reads the neurons' preactivations, which a Python object cannot show; "
+            "use node-perturbation, or known_output = false."
         )
 
 
@@ -56,7 +56,7 @@ def features_of(layers: Sequence[Layer], space: Space) -> dict[str, int]:
 
 
 def rows(layer: Layer, x: Float[Array, "B ..."]) -> Float[Array, "n p"]:
-    """What a layer's weights multiply: a row for each example or, for a convolution, each patch."""
+    """The features of a layer: one row per example or, for a convolution, per patch."""
     features = layer.features(x)
     found: Float[Array, "n p"] = features.reshape(-1, features.shape[-1])
     return found
@@ -116,7 +116,7 @@ def whitened(
 
 
 def count(layers: Sequence[Layer]) -> int:
-    """N, the nodes of some layers: neurons, for a convolution output pixels times channels."""
+    """N, the nodes of some layers: neurons or, for a convolution, output pixels times channels."""
     return sum(math.prod(layer.nodes) for layer in layers)
 
 
@@ -135,7 +135,7 @@ def signs(
 
 
 def at_sites(perturbations: Mapping[str, Array]) -> dict[str, Array]:
-    """Perturbations by layer as a probe takes them: by site."""
+    """Perturbations by layer, converted to perturbations by site for a probe."""
     return {f"{layer}/z": p for layer, p in perturbations.items()}
 
 
@@ -152,7 +152,7 @@ def perturbed(
 def errors(
     layers: Sequence[Layer], change: Float[Array, " B"], probe: Probe
 ) -> dict[str, Float[Array, "B ..."]]:
-    """`e_b = change_b p` for every layer, with p what the probe has added to its z."""
+    """`e_b = change_b p` for every layer, with p the perturbation of its z."""
     return {
         layer.name: per_node(change, layer) * probe.added[f"{layer.name}/z"] for layer in layers
     }
@@ -170,7 +170,7 @@ def pull_back(
     inputs: Mapping[str, Array],
     errors: Mapping[str, Float[Array, "B ..."]],
 ) -> Float[Array, " P"]:
-    """What node errors mean for the parameters: `mean_b (∂z_l/∂θ)ᵀ e_lb`.
+    """The parameter gradient from node errors: `mean_b (∂z_l/∂θ)ᵀ e_lb`.
 
     For a dense layer that is `mean_b x_b e_bᵀ` and `mean_b e_b`, for a convolution the kernel
     gradient of (x, e). No error passes from one layer to another.

@@ -31,7 +31,7 @@ Settings: TypeAlias = Annotated[
 
 
 class Schedule(Configuration):
-    """A factor on the learning rate over the updates, from `optax.schedules`.
+    """A factor on the learning rate as a function of the update, from `optax.schedules`.
 
     Arguments: `name`, such as `cosine_decay_schedule`; `settings`, its arguments by name, other
     than the initial value, which is 1.
@@ -48,7 +48,9 @@ class Schedule(Configuration):
         try:
             self.build()
         except (TypeError, ValueError) as error:
-            raise ValueError(f"Optax's {self.name} does not take these settings: {error}") from None
+            raise ValueError(
+                f"Optax's {self.name} does not accept these settings: {error}"
+            ) from None
         return self
 
     def build(self) -> Any:
@@ -59,7 +61,7 @@ class Schedule(Configuration):
 def uncorrected_adam(
     learning_rate: optax.ScalarOrSchedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
 ) -> optax.GradientTransformation:
-    """Adam without its corrections for moments that begin at zero.
+    """Adam without bias correction.
 
     `m ← b1 m + (1 − b1) G,  v ← b2 v + (1 − b2) G²,  θ ← θ − eta m / (√v + eps)`
 
@@ -81,11 +83,11 @@ def uncorrected_adam(
 
 
 OWN = {"uncorrected_adam": uncorrected_adam}
-"""Optimisers that Optax lacks."""
+"""Optimisers missing in Optax."""
 
 
 class Optimizer(Configuration):
-    """An Optax optimiser by its name, which turns gradient estimates into updates.
+    """An Optax optimiser, selected by name, which turns gradient estimates into updates.
 
     Arguments: `name`, such as `sgd`, `adam`, `lion`, or `uncorrected_adam`; `settings`, its
     arguments by name, without the learning rate, which is the algorithm's; `schedule`, a factor on
@@ -113,16 +115,16 @@ class Optimizer(Configuration):
         return self
 
     def factor(self, updates: Int[Array, ""]) -> Float[Array, ""]:
-        """What the schedule makes of the learning rate after so many updates."""
+        """The schedule's factor after so many updates."""
         return jnp.asarray(1.0 if self.schedule is None else self.schedule.build()(updates))
 
     def _check_by_an_update(self) -> None:
         theta, optax_rule = jnp.zeros(1), self.build(1.0)
         try:
             jax.eval_shape(lambda: optax_rule.update(theta, optax_rule.init(theta), theta))
-        except Exception as error:  # whatever Optax makes of a setting of another type
+        except Exception as error:  # any error of Optax for a setting of a wrong type
             raise ValueError(
-                f"Optax's {self.name} does not take these settings: {told(error)}"
+                f"Optax's {self.name} does not accept these settings: {told(error)}"
             ) from None
 
     def build(self, learning_rate: float | Float[Array, "..."]) -> optax.GradientTransformation:

@@ -1,11 +1,11 @@
-"""Cost differences clipped to a few times their running size."""
+"""Clipping of cost differences to a few times their running mean magnitude."""
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 MEMORY = 100
-"""Differences over which the size is averaged."""
+"""The averaging window, in differences."""
 
 
 class Size(eqx.Module):
@@ -16,24 +16,24 @@ class Size(eqx.Module):
 
     @staticmethod
     def empty() -> "Size":
-        """Nothing measured yet."""
+        """The size before any measurement."""
         return Size(jnp.zeros(()), jnp.int32(0))
 
 
 def clipped(
     size: Size | tuple[()], change: Float[Array, "*B"], limit: float | None
 ) -> tuple[Float[Array, "*B"], Size | tuple[()]]:
-    """Cost differences no larger than `limit` times their running size, and the size after them.
+    """Cost differences clipped to `limit` times their running mean magnitude, and its update.
 
     ```
     ΔC ← sign(ΔC) min(|ΔC|, limit s),   s ← s + (mean |ΔC| − s) / min(n + 1, 100)
     ```
 
-    The first ones are not clipped, nor any while s is 0. A size that has become too small grows by
+    The first difference is not clipped, nor is any while s is 0. A size that is too small grows by
     up to limit/100 of itself with every measurement.
 
-    Arguments: the size so far, () where nothing is clipped; ΔC of a measurement, or of each of its
-    samples. Source: Huber's ψ with a scale that follows; the running form is ours.
+    Arguments: the size so far, () for no clipping; ΔC of a measurement, or of each of its samples.
+    Source: Huber's ψ with an adaptive scale; the running form is our own.
     """
     if not isinstance(size, Size) or limit is None:
         return change, size
@@ -45,7 +45,7 @@ def clipped(
 
 
 def unless(skipped: Array, new: Size | tuple[()], old: Size | tuple[()]) -> Size | tuple[()]:
-    """The old size where a measurement gave no difference."""
+    """The old size if a measurement gave no difference."""
     if not isinstance(new, Size) or not isinstance(old, Size):
         return ()
     return Size(jnp.where(skipped, old.mean, new.mean), jnp.where(skipped, old.count, new.count))

@@ -1,4 +1,4 @@
-"""Physics-aware training: forward on the device, backward through a digital twin."""
+"""Physics-aware training: forward pass on the device, backward pass through a digital twin."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -22,12 +22,12 @@ class PhysicsAware(AbstractTwinRule):
     θ ← θ − eta G   (or an Optax update)
     ```
 
-    The error is the device's own, how it depends on the parameters is the twin's. The layers are
-    not looked at. With a twin that is the device it is backpropagation.
+    The output error is the device's; its dependence on the parameters is the twin's. The layers are
+    not read. With a perfect twin the rule is backpropagation.
 
-    Arguments: `mismatch` ≥ 0, a relative error of the twin's parameters, drawn once for each run,
-    for studies of how good a twin must be; the others as for `AbstractTwinRule`.
-    Errors: refused for a device that does not show outputs, or that chooses its own inputs.
+    Arguments: `mismatch` ≥ 0, a relative error of the twin's parameters, drawn once per run, for
+    studies of the required accuracy of a twin; the others as for `AbstractTwinRule`.
+    Errors: `RequestError` for a device that does not show outputs, or that chooses its own inputs.
 
     Source: Wright and others, *Deep physical neural networks trained with backpropagation*, 2022
     (arXiv 2104.13386).
@@ -44,8 +44,8 @@ class PhysicsAware(AbstractTwinRule):
         super().check(problem)
         if not problem.repeats_batches:
             raise RequestError(
-                f"The algorithm {self.kind} feeds its twin the device's inputs and this device "
-                "chooses its own; take weight-mgd."
+                f"The algorithm {self.kind} feeds the device's inputs to its twin, but this device "
+                "chooses its own inputs; use weight-mgd."
             )
 
     def remember(

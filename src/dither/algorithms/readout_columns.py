@@ -1,7 +1,7 @@
-"""The columns of a linear readout, learned from the output traces that its flips leave.
+"""The columns of a linear readout, learned from its output traces after flips.
 
-The output is y = X w, here with the columns x_i of X as rows, `columns[N, T]`. Moving weight i by a
-step d_i changes it by d_i x_i.
+The output is y = X w, here with the columns x_i of X as rows, `columns[N, T]`. A step d_i of weight
+i changes y by d_i x_i.
 """
 
 import jax
@@ -16,8 +16,8 @@ def flip_columns(
 
     `x_i = (y_i − y_0) / d_i`; noise of variance σ² per sample leaves 2 σ² / d_i²
 
-    Arguments: `reference`, y_0, the output before any flip, T samples; `traces`, y_i with weight i
-    alone moved; `steps`, d_i ≠ 0, for Boolean weights w before the flip 1 − 2w.
+    Arguments: `reference`, y_0, the output before any flip, T samples; `traces`, y_i after a step
+    of weight i alone; `steps`, d_i ≠ 0, for Boolean weights w before the flip 1 − 2w.
     Source: derived here, checked by the tests.
     """
     return (traces - reference) / steps[:, None]
@@ -29,10 +29,10 @@ def group_count(neurons: int) -> int:
 
 
 def group(number: Int[Array, ""], neurons: int) -> Bool[Array, " N"]:
-    """The weights that are moved together in group k; in group 0 none is.
+    """The weights that move together in group k; group 0 is empty.
 
-    Weight i is moved where `H_k,i+1 = (−1)^popcount(k & (i + 1)) = −1`, with H the Sylvester
-    Hadamard matrix of size M; column 0 of H, all ones, is left to the output that never changes.
+    Weight i moves if `H_k,i+1 = (−1)^popcount(k & (i + 1)) = −1`, with H the Sylvester Hadamard
+    matrix of size M; column 0 of H, all ones, belongs to the constant part of the output.
 
     Arguments: `number`, k in 0 … M − 1, see `group_count`; N ≥ 1.
     """
@@ -50,8 +50,8 @@ def group_columns(traces: Float[Array, "M T"], steps: Float[Array, " N"]) -> Flo
     independent between columns: M/2 times less than single flips, for at most twice as many
     measurements. A fast Walsh-Hadamard transform: O(M log M) per sample.
 
-    Arguments: `traces`, Y_k, the outputs with group k = 0 … M − 1 moved; `steps`, d_i ≠ 0, by how
-    much a weight is moved, for Boolean weights w outside the group 1 − 2w.
+    Arguments: `traces`, Y_k, the outputs after moving group k = 0 … M − 1; `steps`, d_i ≠ 0, of
+    each weight, for Boolean weights w before the flip 1 − 2w.
     Source: derived here, checked by the tests.
     """
     moved = walsh_transform(traces)[1 : steps.size + 1]

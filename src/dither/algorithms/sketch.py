@@ -1,4 +1,4 @@
-"""Layer inputs that are held as random projections, not as they are."""
+"""Layer inputs stored as random projections."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,31 +16,32 @@ from dither.codes.signs import random_signs
 from dither.contract import Layer, Problem
 
 OF_SKETCH = 1 << 30
-"""What the probes' key is folded from a tick's by: no turn."""
+"""The number folded into a tick's key to get the probes' key; no turn has it."""
 
 
 class AbstractSketchedRule(AbstractDescentRule):
-    """A rule that holds every layer's inputs until their costs are known, whole or sketched.
+    """A rule that stores every layer's inputs, in full or sketched, until the costs are known.
 
     ```
-    held:       Zᵀ x_b,  for every channel,   Z = ±1/√r of shape (pixels, r),  E[Z Zᵀ] = I
+    stored:     Zᵀ x_b,  for every channel,   Z = ±1/√r of shape (pixels, r),  E[Z Zᵀ] = I
     correlated: x̂_b = Z Zᵀ x_b  in place of x_b
     ```
 
-    A convolution then holds r numbers a channel in place of its pixels. The kernel gradient is
-    linear in x, so its mean stays what it was. A weight's has, of the probes alone, the variance
+    For a convolution this stores r numbers per channel instead of its pixels. The kernel gradient
+    is linear in x, so its mean is unchanged. The probes alone give the gradient of a weight the
+    variance
 
     ```
     (|M|² + tr M² − 2 Σ_a M_aa²) / r,    M = Σ_b e_b x_bᵀ,  e_b shifted by the weight's place
     ```
 
-    With errors that are random signs, as a perturbation's are, that is about pixels / r times the
-    variance that the perturbation itself causes. Z is drawn anew for each measurement, from the
-    key, shared by the examples and channels. Dense layers, and images of no more than r pixels, are
-    held whole.
+    For errors with random signs, as of a perturbation, this is about pixels / r times the variance
+    due to the perturbation itself. Z is drawn from the key for each measurement, and shared by the
+    examples and channels. Inputs of dense layers, and images of at most r pixels, are stored in
+    full.
 
-    Arguments: `sketch`, r ≥ 1; None to hold all inputs whole.
-    Errors: `RequestError` for a sketch where no layer is a convolution.
+    Arguments: `sketch`, r ≥ 1; None to store all inputs in full.
+    Errors: `RequestError` for a sketch without a convolution.
 
     Source: Louboutin and others, *Low-memory stochastic backpropagation with multi-channel
     randomized trace estimation*, arXiv 2106.06998, for exact errors; the variance is Hutchinson's.
@@ -52,7 +53,8 @@ class AbstractSketchedRule(AbstractDescentRule):
         super().check(problem)
         if self.sketch is not None and not any(len(one.nodes) == 3 for one in problem.layers):
             raise RequestError(
-                "algorithm.sketch shortens the images that convolutions read and this network has "
+                "algorithm.sketch compresses the input images of convolutions, but this "
+                "network has "
                 "no convolution; leave it out."
             )
 
@@ -64,7 +66,7 @@ class AbstractSketchedRule(AbstractDescentRule):
         return None, tuple(layer.name for layer in state.problem.layers)
 
     def inputs(self, state: GradientState, told: Told) -> Mapping[str, Array]:
-        """The layers' inputs, by layer, as what is held tells them."""
+        """The layers' inputs, by layer, as reconstructed from what is stored."""
         x = told.measurement.sites.inputs
         if self.sketch is None:
             return x
@@ -74,21 +76,21 @@ class AbstractSketchedRule(AbstractDescentRule):
 
 
 def held(shape: tuple[int, ...], sketch: int | None) -> int:
-    """How many numbers are held of one example's input x of a layer, from its shape."""
+    """The stored numbers per example of a layer's input x, from its shape."""
     if sketch is None or not shortened(shape, sketch):
         return math.prod(shape)
     return sketch * shape[-1]
 
 
 def shortened(shape: tuple[int, ...], sketch: int) -> bool:
-    """Whether an input of this shape is an image of more pixels than probes."""
+    """Whether an input of this shape is an image with more pixels than probes."""
     return len(shape) == 3 and math.prod(shape[:2]) > sketch
 
 
 def sketched(
     key: Key[Array, ""], layers: Sequence[Layer], inputs: Mapping[str, Array], sketch: int
 ) -> dict[str, Float[Array, "B ..."]]:
-    """`x̂_b = Z Zᵀ x_b` for the images, the other inputs as they are."""
+    """`x̂_b = Z Zᵀ x_b` for the images; other inputs are unchanged."""
     seen = dict(inputs)
     for number, layer in enumerate(layers):
         x = inputs[layer.name]

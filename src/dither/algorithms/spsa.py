@@ -15,7 +15,7 @@ from dither.contract import Problem
 
 
 class SPSA(AbstractGradientRule):
-    """A central pair along random signs, then a step, with gains that fall as the run goes on.
+    """A central pair along random signs, then a step, with decreasing gain sequences.
 
     ```
     G_k = (C(θ + c_k p) − C(θ − c_k p)) p / (2 power c_k)
@@ -26,11 +26,9 @@ class SPSA(AbstractGradientRule):
         a, A, alpha: gain sequence of the steps; a ≥ 0, A ≥ 0, alpha in [0, 1].
         c, gamma: gain sequence of the perturbations; c > 0, gamma in [0, 1].
         code: the perturbation code, random signs by default.
-    The others as for `AbstractGradientRule`. There is no rate `auto`: the gains are its own.
-
-    Two measurements a tick; k counts ticks. Where a drift alarm is given, both sequences begin
-    again: their falling is a memory of the device that was. Source: Spall 1992 and 1998; beginning
-    again is our own.
+    The others as for `AbstractGradientRule`. The rate `auto` is not available. A tick has two
+    measurements; k counts ticks. After a drift alarm both sequences restart, because their decay
+    belongs to the device before the drift. Source: Spall 1992 and 1998; the restart is our own.
     """
 
     kind: Literal["spsa"] = "spsa"

@@ -1,4 +1,4 @@
-"""When a gradient rule measures what: the order of the measurements, tick by tick."""
+"""The timetable of a gradient rule: the order of its measurements in each tick."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,11 @@ from dither.algorithms import calibration
 from dither.contract import Clock, Reference
 
 MOST_TICKS = 1024
-"""No loop looks further ahead than this."""
+"""The longest lookahead of a loop, in ticks."""
 
 
 def counted(ticks: int) -> int:
-    """A period as far as the clock can count."""
+    """A period, limited to the range of the clock."""
     return min(ticks, 2**31 - 1)
 
 
@@ -28,10 +28,10 @@ class Timetable:
     trial:      two more parts, at the end of the ticks whose update is tried first
     ```
 
-    Arguments: `turns`, how many perturbations follow one another within a tick, ≥ 1; `central`,
-    pairs rather than a reference; `exact`, one measurement a tick and no pair; `tau_x`,
+    Arguments: `turns`, the number of successive perturbations in a tick, ≥ 1; `central`, whether
+    pairs are used instead of a reference; `exact`, whether a tick is one measurement; `tau_x`,
     `tau_theta`, ticks between new batches and updates, ≥ 1; `tries`, whether updates are tried;
-    `shared`, how many estimates have their batch and perturbations in common, ≥ 1.
+    `shared`, the number of estimates with common batch and perturbations, ≥ 1.
     """
 
     turns: int
@@ -51,24 +51,24 @@ class Timetable:
 
     @property
     def at_once(self) -> bool:
-        """Whether every perturbed measurement closes an update, so that nothing is summed."""
+        """Whether every perturbed measurement completes an update, so that nothing is summed."""
         return self.tau_theta == self.last_perturbed == 1 and not self.tries
 
     def perturbed(self, part: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
-        """The turn that a part belongs to, and which way: +1, −1, or 0 for the reference."""
+        """The turn of a part, and its side: +1, −1, or 0 for the reference."""
         if self.central:
             return part // 2, 1 - 2 * (part % 2)
         return jnp.maximum(part - 1, 0), jnp.minimum(part, 1)
 
     def refers(self, part: Int[Array, ""]) -> Bool[Array, ""]:
-        """Whether a part is the one that its successors are compared with."""
+        """Whether a part is the reference of its successors."""
         if self.exact:
             return jnp.asarray(False)
         first: Bool[Array, ""] = (part % 2 == 0) if self.central else (part == 0)
         return first & ~self.on_trial(part)
 
     def reference(self, tick: Int[Array, ""]) -> Int[Array, ""]:
-        """The tick in which the reference that a tick is compared with fell due."""
+        """The tick in which the reference of a tick was due."""
         return tick - jnp.minimum(tick % self.tau_x, tick % self.tau_theta)
 
     def departure(
@@ -78,7 +78,7 @@ class Timetable:
         layer: Int[Array, ""] | None,
         names: tuple[str, ...],
     ) -> Reference:
-        """What a probe shares with the pass at the parameters: see `AbstractDescentRule.layer`."""
+        """What a probe shares with the pass at the parameters; see `AbstractDescentRule.layer`."""
         (tick, part), (_, side) = (clock.tick, clock.part), self.perturbed(clock.part)
         first = layer
         if layer is not None:
@@ -93,7 +93,7 @@ class Timetable:
         )
 
     def on_trial(self, part: Int[Array, ""]) -> Bool[Array, ""]:
-        """Whether a part measures a step that is tried."""
+        """Whether a part measures a trial step."""
         trial: Bool[Array, ""] = part > self.last_perturbed
         return trial
 
@@ -102,7 +102,7 @@ class Timetable:
         return part - self.last_perturbed - 1
 
     def last(self, tick: Int[Array, ""]) -> Int[Array, ""]:
-        """The last part of a tick, that of a trial included."""
+        """The last part of a tick, including a trial."""
         if not self.tries:
             return jnp.asarray(self.last_perturbed, jnp.int32)
         due = calibration.on_trial(tick, self.tau_theta).astype(jnp.int32)
@@ -110,14 +110,14 @@ class Timetable:
         return last
 
     def drawn(self, clock: Clock) -> Clock:
-        """The moment that the batch and the perturbations of a moment are drawn by."""
+        """The clock that determines the batch and the perturbations at a clock."""
         if self.shared == 1:
             return clock
         estimate, tick = jnp.divmod(clock.tick, self.tau_theta)
         return Clock(tick=estimate // self.shared * self.tau_theta + tick, part=clock.part)
 
     def last_drawn(self, tick: Int[Array, ""]) -> Bool[Array, ""]:
-        """Whether the next estimate has a batch and perturbations of its own."""
+        """Whether the next estimate has its own batch and perturbations."""
         last: Bool[Array, ""] = (tick // self.tau_theta + 1) % self.shared == 0
         return last
 
@@ -127,7 +127,7 @@ class Timetable:
         return full
 
     def after(self, clock: Clock) -> Clock:
-        """The moment after a moment."""
+        """The next clock."""
         over = clock.part == self.last(clock.tick)
         tick = clock.tick + over.astype(jnp.int32)
         first = jnp.zeros((), jnp.int32)
@@ -137,7 +137,7 @@ class Timetable:
         return Clock(tick=tick, part=jnp.where(over, first, clock.part + 1).astype(jnp.int32))
 
     def until_update(self) -> int:
-        """How many measurements it takes until the first update is made, its own included."""
+        """The number of measurements up to and including the first update."""
         each = self.last_perturbed + (1 if self.exact or self.central else 0)
         references = 0 if self.exact or self.central else -(-self.tau_theta // self.tau_x)
         tried = calibration.START if self.tries else 0
@@ -145,15 +145,15 @@ class Timetable:
         return (tried + 1) * (each * self.tau_theta + references) + before
 
     def retry(self, clock: Clock) -> Clock:
-        """Where a measurement that failed begins again: with its pair, or with the trial."""
+        """The clock at which a failed measurement restarts: at its pair, or at the trial."""
         part = clock.part
-        # a reference that has served a turn is not measured again for the next
+        # a reference is not measured again for the next turn
         pair = part - part % 2 if self.central else jnp.where(part == 1, 0, part)
         again = jnp.where(self.on_trial(part), self.last_perturbed + 1, pair)
         return Clock(tick=clock.tick, part=again.astype(jnp.int32))
 
     def lookahead(self, clock: Clock) -> int:
-        """The measurements from a moment on up to the next update or trial."""
+        """The measurements from a clock to the next update or trial."""
         tick, part, last = int(clock.tick), int(clock.part), self.last_perturbed
         if part > last:
             return last + calibration.TRIAL + 1 - part

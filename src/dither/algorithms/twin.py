@@ -1,4 +1,4 @@
-"""Rules that measure forward and compute their backward pass on a digital twin of the device."""
+"""Rules with a forward pass on the device and a backward pass on its digital twin."""
 
 from typing import Any, ClassVar
 
@@ -13,20 +13,20 @@ from dither.networks import AnyNetwork
 
 
 class AbstractTwinRule(AbstractDescentRule):
-    """A rule whose backward pass is computed from the measured outputs on a network, the twin.
+    """A rule that computes the backward pass from measured outputs on a network, the twin.
 
     Every step takes one measurement.
 
     Arguments: `twin`, a network as in `device.network`, or `FILE.py:NAME`; if not given, the
-    network that a simulated device is made of. The others as for `AbstractDescentRule`.
-    Errors: `RequestError` for a real device without a twin, a twin of another shape.
+    network of a simulated device. The others as for `AbstractDescentRule`.
+    Errors: `RequestError` for a real device without a twin, or a twin of another shape.
     """
 
     exact: ClassVar[bool] = True
     twin: AnyNetwork | None = None
 
     def network(self, problem: Problem) -> Any:
-        """The twin, or the network that a simulated device is made of."""
+        """The twin, or the network of a simulated device."""
         return problem.network if self.twin is None else self.twin
 
     def twin_space(self, problem: Problem) -> Space:
@@ -38,20 +38,20 @@ class AbstractTwinRule(AbstractDescentRule):
         super().check(problem)
         if self.network(problem) is None:
             raise RequestError(
-                f"The algorithm {self.kind} computes its backward pass on a network and this "
-                "device tells none; give algorithm.twin."
+                f"The algorithm {self.kind} computes its backward pass on a network, but this "
+                "device has none; give algorithm.twin."
             )
         twins, own = self.twin_space(problem), problem.space
         flat = [(own.size,)] == _shapes(own) and twins.size == own.size
         if _shapes(twins) != _shapes(own) and not flat:
             raise RequestError(
-                f"The twin has parameters of shapes {_told(twins)} and the device of "
-                f"{_told(own)}; give algorithm.twin the device's shape."
+                f"The twin has parameters of shapes {_told(twins)}, but the device has "
+                f"{_told(own)}; give algorithm.twin the device's shapes."
             )
 
 
 def output_errors(problem: Problem, measurement: Measurement) -> Float[Array, "B K"]:
-    """`∂C_b/∂y_b`, from the measured outputs and the cost's formula."""
+    """`∂C_b/∂y_b`, from the measured outputs and the cost function."""
     seen = measurement.outputs
     errors: Float[Array, "B K"] = jax.grad(lambda y: jnp.sum(problem.cost(y, seen.targets)))(seen.y)
     return errors

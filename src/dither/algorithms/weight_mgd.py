@@ -26,11 +26,11 @@ class WeightMGD(AbstractDescentRule):
     A tick is one perturbation: one perturbed measurement, or a central pair. `G / tau_theta` is the
     averaged, unbiased gradient estimate. The baseline C(θ) is measured again, and counted, whenever
     the batch or the parameters have changed. (McCaughan2023 divides by P δ² and sums over
-    tau_theta: its learning rate is eta P / tau_theta in the terms used here.)
+    tau_theta: its learning rate is eta P / tau_theta in the notation used here.)
 
     Arguments:
-        delta: amplitude δ > 0 of a parameter's perturbation; rounded to whole DAC steps, of which
-            one is the least.
+        delta: amplitude δ > 0 of a parameter's perturbation; rounded to whole DAC steps, at least
+            one.
         pairs: `baseline` (one-sided) or `central`.
         tau_p: ticks between new perturbations, ≥ 1.
         code: the perturbation code.

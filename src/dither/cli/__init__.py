@@ -1,4 +1,4 @@
-"""The shell: the same things that Python offers, as commands."""
+"""The command line: each command does what a function of the package does."""
 
 import contextlib
 import errno
@@ -48,13 +48,13 @@ app.add_typer(device, name="device")
 
 
 INTERRUPTED = 128 + signal.SIGINT
-"""The exit status of what Ctrl-C has stopped at once."""
+"""The exit status of a command that Ctrl-C has stopped immediately."""
 
 RARELY = 100_000
-"""New objects between looks for rubbish: imports and JAX's tracing make many, and little of it."""
+"""The threshold of garbage collection: imports and JAX's tracing make many objects that live on."""
 
 UsageError: Any = typer.BadParameter.__base__
-"""What wrong options raise; where it is defined depends on the version of Typer."""
+"""The error that wrong options raise; its module depends on the version of Typer."""
 
 
 def _tell_version(asked: bool) -> bool:
@@ -70,32 +70,34 @@ def _tell_version(asked: bool) -> bool:
 def _dither(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which it is."),
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     del version
 
 
 def main() -> None:
-    """Run the shell.
+    """Run the command line.
 
     Exit status: 0 done, 1 the run failed, 2 the request was wrong, 128 + N ended by signal N.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # which may know less than Unicode
+        if isinstance(stream, TextIOWrapper):  # its encoding may lack characters
             stream.reconfigure(errors="replace")
     keep_compiled()
     gc.set_threshold(RARELY)
     try:
         status = app(prog_name="dither", standalone_mode=False)
-        if status == INTERRUPTED:  # as Typer has it
+        if status == INTERRUPTED:  # Typer returns it
             raise typer.Abort
         sys.stdout.flush()
         sys.exit(status_of_signal() or status)
     except UsageError as error:
         said = error.format_message()
         see = f"see {error.ctx.command_path} --help." if error.ctx else "see dither --help."
-        # without any arguments it is the help
+        # without arguments the message is the help text
         print(said if "\n" in said else f"dither: {said.rstrip('.')}; {see}", file=sys.stderr)
         sys.exit(2)
     except typer.Abort:
@@ -109,19 +111,19 @@ def main() -> None:
         where = error.filename or "The output"
         _end(refusal(Path(str(where)), error, "used"))
     except (MemoryError, RuntimeError) as error:
-        # of JAX a RuntimeError
+        # JAX raises a RuntimeError
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         what = str(error).partition("\n")[0]
-        _end(RunError(f"Not enough memory ({what}); take fewer replicas."))
+        _end(RunError(f"Memory ran out ({what}); train fewer replicas at once."))
 
 
 def _end(error: DitherError) -> None:
-    """Say what was wrong and end with its status, or that of the signal that came first."""
+    """Print the error and exit with its status, or with that of an earlier signal."""
     with contextlib.suppress(OSError):
         print(f"dither: {error}", file=sys.stderr)
     try:
         sys.stdout.flush()
-    except OSError:  # a full disk: Python would try again on its way out
+    except OSError:  # a full disk: Python would flush again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(status_of_signal() or (2 if isinstance(error, RequestError) else 1))

@@ -11,27 +11,27 @@ if TYPE_CHECKING:
     from dither.studies.tables import Table
 
 ON_THE_PAGE = ("samples", "chosen", "measurements of tuning")
-"""Columns that a terminal has no room for."""
+"""Columns that are left out in a terminal."""
 
 WIDE = 150
-"""Letters in a line where the output is no terminal."""
+"""The width of a line, in characters, if the output is not a terminal."""
 
 
 def compare(
-    file: Annotated[Path, typer.Argument(help="A comparison's TOML file.", readable=False)],
+    file: Annotated[Path, typer.Argument(help="The TOML file of the comparison.", readable=False)],
     out: Annotated[
         Path | None,
-        typer.Option(help="Its folder; comparisons/NAME if not given.", readable=False),
+        typer.Option(help="The output folder (default: comparisons/NAME).", readable=False),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Only go on: the folder must hold this comparison.")
+        bool, typer.Option("--resume", help="Continue the comparison that the folder holds.")
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Three seeds, half the trials: for a first look.")
+        bool, typer.Option("--quick", help="Use three seeds and half the trials.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare methods on devices and tasks, at equal measurements, each tuned by one budget."""
+    """Compare methods on devices and tasks at equal measurements and equal tuning budgets."""
     from dither._errors import RequestError
     from dither._interrupt import LEAVING, ctrl_c
     from dither.cli.study import StudyBar
@@ -45,17 +45,19 @@ def compare(
     asked = asked.quick() if quick else asked
     out = Path("comparisons") / asked.name if out is None else out
     if resume and not (out / SPECIFICATION).is_file():
-        raise RequestError(f"There is no comparison in {out} to go on with; leave --resume out.")
+        raise RequestError(f"The folder {out} holds no comparison to resume; leave out --resume.")
     with (
         warnings.catch_warnings(),
         StudyBar(asked.name) as observe,
         ctrl_c(*LEAVING) as interrupted,
     ):
-        warnings.simplefilter("ignore")  # of settings that tuning tries
+        warnings.simplefilter("ignore")  # about settings that tuning tries
         try:
             compared = run(asked, out, observers=[observe], interrupted=interrupted)
         except Interrupted:
-            typer.echo(f"dither: Interrupted; the same command goes on with {out}.", err=True)
+            typer.echo(
+                f"dither: Interrupted; run the same command again to continue in {out}.", err=True
+            )
             raise typer.Exit(1) from None
     report = write_page(asked, compared, out)
     if as_json:

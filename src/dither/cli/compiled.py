@@ -1,17 +1,17 @@
-"""Compiled programs, kept from one command to the next."""
+"""The cache of compiled programs, shared by all commands."""
 
 import os
 from pathlib import Path
 
 MOST_BYTES = 2**29
-"""The most that is kept; what has not been used for longest goes first."""
+"""The size of the cache in bytes; the least recently used programs are removed first."""
 
 
 def keep_compiled() -> None:
-    """Let JAX keep what it compiles in the user's cache folder, this process's children too.
+    """Let JAX cache compiled programs in the user's cache folder, also in child processes.
 
-    Said by environment variables, before JAX is imported. Nothing changes where the user has said
-    where to keep it, or where the folder cannot be written.
+    The cache is set by environment variables before JAX is imported. Nothing changes if the user
+    has chosen a cache folder, or if the folder cannot be written.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dither.instruments.connection import AbstractConnection
     from dither.tasks.task import AbstractTask
 
-device = typer.Typer(help="Work with a real device.", no_args_is_help=True)
+device = typer.Typer(help="Check, serve and inspect a real device.", no_args_is_help=True)
 
 
 @device.callback()
@@ -29,12 +29,12 @@ def check(
     ],
     inputs: Annotated[
         str | None,
-        typer.Option(help="The task whose inputs to measure: nist7x7, own.csv, own.npz."),
+        typer.Option(help="The task whose inputs are measured: nist7x7, own.csv, own.npz."),
     ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a setting of the device or the task."
+            "--set", metavar="KEY=VALUE", help="Change a setting of the device or of the task."
         ),
     ] = None,
     repeats: Annotated[int, typer.Option(min=4, help="Measurements of each kind.")] = 20,
@@ -43,7 +43,7 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Test a device inside its bounds, and recommend settings to train it with."""
+    """Test a device inside its bounds and recommend training settings."""
     import tomlkit
 
     from dither._explain import made_of
@@ -72,7 +72,7 @@ def check(
     for line in report.lines():
         typer.echo(line)
     if toml is None:
-        typer.echo("\nrecommended, for `dither train` (--toml FILE writes it):\n")
+        typer.echo("\nrecommended specification for `dither train` (--toml FILE writes it):\n")
         typer.echo(tomlkit.dumps(table))
     else:
         typer.echo(f"recommended: dither train {toml}")
@@ -81,7 +81,7 @@ def check(
 def _to_check(
     place: str, inputs: str | None, changes: list[str]
 ) -> "tuple[AbstractConnection, AbstractTask | None]":
-    """The device at a place, and the task whose inputs to measure, where one is given."""
+    """The device at a place, and the task whose inputs are measured, if one is given."""
     from dither.training.specification import read_bench
 
     bench = read_bench(place, inputs, changes)
@@ -97,25 +97,26 @@ def serve(
         ),
     ],
     listen: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where; beyond this machine only with TLS.")
+        str,
+        typer.Option(metavar="HOST:PORT", help="The address; TLS is required beyond this machine."),
     ] = "127.0.0.1:7700",
     token_file: Annotated[
         Path | None,
-        typer.Option(help="The trainers' secret, made if missing. [default: dither-token]"),
+        typer.Option(help="The shared secret's file, made if missing. [default: dither-token]"),
     ] = None,
-    certificate: Annotated[Path | None, typer.Option(help="This server's, PEM.")] = None,
-    key: Annotated[Path | None, typer.Option(help="Of the certificate, PEM.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="The server's certificate, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(help="The certificate's key, PEM.")] = None,
     client_ca: Annotated[
-        Path | None, typer.Option(help="Ask trainers for certificates of this authority, PEM.")
+        Path | None, typer.Option(help="Require client certificates of this authority, PEM.")
     ] = None,
-    record: Annotated[Path | None, typer.Option(help="Append what is done to this file.")] = None,
-    timeout: Annotated[float, typer.Option(min=0.01, help="s, of a write and measurement.")] = 60.0,
+    record: Annotated[Path | None, typer.Option(help="Append every action to this file.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.01, help="Time limit of one call, s.")] = 60.0,
     lease: Annotated[
-        float, typer.Option(min=1, help="s of silence until a trainer counts as lost.")
+        float, typer.Option(min=1, help="Silence after which a trainer counts as lost, s.")
     ] = 10.0,
-    rate: Annotated[float, typer.Option(min=1, help="Most requests per second.")] = 20_000.0,
+    rate: Annotated[float, typer.Option(min=1, help="Requests per second, at most.")] = 20_000.0,
 ) -> None:
-    """Put a device on the network, for `remote://HOST:PORT`, one trainer at a time."""
+    """Serve a device on the network as `remote://HOST:PORT`, to one trainer at a time."""
     _needs_remote("msgpack")
     from dither.remote.serve import serve as serve_device
 
@@ -128,13 +129,15 @@ def serve(
 
 @device.command()
 def look(
-    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where it is served.")],
-    token_file: Annotated[Path | None, typer.Option(help="The server's secret.")] = None,
-    ca: Annotated[Path | None, typer.Option(help="The server's authority, PEM.")] = None,
-    certificate: Annotated[Path | None, typer.Option(help="One's own, PEM.")] = None,
-    key: Annotated[Path | None, typer.Option(help="Of one's certificate, PEM.")] = None,
+    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="The server's address.")],
+    token_file: Annotated[Path | None, typer.Option(help="The file of the shared secret.")] = None,
+    ca: Annotated[
+        Path | None, typer.Option(help="The authority of the server's certificate, PEM.")
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(help="The client's certificate, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(help="The client's key, PEM.")] = None,
 ) -> None:
-    """Say who trains a device on the network and what was done to it, as one JSON object."""
+    """Show who trains a served device and what was done to it, as one JSON object."""
     _needs_remote("msgpack")
     from dither.remote.client import look as look_at
 
@@ -144,10 +147,10 @@ def look(
 
 @device.command()
 def certificates(
-    hosts: Annotated[list[str], typer.Argument(help="The server's names and addresses.")],
-    out: Annotated[Path, typer.Option(help="The folder to write them to.")] = Path("certificates"),
+    hosts: Annotated[list[str], typer.Argument(help="The server's host names and addresses.")],
+    out: Annotated[Path, typer.Option(help="The output folder.")] = Path("certificates"),
 ) -> None:
-    """Make an authority, a server's and a client's certificate for TLS on both sides."""
+    """Make an authority and the server's and client's certificates for mutual TLS."""
     _needs_remote("cryptography")
     from dither.remote.certificates import make_certificates
 

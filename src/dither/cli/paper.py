@@ -19,22 +19,21 @@ FILE_WIDTH = 180
 
 def paper(
     name: Annotated[str, typer.Argument(help="The paper, such as andreoli2023.")],
-    figure: Annotated[
-        str | None, typer.Argument(help="One of its figures; all if not given.")
-    ] = None,
+    figure: Annotated[str | None, typer.Argument(help="One figure (default: all figures).")] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Smaller sizes, fewer seeds: some minutes at most.")
+        bool,
+        typer.Option("--quick", help="Use smaller sizes and fewer seeds: a few minutes at most."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="The folder to write to; runs/NAME-k if not given.", readable=False),
+        typer.Option(help="The output folder (default: runs/NAME-k).", readable=False),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the trainings kept in --out.")
+        bool, typer.Option("--resume", help="Continue from the finished trainings in --out.")
     ] = False,
 ) -> None:
-    """Run a paper's figures again: measured beside published, expected and predicted."""
+    """Reproduce a paper's figures: measured beside published, expected and predicted values."""
     from dither._platform import check_platform
     from dither.cli.train import use_all_cores
 
@@ -49,7 +48,7 @@ def paper(
     chosen = find_paper(name)
     makers = {one: chosen.figure(one) for one in ([figure] if figure else chosen.figures)}
     if resume and out is None:
-        raise RequestError("--resume needs the folder to go on in; give it by --out.")
+        raise RequestError("--resume needs the folder of the earlier run; give it with --out.")
     rows: list[Row] = []
     own = new_folder(name) if out is None else nullcontext(out)
     with own as out, PaperBar() as observe:
@@ -71,7 +70,7 @@ def paper(
 
 
 class PaperBar(AbstractBar):
-    """What is being run, and how much of the figure is done."""
+    """The current training, and the finished share of the figure."""
 
     def __init__(self) -> None:
         super().__init__("", "", total=1.0)
@@ -99,7 +98,7 @@ def _tell(rows: list["Row"]) -> None:
         known = ("" if v is None else _number(v) for v in (row.published, row.expected, row.law))
         table.add_row(row.figure, row.method, at, quantity + unit,
                       *known, _number(row.measured), interval)  # fmt: skip
-    # in a file nothing need be folded
+    # a file needs no folded lines
     Console(width=None if sys.stdout.isatty() else FILE_WIDTH).print(table)
 
 

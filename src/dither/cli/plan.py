@@ -17,21 +17,24 @@ FILE_WIDTH = 200
 
 def plan(
     what: Annotated[
-        str, typer.Argument(metavar="PRESET|FILE.toml", help="The run to plan, with its target.")
+        str,
+        typer.Argument(metavar="PRESET|FILE.toml", help="The run to plan; it must have a target."),
     ],
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Write rows, figures and best.toml to this folder.", readable=False),
+        typer.Option(
+            help="Write the rows, the figures and best.toml to this folder.", readable=False
+        ),
     ] = None,
     patience: Annotated[
-        float, typer.Option(min=1, help="Seconds of computing for a method at a point.")
+        float, typer.Option(min=1, help="Computing time per method and point, s.")
     ] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what each method would take to a target, and what it needs, before anything is built."""
+    """Predict what each method needs to reach a target, before anything is built."""
     from dither._platform import check_platform
 
     check_platform()
@@ -51,7 +54,7 @@ def plan(
 
 
 class PlanBar(AbstractBar):
-    """What is being computed, and how many parts are done."""
+    """The part that is being computed, and the number of finished parts."""
 
     def __init__(self, name: str) -> None:
         from rich.progress import MofNCompleteColumn
@@ -76,7 +79,7 @@ def _tell(made: "Plan", out: Path | None) -> None:
         if row.reason:
             console.print(_where(row) + row.reason, markup=False, highlight=False)
     if any(row.to_build for row in made.rows):
-        typer.echo("* needs more access than the device has: what building it would bring")
+        typer.echo("* needs more access than the device offers: shows what added access would gain")
     best = made.best
     if best is None:
         typer.echo("No method that the device allows is predicted to reach the target.")

@@ -11,18 +11,19 @@ def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
     inputs: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A table (.csv, .tsv, .txt), .npy, or .npz of inputs."),
+        typer.Option(metavar="FILE", help="The inputs: a table (.csv, .tsv, .txt), .npy or .npz."),
     ] = None,
     further: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Score N simulated devices that training has not seen, instead."
+            metavar="N", help="Score N simulated devices that were not trained on, instead."
         ),
     ] = None,
     device: Annotated[
         str | None,
         typer.Option(
-            metavar="DEVICE", help="FILE.py:NAME or remote://HOST:PORT, instead of the run's own."
+            metavar="DEVICE",
+            help="Use FILE.py:NAME or remote://HOST:PORT instead of the run's device.",
         ),
     ] = None,
     out: Annotated[
@@ -30,14 +31,14 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what a trained device makes of new inputs, or how further devices do: a table."""
+    """Show a trained device's outputs for new inputs, or the scores of further devices."""
     from dither._errors import RequestError
     from dither.instruments.network import device_at
     from dither.training import load_run
     from dither.training.predict import inputs_in, told_names
 
     if (inputs is None) == (further is None):
-        raise RequestError("Give --inputs FILE or --further N, one of the two.")
+        raise RequestError("Give either --inputs FILE or --further N.")
     result = load_run(run, None if device is None else device_at(device))
     if further is not None:
         scores = result.further(further)

@@ -8,20 +8,20 @@ import typer
 
 def report(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A study's or a run's folder.", readable=False)
+        Path, typer.Argument(metavar="DIR", help="The folder of a study or a run.", readable=False)
     ],
     format: Annotated[  # noqa: A002  # the name of the option
         str | None,
         typer.Option(
-            metavar="png,svg,pdf,csv,latex", help="Write the figures and tables apart too, so."
+            metavar="png,svg,pdf,csv,latex", help="Also write figures and tables as separate files."
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Where to write; the folder itself if not given.", readable=False),
+        typer.Option(help="The output folder (default: DIR).", readable=False),
     ] = None,
 ) -> None:
-    """Write the report of a study or a run: one HTML file."""
+    """Write the report of a study or a run as one HTML file."""
     from dither.studies.report import PARTS, write_report
 
     formats = [one.strip() for one in (format or "").split(",") if one.strip()]

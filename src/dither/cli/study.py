@@ -18,26 +18,27 @@ if TYPE_CHECKING:
 
 def study(
     file: Annotated[
-        Path, typer.Argument(help="A study's TOML file, or its folder.", readable=False)
+        Path, typer.Argument(help="The TOML file or the folder of the study.", readable=False)
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="The study's folder; studies/NAME if not given.", readable=False),
+        typer.Option(help="The output folder (default: studies/NAME).", readable=False),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="The number of local processes.")] = 1,
     cluster: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, to do the runs.")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run on the Dask scheduler at this address."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Only go on: the folder must hold this study.")
+        bool, typer.Option("--resume", help="Continue the study that the folder holds.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be run, and about how long.")
+        bool, typer.Option("--dry-run", help="Show the runs and their estimated time; run nothing.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Run more than 100 000 runs.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Allow more than 100 000 runs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Do many trainings: a grid of runs, or what is missing of it; then write the report."""
+    """Run a grid of trainings, or the ones still missing, and write the report."""
     from dither._errors import RequestError
     from dither._interrupt import LEAVING, ctrl_c
     from dither.studies import read_study, run_study
@@ -50,7 +51,7 @@ def study(
     if out is None:
         out = file if (file / SPECIFICATION).is_file() else Path("studies") / asked.name
     if resume and not (out / SPECIFICATION).is_file():
-        raise RequestError(f"There is no study in {out} to go on with; leave --resume out.")
+        raise RequestError(f"The folder {out} holds no study to resume; leave out --resume.")
     if dry_run:
         check_size(asked, yes)
         check_installed(asked, cluster)
@@ -68,7 +69,9 @@ def study(
                 interrupted=interrupted, yes=yes,
             )  # fmt: skip
         except Interrupted:
-            typer.echo(f"dither: Interrupted; the same command goes on with {out}.", err=True)
+            typer.echo(
+                f"dither: Interrupted; run the same command again to continue in {out}.", err=True
+            )
             raise typer.Exit(1) from None
     _tell(asked.name, table, out, observe.own, as_json)
 
@@ -102,14 +105,14 @@ def _tell(name: str, table: "pd.DataFrame", out: Path, own: int, as_json: bool) 
 
 
 def _report(out: Path) -> Path | None:
-    """The report's file; None, and a warning, where it cannot be written."""
+    """The report's file; None, with a warning, if it cannot be written."""
     try:
         from dither.studies.report import write_report
 
         return write_report(out)
-    except Exception as error:  # whatever Matplotlib or a full disk raises: the runs are worth more
+    except Exception as error:  # any error of Matplotlib or the disk: the runs must not be lost
         _warn(
-            f"The runs are done and kept, but the report could not be written ({error}); "
+            f"The runs are finished and saved, but the report could not be written ({error}); "
             f"`dither report {out}` tries again."
         )
         return None
@@ -131,7 +134,7 @@ def _warn(message: Any, *_: Any, **__: Any) -> None:
 
 
 class StudyBar(AbstractBar):
-    """How many runs are done, and what is being done."""
+    """The number of finished runs, and the current run."""
 
     def __init__(self, name: str) -> None:
         from rich.progress import MofNCompleteColumn, TextColumn

@@ -16,41 +16,41 @@ if TYPE_CHECKING:
 
 
 Out: TypeAlias = Annotated[
-    Path | None, typer.Option(help="The run's folder; runs/NAME-k if not given.", readable=False)
+    Path | None, typer.Option(help="The output folder (default: runs/NAME-k).", readable=False)
 ]
 
 Like: TypeAlias = Annotated[
     Path | None,
-    typer.Option(metavar="RUN", help="Tell the time left by the curve of a finished run."),
+    typer.Option(metavar="RUN", help="Estimate the time left from the curve of a finished run."),
 ]
 
 
 def train(
-    what: Annotated[str, typer.Argument(help="A preset, a TOML file, or a run's folder.")],
+    what: Annotated[str, typer.Argument(help="A preset, a TOML file, or the folder of a run.")],
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, by its key path."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, given by its key path."),
     ] = None,
     device: Annotated[
         str | None,
         typer.Option(
-            metavar="DEVICE", help="Train FILE.py:NAME, or what remote://HOST:PORT serves, instead."
+            metavar="DEVICE", help="Train the device FILE.py:NAME or remote://HOST:PORT instead."
         ),
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(metavar="TASK", help="Learn another task: own.csv, own.npz, or a kind."),
+        typer.Option(metavar="TASK", help="Train on another task: own.csv, own.npz, or a kind."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the first replica.")] = None,
-    replicas: Annotated[int | None, typer.Option(help="Specimens trained side by side.")] = None,
+    replicas: Annotated[int | None, typer.Option(help="The number of replicas.")] = None,
     out: Out = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint.")] = False,
     start_from: Annotated[
         Path | None,
-        typer.Option("--from", metavar="RUN", help="Start a new run from a run's parameters."),
+        typer.Option("--from", metavar="RUN", help="Start a new run from the parameters of RUN."),
     ] = None,
     track: Annotated[
-        str | None, typer.Option(help="Send the history to mlflow or tensorboard too.")
+        str | None, typer.Option(help="Also send the history to mlflow or tensorboard.")
     ] = None,
     like: Like = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -87,7 +87,7 @@ def train(
 
 
 def _end(like: Path | None, target: float | None) -> Any:
-    """When the run is expected at its target, where a run like it tells that."""
+    """The expected time of arrival at the target, if a similar run gives one."""
     if like is None:
         return lambda _: None
     from dither.planning.left import End
@@ -96,17 +96,19 @@ def _end(like: Path | None, target: float | None) -> Any:
 
 
 def _tell_without_kernels(device: Any) -> None:
-    """Say it once where a simulation could be faster."""
+    """Say once that compiled kernels would make the simulation faster."""
     from dither._kernels import built
     from dither.devices import AbstractDevice
 
     simulated = isinstance(device, AbstractDevice)
     if simulated and built()[0] is None and "DITHER_KERNELS" not in os.environ:
-        typer.echo(f"dither: plain JAX computed; compiled kernels were {built()[1]}.", err=True)
+        typer.echo(
+            f"dither: this run used plain JAX; compiled kernels were {built()[1]}.", err=True
+        )
 
 
 def _parts(device: str | None, task: str | None) -> list[str]:
-    """The changes that put a device or a task in place of another: before those of its settings."""
+    """The changes that replace a device or a task; they come before changes of its settings."""
     parts = [] if task is None else ["task=" + json.dumps(task)]
     if device is None:
         return parts
@@ -116,7 +118,7 @@ def _parts(device: str | None, task: str | None) -> list[str]:
 
 
 def _folder(out: Path | None, name: str, resume: bool) -> AbstractContextManager[Path]:
-    """The run's folder: as given, or the latest of this name, or a new one."""
+    """The run's folder: the given one, the latest of this name, or a new one."""
     from dither.training.folder import latest_folder, new_folder
 
     if out is None and not resume:
@@ -125,7 +127,7 @@ def _folder(out: Path | None, name: str, resume: bool) -> AbstractContextManager
 
 
 def use_all_cores() -> None:
-    """Let replicas run on all cores that are ours: one of JAX's devices each. Before JAX's use."""
+    """Make each available core a JAX device, for replicas. Call this before JAX is used."""
     import jax
 
     ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -156,13 +158,13 @@ def _tell(specification: "Specification", result: "Result") -> None:
         reached = sum(replica.reached for replica in result.replicas)
         aim = specification.until.score
         aimed = f"; {reached} reached {aim:g}" if aim is not None else ""
-        typer.echo(f"{len(result.replicas)} replicas{aimed}; score is their median")
+        typer.echo(f"{len(result.replicas)} replicas{aimed}; the score is their median")
     told = result.summary()
     if result.devices is not None and told["devices_mean_score"] is not None:
         typer.echo(
-            f"{result.devices['device'].nunique()} devices: {result.score_name} "
-            f"{told['devices_mean_score']:.4f} in the mean, {told['devices_worst_score']:.4f} of "
-            f"the worst; {count(told['devices_in_all']['measurements'])} measurements in all"
+            f"{result.devices['device'].nunique()} devices: mean {result.score_name} "
+            f"{told['devices_mean_score']:.4f}, worst {told['devices_worst_score']:.4f}; "
+            f"{count(told['devices_in_all']['measurements'])} measurements in total"
         )
     if result.learning_rate is not None:
         typer.echo(f"last learning rate: {number(result.learning_rate)}")
@@ -170,7 +172,7 @@ def _tell(specification: "Specification", result: "Result") -> None:
         if how_much != "0" and what not in ("measurements", "samples"):
             typer.echo(f"{what}: {how_much} {unit}".rstrip())
     if result.memory:
-        typer.echo(f"layer inputs held: {number(sum(result.memory.values()) / 1e3)} kB")
+        typer.echo(f"memory for layer inputs: {number(sum(result.memory.values()) / 1e3)} kB")
     if result.start_from is not None:
         typer.echo(f"started from: {result.start_from} (its measurements are not counted here)")
     typer.echo(f"folder: {result.out}")

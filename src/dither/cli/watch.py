@@ -12,16 +12,20 @@ from dither.cli.train import Like
 
 def watch(
     folder: Annotated[Path, typer.Argument(help="The folder of a run or a study.", readable=False)],
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 5006,
+    port: Annotated[int, typer.Option(help="The port; 0 picks a free one.")] = 5006,
     listen: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where; elsewhere than here a token is needed.")
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="The address to listen on; other than this machine, it needs a token.",
+        ),
     ] = "127.0.0.1",
     like: Like = None,
     browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = False,
 ) -> None:
-    """Show the live page of a run or a study, until Ctrl-C or SIGTERM."""
+    """Show the live page of a run or a study until Ctrl-C or SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     import webbrowser

@@ -1,4 +1,4 @@
-"""Perturbation codes: how many parameters are told apart while all are perturbed at once."""
+"""Perturbation codes, which distinguish parameters that are perturbed at the same time."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from dither.codes.sinusoidal import Sinusoidal as Sinusoidal
 from dither.codes.walsh import Walsh as Walsh
 
 CODES = Registry("code", AbstractCode, globals().values())
-"""The codes that a specification can ask for, by their kind."""
+"""The codes that a specification can select, by their kind."""
 
 AnyCode = Annotated[AbstractCode, CODES]
 """A code: an instance, a table with its `kind`, or the kind alone."""

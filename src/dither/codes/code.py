@@ -1,4 +1,4 @@
-"""What a perturbation code is."""
+"""The base class of perturbation codes."""
 
 from abc import abstractmethod
 
@@ -11,7 +11,7 @@ class AbstractCode(Configuration):
     """A perturbation code: from (key, tick) to one value for every parameter.
 
     `p_i(t)`, of zero mean and with `<p_i p_j> = power · [i = j]` over time; a parameter is
-    perturbed by `delta · p_i(t)`. A pure function, so that nothing has to be stored: a run is
+    perturbed by `delta · p_i(t)`. A code is a pure function and needs no storage: a run can be
     replayed from its key and the measured costs.
 
     Source: McCaughan2023, section on perturbation types.
@@ -29,17 +29,17 @@ class AbstractCode(Configuration):
 
     @abstractmethod
     def power(self, size: int) -> float:
-        """`<p_i²>` over time: what the correlation is divided by to be unbiased."""
+        """`<p_i²>` over time: the divisor that makes the correlation unbiased."""
 
     @abstractmethod
     def kappa(self, size: int) -> float:
-        """`E|G|²/|g|² − 1` of the estimate from one tick (P − 1 for signs."""
+        """`E|G|²/|g|² − 1` of the estimate from one tick; P − 1 for signs."""
 
     def peak(self) -> float:
         """The largest `|p_i|`, in units of delta."""
         return 1.0
 
     def cycle(self, size: int) -> int | None:
-        """Ticks after which the estimate is exact (to first order in delta), None if never."""
+        """The ticks after which the estimate is exact to first order in delta; None if never."""
         del size
         return None

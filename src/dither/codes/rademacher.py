@@ -12,7 +12,7 @@ from dither.codes.signs import random_signs
 
 
 class Rademacher(AbstractCode):
-    """Independent random signs at every tick; with `density` below 1, most parameters rest.
+    """Independent random signs at every tick; with `density` below 1, some parameters rest.
 
     `p_i(t) = ±1` with probability `density`, else 0
 

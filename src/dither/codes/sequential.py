@@ -9,7 +9,7 @@ from dither.codes.code import AbstractCode
 
 
 class Sequential(AbstractCode):
-    """One parameter perturbed at a time, in order: finite differences.
+    """Perturb one parameter at a time, in order: finite differences.
 
     `p_i(t) = [i = t mod P]`
 

@@ -1,4 +1,4 @@
-"""Random signs at one random bit each."""
+"""Random signs that use one random bit each."""
 
 import jax
 import jax.numpy as jnp

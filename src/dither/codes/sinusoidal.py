@@ -16,8 +16,8 @@ class Sinusoidal(AbstractCode):
 
     `p_i(t) = √2 sin(2π (f_i t + φ_i))`
 
-    The phase advances in whole 2⁻³² of a turn, as in a numerically controlled oscillator, so that
-    it stays exact however long the run. With the full band, exact after 2 (P + 1) ticks.
+    The phase advances in multiples of 2⁻³² turns, as in a numerically controlled oscillator, and is
+    exact for runs of any length. With the full band, the estimate is exact after 2 (P + 1) ticks.
 
     Arguments: `low`, `high`, the band in cycles per tick, 0 ≤ low < high ≤ 0.5.
     Source: McCaughan2023 (frequency-division multiplexing).

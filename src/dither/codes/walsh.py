@@ -10,13 +10,14 @@ from dither.codes.code import AbstractCode
 
 
 class Walsh(AbstractCode):
-    """Rows of a Hadamard matrix of size n, the next power of two ≥ P, in a fresh order each cycle.
+    """Rows of a Hadamard matrix of size n, the next power of two ≥ P, in a new order each cycle.
 
     `p_i(t) = s_c(t) (−1)^popcount(row_c(t) & i)`, with `row_c` a permutation of 0 … n − 1 and
-    `s_c` a sign, both drawn anew for cycle c = t div n.
+    `s_c` a sign, both drawn for each cycle c = t div n.
 
-    Exact after one cycle of n ticks: the codes of two parameters are orthogonal over it.
-    Nothing is stored: the sign is computed from the bits of row and parameter number.
+    The estimate is exact after one cycle of n ticks, over which the codes of any two parameters are
+    orthogonal. Nothing is stored: the sign follows from the bits of the row and of the parameter
+    number.
     Source: McCaughan2023 (Walsh codes).
     """
 

@@ -1,4 +1,4 @@
-"""Devices: simulations of what is trained. Real ones are `dither.instruments`."""
+"""Simulated devices; for real ones see `dither.instruments`."""
 
 from dither.devices.air import Air as Air
 from dither.devices.device import AbstractDevice as AbstractDevice

@@ -1,4 +1,4 @@
-"""What a fleet's costs pass through when they are summed over the air."""
+"""The channel for a fleet's costs that are summed over the air."""
 
 import math
 from typing import Annotated
@@ -13,7 +13,7 @@ from dither._configuration import Configuration
 
 
 class AirState(eqx.Module):
-    """A channel: its key, the updates so far, the measurements so far."""
+    """The state of a channel: its key, the updates and the measurements so far."""
 
     key: Key[Array, ""]
     updates: Int[Array, ""]
@@ -21,18 +21,19 @@ class AirState(eqx.Module):
 
 
 class Air(Configuration):
-    """Costs sent at the same time, so that their sum arrives, faded and disturbed.
+    """Simultaneous transmission of costs: their sum is received, with fading and interference.
 
     `c = (1/N) Σ_n h_n c_n + ξ`, h_n Rayleigh of mean 1, drawn at every update and for every device;
     ξ symmetric α-stable, `E exp(iuξ) = exp(−|scale u|^α)`, drawn at every measurement
 
-    All devices make the same perturbation, so that the sum of their estimates is the perturbation
-    times the sum of their changes of cost: one number is sent, in place of P.
+    All devices use the same perturbation, so that the sum of their estimates is the perturbation
+    times the sum of their cost changes: each sends one number instead of P.
 
-    Arguments: `alpha` in (1, 2], the tail of the interference, 2 for Gaussian; `scale` ≥ 0, in
-    units of the cost; `fading`, whether h is drawn or 1.
-    Source: 2403.06823, whose interference is drawn for each coordinate of the estimate; here it is
-    the perturbation's, of the same law for each coordinate if the perturbation is ±1; recalled.
+    Arguments: `alpha` in (1, 2], the tail index of the interference, 2 for Gaussian; `scale` ≥ 0,
+    in units of the cost; `fading`, whether h is drawn, otherwise 1.
+    Source: 2403.06823, where interference is drawn for each coordinate of the estimate; here it is
+    common to a perturbation, with the same distribution per coordinate if the perturbation is ±1;
+    recalled.
     """
 
     alpha: Annotated[float, Field(gt=1, le=2)] = 1.5
@@ -40,13 +41,13 @@ class Air(Configuration):
     fading: bool = True
 
     def open(self, key: Key[Array, ""]) -> AirState:
-        """A channel at its start."""
+        """The initial state of a channel."""
         return AirState(key, jnp.int32(0), jnp.int32(0))
 
     def received(
         self, state: AirState, costs: Float[Array, " N"]
     ) -> tuple[Float[Array, ""], AirState]:
-        """What arrives of the costs that are sent."""
+        """The received value for the transmitted costs."""
         fading, interference = (jax.random.fold_in(state.key, place) for place in (0, 1))
         if self.fading:
             costs = costs * rayleigh(jax.random.fold_in(fading, state.updates), costs.shape)
@@ -56,7 +57,7 @@ class Air(Configuration):
 
 
 def rayleigh(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
-    """Rayleigh variables of mean 1: lengths of normal vectors in the plane."""
+    """Rayleigh variables of mean 1: the lengths of normal vectors in the plane."""
     return jnp.hypot(*jax.random.normal(key, (2, *shape))) * math.sqrt(2 / math.pi)
 
 
@@ -70,7 +71,7 @@ def stable(key: Key[Array, ""], alpha: float, shape: tuple[int, ...] = ()) -> Fl
     Source: Chambers1976.
     """
     uniform, exponential = jax.random.split(key)
-    # not at −π/2 itself, where rounding makes the cosine negative
+    # excluding −π/2, where rounding makes the cosine negative
     v = math.pi * (jax.random.uniform(uniform, shape, minval=2.0**-22) - 0.5)
     w = jax.random.exponential(exponential, shape)
     tail: Float[Array, ...] = (jnp.cos((1 - alpha) * v) / w) ** ((1 - alpha) / alpha)

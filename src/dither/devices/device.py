@@ -1,4 +1,4 @@
-"""What a traceable device is."""
+"""The base class of traceable devices."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class AbstractDevice(Configuration):
     @property
     @abstractmethod
     def access_level(self) -> AccessLevel:
-        """What can be seen of it."""
+        """What can be measured of the device."""
 
     @property
     @abstractmethod
@@ -37,80 +37,80 @@ class AbstractDevice(Configuration):
 
     @property
     def count(self) -> int:
-        """How many devices it is: more than one for a fleet."""
+        """The number of devices, more than one for a fleet."""
         return 1
 
     @property
     def write_seconds(self) -> float:
-        """What one write takes on the hardware that it stands for, in seconds."""
+        """The time of one write on the modelled hardware, s."""
         return 0.0
 
     @property
     def perturbation_seconds(self) -> float:
-        """What it takes to add a perturbation at the neurons, in seconds; a write, if not said."""
+        """The time to perturb the neurons, s; by default that of a write."""
         return self.write_seconds
 
     @property
     def measurement_seconds(self) -> float:
-        """What one measurement takes on the hardware that it stands for, in seconds."""
+        """The time of one measurement on the modelled hardware, s."""
         return 0.0
 
     @property
     def time_out(self) -> float:
-        """What a measurement that times out takes beyond the others, in seconds."""
+        """The additional time of a measurement that times out, s."""
         return 0.0
 
     @property
     def write_joules(self) -> float:
-        """What one write spends on the hardware that it stands for, in joules."""
+        """The energy of one write on the modelled hardware, J."""
         return 0.0
 
     @property
     def perturbation_joules(self) -> float:
-        """What a perturbation at the neurons spends, in joules; as a write, if not said."""
+        """The energy of a perturbation of the neurons, J; by default that of a write."""
         return self.write_joules
 
     @property
     def measurement_joules(self) -> float:
-        """What one measurement spends on the hardware that it stands for, in joules."""
+        """The energy of one measurement on the modelled hardware, J."""
         return 0.0
 
     @property
     def sample_joules(self) -> float:
-        """What converting the outputs of one sample spends, in joules."""
+        """The energy of converting the outputs of one sample, J."""
         return 0.0
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers whose inputs it shows and whose neurons can be perturbed; () if none."""
+        """The layers whose inputs can be read and whose neurons can be perturbed; () if none."""
         return ()
 
     @abstractmethod
     def check_task(self, task: Task) -> None:
-        """Check that the device can learn a task. Errors: `RequestError` for shapes that differ."""
+        """Check that the device suits a task. Errors: `RequestError` for mismatched shapes."""
 
     @abstractmethod
     def fabricate(self, key: Key[Array, ""]) -> Any:
-        """The state of one instance: what is programmed into it, its defects, noise and drift."""
+        """The state of one instance: its parameters, imperfections, noise and drift."""
 
     def deal(self, task: Task) -> Task:
-        """The task as it is measured: a fleet's batches hold one for each of its devices."""
+        """The task as it is measured: a fleet's batch holds one batch per device."""
         return task
 
     def specimen(self, key: Key[Array, ""], number: int) -> tuple["AbstractDevice", Any]:
-        """The number-th device of this make, from 0, and its state.
+        """The number-th instance of this device, from 0, and its state.
 
-        Those below `count` are what a run of the key trains, the others it has not seen.
+        A run with this key trains those below `count` and does not use the others.
         """
         return self, self.fabricate(specimen_key(key, number))
 
     def accounts(self, state: Any, account: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The account of each device, from its state and the account of all as one."""
+        """The ledger of each device, from its state and the joint ledger."""
         del state
         return [dict(account)]
 
     def prepare(self, states: Any, task: Task) -> Any:
-        """The states of R replicas with what follows from the task's inputs alone, computed once.
+        """The states of R replicas, with everything that depends only on the task's inputs.
 
         Not under `jit`.
         """
@@ -118,18 +118,18 @@ class AbstractDevice(Configuration):
         return states
 
     def bare(self, states: Any) -> Any:
-        """The states without what `prepare` can compute again: what a checkpoint holds."""
+        """The states without what `prepare` can recompute, as stored in a checkpoint."""
         return states
 
     @abstractmethod
     def initial(self, key: Key[Array, ""]) -> Float[Array, " P"]:
-        """Parameters to start training from."""
+        """The initial parameters for training."""
 
     @abstractmethod
     def write(
         self, state: Any, parameters: Float[Array, " P"] | SparseWrite, updated: Bool[Array, ""]
     ) -> Any:
-        """Program the parameters; `updated` says that the unperturbed ones have changed."""
+        """Program the parameters; `updated`: whether the unperturbed ones have changed."""
 
     @abstractmethod
     def measure(
@@ -141,43 +141,43 @@ class AbstractDevice(Configuration):
         see: AccessLevel,
         known: Known | None = None,
     ) -> tuple[Measurement, Int[Array, ""], Any]:
-        """One forward pass of a batch: what is seen of it, its `Status`, and the state after.
+        """One forward pass of a batch: the measurement, its `Status`, and the state after it.
 
-        `known`, what it shares with another pass, is only given where there is `in_layers`, or
-        `shares_z` for z alone.
+        `known`, the part shared with another pass, is only given if there is `in_layers`, or, for z
+        alone, `shares_z`.
         """
 
     @property
     def in_layers(self) -> tuple[str, ...]:
-        """The layers that a pass is made of, if what one computes depends on its own input only."""
+        """The layers of a pass, if the result of each depends only on its own input."""
         return ()
 
     @property
     def shares_z(self) -> bool:
-        """Whether z of the first layer depends on parameters and inputs only."""
+        """Whether z of the first layer depends only on parameters and inputs."""
         return False
 
     def first_z(
         self, parameters: Float[Array, " P"], inputs: Float[Array, "B ..."]
     ) -> Float[Array, "B ..."]:
-        """z of the first layer, where the device `shares_z`."""
-        raise NotImplementedError  # only asked of a device that shares it
+        """z of the first layer, if the device `shares_z`."""
+        raise NotImplementedError  # only called for a device that shares it
 
     def inputs_of_layers(
         self, parameters: Float[Array, " P"], inputs: Float[Array, "B ..."]
     ) -> tuple[Float[Array, "B ..."], ...]:
-        """The inputs of every layer of `in_layers`, and the last one's outputs."""
-        raise NotImplementedError  # only asked of a device that names its layers
+        """The inputs of every layer of `in_layers`, and the outputs of the last one."""
+        raise NotImplementedError  # only called for a device that names its layers
 
     @abstractmethod
     def outputs(self, state: Any, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
-        """The outputs for display; in a simulation this is not a measurement."""
+        """The outputs for display; in a simulation this does not count as a measurement."""
 
 
 FURTHER = 2**30
-"""Apart from the numbers that a device folds into its own key."""
+"""An offset beyond the numbers that a device folds into its own key."""
 
 
 def specimen_key(key: Key[Array, ""], number: int) -> Key[Array, ""]:
-    """The key by which the number-th device of one make is fabricated; the key itself for 0."""
+    """The fabrication key of the number-th instance of a device; the key itself for 0."""
     return jax.random.fold_in(jax.random.fold_in(key, FURTHER), number) if number else key

@@ -32,17 +32,17 @@ from dither.tasks.dealt import Shards, dealt
 from dither.tasks.task import Task
 
 SIMULATIONS = Registry("device", AbstractDevice, (SimulatedDevice, ReadoutDevice))
-"""The devices that a fleet can be of."""
+"""The devices that a fleet can contain."""
 
 CHANNEL = 2**30
-"""The number of the key of the channel: no fleet has so many devices."""
+"""The number folded into the key of the channel, beyond any device number."""
 
 PATIENCE = 3
-"""Failures in a row after which a device is left out."""
+"""Failures in a row after which a device is excluded."""
 
 
 class Attendance(eqx.Module):
-    """Who answers: failures in all, those timed out, those in a row, and who is measured with."""
+    """The attendance of devices: failures, time-outs, failures in a row, and devices in use."""
 
     failed: Int[Array, " N"]
     timed_out: Int[Array, " N"]
@@ -51,15 +51,15 @@ class Attendance(eqx.Module):
 
     @staticmethod
     def full(devices: int) -> "Attendance":
-        """Everyone answers."""
+        """All devices answer."""
         none = jnp.zeros(devices, jnp.int32)
         return Attendance(none, none, none, jnp.ones(devices, bool))
 
     def after(self, statuses: Int[Array, " N"]) -> tuple[Int[Array, ""], "Attendance"]:
-        """How a round ends: done where all answer but those left out, who are as before.
+        """The status of a round: done if exactly the devices in use answer.
 
-        A round in which somebody is newly left out or back fails, so that the algorithm begins its
-        pair again: no two costs are compared that are means over different devices.
+        A round in which a device is newly excluded or back fails, so that the algorithm restarts
+        its pair. Costs that are means over different devices are never compared.
         """
         answered = statuses == Status.DONE
         in_a_row = jnp.where(answered, 0, self.in_a_row + 1)
@@ -75,14 +75,14 @@ class Attendance(eqx.Module):
         )
 
     def stand_ins(self) -> Int[Array, " N"]:
-        """For each device itself, or the next that is measured with."""
+        """For each device, itself or the next one in use."""
         n = jnp.arange(len(self.team))
         turn = (n[:, None] + n) % len(n)
         return turn[n, jnp.argmax(self.team[turn], axis=1)]
 
 
 class FleetState(eqx.Module):
-    """The devices, those of one make side by side; who answers, the channel, () where none."""
+    """The devices, equal ones side by side; their attendance; the channel, () if none."""
 
     devices: tuple[Any, ...]
     attendance: Attendance | tuple[()]
@@ -90,19 +90,17 @@ class FleetState(eqx.Module):
 
 
 class Fleet(AbstractDevice):
-    """Several simulated devices trained as one: one set of parameters that is to work on all.
+    """Several simulated devices trained as one, with parameters that should work on all.
 
-    `C(θ) = (1/N) Σ_n C_n(θ)`, each C_n with the defects and the noise of device n
+    `C(θ) = (1/N) Σ_n C_n(θ)`, with the imperfections and the noise of device n in C_n
 
-    All are written to and measured at the same time, so that every rule trains them as it trains
-    one. A measurement of the fleet is one of each device; it takes the time of the slowest and the
-    energy of all. What is seen of it is what is seen of all its devices, their batches laid end to
-    end. A device that fails three times in a row is left out, the next one standing in for it,
-    until it answers again; the pair under way is then begun anew.
+    All devices are written and measured at the same time. A measurement of the fleet is one of each
+    device, with the time of the slowest, the energy of all, and the results of all. After three
+    failures in a row a device is excluded, the next one stands in, and the pair restarts.
 
-    Arguments: `devices`, of one space; `copies` ≥ 1 of each, which differ in what is drawn when
-    they are made; `shards`, how the data are dealt out, shared if not given; `air`, how costs
-    arrive if they are summed over the air, of which only the sum is then seen.
+    Arguments: `devices`, with the same parameters; `copies` ≥ 1 of each, which differ in their
+    random fabrication errors; `shards`, how the data are divided, shared if not given; `air`, the
+    channel for costs summed over the air.
     """
 
     kind: Literal["fleet"] = "fleet"
@@ -121,14 +119,16 @@ class Fleet(AbstractDevice):
     def _alike(self) -> "Fleet":
         for number, device in enumerate(self.devices):
             if isinstance(device, Fleet):
-                raise ValueError(f"device {number} is a fleet itself; give its devices")
+                raise ValueError(f"device {number} is itself a fleet; give its devices")
             if unlike := self.space.unlike(device.space):
-                raise ValueError(f"device {number} {unlike}; a fleet's devices have the same ones")
+                raise ValueError(
+                    f"device {number} {unlike}; all devices of a fleet must have the same ones"
+                )
         return self
 
     @cached_property
     def _groups(self) -> list[tuple[AbstractDevice, int]]:
-        """Devices of one make that stand side by side, and how many they are."""
+        """Groups of equal devices, and their numbers."""
         if len(self.devices) == 1:
             return [(self.devices[0], self.copies)]
         makes = groupby(self.devices)
@@ -217,7 +217,7 @@ class Fleet(AbstractDevice):
         return self._of_all(states, lambda device, chips: device.bare(chips))
 
     def _of_all(self, states: FleetState, call: Callable[[AbstractDevice, Any], Any]) -> FleetState:
-        """The states of R replicas after a call with those of every make as one row."""
+        """The states of R replicas after a call with the devices of each group in one row."""
         after = []
         for (device, number), chips in zip(self._groups, states.devices):
             if number == 1:
@@ -285,7 +285,7 @@ class Fleet(AbstractDevice):
         return together
 
     def accounts(self, state: FleetState, account: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The account of each device: its own failures, seconds and joules."""
+        """The ledger of each device: its failures, seconds and joules."""
         found = []
         who = state.attendance
         for n, device in enumerate(self._makes):
@@ -313,9 +313,9 @@ class Fleet(AbstractDevice):
     def _side_by_side(
         self, call: Callable[..., Any], state: FleetState, *given: Any
     ) -> tuple[Any, tuple[Any, ...]]:
-        """A call with every device, its state and its rows of what is given.
+        """Call a function with every device, its state and its rows of the arguments.
 
-        Returns: what the calls show, a row a device; the states after.
+        Returns: the results, one row per device; the new states.
         """
         shown, after, start = [], [], 0
         for (device, number), chips in zip(self._groups, state.devices):
@@ -337,7 +337,7 @@ class Fleet(AbstractDevice):
         return jnp.moveaxis(rows, 0, 1).reshape(-1, *rows.shape[2:])
 
     def _added(self, sites: dict[str, Array] | None) -> dict[str, Array]:
-        """What is added at the sites for each sample, by device."""
+        """The perturbations at the sites for each sample, by device."""
         axes = {f"{layer.name}/z": len(layer.nodes) for layer in self.layers}
         return {
             site: self._apart(value)

@@ -1,4 +1,4 @@
-"""A simulated reservoir whose readout is written one mirror at a time."""
+"""A simulated reservoir with a readout of mirrors."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -28,28 +28,28 @@ from dither.networks import AnyReservoir, StateNoise
 from dither.tasks.task import Task
 
 LEVELS = {"boolean": (0.0, 1.0, 2), "ternary": (-1.0, 1.0, 3)}
-"""Lowest weight, highest weight, number of weights of each kind of readout."""
+"""The lowest weight, the highest weight and the number of levels of each kind of readout."""
 
 MANTISSA = 24
-"""Bits that single precision holds of a number."""
+"""The mantissa bits of single precision."""
 
 COARSEST = 12
-"""Bits after the point that a column keeps even where sums are then rounded."""
+"""The fractional bits that a column keeps even if sums are then rounded."""
 
 
 class Columns(eqx.Module):
-    """What every neuron contributes to the summed light, over the training and the test part."""
+    """The contribution of every neuron to the summed light, over the training and the test part."""
 
     train: Float[Array, "N T"]
     test: Float[Array, "N M"]
 
 
 class ReadoutState(eqx.Module):
-    """One bench: its weights and the light that they sum, kept up to date flip by flip.
+    """The state of a bench: its weights and the summed light, updated with each flip.
 
     Attributes: `key`, of its noise; `fabrication`, of its reservoir; `written`, `measured`, counts;
     `weights`, w; `light`, `Σ_i w_i c_i(n)` over the training part; `squares`, `Σ_i (w_i c_i(n))²`,
-    where its noise needs it, else (); `columns`, c, None in a checkpoint; `imperfections`.
+    if its noise needs it, else (); `columns`, c, None in a checkpoint; `imperfections`.
     """
 
     key: Key[Array, ""]
@@ -64,18 +64,18 @@ class ReadoutState(eqx.Module):
 
 
 class ReadoutDevice(AbstractSimulation):
-    """A reservoir read out by mirrors, each of which sends its neuron's light to a detector or not.
+    """A reservoir with a mirror for each neuron, which sends its light to the detector or not.
 
     incoherent `y(n) = Σ_i w_i x_i(n)`, coherent `y(n) = |Σ_i w_i (1 − E_i(n))|²`
 
-    A flip costs O(T), since the summed light is kept. So that it stays exact whatever the number of
-    flips, columns are rounded to a grid on which single-precision sums are exact up to about 10⁴
-    neurons. All steps before the target's first one are wash-out.
+    A flip costs O(T), since the summed light is stored. To keep the sum exact after any number of
+    flips, columns are rounded to a grid on which single-precision sums are exact for up to about
+    10⁴ neurons. All steps before the first target are wash-out.
 
-    Arguments: `reservoir`; `weights`, `boolean` {0, 1} or `ternary` {−1, 0, 1}; `readout`;
-    `noise` on the neurons' states at every measurement, summed exactly (incoherent only);
-    `imperfections` of outputs, costs and reads, applied in order; `access`, what can be seen of it;
-    `seconds_per_write` and so on as for `SimulatedDevice`.
+    Arguments: `reservoir`; `weights`, `boolean` {0, 1} or `ternary` {−1, 0, 1}; `readout`; `noise`
+    on the neurons' states at every measurement, summed exactly (incoherent only); `imperfections`
+    of outputs, costs and reads, applied in order; `access`, the access level; `seconds_per_write`
+    and so on as for `SimulatedDevice`.
     Source: Bueno2018, Andreoli2020; equations recalled.
     """
 
@@ -96,7 +96,8 @@ class ReadoutDevice(AbstractSimulation):
             for hook in ("limit", "parameters", "site"):
                 if getattr(type(imperfection), hook) is not getattr(AbstractImperfection, hook):
                     raise ValueError(
-                        f"{imperfection.kind} does not act on a readout's outputs, cost or reads"
+                        f"{imperfection.kind} does not apply to a readout; use imperfections "
+                        "of outputs, cost or reads"
                     )
         return imperfections
 
@@ -119,7 +120,7 @@ class ReadoutDevice(AbstractSimulation):
         one = task.inputs.ndim == task.targets.ndim == 2 and task.inputs.shape[0] == 1
         if not one or not 2 <= task.targets.shape[1] <= task.inputs.shape[1]:
             raise RequestError(
-                "A readout learns a series, and the task is none; take a task of kind series."
+                "A readout needs a series, but the task is not one; use a task of kind series."
             )
 
     def fabricate(self, key: Key[Array, ""]) -> ReadoutState:
@@ -185,7 +186,7 @@ class ReadoutDevice(AbstractSimulation):
         c, light, squares = state.columns.train, state.light, state.squares
         if isinstance(parameters, SparseWrite):
             weights = parameters.into(state.weights)
-            # a place of N writes nothing: it reads the same weight, 0, before and after
+            # place N writes nothing: its weight is 0 before and after
             places = parameters.places
             before = state.weights.at[places].get(mode="fill", fill_value=0)
             after = jnp.where(places < self.space.size, parameters.values, 0)
@@ -224,7 +225,7 @@ class ReadoutDevice(AbstractSimulation):
         return Measurement(value, shown), status, after
 
     def outputs(self, state: ReadoutState, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
-        """The outputs over the test part, whatever the inputs; in a simulation no measurement."""
+        """The outputs over the test part, for any inputs; not a measurement in a simulation."""
         del inputs
         assert state.columns is not None
         c = state.columns.test
@@ -248,7 +249,7 @@ class ReadoutDevice(AbstractSimulation):
             here = jax.random.fold_in(key, len(self.imperfections) + place)
             return jax.random.normal(here, shape, light.dtype)
 
-        # independent noise of the neurons sums to one normal variable at every step
+        # independent noise of the neurons adds up to one normal variable at every step
         y = light
         if noise.multiplicative_common:
             y = y + noise.multiplicative_common * light * draw(0, *light.shape)
@@ -262,12 +263,12 @@ class ReadoutDevice(AbstractSimulation):
 
 
 def on_grid(columns: Float[Array, "N T"]) -> Float[Array, "N T"]:
-    """Rounded to a power of two of which single precision holds every multiple up to `Σ |c|`."""
+    """Round to a power of two whose multiples up to `Σ |c|` are exact in single precision."""
     largest = jnp.max(jnp.sum(jnp.abs(columns), axis=0))
     bits = jnp.maximum(MANTISSA - jnp.ceil(jnp.log2(largest)), COARSEST)
     return jnp.round(columns * 2**bits) / 2**bits
 
 
 def _sum(weights: Float[Array, " K"], rows: Float[Array, "K T"]) -> Float[Array, " T"]:
-    """Σ_k weights_k rows_k, for a few rows several times faster than a matrix product."""
+    """Σ_k weights_k rows_k, several times faster than a matrix product for few rows."""
     return sum((w * row for w, row in zip(weights, rows)), start=jnp.zeros_like(rows[0]))

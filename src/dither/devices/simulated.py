@@ -1,4 +1,4 @@
-"""A simulated device: a network plus imperfections."""
+"""A simulated device: a network with imperfections."""
 
 import math
 from functools import cached_property, partial
@@ -33,7 +33,7 @@ from dither.tasks.task import Task
 
 
 class DeviceInstance(eqx.Module):
-    """One fabricated chip: what is programmed, its noise source, what its imperfections hold."""
+    """The state of one fabricated chip: parameters, noise source, imperfections."""
 
     key: Key[Array, ""]
     written: Int[Array, ""]
@@ -43,12 +43,12 @@ class DeviceInstance(eqx.Module):
 
 
 class SimulatedDevice(AbstractSimulation):
-    """A network whose parameters are programmed and whose outputs are read, imperfectly.
+    """A network with programmable parameters and readable outputs, both subject to imperfections.
 
-    Arguments: `network`; `imperfections`, applied in order; `access`, what can be seen of it;
+    Arguments: `network`; `imperfections`, applied in order; `access`, the access level;
     `seconds_per_write`, `seconds_per_measurement`, `seconds_per_perturbation` at the neurons,
-    `joules_per_write`, `joules_per_measurement`, `joules_per_perturbation`, what each costs on the
-    hardware that it stands for, a perturbation as a write if not given.
+    `joules_per_write`, `joules_per_measurement`, `joules_per_perturbation`, the costs on the
+    modelled hardware; a perturbation costs as much as a write if not given.
     """
 
     renamed: ClassVar = {"shows": "access"}
@@ -101,20 +101,20 @@ class SimulatedDevice(AbstractSimulation):
         if math.prod(given) != math.prod(taken):
             other = task.told_columns and f", or {task.told_columns}"
             raise RequestError(
-                f"The network takes inputs of shape {taken} and the task gives {given}; change "
+                f"The network takes inputs of shape {taken}, but the task gives {given}; change "
                 f"the network's input{other}."
             )
         wanted = task.outputs
         if self.network.outputs not in wanted:
             raise RequestError(
-                f"The network has {self.network.outputs} outputs and the task needs "
+                f"The network has {self.network.outputs} outputs, but the task needs "
                 f"{' or '.join(map(str, wanted))}; change the network's output."
             )
 
         if task.order > self.network.smoothness:
             raise RequestError(
-                f"The residual takes derivatives of order {task.order} and the outputs of the "
-                f"network have those of order {self.network.smoothness:g} at the most; set "
+                f"The residual needs derivatives of order {task.order}, but the outputs of the "
+                f"network have derivatives up to order {self.network.smoothness:g} only; set "
                 "device.network.activation to tanh, sigmoid, gelu or sine."
             )
 
@@ -164,7 +164,7 @@ class SimulatedDevice(AbstractSimulation):
             (mean, (costs, stages, seen)), gradient = back(state.parameters)
         else:
             mean, (costs, stages, seen) = mean_cost(state.parameters)
-        # one cost is read for the batch, or one for each sample where they are seen
+        # one cost is read for the batch, or one for each sample if the access level shows them
         read = costs if see >= AccessLevel.SITES else mean
         read, status, instances = self._after(state.imperfections, keys, stages, read)
         after = DeviceInstance(
@@ -183,7 +183,7 @@ class SimulatedDevice(AbstractSimulation):
         return Measurement(jnp.mean(read), shown, at_sites, gradient), status, after
 
     def outputs(self, state: DeviceInstance, inputs: Float[Array, "B ..."]) -> Float[Array, "B K"]:
-        # the noise of a look comes from a key of its own, so that looking changes no trajectory
+        # the noise of an evaluation has its own key, so that evaluating changes no trajectory
         looking = jax.random.fold_in(state.key, 2**31)
         keys = self._keys(jax.random.fold_in(looking, state.measured))
         outputs, _ = self._forward(state, state.parameters, inputs, None, keys, shown=False)
@@ -199,9 +199,9 @@ class SimulatedDevice(AbstractSimulation):
         shown: bool,
         z: Float[Array, "B ..."] | None = None,
     ) -> tuple[Float[Array, "B K"], dict[str, Array]]:
-        """The outputs, and the values at every site as the lab sees them, if shown.
+        """The outputs and, if shown, the values at every site as measured.
 
-        `z`, of the first layer before anything is added, where it is known.
+        `z`, the unperturbed z of the first layer, if known.
         """
         seen: dict[str, Array] = {}
         known = {} if z is None else {f"{self.network.layers[0].name}/z": z}
@@ -231,7 +231,7 @@ class SimulatedDevice(AbstractSimulation):
 
     @property
     def _plain_inside(self) -> bool:
-        """Whether layers compute what their parameters and inputs say, every time."""
+        """Whether layers are deterministic functions of their parameters and inputs."""
         return not (self._imperfect("parameters", "site") or self.fails)
 
     @property
@@ -265,7 +265,7 @@ class SimulatedDevice(AbstractSimulation):
         inputs: Float[Array, "B ..."],
         sites: dict[str, Array] | None,
     ) -> tuple[Float[Array, "B K"], dict[str, Array]]:
-        """The outputs, from the first layer that changes on, and the inputs of the layers."""
+        """The outputs, computed from the first changed layer, and the inputs of the layers."""
         layers, parameters = self.network.layers, self.space.unravel(theta)
         first, *rest = known.inputs
 

@@ -1,4 +1,4 @@
-"""What every simulated device has: imperfections, and what it takes on the hardware."""
+"""The common base of simulated devices: imperfections, time and energy."""
 
 from typing import Annotated, Any
 
@@ -13,21 +13,21 @@ from dither.devices.imperfections import AnyImperfection
 
 
 class AbstractSimulation(AbstractDevice):
-    """A device with imperfections, whose writes and measurements take time and energy.
+    """A device with imperfections, with time and energy for writes and measurements.
 
     ```
     seconds = writes · per write + perturbations · per perturbation + measurements · per measurement
     ```
 
-    and joules likewise, with those of a converter's bits: of P parameters a write, and of the
-    outputs of every sample. A perturbation is one that is added at the neurons of a batch's
-    measurement: converters must set it anew each time, so that it counts as a write if nothing
-    is said. Where there are converters for the n neurons of their own, it takes as long as they
-    settle and the energy of n conversions, rather than that of P parameters.
+    and joules likewise, plus the energy of converters: for P parameters per write, and for the
+    outputs of every sample. A perturbation is one of the neurons in the measurement of a batch.
+    Converters must set it each time, so that by default it costs as much as a write. With separate
+    converters for the n neurons, it takes their settling time and the energy of n conversions
+    instead of P.
 
     Arguments: `imperfections`, applied in order; `seconds_per_write`, `seconds_per_measurement`,
     `seconds_per_perturbation`, `joules_per_write`, `joules_per_measurement`,
-    `joules_per_perturbation`, what each costs on the hardware that it stands for.
+    `joules_per_perturbation`, the costs on the modelled hardware.
     """
 
     imperfections: tuple[AnyImperfection, ...] = ()
@@ -94,7 +94,7 @@ class AbstractSimulation(AbstractDevice):
     def _passed_on(
         self, held: tuple[Any, ...], keys: list[Key[Array, ""]], outputs: Float[Array, "B K"]
     ) -> list[Float[Array, "B K"]]:
-        """The outputs as they come to each imperfection, and at last as they are read."""
+        """The outputs before each imperfection, and finally as they are read."""
         stages = [outputs]
         for imperfection, instance, key in zip(self.imperfections, held, keys):
             stages.append(imperfection.outputs(instance, key, stages[-1]))
@@ -107,7 +107,7 @@ class AbstractSimulation(AbstractDevice):
         stages: list[Float[Array, "B K"]],
         cost: Float[Array, "*B"],
     ) -> tuple[Float[Array, "*B"], Int[Array, ""], tuple[Any, ...]]:
-        """The cost as read, the status of the measurement, and what the imperfections hold then."""
+        """The cost as read, the status of the measurement, and the imperfections' new states."""
         status, after = jnp.int32(Status.DONE), []
         for imperfection, instance, key, outputs in zip(self.imperfections, held, keys, stages):
             cost = imperfection.cost(instance, key, cost)

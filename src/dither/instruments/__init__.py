@@ -1,6 +1,6 @@
-"""Real devices: what a lab's object can do, how it is guarded, checked and named.
+"""Real devices: protocols of a lab's object, and how it is guarded, checked and selected.
 
-The names below are imported on first use: what serves a device needs no JAX.
+The names below are imported on first use, so that serving a device needs no JAX.
 """
 
 from importlib import import_module

@@ -13,15 +13,15 @@ from dither.instruments.python import PythonDevice
 
 
 class AihwkitDevice:
-    """A module of analog layers, of which only the tiles' weights are trained.
+    """A module with analog layers; only the weights of the tiles are trained.
 
-    A tile's weights and analog bias are programmed by `set_weights`, exactly or, if `realistic`,
-    as the tile's own model of programming does it. Every reading passes through the tile's model of
-    converters and noise. Training starts from the weights that the tiles hold.
+    `set_weights` programs a tile's weights and analog bias, exactly or, if `realistic`, through the
+    tile's programming model. Every reading passes through the tile's model of converters and noise.
+    Training starts from the present weights of the tiles.
 
-    Arguments: a torch module with analog layers, such as `AnalogLinear`; `bounds` of all weights,
-    a pair (low, high); `realistic`, as said.
-    Errors: `RequestError` where aihwkit is not installed, or for a module without analog layers.
+    Arguments: a torch module with analog layers, such as `AnalogLinear`; `bounds` of all weights, a
+    pair (low, high); `realistic`, see above.
+    Errors: `RequestError` if aihwkit is not installed or the module has no analog layers.
     """
 
     def __init__(
@@ -42,7 +42,8 @@ class AihwkitDevice:
         }
         if not self._layers:
             raise RequestError(
-                f"{type(module).__name__} has no analog layers; give a module with some, such as "
+                f"{type(module).__name__} has no analog layers; give a module with analog "
+                "layers, such as "
                 "aihwkit.nn.AnalogLinear."
             )
         self.parameters = {}
@@ -74,7 +75,7 @@ class AihwkitDevice:
 
 
 class AihwkitConnection(AbstractObjectConnection):
-    """A module with analog layers; `realistic`, whether writes pass through the tiles' model."""
+    """A module with analog layers; `realistic`: whether writes pass through the tiles' model."""
 
     kind: Literal["aihwkit"] = "aihwkit"
     realistic: bool = False

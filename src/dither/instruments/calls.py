@@ -1,4 +1,4 @@
-"""The calls to a lab's object: in time, gentle, made again once it is reconnected."""
+"""Guarded calls of a lab's object: time limits, slew limits, reconnection."""
 
 import math
 import time
@@ -25,19 +25,19 @@ from dither.instruments.readings import as_block, each_its_own
 T = TypeVar("T")
 
 LONGEST_WAIT = 60.0
-"""Seconds: no wait after a failure is longer."""
+"""The longest wait after a failure, s."""
 
 FEW = 1000
-"""Parameters that are compared first."""
+"""The number of parameters that are compared first."""
 
 
 class Calls:
-    """Calls a lab's object and knows what it holds; it is given copies only.
+    """Calls a lab's object and tracks its present setting; the object receives copies only.
 
     Arguments: the object; its abilities, as of `protocols`; `timeout`, s, `backoff`, s,
     `reconnect_after`, `settle`, s, `rewrite`, as of `Guard`; `slew`, the largest change in one
-    write. A setting that the object holds is not written again, unless something has failed since.
-    Attributes: `writes`, how many were made: steps, and those after reconnecting, among them.
+    write. The present setting is not written again unless a call has failed since.
+    Attributes: `writes`, the number of writes, including steps and the writes after reconnecting.
     """
 
     def __init__(
@@ -62,15 +62,15 @@ class Calls:
 
     @property
     def in_blocks(self) -> bool:
-        """Whether one call programs and measures several settings, and the guard leaves it so."""
+        """Whether one call programs and measures several settings, and the guard permits it."""
         gentle = self.timeout is not None or self.slew < math.inf or self.settle > 0
         return MeasuresBlocks in self.abilities and not gentle
 
     def make(self, name: str, *arguments: Any) -> Any:
         """Call a method with copies of the arguments.
 
-        Errors: `TimeoutError` where it, or the one before it, is late; `RunError` where it is only
-        prepared by the call.
+        Errors: `TimeoutError` if this call or the one before it is late; `RunError` if the call
+        returns a coroutine or a generator.
         """
         function = getattr(self.target, name)
         copies = [copied(argument) for argument in arguments]
@@ -79,7 +79,7 @@ class Calls:
         return done(name, self._thread.call(self.timeout, name, function, *copies))
 
     def read(self, checked: Callable[[Any], T], name: str, *arguments: Any) -> T:
-        """What a call returns, checked; after a failure it is not sure what the object holds."""
+        """The checked result of a call; after a failure the object's setting is unknown."""
         try:
             return checked(self.make(name, *arguments))
         except Exception:
@@ -91,7 +91,7 @@ class Calls:
     ) -> None:
         """Program all parameters, or those at some places, in steps within the slew limit.
 
-        An array of doubles that owns its memory is kept, so the caller is to leave it as it is.
+        An array of doubles that owns its memory is kept; the caller must not change it.
         """
         if places is not None and WritableAtPlaces not in self.abilities:
             values, places = self._whole(values, places), None
@@ -112,9 +112,9 @@ class Calls:
         self._sure = True
 
     def room(self, shape: tuple[int, ...]) -> Float[np.ndarray, "*K P"]:
-        """An array for the next settings, other than the one that holds the present setting.
+        """An array for the next settings, distinct from the one with the present setting.
 
-        Memory that serves by turns: new pages for millions of parameters take longer than a copy.
+        Two arrays alternate: new pages for millions of parameters take longer than a copy.
         """
         held = None if self._held is None or self._held.base is None else self._held.base
         self._rooms = [room for room in self._rooms if room.shape == shape]
@@ -125,11 +125,11 @@ class Calls:
         return self._rooms[-1]
 
     def _holds(self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None) -> bool:
-        """Whether the object is known to hold what is to be written."""
+        """Whether the object is known to hold the setting already."""
         if self.rewrite or not self._sure or self._held is None:
             return False
         held = self._held if places is None else self._held[places]
-        # a perturbation changes the first parameters as soon as the last
+        # a perturbation changes the first parameters as likely as the last
         return bool((held[:FEW] == values[:FEW]).all()) and np.array_equal(held, values)
 
     def _steps(
@@ -161,25 +161,25 @@ class Calls:
         due: tuple[int | None, ...],
         one: Callable[[Any], Float[np.ndarray, "..."]],
     ) -> Iterator[Any]:
-        """The readings of K settings, programmed and measured in one call; settings are kept.
+        """The readings of K settings, programmed and measured in one call; the array is kept.
 
-        `due` is the shape of all readings, of any length where None; `one` checks a reading alone.
+        `due` is the shape of all readings, None for any length; `one` checks a single reading.
         """
         differs = np.any(settings[1:] != settings[:-1], axis=1)
         changed = [not self._holds(settings[0], None), *differs.tolist(), False]
         self.writes += changed[0]
-        self._sure = False  # until its end, which may not be asked for
+        self._sure = False  # until its end, which the caller may not reach
         returned = self.make("measure_block", settings, inputs, targets)
         together = as_block(returned, due)
         readings: Iterable[Any] = each_its_own(returned) if together is None else together
         for k, reading in enumerate(readings, start=1):
-            # where a reading fails, its setting has been written
+            # the setting of a failed reading has been written
             self.writes += changed[min(k, len(settings))]
             yield one(reading) if together is None else reading
         self._held, self._sure = settings[-1], True
 
     def recover(self, failures: int) -> None:
-        """After so many failures in a row, ≥ 1: wait, and reconnect where it is time to."""
+        """After so many failures in a row, ≥ 1: wait, and reconnect if it is due."""
         self._sure = False
         time.sleep(min(self.backoff * 2.0 ** min(failures - 1, 60), LONGEST_WAIT))
         if failures % self.reconnect_after == 0 and Reconnectable in self.abilities:
@@ -190,12 +190,12 @@ class Calls:
                 self._settle()
 
     def renew_lease(self) -> bool:
-        """Say that the loop is at work; whether the object still holds what it held."""
+        """Renew the lease; whether the object still holds its setting."""
         if HoldsLease not in self.abilities:
             return True
         try:
             kept = bool(self.make("renew_lease"))
-        except Exception:  # what fails here fails at the next measurement too, where it counts
+        except Exception:  # the next measurement fails too, and is counted there
             kept = False
         self._sure &= kept
         return kept
@@ -206,7 +206,7 @@ class Calls:
         self.make("reconnect")
 
     def safe(self) -> None:
-        """The object's safe state, if it has one, also past a call that hangs."""
+        """Bring the object into its safe state, if it has one, even if a call hangs."""
         if HasSafeState not in self.abilities:
             return
         if self._thread is not None and self._thread.hangs(self.timeout):
@@ -222,7 +222,7 @@ class Calls:
 
 
 def copied(argument: Any) -> Any:
-    """An array, or a table of arrays, as another of its own; anything else as it is."""
+    """A copy of an array or a table of arrays; anything else unchanged."""
     if isinstance(argument, dict):
         return {name: copied(one) for name, one in argument.items()}
     return np.array(argument) if isinstance(argument, np.ndarray) else argument
@@ -231,7 +231,7 @@ def copied(argument: Any) -> Any:
 def ramp(
     begin: Float[np.ndarray, " K"], end: Float[np.ndarray, " K"], slew: float
 ) -> Iterator[Float[np.ndarray, " K"]]:
-    """The settings on the way from `begin` to `end`, which comes last; each within `slew`."""
+    """The settings from `begin` to `end`, the last one, in steps within `slew`."""
     far = np.abs(end - begin).max(initial=0.0)
     for k in range(1, math.ceil(far / slew - 1e-9)):
         yield begin + np.clip(end - begin, -k * slew, k * slew)
@@ -239,7 +239,7 @@ def ramp(
 
 
 class _CallingThread:
-    """One thread that makes a device's calls one after another, and can be left behind."""
+    """A thread that makes a device's calls one after another, and can be abandoned."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Any] = SimpleQueue()
@@ -250,14 +250,14 @@ class _CallingThread:
         Thread(target=_make_calls, args=(self._calls,), daemon=True).start()
 
     def hangs(self, timeout: float | None) -> bool:
-        """Whether the last call has not returned, waited for once more."""
+        """Whether the last call has not returned after another wait."""
         return bool(futures.wait([self._last], timeout).not_done)
 
     def call(self, timeout: float, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Make a call. Errors: `TimeoutError` where it, or the one before it, is late."""
+        """Make a call. Errors: `TimeoutError` if it or the one before it is late."""
         if self.hangs(timeout):
             raise TimeoutError(
-                f"{self._name} still hangs, and no second call is made beside it; give the device "
+                f"{self._name} still hangs, and calls are never made in parallel; give the device "
                 "a reconnect() that ends it"
             )
         self._last, self._name = futures.Future(), name

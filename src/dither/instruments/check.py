@@ -1,4 +1,4 @@
-"""A short test of a real device, inside its bounds, and what it recommends."""
+"""A short test of a real device inside its bounds, and the recommended settings."""
 
 import math
 from dataclasses import dataclass, field
@@ -19,33 +19,32 @@ from dither.tasks import TASKS, Task
 from dither.tasks.task import AbstractTask
 
 READINGS_A_PARAMETER = 10
-"""For each repeat, so many parameters at the most are tried one by one."""
+"""Parameters tried one by one, per repeat, at most."""
 
 TIME_CONSTANTS = 3.0
-"""To wait after a write in training: a twentieth of the step is then left."""
+"""Time constants to wait after a write in training: a twentieth of the step then remains."""
 
 SETTLED = 7.0
-"""Time constants to wait after a write in the check: a thousandth of the step is then left."""
+"""Time constants to wait after a write in the check: a thousandth of the step then remains."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a device check has found.
+    """The result of a device check.
 
-    Attributes: `name`; `parameters`, P; `low`, `high`, `step`, of what can be written, and
-    `levels`, 0 for continuous; `shows`; `outputs`, a sample's.
-    `noise`, the standard deviation of an output read again; `repeatability`, the same with writes
-    away and back between, each waited for where settling is seen; `cost_noise`, that of the cost;
-    `outliers`, whether some costs lie far out.
-    `tried`, parameters moved one by one by `delta` either way; `responses`, how far each moves an
-    output, root mean square, per unit; `dead`, those that move nothing beyond the noise; `moving`,
-    the share of the others.
-    `settling`, the time constant after a step in seconds, 0 if none is seen; `drift`, of an output,
-    in units a second, 0 if none is clear, over `seconds`.
-    `smallest_useful`, the amplitude of random perturbations whose cost difference is as large as
-    its noise; `largest_linear`, that at which a tenth of it is due to bending, or the largest
-    tried; None where parameters have two or three levels.
-    `seconds_per_write`, `seconds_per_measurement`, `slowest_call`; `failed` readings of `readings`.
+    Attributes: `name`; `parameters`, P; `low`, `high`, `step` of the parameters, and `levels`, 0
+    for continuous; `shows`, the access level; `outputs`, per sample. `noise`, the standard
+    deviation of an output in repeated readings; `repeatability`, the same with a write away and
+    back before each reading, and a wait after each write if settling is seen; `cost_noise`, that of
+    the cost; `outliers`, whether some costs are outliers. `tried`, the parameters changed one by
+    one by ±`delta`; `responses`, the change of an output per unit of each, root mean square;
+    `dead`, those that change no output beyond the noise; `moving`, the share of the others.
+    `settling`, the time constant after a step, s, 0 if none is seen; `drift`, of an output, in
+    units per second, 0 if not significant, over `seconds`. `smallest_useful`, the amplitude of
+    random perturbations at which the cost difference equals its noise; `largest_linear`, that at
+    which a tenth of the difference is due to curvature, or the largest tried; None for parameters
+    with two or three levels. `seconds_per_write`, `seconds_per_measurement`, `slowest_call`;
+    `failed` readings of `readings`.
     """
 
     name: str
@@ -76,39 +75,42 @@ class Report:
 
     @property
     def dead(self) -> list[int]:
-        """The parameters tried that move nothing beyond the noise."""
+        """The tried parameters that change no output beyond the noise."""
         return [place for place, size in zip(self.tried, self.responses) if size == 0]
 
     @property
     def moving(self) -> float:
-        """The share of the parameters tried that move the output."""
+        """The share of the tried parameters that change the output."""
         return 1 - len(self.dead) / len(self.tried)
 
     @property
     def unmoved(self) -> str:
-        """Why nothing moves the output, in a sentence; empty where something does.
+        """Why no parameter changes the output, in a sentence; empty if one does.
 
-        A difference that is twice its noise at an amplitude that is still linear shows that all
-        parameters together move it.
+        A cost difference of twice its noise at an amplitude that is still linear shows that the
+        parameters together change the output.
         """
         least, most = self.smallest_useful, self.largest_linear
         together = least is not None and most is not None and 2 * least < most
         if self.moving > 0 or together:
             return ""
-        tried = f"None of {len(self.tried)} parameters tried, moved by ±{self.delta:.3g}, moves"
+        tried = (
+            f"None of the {len(self.tried)} tried parameters, changed by ±{self.delta:.3g}, changes"
+        )
         if self.repeatability == 0:
             return (
-                f"{tried} the output of {self.name}: the very same reading comes back whatever is "
-                "written; see that write reaches the device, that each measure reads anew, and "
-                "that the output is not at a limit of its range."
+                f"{tried} the output of {self.name}: every reading is identical, whatever is "
+                "written; check that write reaches the device, that each measure takes a new "
+                "reading, and that the output is not at a limit of its range."
             )
         return (
-            f"{tried} the output of {self.name} beyond its noise of {self.repeatability:.3g}; see "
+            f"{tried} the output of {self.name} beyond its noise of "
+            f"{self.repeatability:.3g}; check "
             "that write reaches the device, average longer in measure, or allow wider bounds."
         )
 
     def facts(self) -> dict[str, Any]:
-        """The report as plain numbers; what is not finite as None."""
+        """The report as plain numbers, with None for numbers that are not finite."""
         known = {**vars(self), "dead": self.dead, "moving": self.moving, "unmoved": self.unmoved}
         known["responses"] = [r if math.isfinite(r) else None for r in self.responses]
         return {
@@ -117,27 +119,27 @@ class Report:
         }
 
     def lines(self) -> list[str]:
-        """The report in sentences."""
+        """The report as lines of text."""
         grid = f" in steps of {self.step:.3g}" if self.step else ""
-        shown = f"{self.outputs} outputs a sample" if self.outputs else "a cost"
+        shown = f"{self.outputs} outputs per sample" if self.outputs else "a cost"
         sizes = [size for size in self.responses if math.isfinite(size)] or [math.nan]
         some = ", ".join(map(str, self.dead[:12])) + (", …" if len(self.dead) > 12 else "")
-        dead = f"; nothing moves with {some}" if self.dead else ""
+        dead = f"; no effect from {some}" if self.dead else ""
         settling = f"time constant {_seconds(self.settling)}" if self.settling else "none seen"
-        drift = f"{self.drift:.3g} a second" if self.drift else "none seen"
-        far = "; some costs lie far out" if self.outliers else ""
+        drift = f"{self.drift:.3g} per second" if self.drift else "none seen"
+        far = "; some costs are outliers" if self.outliers else ""
         return [
             f"{self.name}: {self.parameters} parameters from {self.low:g} to {self.high:g}{grid}; "
             f"shows {shown}",
-            f"noise of an output read again: {self.noise:.3g}; with writes away and back: "
+            f"noise of an output in repeated readings: {self.noise:.3g}; with writes between: "
             f"{self.repeatability:.3g}; of the cost: {self.cost_noise:.3g}{far}",
-            f"parameters that move the output, of {len(self.tried)} tried at ±{self.delta:.3g}: "
+            f"parameters that change the output, of {len(self.tried)} tried at ±{self.delta:.3g}: "
             f"{100 * self.moving:.0f} %, by {np.min(sizes):.3g} to {np.max(sizes):.3g} per "
             f"unit{dead}",
             f"settling after a step: {settling}; drift over {_seconds(self.seconds)}: {drift}",
             *self._perturbations(),
-            f"time: {_seconds(self.seconds_per_write)} a write, "
-            f"{_seconds(self.seconds_per_measurement)} a measurement",
+            f"time: {_seconds(self.seconds_per_write)} per write, "
+            f"{_seconds(self.seconds_per_measurement)} per measurement",
             f"failed: {self.failed} of {self.readings} readings",
         ]
 
@@ -145,7 +147,7 @@ class Report:
         if self.smallest_useful is None or self.largest_linear is None:
             return []
         return [
-            f"perturbations: as large as the noise at {self.smallest_useful:.3g}, linear up to "
+            f"perturbations: effect equals the noise at {self.smallest_useful:.3g}, linear up to "
             f"{self.largest_linear:.3g}"
         ]
 
@@ -155,11 +157,11 @@ def _seconds(time: float) -> str:
 
 
 def check_device(device: PythonDevice, task: str | Task, repeats: int = 20) -> Report:
-    """Write and measure a device inside its bounds and report what it does.
+    """Test a device inside its bounds and report its noise, response, settling and drift.
 
-    Arguments: the device; a task, or a kind of task, whose first inputs are measured; how many
-    readings to take of each kind, ≥ 2. Returns: the report. Errors: `RequestError` for a failed
-    self-test: a wrong shape, NaN, an exception; or where half of the readings at the start fail.
+    Arguments: the device; a task, or a kind of task, whose first inputs are measured; the number of
+    readings of each kind, ≥ 2. Returns: the report. Errors: `RequestError` for a failed self-test
+    (a wrong shape, NaN, an exception), or if half of the readings at the start fail.
     """
     check_platform()
     data = made_of(TASKS, task).load() if isinstance(task, str) else task
@@ -215,20 +217,20 @@ def check_device(device: PythonDevice, task: str | Task, repeats: int = 20) -> R
 
 
 MOST_TICKS = 1000
-"""No more perturbations are averaged before an update."""
+"""Perturbations averaged before an update, at most."""
 
 
 def recommended(report: Report, device: AbstractConnection, task: AbstractTask) -> dict[str, Any]:
-    """A specification for a device, from its check: a table for `dither train`.
+    """The recommended specification for a checked device: a table for `dither train`.
 
     Arguments: the report; how the device is reached; the task.
 
-    Central pairs; half the largest linear perturbation, at which bending is a fortieth of a
-    difference, in whole DAC steps; as many ticks averaged as bring a difference above its noise;
-    three time constants to settle; a time-out of twenty slowest calls and no less than a second;
-    drift watched where there is some.
-    Boolean and ternary parameters: coordinate descent, repeated until significant where there is
-    noise. Source: derived here. Errors: `RequestError` where nothing moves the output.
+    It uses central differences; half the largest linear perturbation, at which curvature is a
+    fortieth of a difference, in whole DAC steps; as many averaged ticks as lift a difference above
+    its noise; three time constants of settling; a time-out of twenty times the slowest call, at
+    least one second; and a drift alarm if there is drift. For Boolean and ternary parameters it
+    uses coordinate descent, with repeated readings until significant if there is noise. Source:
+    derived here. Errors: `RequestError` if no parameter changes the output.
     """
     if report.unmoved:
         raise RequestError(report.unmoved)
@@ -250,7 +252,7 @@ def recommended(report: Report, device: AbstractConnection, task: AbstractTask) 
 
 
 def _given(part: Configuration) -> dict[str, Any]:
-    """A part of a specification as it was given, without what is so by default."""
+    """A part of a specification without its default values."""
     given = part.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     return {"kind": part.model_dump()["kind"], **given}
 
@@ -276,5 +278,5 @@ def _algorithm(report: Report) -> dict[str, Any]:
 
 
 def _round(number: float) -> float:
-    """To three figures."""
+    """Round to three significant figures."""
     return float(f"{number:.3g}")

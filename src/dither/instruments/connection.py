@@ -1,4 +1,4 @@
-"""What a specification says of a real device, and a Python object named in one."""
+"""Real devices in a specification, and Python objects named in one."""
 
 from abc import abstractmethod
 from typing import Annotated, Any, Literal
@@ -13,27 +13,27 @@ from dither.instruments.python import PythonDevice
 
 
 class AbstractConnection(Configuration):
-    """How a real device is reached: a table of settings, from which the device is made.
+    """A connection: the settings from which a real device is made.
 
-    Arguments: `guard`, how its calls are guarded: time-outs, waits, gentle writes.
+    Arguments: `guard`, the limits of its calls: time-outs, waits, slew limits.
     """
 
     kind: str
     guard: Guard = Guard()
 
     def check_installed(self) -> None:
-        """Check that the packages are there that it is reached by. Errors: `RequestError`."""
+        """Check that the required packages are installed. Errors: `RequestError`."""
 
     @abstractmethod
     def connect(self) -> PythonDevice:
-        """The device. Errors: `RequestError` for what it lacks or what is not installed."""
+        """The device. Errors: `RequestError` for a missing method or package."""
 
 
 class AbstractObjectConnection(AbstractConnection):
     """A device that is a Python object, or is made from one.
 
-    Arguments: `object`, `path/to/file.py:name` or `package.module:name`; `arguments`, with which a
-    class is called, by their names, such as `{port = "COM3"}`; `bounds` of all its parameters.
+    Arguments: `object`, `path/to/file.py:name` or `package.module:name`; `arguments`, the keyword
+    arguments of a class, such as `{port = "COM3"}`; `bounds`, of all its parameters.
     """
 
     object: str
@@ -41,12 +41,12 @@ class AbstractObjectConnection(AbstractConnection):
     bounds: tuple[float, float] | None = None
 
     def found_object(self) -> Any:
-        """The object itself. Errors: as of `find_object`."""
+        """The object itself. Errors: those of `find_object`."""
         return find_object(self.object, self.arguments)
 
 
 class LabDevice(AbstractObjectConnection):
-    """A lab's object; `bounds` and `bits` override what it says of itself."""
+    """A lab's object; `bounds` and `bits` override its own attributes."""
 
     kind: Literal["lab"] = "lab"
     bits: Annotated[int, Field(ge=1, le=MOST_BITS)] | None = None

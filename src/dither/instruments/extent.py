@@ -14,21 +14,21 @@ from dither._errors import RequestError
 from dither._numbers import whole_number
 
 MOST_BITS = 24
-"""The most that single precision tells apart."""
+"""The most bits that single precision resolves."""
 
 ROUNDING = 1e-6
-"""Of single precision, relative."""
+"""The relative rounding error of single precision."""
 
 FAR_START = 100.0
-"""Parameters without bounds that start further from 0 are taken from where they start."""
+"""Unbounded parameters that start further from 0 are measured from their start."""
 
 FAR = 10.0
-"""Bounds that are further from 0 than so many times their distance are taken from the lower one."""
+"""Bounds further from 0 than so many times their width are measured from the lower bound."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """What can be programmed.
+    """The programmable parameters.
 
     Attributes: `shapes` of the named arrays of parameters; `limits`, the bounds of each array;
     `levels` of each array, 0 for continuous.
@@ -45,18 +45,18 @@ class Extent:
 
     @cached_property
     def places(self) -> dict[str, slice]:
-        """Where each array stands among all parameters."""
+        """The slice of each array in the flat vector of parameters."""
         ends = np.cumsum([0, *(math.prod(shape) for shape in self.shapes.values())]).tolist()
         return {name: slice(*pair) for name, pair in zip(self.shapes, pairwise(ends))}
 
     @cached_property
     def low(self) -> float | Float[np.ndarray, " P"]:
-        """The lower bound, one number for all parameters or one for each."""
+        """The lower bound: one number for all parameters, or one for each."""
         return self._spread(0)
 
     @cached_property
     def high(self) -> float | Float[np.ndarray, " P"]:
-        """The upper bound, one number for all parameters or one for each."""
+        """The upper bound: one number for all parameters, or one for each."""
         return self._spread(1)
 
     @cached_property
@@ -66,9 +66,9 @@ class Extent:
 
     @cached_property
     def origin(self) -> float | Float[np.ndarray, " P"]:
-        """What is taken off the parameters before single precision begins, which lacks the digits.
+        """The offset that is subtracted before the conversion to single precision.
 
-        The lower bound of those that lie far from 0, as the wavelengths of a laser do; else 0.
+        It is the lower bound of parameters far from 0, such as the wavelength of a laser, else 0.
         """
         return self._each({name: self.origin_of(name) for name in self.shapes})
 
@@ -78,7 +78,7 @@ class Extent:
         return low if FAR * (high - low) < max(abs(low), abs(high)) < math.inf else 0.0
 
     def origin_from(self, start: Float[np.ndarray, " P"] | None) -> float | Float[np.ndarray, " P"]:
-        """The origin, and of what has no bounds and starts far from 0 where it starts."""
+        """The origin; for unbounded parameters that start far from 0, their start."""
         if start is None or not any(np.isinf(pair).all() for pair in self.limits.values()):
             return self.origin
         origin = np.array(np.broadcast_to(self.origin, start.shape))
@@ -88,9 +88,9 @@ class Extent:
         return origin if origin.any() else 0.0
 
     def check_start(self, device: str, start: Float[np.ndarray, " P"]) -> None:
-        """Check that the start of the device of a name lies within. Errors: `RequestError`."""
+        """Check that a device's start lies within the bounds. Errors: `RequestError`."""
         low, high = (np.broadcast_to(bound, start.size) for bound in (self.low, self.high))
-        # the bounds in single precision lie a rounding off
+        # in single precision the bounds are off by a rounding error
         slack = ROUNDING * np.maximum(np.abs(start), 1e-30)
         outside = (start < low - slack) | (start > high + slack)
         if outside.any():
@@ -106,7 +106,7 @@ class Extent:
         return self._each({name: pair[side] for name, pair in self.limits.items()})
 
     def _each(self, values: Mapping[str, float]) -> float | Float[np.ndarray, " P"]:
-        """A value of each array as one of each parameter, or of all."""
+        """A value for each array as one for each parameter, or one for all."""
         if len(set(values.values())) == 1:
             return next(iter(values.values()))
         sizes = [math.prod(shape) for shape in self.shapes.values()]
@@ -121,16 +121,16 @@ class Extent:
 def split(
     theta: Float[np.ndarray, " P"], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Float[np.ndarray, "..."]]:
-    """All parameters as named arrays of some shapes."""
+    """The flat vector as named arrays."""
     ends = np.cumsum([math.prod(shape) for shape in shapes.values()])
     parts = np.split(theta, ends[:-1])
     return {name: part.reshape(shape) for part, (name, shape) in zip(parts, shapes.items())}
 
 
 def extent_of(name: str, shapes: Any, bounds: Any, levels: Any) -> Extent:
-    """The extent of the device of a name, from what it says: `parameters`, `bounds`, `levels`.
+    """The extent of a device from its attributes `parameters`, `bounds` and `levels`.
 
-    Errors: `RequestError` for what is missing or cannot be.
+    Errors: `RequestError` for a missing or invalid value.
     """
     if shapes is None:
         raise RequestError(
@@ -169,11 +169,11 @@ def extent_of(name: str, shapes: Any, bounds: Any, levels: Any) -> Extent:
 
 
 def levels_of(name: str, bits: Any, levels: Any) -> int | Mapping[str, int]:
-    """How many settings a parameter of the device of a name has, 0 for continuous.
+    """The number of levels of a device's parameter, 0 for continuous.
 
-    Arguments: the name; `bits` of its DACs or `levels`, one number or one for each name, None
-    where it does not say.
-    Errors: `RequestError` for what is no whole number or cannot be.
+    Arguments: the name; `bits` of its DACs or `levels`, one number or one for each name, None if
+    not given.
+    Errors: `RequestError` for a value that is not a valid whole number.
     """
     if bits is not None and bits != 0:
         return int(2 ** whole_number(bits, f"The device {name}: bits", 1, MOST_BITS))

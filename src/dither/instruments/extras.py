@@ -1,4 +1,4 @@
-"""Packages that only some parts need."""
+"""Optional dependencies."""
 
 import importlib
 import importlib.util
@@ -8,10 +8,10 @@ from dither._errors import RequestError
 
 
 def needs(module: str, extra: str) -> Any:
-    """A package that an adapter works with, imported on use.
+    """Import an optional package on first use.
 
     Arguments: the module's name; dither's extra that installs it.
-    Errors: `RequestError` where it is not installed, with what to install.
+    Errors: `RequestError` if it is not installed; the message names what to install.
     """
     try:
         return importlib.import_module(module)
@@ -23,7 +23,7 @@ def must_have(extra: str, *packages: str) -> None:
     """Check that packages are installed, without importing them.
 
     Arguments: dither's extra that installs them; their names.
-    Errors: as of `needs`.
+    Errors: those of `needs`.
     """
     for package in packages:
         if importlib.util.find_spec(package) is None:
@@ -31,7 +31,7 @@ def must_have(extra: str, *packages: str) -> None:
 
 
 def missing(package: str, extra: str) -> RequestError:
-    """What is said where a package is not installed."""
+    """The error for a package that is not installed."""
     return RequestError(
-        f"The Python package {package} is not installed; pip install 'dither[{extra}]'."
+        f"The Python package {package} is not installed; run pip install 'dither[{extra}]'."
     )

@@ -1,4 +1,4 @@
-"""Several real devices trained as one, measured at the same time from threads."""
+"""Several real devices trained as one and measured at the same time in threads."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,21 +28,21 @@ from dither.tasks.task import Task
 T = TypeVar("T")
 
 PATIENCE = 3
-"""Failures in a row after which a device is left out."""
+"""Failures in a row after which a device is excluded."""
 
 LONGEST_LEAVE = 64
-"""The most rounds until a device that is left out is asked again; 2, 4, 8, … at first."""
+"""The most rounds before an excluded device is tried again; the waits are 2, 4, 8, … rounds."""
 
 
 class Together:
     """Devices as one object, as `PythonDevice` takes it.
 
-    What is written is programmed when it is next measured, in a thread for each device. Row
-    `s N + n` of a batch is a sample of device n. A device that fails three times in a row is left
-    out, the next one standing in for it, and asked again later. A round in which one fails, or is
-    newly left out or back, fails, so that the pair under way is begun anew with who is there.
+    A write is carried out with the next measurement, in one thread per device. Row `s N + n` of a
+    batch is a sample of device n. A device that fails three times in a row is excluded, the next
+    one stands in for it, and it is tried again later. A round fails if a device fails, is newly
+    excluded, or is back, so that the current pair is measured again by the same devices.
 
-    Attributes: `team`, which devices are measured with; `counts`, the account of each.
+    Attributes: `team`, the devices in use; `counts`, the ledger of each.
     """
 
     def __init__(self, devices: Sequence[PythonDevice]) -> None:
@@ -69,11 +69,11 @@ class Together:
         self.theta: Float[np.ndarray, " P"] | None = None
 
     def write(self, theta: Float[np.ndarray, " P"]) -> None:
-        """Note what is to be programmed."""
+        """Store the setting to be programmed."""
         self.theta = theta
 
     def safe(self) -> None:
-        """Bring every device into its safe state. Errors: the first, once all were tried."""
+        """Bring every device into its safe state. Errors: the first one, after all were tried."""
         calls = [self.pool.submit(device.safe) for device in self.devices]
         errors = [error for call in calls if (error := call.exception())]
         if errors:
@@ -103,7 +103,7 @@ class Together:
     def _round(
         self, measure: Callable[[int], T], inputs: np.ndarray, perturbed: bool = False
     ) -> list[T]:
-        """A measurement of every device. Errors: where one fails, is newly left out or is back."""
+        """Measure every device. Errors: if one fails, is newly excluded, or is back."""
         self.round += 1
         every = range(len(self.devices))
         asked = [k for k in every if self.round >= self.due[k]] or every
@@ -127,7 +127,7 @@ class Together:
         self.team = answered
         if changed.size:
             k = int(changed[0])
-            now = "back" if answered[k] else f"left out: {told(failures[k])}"
+            now = "back" if answered[k] else f"excluded: {told(failures[k])}"
             raise RunError(f"device {k} of the fleet is {now}; the round is measured again")
         return [readings[k] for k in self._stand_ins()]
 
@@ -153,7 +153,7 @@ class Together:
             self.counts[what][k] += more
 
     def _stand_ins(self) -> list[int]:
-        """For each device itself, or the next that is measured with."""
+        """For each device, itself or the next one in use."""
         n = len(self.team)
         return [next(j % n for j in range(k, k + n) if self.team[j % n]) for k in range(n)]
 
@@ -162,25 +162,26 @@ class Together:
 
 
 COUNTED = ("measurements", "writes", "samples", "failed", "perturbations")
-"""What is counted of each device, beside its seconds."""
+"""The counters of each device, in addition to its time."""
 
 
 def _rows(by_device: Sequence[Float[np.ndarray, "b ..."]]) -> Float[np.ndarray, "B ..."]:
-    """The rows of N devices as those of a batch, sample by sample."""
+    """The rows of N devices, interleaved sample by sample as one batch."""
     rows: Float[np.ndarray, ...] = np.stack(by_device, axis=1)
     return rows.reshape(-1, *rows.shape[2:])
 
 
 class PythonFleet(PythonDevice):
-    """Several real devices trained as one: one set of parameters that is to work on all.
+    """Several real devices trained as one, with parameters that should work on all of them.
 
-    They are written to and measured at the same time, each from its own thread. Its measurement is
-    one of each device. A device that fails three times in a row is left out until it answers again.
+    They are written and measured at the same time, each in its own thread. One measurement of the
+    fleet is one of each device. A device that fails three times in a row is excluded until it
+    answers again.
 
-    Arguments: `devices`, each what `PythonDevice` takes or one, with the same parameters, bounds
-    and levels; `shards`, how the data are dealt out, shared if not given; `guard`, of whole rounds,
-    beside each device's own.
-    Errors: `RequestError` for unlike devices.
+    Arguments: `devices`, each a `PythonDevice` or an argument for one, with the same parameters,
+    bounds and levels; `shards`, how the data are divided, shared if not given; `guard`, for whole
+    rounds, in addition to each device's own.
+    Errors: `RequestError` for devices that differ.
     """
 
     def __init__(
@@ -188,17 +189,17 @@ class PythonFleet(PythonDevice):
     ) -> None:
         own = [one if isinstance(one, PythonDevice) else PythonDevice(one) for one in devices]
         if not own:
-            raise RequestError("A fleet has one device at the least; give some.")
+            raise RequestError("A fleet needs at least one device; add devices.")
         for number, device in enumerate(own):
             if unlike := own[0].space.unlike(device.space):
                 raise RequestError(
-                    f"The fleet's device {number} ({device.name}) {unlike}; a fleet's devices have "
-                    "the same ones."
+                    f"The fleet's device {number} ({device.name}) {unlike}; all devices of a "
+                    "fleet must have the same ones."
                 )
             if device.access_level != own[0].access_level or device.fed != own[0].fed:
                 raise RequestError(
-                    f"The fleet's device {number} ({device.name}) does not show what device 0 "
-                    "shows; a fleet's devices are measured alike."
+                    f"The fleet's device {number} ({device.name}) offers another access level "
+                    "than device 0; all devices of a fleet must offer the same."
                 )
         self.together, self.shards = Together(own), shards
         super().__init__(self.together, guard=guard)
@@ -217,14 +218,14 @@ CONNECTIONS = Registry(
     ),
     shorthand=by_address,
 )  # fmt: skip
-"""The real devices that a specification can ask for, by their kind."""
+"""The real devices that a specification can select, by their kind."""
 
 
 class FleetConnection(AbstractConnection):
     """Real devices trained as one: see `PythonFleet`.
 
-    Arguments: `devices`, a table of each, with the same parameters; `shards`, how the data are
-    dealt out, shared if not given; `guard`, of whole rounds, beside each device's own.
+    Arguments: `devices`, a table for each, with the same parameters; `shards`, how the data are
+    divided, shared if not given; `guard`, for whole rounds, in addition to each device's own.
     """
 
     kind: Literal["lab-fleet"] = "lab-fleet"

@@ -1,4 +1,4 @@
-"""How a specification says that a device's calls are guarded."""
+"""Time-outs, waits and slew limits of a device's calls."""
 
 import math
 from typing import Annotated, Any
@@ -11,25 +11,25 @@ from dither.instruments.calls import Calls
 
 
 class Guard(Configuration):
-    """How a device's calls are guarded.
+    """The limits and waits of a device's calls.
 
     Arguments:
-        timeout: seconds that a call may take, > 0; without it a call that hangs hangs the run. A
-            call that is late is a failed measurement, and no other is made until it returns or the
-            device has been reconnected: the instrument never hears two at once.
-        backoff: seconds to wait after a failure, ≥ 0; doubled at each further one in a row, up to
-            a minute.
-        reconnect_after: failures in a row after which, and after as many more, `reconnect()` is
-            called, where the device has it; then what it held is written again, in one write.
-        settle: seconds to wait after each write, ≥ 0.
-        slew: largest change of a parameter in one write, > 0, in its units; a larger one is written
-            in steps, each of which counts as a write. Not for the first write of all, before which
-            it is not known where the device stands.
-        rewrite: whether a setting that has not changed is written again, as volatile or drifting
-            settings want; after a failure it always is.
-        drift: the parameters at the start are measured again, five times, with each evaluation, and
-            an alarm is given where their cost has moved by more than so many standard errors, > 0,
-            such as 5; not watched if not given.
+        timeout: time limit of a call, s, > 0; without it, a call that hangs blocks the run. A late
+            call is a failed measurement. No other call is made until it returns or the device has
+            been reconnected, so that the instrument never receives two calls at once.
+        backoff: wait after a failure, s, ≥ 0; doubled at each further failure in a row, up to one
+            minute.
+        reconnect_after: failures in a row after which `reconnect()` is called, if the device has
+            it, and again after as many more; its setting is then written again, in one write.
+        settle: wait after each write, s, ≥ 0.
+        slew: largest change of a parameter in one write, > 0, in its units; a larger change is
+            written in steps, each of which counts as a write. The first write of a run is exempt,
+            because the device's setting before it is unknown.
+        rewrite: whether an unchanged setting is written again, for volatile or drifting devices;
+            after a failure it always is.
+        drift: threshold of the drift alarm in standard errors, > 0, such as 5. The initial
+            parameters are measured five times at each evaluation, and a change of their cost beyond
+            the threshold raises the alarm. Drift is not watched if this is not given.
     """
 
     timeout: Annotated[float, Field(gt=0)] | None = None
@@ -41,7 +41,7 @@ class Guard(Configuration):
     drift: Annotated[float, Field(gt=0)] | None = None
 
     def around(self, target: Any, abilities: frozenset[type], step: float) -> Calls:
-        """The calls of an object under this guard. `step`: its DAC step, 0 for continuous."""
+        """The guarded calls of an object. `step`: its DAC step, 0 for continuous."""
         return Calls(
             target,
             abilities,
@@ -54,7 +54,7 @@ class Guard(Configuration):
         )
 
     def _largest_change(self, step: float) -> float:
-        """The slew limit in whole DAC steps. Errors: `RequestError` where it is under one step."""
+        """The slew limit in whole DAC steps. Errors: `RequestError` if it is less than one step."""
         if self.slew is None:
             return math.inf
         if step == 0:
@@ -62,7 +62,8 @@ class Guard(Configuration):
         steps = math.floor(self.slew / step + 1e-6)
         if steps == 0:
             raise RequestError(
-                f"guard.slew = {self.slew:g} is under one DAC step of {step:.3g}, so that nothing "
+                f"guard.slew = {self.slew:g} is less than one DAC step of {step:.3g}, so "
+                "that nothing "
                 "can be written; set it to one step or more."
             )
         return steps * step

@@ -1,4 +1,4 @@
-"""What instruments of QCoDeS and ophyd have in common: knobs to set and readouts to read."""
+"""The common base of QCoDeS and ophyd devices: knobs to set and readouts to read."""
 
 import math
 import time
@@ -16,16 +16,16 @@ from dither.instruments.connection import AbstractObjectConnection
 
 
 class AbstractInstrument(ABC):
-    """A device of knobs: some are trained, some present a sample, readouts tell its outputs.
+    """A device made of knobs and readouts: some knobs are trained, some present a sample.
 
     To write is to set the knobs of the parameters. To measure is, for each sample of the batch, to
     set the knobs of the inputs, wait, and read the readouts one after another.
 
     Arguments: `parameters`, the knobs to train; `outputs`, the readouts; `inputs`, the knobs that
     present a sample; `bounds` of all trained knobs, a pair (low, high), narrowed by a knob's own
-    limits; `settle`, seconds to wait after knobs were set; `initial`, values to start from;
-    `safe`, the value to which the trained knobs go at the end of a run, however it ends.
-    Errors: `RequestError` for knobs of one name, and for a safe value outside the bounds.
+    limits; `settle`, the wait after knobs were set, s; `initial`, the initial values; `safe`, the
+    value of the trained knobs after a run, however it ends.
+    Errors: `RequestError` for two knobs of the same name, and for a safe value outside the bounds.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class AbstractInstrument(ABC):
         names = [self.name_of(knob) for knob in self.knobs]
         if len(set(names)) < len(names):
             raise RequestError(
-                f"Among the knobs {', '.join(names)} are two of one name; give each knob once."
+                f"Two of the knobs {', '.join(names)} have the same name; give each knob once."
             )
         low, high = bounds or (-math.inf, math.inf)
         self.parameters: dict[str, tuple[int, ...]] = dict.fromkeys(names, ())
@@ -56,7 +56,7 @@ class AbstractInstrument(ABC):
             if safe is not None and not least <= safe <= most:
                 raise RequestError(
                     f"The safe value {safe:g} is outside the bounds {least:g} to {most:g} of "
-                    f"{name}; give one inside."
+                    f"{name}; give a value inside."
                 )
 
     @abstractmethod
@@ -69,7 +69,7 @@ class AbstractInstrument(ABC):
 
     @abstractmethod
     def turn(self, knobs: Sequence[Any], values: Float[np.ndarray, " K"]) -> None:
-        """Set knobs and wait until they are there."""
+        """Set knobs and wait until they arrive."""
 
     @abstractmethod
     def read(self) -> Float[np.ndarray, " K"]:
@@ -90,7 +90,7 @@ class AbstractInstrument(ABC):
         samples = inputs.reshape(len(inputs), -1)
         if samples.shape[1] != len(self.present):
             raise ValueError(
-                f"a sample has {samples.shape[1]} inputs and there are {len(self.present)} knobs "
+                f"a sample has {samples.shape[1]} inputs, but {len(self.present)} knobs were given "
                 "to present it"
             )
         return np.stack([self._outputs(sample) for sample in samples])
@@ -110,8 +110,8 @@ class AbstractInstrumentConnection(AbstractObjectConnection):
     """Knobs and readouts, by their dotted names inside an object.
 
     Arguments: `object`, `path/to/file.py:name` or `package.module:name`, such as a station or an
-    instrument; `parameters`, `outputs`, `inputs`, dotted names inside it, such as `dac.ch1`; the
-    rest as for `AbstractInstrument`.
+    instrument; `parameters`, `outputs`, `inputs`, dotted names inside it, such as `dac.ch1`; other
+    arguments as for `AbstractInstrument`.
     """
 
     parameters: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -122,7 +122,7 @@ class AbstractInstrumentConnection(AbstractObjectConnection):
     safe: float | None = None
 
     def found(self) -> tuple[list[Any], list[Any], list[Any]]:
-        """The knobs to train, the readouts, the knobs of the inputs."""
+        """The trained knobs, the readouts and the input knobs."""
         home = self.found_object()
         names = (self.parameters, self.outputs, self.inputs)
         parameters, outputs, inputs = ([self._inside(home, n) for n in some] for some in names)
@@ -132,7 +132,7 @@ class AbstractInstrumentConnection(AbstractObjectConnection):
         try:
             return attrgetter(name)(home)
         except AttributeError as error:
-            raise RequestError(f"In {self.object} there is no '{name}': {error}.") from None
+            raise RequestError(f"The object {self.object} has no '{name}': {error}.") from None
 
     def rest(self) -> dict[str, Any]:
         """The settings other than the names."""

@@ -1,4 +1,4 @@
-"""A device behind `dither device serve`, named in a specification."""
+"""A device served by `dither device serve`, in a specification."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,12 +14,12 @@ SCHEME = "remote://"
 
 
 class RemoteDevice(AbstractConnection):
-    """A device on the network; `remote://HOST:PORT` stands for one with these defaults.
+    """A device on the network; `remote://HOST:PORT` selects one with default settings.
 
-    Arguments: `address`, HOST:PORT; `token_file`, the server's secret, else the environment's
-    DITHER_TOKEN; `ca`, the authority of the server's certificate, the system's if not given;
-    `certificate` and `key`, of this trainer, where the server asks for them; `patience`, s, to wait
-    for a server that does not answer or another trainer's lease.
+    Arguments: `address`, HOST:PORT; `token_file`, the file of the shared secret, by default the
+    environment variable DITHER_TOKEN; `ca`, the authority of the server's certificate, by default
+    the system's; `certificate` and `key`, the client's, if the server requires them; `patience`,
+    the time to wait for a server that does not answer or for another trainer's lease, s.
     """
 
     kind: Literal["remote"] = "remote"
@@ -34,7 +34,7 @@ class RemoteDevice(AbstractConnection):
         must_have("remote", "msgpack")
 
     def connect(self) -> PythonDevice:
-        """The device, connected. Errors: as of `dither.remote.client.RemoteObject`."""
+        """The connected device. Errors: those of `dither.remote.client.RemoteObject`."""
         self.check_installed()
         from dither.remote.client import RemoteObject
 
@@ -43,7 +43,7 @@ class RemoteDevice(AbstractConnection):
 
 
 def by_address(value: Any) -> Any:
-    """A table of the kind `remote` where a specification gives `remote://HOST:PORT`."""
+    """The table of kind `remote` for the shorthand `remote://HOST:PORT`."""
     if isinstance(value, str):
         value = {"kind": value} if value.startswith(SCHEME) else value
     if isinstance(value, dict) and str(value.get("kind", "")).startswith(SCHEME):

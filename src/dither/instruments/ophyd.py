@@ -14,13 +14,13 @@ from dither.instruments.python import PythonDevice
 
 
 class OphydDevice(AbstractInstrument):
-    """Movables that are set together and waited for, readables that are triggered and read.
+    """Movables that are set together and awaited; readables that are triggered and read.
 
-    A knob's own limits are its `limits`, where the lower is less than the upper. Of a readable with
-    several fields those count that its hints name, or else all.
+    A knob's own limits are its `limits`, if the lower is less than the upper. A readable with
+    several fields contributes those named by its hints, or else all.
 
-    Arguments: as for `dither.instruments.instrument.AbstractInstrument`; `timeout`, seconds to wait
-    for a movement or a trigger, after which the measurement has failed.
+    Arguments: as for `dither.instruments.instrument.AbstractInstrument`; `timeout`, the time limit
+    of a movement or a trigger, s, after which the measurement fails.
     """
 
     def __init__(self, *knobs: Sequence[Any], timeout: float = 10.0, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a lab's object can do: a protocol for each ability, and which of them an object has."""
+"""Protocols for the abilities of a lab's object, and which of them an object has."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ class Writable(Protocol):
 
 
 class WritableAtPlaces(Protocol):
-    """It programs the parameters at some places, and leaves the others."""
+    """It programs the parameters at some places and leaves the others unchanged."""
 
     def write_at(
         self, places: Int[np.ndarray, " K"], values: Float[np.ndarray, " K"], /
@@ -28,19 +28,19 @@ class WritableAtPlaces(Protocol):
 
 
 class MeasuresOutputs(Protocol):
-    """It returns the outputs of a batch, one row a sample."""
+    """It returns the outputs of a batch, one row per sample."""
 
     def measure(self, inputs: Inputs, /) -> Any: ...
 
 
 class MeasuresCost(Protocol):
-    """It returns the mean cost of a batch, one number."""
+    """It returns the mean cost of a batch as one number."""
 
     def cost(self, inputs: Inputs, targets: np.ndarray, /) -> Any: ...
 
 
 class MeasuresBlocks(Protocol):
-    """It programs and measures K settings, each with its batch, in one call: K readings."""
+    """It programs and measures K settings, each with its batch, in one call."""
 
     def measure_block(
         self, settings: Float[np.ndarray, "K P"], inputs: np.ndarray, targets: np.ndarray, /
@@ -48,7 +48,7 @@ class MeasuresBlocks(Protocol):
 
 
 class MeasuresSites(Protocol):
-    """It adds something at the neurons of its layers: the outputs, and each layer's inputs."""
+    """It perturbs the neurons of its layers, and returns the outputs and each layer's inputs."""
 
     layers: Iterable[str]
 
@@ -58,25 +58,25 @@ class MeasuresSites(Protocol):
 
 
 class HasSafeState(Protocol):
-    """It is brought into a safe state."""
+    """It has a safe state."""
 
     def safe(self) -> Any: ...
 
 
 class HoldsLease(Protocol):
-    """It is held by a lease that lapses in silence; False where it has, and nothing is held."""
+    """It is held by a lease that expires without renewal; False if it has expired."""
 
     def renew_lease(self) -> bool: ...
 
 
 class Reconnectable(Protocol):
-    """It closes its connection, so that a call that hangs ends, and opens it anew."""
+    """It closes its connection, which ends a hanging call, and opens a new one."""
 
     def reconnect(self) -> Any: ...
 
 
 class Flippable(Protocol):
-    """A bench of `parameters` mirrors: it turns mirror i over."""
+    """A bench of `parameters` mirrors that flips mirror i."""
 
     parameters: int
 
@@ -90,7 +90,7 @@ ABILITIES = (
 
 
 def abilities_of(target: Any) -> frozenset[type]:
-    """The protocols that an object follows, Flippable apart: a record to be made once."""
+    """The protocols that an object follows, other than Flippable; determined once."""
     return frozenset(ability for ability in ABILITIES if follows(target, ability))
 
 
@@ -106,10 +106,10 @@ def method_of(protocol: type) -> str:
 
 
 def attribute_of(target: Any, name: str, default: Any = None) -> Any:
-    """An attribute of an object, the default where it has none.
+    """An attribute of an object, or the default.
 
-    A mock, or a proxy of remote calls, that answers to every name has only what it or its class
-    declares.
+    An object that answers to every name, such as a mock or a proxy, counts as having only what it
+    or its class declares.
     """
     if answers_to_all(target) and inspect.getattr_static(target, name, None) is None:
         return default
@@ -117,15 +117,15 @@ def attribute_of(target: Any, name: str, default: Any = None) -> Any:
 
 
 def answers_to_all(target: Any) -> bool:
-    """Whether an object answers to every name, so that an answer says nothing."""
+    """Whether an object answers to every name, so that having an attribute means nothing."""
     return hasattr(target, "an_attribute_that_no_object_has")
 
 
-PREPARED = "it is only prepared when it is called, and never done; make it a plain function that "
+PREPARED = "calling it only prepares the work and never does it; make it a plain function that "
 
 
 def check_plain(target: Any, names: Iterable[str], device: str) -> None:
-    """Check that methods do what they are for when they are called. Errors: `RequestError`."""
+    """Check that methods are neither coroutines nor generators. Errors: `RequestError`."""
     for name in names:
         method = attribute_of(target, name)
         if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
@@ -135,18 +135,18 @@ def check_plain(target: Any, names: Iterable[str], device: str) -> None:
             )
         if name != "measure_block" and inspect.isgeneratorfunction(method):
             raise RequestError(
-                f"The device {device} has a {name} with `yield`: {PREPARED}runs it to its end."
+                f"The device {device} has a generator `{name}`: {PREPARED}runs it to its end."
             )
 
 
 def done(name: str, returned: Any) -> Any:
-    """What a method has returned. Errors: `RunError` where that has still to be awaited or run."""
-    if returned is None or type(returned) is np.ndarray:  # nearly always
+    """The result of a method. Errors: `RunError` if it is a coroutine or a generator."""
+    if returned is None or type(returned) is np.ndarray:  # the usual case
         return returned
     if inspect.isawaitable(returned):
         if inspect.iscoroutine(returned):
             returned.close()
-        raise RunError(f"{name} returned what is to be awaited: {PREPARED}waits until it is done")
+        raise RunError(f"{name} returned an awaitable: {PREPARED}waits until it is done")
     if name != "measure_block" and inspect.isgenerator(returned):
         raise RunError(f"{name} returned a generator: {PREPARED}runs it to its end")
     return returned

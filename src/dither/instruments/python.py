@@ -1,4 +1,4 @@
-"""A real device: any Python object or callable of NumPy arrays; served, it needs no JAX."""
+"""A real device: any Python object or callable of NumPy arrays; serving it needs no JAX."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -34,35 +34,35 @@ if TYPE_CHECKING:
 class PythonDevice:
     """Wraps a lab's object, so that training can write to it and measure it.
 
-    What it can do is found out once, as `dither.instruments.protocols` has it. It has `parameters`,
-    how many numbers can be programmed (an integer, or a table of names and shapes);
-    `write(theta)`, which programs them; and either `measure(inputs)`, which returns the outputs of
-    a batch, one row a sample, or `cost(inputs, targets)`, which returns the mean cost of a batch as
-    one number. A callable `f(theta, inputs)` that returns the outputs, with an attribute
-    `parameters`, is as good, and so is an object with `flip(i)` instead of `write`: see `Mirrors`.
+    Its abilities are determined once, by `dither.instruments.protocols`. It has `parameters`, the
+    number of programmable values (an integer, or a table of names and shapes); `write(theta)`,
+    which programs them; and either `measure(inputs)`, which returns the outputs of a batch, one row
+    per sample, or `cost(inputs, targets)`, which returns the mean cost of a batch as one number. A
+    callable `f(theta, inputs)` that returns the outputs and has an attribute `parameters` also
+    works, and so does an object with `flip(i)` instead of `write`: see `Mirrors`.
 
     It may also have `bounds`, a pair (low, high) or a table of such by name; `bits`, of the DACs
     between the bounds, or `levels`, the number of settings from low to high, such as 3 for ternary,
-    or a table of such by name;
-    `write_at(places, values)`, which programs some parameters and leaves the others;
-    `initial`, parameters to start from, or a function of a seed that returns them; `safe()`, which
-    brings it into a safe state; `reconnect()`, which opens its connection anew after failures in a
-    row. Its time is measured by the clock.
+    or a table of such by name; `write_at(places, values)`, which programs some parameters and
+    leaves the others unchanged; `initial`, parameters to start from, or a function of a seed that
+    returns them; `safe()`, which brings it into a safe state; `reconnect()`, which reopens its
+    connection after failures in a row. Its time is measured.
 
-    Where one call can program and measure several settings, `measure_block(settings, inputs,
-    targets)` takes K of them, each with its batch, and returns, or yields one after another, their
-    K readings; the first that fails ends it, by an exception or as NaN.
+    For calls that program and measure several settings, `measure_block(settings, inputs, targets)`
+    takes K of them, each with its batch, and returns, or yields one after another, their K
+    readings; the first failure ends it, by an exception or as NaN.
 
-    Where something can be added at its neurons, for node perturbation, it has `layers`, the names
-    of dense layers whose parameters are `NAME/weight` (p, q) and `NAME/bias` (q); and
-    `measure_sites(inputs, added)`, which returns the outputs with `added[NAME]` at the neurons of
-    each layer, (q,) for the whole batch or (B, q), and a table of the inputs (B, p) of each layer.
+    If its neurons can be perturbed, for node perturbation, it has `layers`, the names of dense
+    layers whose parameters are `NAME/weight` (p, q) and `NAME/bias` (q); and
+    `measure_sites(inputs, added)`, which returns the outputs with `added[NAME]` added to the
+    neurons' inputs of each layer, (q,) for the whole batch or (B, q), and a table of the inputs (B,
+    p) of each layer.
 
-    An exception raised by a call, NaN or a wrong shape is a failed measurement, and asked again.
+    An exception, NaN or a wrong shape is a failed measurement, which is repeated.
 
-    Arguments: the object; `parameters`, `bounds`, `bits`, to say or override what it has; `guard`,
-    time-outs, waits and gentle writes.
-    Errors: `RequestError` for what it lacks.
+    Arguments: the object; `parameters`, `bounds`, `bits`, which set or override its attributes;
+    `guard`, time-outs, waits and slew limits.
+    Errors: `RequestError` for a missing method or attribute.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class PythonDevice:
         if Writable not in self.abilities:
             raise RequestError(
                 f"The device {self.name} has no write(theta) and is not a function "
-                "f(theta, inputs); give it one of the two."
+                "f(theta, inputs); give it either of them."
             )
         if self.by_cost and MeasuresCost not in self.abilities:
             raise RequestError(
@@ -145,7 +145,7 @@ class PythonDevice:
 
     @cached_property
     def trained_space(self) -> "Space":
-        """Its parameters as they are trained, in single precision: less `extent.origin`."""
+        """Its parameters as trained: in single precision, less `extent.origin`."""
         return self._space({name: self.extent.origin_of(name) for name in self.extent.shapes})
 
     def _space(self, origins: Mapping[str, float]) -> "Space":
@@ -176,10 +176,10 @@ class PythonDevice:
         return tuple(Layer(name, (q,), dense) for name, (_, q) in self._weights.items())
 
     def initial(self, seed: int) -> Float[np.ndarray, " P"]:
-        """Parameters to start from: the object's own, else uniform.
+        """The initial parameters: the object's own, else uniform random values.
 
-        Uniform over the middle half of the bounds, or over (−1, 1) where there are none.
-        Errors: `RequestError` where its own are not P finite ones.
+        Uniform over the middle half of the bounds, or over (−1, 1) without bounds.
+        Errors: `RequestError` if its own are not P finite numbers.
         """
         start = self._own_initial(seed)
         if start is None:
@@ -193,18 +193,18 @@ class PythonDevice:
             values = real(start).reshape(-1)
         except ValueError as error:
             raise RequestError(
-                f"The device {self.name} gives as initial parameters {error}."
+                f"The device {self.name} gives invalid initial parameters: {error}."
             ) from None
         if values.size != self.extent.size or not finite(values):
             raise RequestError(
                 f"The device {self.name} gives {values.size} initial parameters and has "
-                f"{self.extent.size}; give as many, all finite."
+                f"{self.extent.size}; give that many finite numbers."
             )
         self.extent.check_start(self.name, values)
         return values
 
     def origin(self, seed: int) -> float | Float[np.ndarray, " P"]:
-        """What is taken off the parameters of a run before single precision begins."""
+        """The offset subtracted from a run's parameters before single precision."""
         return self.extent.origin_from(None if self.own_initial is None else self.initial(seed))
 
     def _own_initial(self, seed: int) -> Any:
@@ -222,11 +222,11 @@ class PythonDevice:
         self.program(self.writable(theta))
 
     def writable(self, theta: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
-        """Settings as doubles inside the bounds, some of which single precision rounds outwards."""
+        """Settings as doubles inside the bounds, which single precision may round outwards."""
         return self._inside(np.array(theta, float))
 
     def next_settings(self, theta: Float[np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
-        """The same in memory that serves again: to be programmed before the next are made."""
+        """The same in reused memory: program the settings before the next ones are made."""
         settings = self._calls.room(theta.shape)
         settings[...] = theta
         return self._inside(settings)
@@ -239,7 +239,7 @@ class PythonDevice:
     def writable_at(
         self, values: Float[np.ndarray, "R K"], places: Int[np.ndarray, "R K"]
     ) -> Float[np.ndarray, "R K"]:
-        """The same for settings of some parameters, P being the place of none."""
+        """The same for settings of some parameters; place P stands for no parameter."""
         low, high = self.extent.bounds_at(np.minimum(places, self.extent.size - 1))
         inside: Float[np.ndarray, "R K"] = np.clip(np.asarray(values, float), low, high)
         return inside
@@ -247,7 +247,7 @@ class PythonDevice:
     def program(
         self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"] | None = None
     ) -> None:
-        """Program what `writable` has returned: all parameters, or those at some places."""
+        """Program the result of `writable`: all parameters, or those at some places."""
         self._calls.program(values, places)
 
     def measure(
@@ -255,7 +255,7 @@ class PythonDevice:
     ) -> Float[np.ndarray, "..."]:
         """The outputs of a batch, B rows, or its cost, one number.
 
-        Errors: `BadReading` where what came back is not that.
+        Errors: `BadReading` for any other result.
         """
         if self.by_cost:
             return self._calls.read(as_cost, "cost", inputs, targets)
@@ -264,9 +264,9 @@ class PythonDevice:
     def measure_sites(
         self, inputs: Float[np.ndarray, "B ..."], added: Mapping[str, Float[np.ndarray, "..."]]
     ) -> tuple[Float[np.ndarray, "B K"], dict[str, Float[np.ndarray, "B _"]]]:
-        """The outputs of a batch with something added at the neurons, and the layers' inputs.
+        """The outputs of a batch with perturbed neurons, and the layers' inputs.
 
-        Errors: `BadReading` where what came back is not that.
+        Errors: `BadReading` for any other result.
         """
         outputs, seen = self._calls.make("measure_sites", inputs, dict(added))
         widths = {name: p for name, (p, _) in self._weights.items()}
@@ -274,7 +274,7 @@ class PythonDevice:
         return as_outputs(outputs, len(inputs)), read
 
     def deal(self, task: Any) -> Any:
-        """The task as it is measured: a fleet's batches hold one for each of its devices."""
+        """The task as it is measured: a fleet's batch holds one batch per device."""
         return task
 
     @property
@@ -288,9 +288,9 @@ class PythonDevice:
         inputs: Float[np.ndarray, "K B ..."],
         targets: np.ndarray | None,
     ) -> Iterator[Float[np.ndarray, "..."]]:
-        """Program what `writable` has returned, K settings, and measure each on its own batch.
+        """Program K settings, made by `writable`, and measure each on its own batch.
 
-        Yields: their readings; an exception ends it at the first that fails.
+        Yields: their readings; an exception ends it at the first failure.
         """
         if not self.in_blocks:
             for k, theta in enumerate(settings):
@@ -307,15 +307,15 @@ class PythonDevice:
             raise BadReading(f"returned {done} readings for {len(settings)} settings")
 
     def recover(self, failures: int) -> None:
-        """After so many failures in a row: wait and reconnect, as the guard says."""
+        """After so many failures in a row: wait and reconnect, as the guard specifies."""
         self._calls.recover(failures)
 
     def rewrite(self) -> None:
-        """From now on, write a setting again although it has not changed."""
+        """From now on, write unchanged settings again."""
         self._calls.rewrite = True
 
     def writes(self) -> int:
-        """Writes made since the last call of this."""
+        """Writes made since the last call of this function."""
         made, self._calls.writes = self._calls.writes, 0
         return made
 
@@ -326,9 +326,9 @@ class PythonDevice:
     def self_test(
         self, inputs: Float[np.ndarray, "B ..."], targets: np.ndarray, outputs: tuple[int, ...] = ()
     ) -> None:
-        """One write and one measurement, checked: shape, finite values, outputs a sample.
+        """Check one write and one measurement: shape, finite values, outputs per sample.
 
-        Arguments: a batch; how many outputs are right, any number if not given.
+        Arguments: a batch; the accepted numbers of outputs, any number if not given.
         Errors: `RequestError` that names what is wrong.
         """
         origin = self.origin(0)
@@ -342,7 +342,7 @@ class PythonDevice:
             raise self._fails(f"{told(error)}, given inputs of shape {inputs.shape}") from error
         if not self.by_cost and outputs and reading.shape[1] not in outputs:
             raise self._fails(
-                f"it returned {reading.shape[1]} outputs a sample where the task has "
+                f"it returned {reading.shape[1]} outputs per sample, but the task has "
                 f"{' or '.join(map(str, outputs))}"
             )
 

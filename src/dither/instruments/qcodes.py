@@ -13,7 +13,7 @@ from dither.instruments.python import PythonDevice
 
 
 class QcodesDevice(AbstractInstrument):
-    """QCoDeS parameters: set to write, got to read; an array got counts as several outputs.
+    """QCoDeS parameters, written by `set` and read by `get`; an array counts as several outputs.
 
     A parameter's own limits are those of its `Numbers` validator. Arguments and errors as for
     `dither.instruments.instrument.AbstractInstrument`.

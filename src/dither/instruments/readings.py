@@ -11,14 +11,14 @@ from dither._numbers import finite, real
 
 
 class BadReading(RunError):
-    """A reading that cannot be one: a wrong shape, NaN or infinity, masked or complex values."""
+    """An invalid reading: a wrong shape, NaN or infinity, masked or complex values."""
 
 
 def as_cost(given: Any) -> Float[np.ndarray, ""]:
     """A cost as one number. Errors: `BadReading`."""
     reading = _real(given)
     if reading.size != 1:
-        raise BadReading(f"returned a cost of shape {reading.shape} where one number is due")
+        raise BadReading(f"returned a cost of shape {reading.shape} instead of one number")
     return _finite(reading.reshape(()))
 
 
@@ -29,16 +29,16 @@ def as_outputs(given: Any, rows: int) -> Float[np.ndarray, "B K"]:
         reading = reading[:, None]
     if reading.ndim != 2 or len(reading) != rows:
         raise BadReading(
-            f"returned outputs of shape {reading.shape} for {rows} inputs; one row for each input "
-            "is due"
+            f"returned outputs of shape {reading.shape} for {rows} inputs instead of one row "
+            "for each input"
         )
     return _finite(reading)
 
 
 def as_block(given: Any, shape: tuple[int | None, ...]) -> Float[np.ndarray, "K ..."] | None:
-    """All readings of a block at once, where they are one array of good ones; else None.
+    """All readings of a block at once, if they are one valid array; else None.
 
-    Arguments: what was returned; the shape that it must have, None where any length is right.
+    Arguments: the returned value; the required shape, None for any length.
     """
     if type(given) is not np.ndarray or given.dtype.kind != "f" or given.ndim != len(shape):
         return None
@@ -57,20 +57,20 @@ def _real(given: Any) -> Float[np.ndarray, "..."]:
 
 def _finite(reading: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     if not finite(reading):
-        raise BadReading("returned NaN or infinity, or what is infinite in single precision")
+        raise BadReading("returned NaN, infinity, or a number that is infinite in single precision")
     return reading
 
 
 def as_layer_inputs(
     given: Mapping[str, Any], rows: int, widths: Mapping[str, int]
 ) -> dict[str, Float[np.ndarray, "B _"]]:
-    """What went into each layer, of so many inputs. Errors: `BadReading`."""
+    """The inputs of each layer, for so many samples. Errors: `BadReading`."""
     read = {}
     for name, width in widths.items():
         x = _real(given[name])
         if x.shape != (rows, width):
             raise BadReading(
-                f"returned inputs of layer {name} of shape {x.shape} where {(rows, width)} is due"
+                f"returned inputs of layer {name} of shape {x.shape} instead of {(rows, width)}"
             )
         read[name] = _finite(x)
     return read
@@ -79,7 +79,8 @@ def as_layer_inputs(
 def each_its_own(readings: Iterable[Any]) -> Iterator[Any]:
     """The readings of a block, one after another.
 
-    Errors: `BadReading` where one array is returned for several of them, so that all hold the last.
+    Errors: `BadReading` if the same array is returned for several settings, so that all hold the
+    last.
     """
     if isinstance(readings, list | tuple):
         places = [r.__array_interface__["data"][0] for r in readings if isinstance(r, np.ndarray)]

@@ -1,4 +1,4 @@
-"""A device that is spoken to in SCPI, from a table of its channels."""
+"""A device controlled by SCPI commands, described by a table of its channels."""
 
 import time
 from collections.abc import Iterator
@@ -19,22 +19,22 @@ from dither.instruments.scpi_commands import Channels, Readings, Values
 
 
 class ScpiConnection(AbstractConnection):
-    """A device that is spoken to in SCPI by way of VISA.
+    """A device controlled by SCPI commands over VISA.
 
     Arguments:
         resource: its VISA address, such as `TCPIP0::192.168.0.7::5025::SOCKET`.
-        channels: tables of `Channels` by name: the parameters, in this order.
+        channels: tables of `Channels` by name; they are the parameters, in this order.
         readings: a table of `Readings`.
-        identity: what the answer to `*IDN?` must contain; not asked if empty.
-        setup: commands once connected; `safe`: commands at the end of a run, however it ends.
-        errors: the query of the error queue, asked after each write and each measurement; an answer
-            other than error 0 fails the measurement. Not asked if empty.
-        ready: a query whose answer is awaited after a write, such as `*OPC?`.
-        settle: seconds to wait after a write.
-        timeout: seconds to wait for an answer.
-        initial: parameters to start from.
-        backend: PyVISA's: `@py` for pyvisa-py; empty for the installed VISA library.
-        read_termination, write_termination: what ends a message.
+        identity: text that the answer to `*IDN?` must contain; not queried if empty.
+        setup: commands after connecting; `safe`: commands at the end of a run, however it ends.
+        errors: the query of the error queue, sent after each write and each measurement; an answer
+            other than error 0 fails the measurement. Not sent if empty.
+        ready: a query whose answer is awaited after each write, such as `*OPC?`.
+        settle: wait after a write, s.
+        timeout: time limit of an answer, s.
+        initial: the initial parameters.
+        backend: PyVISA's backend: `@py` for pyvisa-py; empty for the installed VISA library.
+        read_termination, write_termination: the characters that end a message.
     """
 
     kind: Literal["scpi"] = "scpi"
@@ -61,14 +61,14 @@ class ScpiConnection(AbstractConnection):
 
 
 class ScpiDevice:
-    """An instrument that is connected to when it is first used.
+    """An instrument that connects on first use.
 
-    After a failure, such as an answer that did not come in time, it is disconnected, lest a late
-    answer be taken for the next one. When it is next used, it is connected to again, set up, and
-    the parameters that it held are written.
+    After a failure, such as a late answer, it is disconnected, so that the late answer is not
+    mistaken for the next one. The next use connects again, runs the setup commands and writes the
+    last parameters.
 
     Arguments: the `ScpiConnection`.
-    Errors: `RequestError` where PyVISA is not installed, or the identity is another.
+    Errors: `RequestError` if PyVISA is not installed or the identity does not match.
     """
 
     def __init__(self, connection: ScpiConnection) -> None:
@@ -93,7 +93,7 @@ class ScpiDevice:
         self._set(np.array(theta))
 
     def write_at(self, places: Int[np.ndarray, " K"], values: Float[np.ndarray, " K"]) -> None:
-        """Set some channels; those that can only be set together are set together."""
+        """Set some channels, together with those that can only be set jointly."""
         if self._held is None:
             raise InstrumentError("some channels were to be set before all of them")
         theta = self._held.copy()
@@ -122,9 +122,9 @@ class ScpiDevice:
         return rows
 
     def safe(self) -> None:
-        """Send the commands that make it safe, and disconnect.
+        """Send the safe commands and disconnect.
 
-        Errors: `RunError` where that could not be done.
+        Errors: `RunError` if that fails.
         """
         if not self._known:
             return
@@ -175,7 +175,8 @@ class ScpiDevice:
         )
         if connection.identity and connection.identity not in (found := session.query("*IDN?")):
             raise RequestError(
-                f"At {connection.resource} is '{found}' and not '{connection.identity}'; correct "
+                f"The instrument at {connection.resource} is '{found}', not "
+                f"'{connection.identity}'; correct "
                 "the address or the identity."
             )
         self._known = True
@@ -193,14 +194,14 @@ class ScpiDevice:
         """Send commands and a query, if any. Returns: its answer."""
         messages = [*commands, query] if query else commands
         if self.connection.resource.upper().endswith("SOCKET"):
-            # as one packet: a second would wait until the first is acknowledged
+            # as one packet: a second one would wait for the acknowledgement of the first
             messages = [self.connection.write_termination.join(messages)] if messages else []
         for message in messages:
             self._session.write(message)
         return str(self._session.read()) if query else ""
 
     def _obey(self, commands: list[str]) -> list[str]:
-        """Send commands, wait until they are done. Returns: what was in the error queue."""
+        """Send commands and wait until they are done. Returns: the content of the error queue."""
         ready, errors = self.connection.ready, self.connection.errors
         found: list[str] = []
         if commands and (ready or not errors):
@@ -217,7 +218,7 @@ class ScpiDevice:
     def _commands(
         self, theta: Float[np.ndarray, " P"], places: Int[np.ndarray, " K"] | None = None
     ) -> list[str]:
-        """What sets all channels, or those at some places and what is set with them."""
+        """The commands that set all channels, or those at some places and those set jointly."""
         each = [
             command
             for group, values in zip(
@@ -238,4 +239,4 @@ class ScpiDevice:
 
 
 MOST_ERRORS = 100
-"""No more entries of an error queue are read at once."""
+"""Entries of an error queue that are read at once, at most."""

@@ -1,4 +1,4 @@
-"""The commands of an instrument, from a specification: what sets channels, what reads outputs."""
+"""The commands of an instrument in a specification, which set channels and read outputs."""
 
 import math
 from string import Formatter
@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from dither._configuration import Configuration
 
 MOST_LEVELS = 2**20
-"""A format that writes more values between the bounds is taken for continuous."""
+"""A format with more values between the bounds counts as continuous."""
 
 
 class Values(tuple[float, ...]):
@@ -29,19 +29,20 @@ def fields_of(template: str, known: tuple[str, ...]) -> dict[str, str]:
     for name in fields:
         if name not in known:
             offered = " or ".join(f"{{{field}}}" for field in known)
-            raise ValueError(f"a command has no field {{{name}}}, but {offered}")
+            raise ValueError(f"a command cannot have the field {{{name}}}; use {offered}")
     return fields
 
 
 class Channels(Configuration):
-    """Equal channels of an instrument, each holding one parameter.
+    """Identical channels of an instrument, each holding one parameter.
 
     Arguments: `write`, the command that sets one channel, with `{channel}` and `{value}`, or all of
     them at once, with `{values}`; `bounds`, the pair (low, high) outside which nothing is ever
-    written; `count`, how many channels; `first`, the number of the first.
+    written; `count`, the number of channels; `first`, the number of the first channel.
 
-    A field may say its format, as `{value:.4f}`; without one, all digits are written. The values
-    that a format writes between the bounds are the levels of the parameters, as of a DAC.
+    A field may contain a format, such as `{value:.4f}`; without one, all digits are written. The
+    values that a format can write between the bounds are the levels of the parameters, as for a
+    DAC.
     """
 
     write: str
@@ -64,7 +65,7 @@ class Channels(Configuration):
         if "value" in fields and self.count > 1 and "channel" not in fields:
             raise ValueError("a write command for several channels needs {channel}")
         how = self._format
-        # rounding keeps order: what lies between the bounds is written between these
+        # rounding keeps the order: values between the bounds are written between these
         for bound, inwards in zip(self.bounds, (1, -1)):
             written = float(format(bound, how))
             if inwards * (written - bound) < 0:
@@ -73,7 +74,9 @@ class Channels(Configuration):
                     "bounds; give more digits"
                 )
         if self.grid()[2] == 1:
-            raise ValueError(f"the format '{how}' writes one value between the bounds; give more")
+            raise ValueError(
+                f"the format '{how}' writes only one value between the bounds; give more digits"
+            )
         return self
 
     @property
@@ -82,9 +85,9 @@ class Channels(Configuration):
         return fields.get("value", fields.get("values", ""))
 
     def grid(self) -> tuple[float, float, int]:
-        """The least and the largest value that can be written, and how many there are; 0 for many.
+        """The least and the largest writable value, and the number of values; 0 for very many.
 
-        They are as far apart as they are where they are largest.
+        Their spacing is that of the largest values.
         """
         low, high = self.bounds
         bound, inwards = (high, -1) if abs(high) >= abs(low) else (low, 1)
@@ -100,7 +103,7 @@ class Channels(Configuration):
         return first * step, last * step, last - first + 1
 
     def commands(self, values: Float[np.ndarray, " K"]) -> list[str]:
-        """The command that sets each channel; one that sets them all stands there for each."""
+        """The command that sets each channel; a joint command is repeated for each."""
         if "values" in fields_of(self.write, ("channel", "value", "values")):
             return self.count * [
                 self.write.format(values=Values(values.tolist()), channel=self.first)
@@ -114,9 +117,9 @@ class Channels(Configuration):
 class Readings(Configuration):
     """How a sample is presented and its outputs are read.
 
-    Arguments: `query`, answered by the outputs, with commas; `present`, a command before it; one of
-    them has the field `{values}`, a sample's inputs; `whole_batch`, whether they take all samples
-    of a batch at once, row after row, and answer so.
+    Arguments: `query`, whose answer is the outputs, separated by commas; `present`, a command sent
+    before it; one of them has the field `{values}`, a sample's inputs; `whole_batch`, whether
+    inputs and outputs of a whole batch are sent at once, row after row.
     """
 
     query: str

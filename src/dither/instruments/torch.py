@@ -14,13 +14,13 @@ from dither.instruments.python import PythonDevice
 
 
 class TorchDevice:
-    """A PyTorch module, of which only the outputs are used: no backward pass is made.
+    """A PyTorch module; only its outputs are used, and no backward pass is made.
 
-    Its parameters are those of `named_parameters()`, in that order, and training starts from what
-    they are. The module is put into evaluation mode.
+    Its parameters are those of `named_parameters()`, in that order, and training starts from their
+    present values. The module is put into evaluation mode.
 
     Arguments: the module; `bounds`, a pair (low, high) for all parameters; `bits` of their DACs.
-    Errors: `RequestError` where torch is not installed, or for what is no module.
+    Errors: `RequestError` if torch is not installed or the argument is not a module.
     """
 
     def __init__(
@@ -29,8 +29,7 @@ class TorchDevice:
         self._torch = needs("torch", "torch")
         if not isinstance(module, self._torch.nn.Module):
             raise RequestError(
-                f"A torch.nn.Module is needed, and {type(module).__name__} is none; give the "
-                "module itself."
+                f"{type(module).__name__} is not a torch.nn.Module; give the module itself."
             )
         self.module = module.eval()
         self.bounds, self.bits = bounds, bits
@@ -55,7 +54,7 @@ class TorchDevice:
 
 
 class TorchConnection(AbstractObjectConnection):
-    """A PyTorch module; `bounds` and `bits` are those of its parameters."""
+    """A PyTorch module, with `bounds` and `bits` of its parameters."""
 
     kind: Literal["torch"] = "torch"
     bits: Annotated[int, Field(ge=1, le=24)] | None = None

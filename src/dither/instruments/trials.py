@@ -1,4 +1,4 @@
-"""What a device check does to a device: repeated readings, steps, small and large perturbations."""
+"""The trials of a device check: repeated readings, steps, small and large perturbations."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,14 +9,14 @@ from jaxtyping import Bool, Float
 from dither.instruments.under_test import DeviceUnderTest, Reading
 
 RUNGS = 10
-"""Amplitudes a factor of two apart that are tried."""
+"""The number of amplitudes tried, a factor of two apart."""
 
 UNLIKELY = 9.0
-"""What is called significant happens by chance about once in e⁹ = 8000 times."""
+"""The significance level: a chance result exceeds it about once in e⁹ = 8000 times."""
 
 
 def surely(terms: int) -> float:
-    """What a sum of so many squared standard normal deviates hardly ever exceeds.
+    """A bound that a sum of so many squared standard normal deviates very rarely exceeds.
 
     ```
     P(χ²_K ≥ K + 2 √(K x) + 2 x) ≤ exp(−x)
@@ -28,8 +28,7 @@ def surely(terms: int) -> float:
 
 
 class ReadingNoise(NamedTuple):
-    """Of repeated readings: of an output while nothing is written, and with writes between them;
-    whether some costs lie far out, which are left out."""
+    """The noise of an output without and with writes between readings; whether outliers exist."""
 
     still: float
     written: float
@@ -37,7 +36,7 @@ class ReadingNoise(NamedTuple):
 
 
 def repeat(dut: DeviceUnderTest, repeats: int) -> ReadingNoise:
-    """Read the start again and again, then go away and come back each time."""
+    """Read the start repeatedly, then again with a write away and back each time."""
     dut.visit(repeats)
     still, far = without_outliers(dut, [reading for _, reading in dut.visits])
     back = []
@@ -47,16 +46,16 @@ def repeat(dut: DeviceUnderTest, repeats: int) -> ReadingNoise:
         dut.visit()
         back.append(dut.visits[-1][1] if dut.visits else None)
     returned, further = without_outliers(dut, [r for r in back if r is not None])
-    # neighbours' differences, so that a drift is not taken for noise
+    # differences of neighbours, so that drift does not count as noise
     steady = float(np.sqrt(np.mean(np.diff(still, axis=0) ** 2) / 2)) if len(still) > 1 else 0.0
     return ReadingNoise(steady, spread(returned), far or further)
 
 
 def cost_noise(dut: DeviceUnderTest) -> float:
-    """The standard deviation of the cost, from every return to the start so far.
+    """The standard deviation of the cost over all returns to the start so far.
 
-    From neighbours, so that a drift is not taken for noise. Of the 20 returns of `repeat` alone it
-    would be so uncertain that the ladder took noise for bending.
+    It uses differences of neighbours, so that drift does not count as noise. From the 20 returns of
+    `repeat` alone it would be so uncertain that the ladder would mistake noise for curvature.
     """
     returned, _ = without_outliers(dut, dut.returns)
     costs = np.array([dut.cost(reading) for reading in returned])
@@ -64,7 +63,7 @@ def cost_noise(dut: DeviceUnderTest) -> float:
 
 
 def without_outliers(dut: DeviceUnderTest, readings: list[Reading]) -> tuple[list[Reading], bool]:
-    """The readings whose costs are not far out, and whether others were."""
+    """The readings whose costs are not outliers, and whether there were outliers."""
     if not readings:
         return [], False
     far = far_out(np.array([dut.cost(reading) for reading in readings]))
@@ -72,25 +71,25 @@ def without_outliers(dut: DeviceUnderTest, readings: list[Reading]) -> tuple[lis
 
 
 def spread(readings: list[Reading]) -> float:
-    """The standard deviation of one output, pooled over the outputs; 0 of fewer than two."""
+    """The standard deviation of one output, pooled over outputs; 0 for fewer than two readings."""
     if len(readings) < 2:
         return 0.0
-    # from the first, so that equal readings have none
+    # relative to the first, so that equal readings give exactly 0
     return float(np.sqrt(np.var(np.array(readings) - readings[0], axis=0, ddof=1).mean()))
 
 
 def far_out(costs: Float[np.ndarray, "N *A"]) -> Bool[np.ndarray, "N *A"]:
-    """Which costs are further out than ten median deviations: 6.7 σ of a normal one."""
+    """Which costs deviate by more than ten median deviations: 6.7 σ of a normal distribution."""
     off = np.abs(costs - np.median(costs, axis=0))
     typical = np.median(off, axis=0)
     return np.asarray((off > 10 * typical) & (typical > 0))
 
 
 def scan(dut: DeviceUnderTest, places: np.ndarray, noise: float) -> Float[np.ndarray, " N"]:
-    """How far each parameter moves an output, root mean square, per unit of the parameter.
+    """The change of an output per unit of each parameter, root mean square.
 
-    Each is moved by `small` either way; the start is visited every five. 0 for one that moves
-    nothing beyond the noise, NaN where a reading failed.
+    Each parameter is changed by ±`small`; the start is visited after every five. The result is 0
+    for a parameter without an effect beyond the noise, and NaN if a reading failed.
     """
     responses = np.full(len(places), np.nan)
     for number, place in enumerate(places):
@@ -111,14 +110,14 @@ def scan(dut: DeviceUnderTest, places: np.ndarray, noise: float) -> Float[np.nda
 
 
 def settle(dut: DeviceUnderTest, noise: float, repeats: int, rng: np.random.Generator) -> float:
-    """The time constant with which readings follow a step of all parameters, 0 if none is seen.
+    """The time constant of the response to a step of all parameters, 0 if none is seen.
 
     ```
     y(t) = c + A exp(−t / τ),   one τ for all steps and outputs
     ```
 
-    Of the τ tried, factors of 1.1 apart, that with the least sum of squares. Source: derived here,
-    checked by the tests.
+    The result is the τ with the least sum of squares on a grid with factors of 1.1. Source: derived
+    here, checked by the tests.
     """
     runs = []
     offset = dut.small * rng.choice([-1.0, 1.0], dut.start.size)
@@ -153,7 +152,7 @@ class Ladder:
     """Cost differences `(C(θ + a p) − C(θ − a p)) / 2` along random signs p.
 
     Attributes: `amplitudes` a, rising by factors of 2; `changes`, one row for each p, NaN for an
-    outlier; `noise` of one of them.
+    outlier; `noise`, of one of them.
     """
 
     amplitudes: Float[np.ndarray, " A"]
@@ -161,9 +160,9 @@ class Ladder:
     noise: float
 
     def slope(self) -> float:
-        """The typical slope of the cost along p, from the highest rung that is still linear.
+        """The typical slope of the cost along p, from the highest amplitude that is still linear.
 
-        Without what is due to noise; 0 if nothing is left.
+        The contribution of noise is subtracted; 0 if nothing remains.
         """
         power = mean_square(self.changes) - self.noise**2
         reach = self.largest_linear()
@@ -171,25 +170,25 @@ class Ladder:
         return float(np.sqrt(max(power[rung], 0.0)) / self.amplitudes[rung])
 
     def smallest_useful(self) -> float:
-        """The amplitude at which a difference is as large as its noise; infinite if none is."""
+        """The amplitude at which a difference equals its noise; infinite if there is none."""
         slope = self.slope()
         return self.noise / slope if slope > 0 else np.inf
 
     def largest_linear(self) -> float:
-        """The amplitude at which a tenth of a difference is due to the cost's bending.
+        """The amplitude at which a tenth of a difference is due to curvature.
 
         ```
         S(a) = α a + β a³:   β a³ = (4/3) (S(a) − 2 S(a/2))
         ```
 
-        Interpolated between rungs; the largest tried where it bends less. Source: derived here,
-        checked by the tests.
+        Interpolated between amplitudes; the largest tried if there is less curvature. Source:
+        derived here, checked by the tests.
         """
         power = mean_square(self.changes) - self.noise**2
         bend = self.changes[:, 1:] - 2 * self.changes[:, :-1]
-        # a difference and twice another have 1 + 4 times the variance of one
+        # S(a) − 2 S(a/2) has 1 + 4 times the variance of one difference
         excess = mean_square(bend) - 5 * self.noise**2
-        # the scatter of a mean square over R directions
+        # the standard error of a mean square over R directions
         doubt = 5 * self.noise**2 * surely(len(bend)) / len(bend) - 5 * self.noise**2
         share = np.where(excess > doubt, np.maximum(excess, 0.0), 0.0)
         share = 4 / 3 * np.sqrt(share / np.maximum(power[1:], 1e-300))
@@ -202,20 +201,20 @@ class Ladder:
 
 
 def mean_square(values: Float[np.ndarray, "R A"]) -> Float[np.ndarray, " A"]:
-    """Over the rows that are not NaN."""
+    """The mean square over the rows that are not NaN."""
     known = np.isfinite(values)
     squares = np.sum(np.where(known, values, 0.0) ** 2, axis=0)
     return np.asarray(squares / np.maximum(known.sum(axis=0), 1))
 
 
 TENTH = 0.1
-"""The share of a cost difference that may be due to bending."""
+"""The share of a cost difference that may be due to curvature."""
 
 
 def ladder(
     dut: DeviceUnderTest, directions: int, cost_noise: float, rng: np.random.Generator
 ) -> Ladder:
-    """Perturb along random signs at amplitudes a factor of two apart."""
+    """Perturb along random sign vectors at amplitudes a factor of two apart."""
     if dut.step:
         amplitudes = dut.step * 2.0 ** np.arange(1 + int(np.log2(dut.reach / dut.step)))
     else:
@@ -234,15 +233,14 @@ def ladder(
 
 
 class DriftRate(NamedTuple):
-    """How fast an output drifts, root mean square, in units a second, 0 if it is not clear that it
-    does; and over how many seconds that was seen."""
+    """The drift of an output, rms, units per second, 0 if not significant; the observed seconds."""
 
     rate: float
     seconds: float
 
 
 def drift(dut: DeviceUnderTest) -> DriftRate:
-    """A straight line through all readings of the start, for every output."""
+    """Fit a straight line to all readings of the start, for every output."""
     times = np.array([at for at, _ in dut.visits])
     readings = np.array([reading for _, reading in dut.visits])
     seconds = float(np.ptp(times))

@@ -1,4 +1,4 @@
-"""A device under test: written and read with its failures counted and its calls timed."""
+"""A device under test, with counted failures and timed calls."""
 
 import time
 from typing import TypeAlias
@@ -17,20 +17,20 @@ STEP_READINGS = 24
 
 
 class DeviceUnderTest:
-    """A device under test: every call timed, failed ones counted, the start visited again.
+    """A device under test: every call is timed, failures are counted, the start is revisited.
 
     Arguments: the device; a task, whose first inputs are measured.
-    Attributes: `discrete`, whether parameters have two or three levels, so that there is room to go
-    one way only; `space`, the parameters less `origin`; `start`, those to start from; `small`, an
-    amplitude: a twentieth of the range, in whole steps, or 0.1 where there are no bounds; `reach`,
-    the largest that is tried: a quarter of the range, or 1; `visits` to the start, pairs of time
-    and reading; `returns`, the first readings of those, right after a write; `wait`, s, after each
-    write.
+    Attributes: `discrete`, whether parameters have two or three levels, so that they can change in
+    one direction only; `space`, the parameters less `origin`; `start`, the initial parameters;
+    `small`, an amplitude: a twentieth of the range, in whole steps, or 0.1 without bounds; `reach`,
+    the largest amplitude tried: a quarter of the range, or 1; `visits` to the start, pairs of time
+    and reading; `returns`, the first reading of each visit, right after a write; `wait`, the wait
+    after each write, s.
     """
 
     def __init__(self, device: PythonDevice, task: Task) -> None:
         self.device, self.task, self.space = device, task, device.trained_space
-        device.rewrite()  # what a write by itself does to a reading is to be seen
+        device.rewrite()  # to see the effect of a write by itself on a reading
         space, self.origin = self.space, device.origin(0)
         width = float(np.min(np.asarray(space.high) - np.asarray(space.low)))
         bounded, self.step = np.isfinite(width), float(np.max(space.step))
@@ -55,7 +55,7 @@ class DeviceUnderTest:
         self.wait = 0.0
 
     def write(self, theta: Float[np.ndarray, " P"]) -> bool:
-        """Write; whether that went well."""
+        """Write; whether it succeeded."""
         begin = time.perf_counter()
         try:
             self.device.write(np.asarray(theta, float) + self.origin)
@@ -69,7 +69,7 @@ class DeviceUnderTest:
         return True
 
     def read(self) -> Reading | None:
-        """A reading as one row, None where it failed."""
+        """A reading as one row, None if it failed."""
         self.readings += 1
         begin = time.perf_counter()
         try:
@@ -86,7 +86,7 @@ class DeviceUnderTest:
         return self.read() if self.write(theta) else None
 
     def follow(self, theta: Float[np.ndarray, " P"]) -> tuple[list[float], list[Reading]]:
-        """Write, and read again and again: when, s since the write, and what was read."""
+        """Write, then read repeatedly: the times since the write, s, and the readings."""
         times: list[float] = []
         readings: list[Reading] = []
         if self.write(theta):
@@ -100,7 +100,7 @@ class DeviceUnderTest:
         return times, readings
 
     def pair(self, offset: Float[np.ndarray, " P"]) -> tuple[Reading, Reading] | None:
-        """The readings beside the start and on its other side, or at it, one after the other."""
+        """The readings on both sides of the start, or on one side and at it."""
         if self.discrete:
             middle = 0.5 * (np.asarray(self.space.low) + np.asarray(self.space.high))
             offset = np.where(self.start > middle, -offset, offset)
@@ -109,7 +109,7 @@ class DeviceUnderTest:
         return None if plus is None or minus is None else (plus, minus)
 
     def visit(self, times: int = 1) -> None:
-        """Go to the start and read it."""
+        """Return to the start and read it."""
         if not self.write(self.start):
             return
         for number in range(times):
@@ -119,7 +119,7 @@ class DeviceUnderTest:
                 self.returns += [] if number else [reading]
 
     def cost(self, reading: Reading) -> float:
-        """The cost that a reading stands for."""
+        """The cost of a reading."""
         if self.shape == ():
             return float(reading[0])
         outputs = jnp.asarray(reading.reshape(self.shape), jnp.result_type(float))

@@ -1,4 +1,4 @@
-"""Objects that are not written by `write`: benches whose mirrors are flipped, functions."""
+"""Objects without `write`: benches whose mirrors are flipped, and functions."""
 
 import inspect
 from typing import Any
@@ -20,9 +20,10 @@ from dither.instruments.protocols import (
 
 
 def as_written(target: Any, name: str) -> Any:
-    """An object as one that is written: itself, or a bench of mirrors or a function made one.
+    """An object with `write`: the object itself, or a wrapped bench of mirrors or function.
 
-    Errors: `RequestError` for one that answers to every name, so that it cannot be told.
+    Errors: `RequestError` for an object that answers to every name, so that its abilities are
+    unknown.
     """
     if follows(target, Writable):
         return target
@@ -31,13 +32,13 @@ def as_written(target: Any, name: str) -> Any:
     if answers_to_all(target):
         raise RequestError(
             f"The device {name} answers to every name, as mocks and some proxies do, so that what "
-            "it can do cannot be told; wrap it in a class with write and measure."
+            "it can do is unknown; wrap it in a class with write and measure."
         )
     return _Function(target) if callable(target) else target
 
 
 class _Function:
-    """A function f(theta, inputs), which is told its parameters when it is measured."""
+    """A function f(theta, inputs); it receives the parameters at each measurement."""
 
     def __init__(self, function: Any) -> None:
         self._function = function
@@ -53,14 +54,14 @@ class _Function:
 
 
 class Mirrors:
-    """Turns an object with `flip(i)` into one with `write`, by flipping what differs.
+    """Gives an object with `flip(i)` a method `write`, which flips the mirrors that differ.
 
-    The object has `parameters`, N, the number of its mirrors; `flip(i)`, which turns mirror i over;
-    and either `error()`, one number, or `output()`, the T readings of the training series, or
-    `output(inputs)`, the same for the series that it is handed. Without inputs, the training part
-    stands in for the test part. It may have `weights`, the N states 0 or 1 that it is in. Without
-    it, the state in which it is handed over counts as 0 throughout, to which it must be brought
-    back before a run is resumed.
+    The object has `parameters`, N, the number of its mirrors; `flip(i)`, which flips mirror i; and
+    either `error()`, one number, or `output()`, the T readings of the training series, or
+    `output(inputs)`, the readings of a given series. Without inputs, the training part is used in
+    place of the test part. It may have `weights`, its N states, each 0 or 1. Without it, the state
+    at the start counts as 0 for all mirrors, and the bench must be brought back to it before a run
+    is resumed.
     """
 
     bounds = (0.0, 1.0)
@@ -71,7 +72,7 @@ class Mirrors:
         self.parameters = attribute_of(target, "parameters")
         if not isinstance(self.parameters, int | np.integer):
             raise RequestError(
-                f"The device {name} has flip(i) but does not say how many mirrors; give "
+                f"The device {name} has flip(i) but not its number of mirrors; give "
                 "it an attribute `parameters`, an integer."
             )
         check_plain(target, ("flip", "output", "error"), name)
@@ -85,7 +86,8 @@ class Mirrors:
             self.cost, self.task = self._cost, "own-error"
         else:
             raise RequestError(
-                f"The device {name} has flip(i) but neither error() nor output(); add one of them."
+                f"The device {name} has flip(i) but neither error() nor output(); add either "
+                "of them."
             )
         self.safe = attribute_of(target, "safe")
 
@@ -97,16 +99,17 @@ class Mirrors:
         if present.size != self.parameters or not np.all((present == 0) | (present == 1)):
             raise RequestError(
                 f"The device {self.name} has weights of size {present.size} for "
-                f"{self.parameters} mirrors, or others than 0 and 1; give 0 or 1 for each mirror."
+                f"{self.parameters} mirrors, or values other than 0 and 1; give 0 or 1 for "
+                "each mirror."
             )
         return present
 
     def write(self, theta: Float[np.ndarray, " N"]) -> None:
-        """Flip every mirror that is not as it should be."""
+        """Flip every mirror whose state differs."""
         self.write_at(np.arange(theta.size), theta)
 
     def write_at(self, places: Int[np.ndarray, " K"], values: Float[np.ndarray, " K"]) -> None:
-        """Flip those of some mirrors that are not as they should be."""
+        """Flip those of the given mirrors whose state differs."""
         self._held = self._present()
         for place, value in zip(places, values):
             if self._held[place] != value:

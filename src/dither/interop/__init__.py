@@ -1,4 +1,4 @@
-"""Our algorithms inside other packages: as a gest-api generator, as a PyTorch optimiser."""
+"""dither's algorithms in other packages: a gest-api generator and a PyTorch optimiser."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

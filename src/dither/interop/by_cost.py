@@ -1,4 +1,4 @@
-"""An algorithm that is asked and told one cost after another, outside dither's own loops."""
+"""An ask-and-tell interface to an algorithm, outside dither's own loops."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -16,13 +16,13 @@ from dither.contract import AccessLevel, Clock, Measurement, Probe, Problem, Spa
 from dither.training.settings import vary
 
 RATES = ("learning_rate", "a")
-"""What the settings are called that are a learning rate."""
+"""The names of the settings that are a learning rate."""
 
 
 class ByCost:
-    """An algorithm with its state, compiled: `ask` and `tell`, with NumPy outside.
+    """A compiled algorithm with its state: `ask` and `tell` with NumPy arrays.
 
-    Arguments: the algorithm; the space; parameters to start from; a seed.
+    Arguments: the algorithm; the space; the initial parameters; a seed.
     Errors: `RequestError` for an algorithm that needs more than the cost of the parameters.
     """
 
@@ -35,8 +35,8 @@ class ByCost:
     ) -> None:
         if algorithm.access_level > AccessLevel.COST or algorithm.sparse:
             raise RequestError(
-                f"The algorithm {algorithm.kind} needs more than the cost of the parameters; take "
-                "one such as weight-mgd or spsa."
+                f"The algorithm {algorithm.kind} needs more than the cost of the parameters; use "
+                "an algorithm such as weight-mgd or spsa."
             )
         self.algorithm, self.problem = algorithm, Problem(space)
         algorithm.check(self.problem)
@@ -47,14 +47,14 @@ class ByCost:
         )
 
     def ask(self) -> Probe:
-        """The next probe; the state's clock moves on."""
+        """The next probe; the state's clock advances."""
         asked: tuple[Probe, State] = self._ask(self.state)
         probe, self.state = asked
         return probe
 
     @property
     def rate_name(self) -> str | None:
-        """The setting that is the learning rate; None where there is none, or it is `auto`."""
+        """The name of the learning-rate setting; None if there is none, or if it is `auto`."""
         name = next((n for n in RATES if n in type(self.algorithm).model_fields), None)
         return None if name is None or isinstance(getattr(self.algorithm, name), str) else name
 
@@ -66,7 +66,7 @@ class ByCost:
     def tell(
         self, probe: Probe, cost: float, rate: float | Float[np.ndarray, " P"] | None = None
     ) -> bool:
-        """What a probe cost. Returns: whether the parameters have been updated by it.
+        """Tell the cost of a probe. Returns: whether the parameters were updated.
 
         `rate` is a learning rate other than the algorithm's, one for all parameters or for each.
         """
@@ -77,15 +77,15 @@ class ByCost:
         return bool(updated)
 
     def lookahead(self, first: Probe | None = None) -> int:
-        """How many probes can be asked before the first of them is told.
+        """The number of probes that can be asked before the first of them is told.
 
-        From now on, or counted from one that was asked and is not told yet.
+        Counted from now, or from a probe that was asked and not yet told.
         """
         clock: Clock = jax.device_get(self.state.clock if first is None else first.clock)
         return self.algorithm.lookahead(self.problem, clock)
 
     def parameters(self) -> Float[np.ndarray, " P"]:
-        """What training has reached."""
+        """The present trained parameters."""
         return np.asarray(self.algorithm.parameters(self.state), float)
 
 

@@ -1,4 +1,4 @@
-"""Our algorithms as a generator of gest-api, the interface that libEnsemble and Xopt share."""
+"""A generator for gest-api, the common interface of libEnsemble and Xopt."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,20 +22,20 @@ from gest_api.vocs import (  # noqa: E402  # likewise
 
 
 class DitherGenerator(Generator):
-    """Suggests the settings to measure and learns from the objective that came back.
+    """Suggests settings to measure and learns from the returned objective.
 
     The parameters are the continuous variables, between their domains; the cost is the objective,
-    or minus the objective where it is to be maximised. Each suggestion has an `_id`. Results may be
-    ingested in any order, and none is used before those suggested before it. One that is NaN is
-    suggested again. Results that were not suggested here are passed over: the algorithms learn
-    from pairs of measurements that they have chosen.
+    or minus the objective if it is maximised. Each suggestion has an `_id`. Results may be ingested
+    in any order; they are used in the order of the suggestions. A suggestion with result NaN is
+    suggested again. Results of other points are ignored, because the algorithms learn from pairs of
+    measurements that they have chosen.
 
-    Arguments: `vocs`, the variables and the objective; `algorithm`, any that sees only the cost;
-    `initial`, values to start from by name (a variable's default, or else the middle of its domain,
-    if not given); `seed`.
-    Errors: `ValueError` for variables or objectives that it cannot serve, for an unknown `_id`, and
-    for more points than can be measured before the first is known; `RequestError` for an algorithm
-    that needs more than the cost.
+    Arguments: `vocs`, the variables and the objective; `algorithm`, any that uses only the cost;
+    `initial`, initial values by name, by default a variable's default or the middle of its domain;
+    `seed`.
+    Errors: `ValueError` for unsupported variables or objectives, for an unknown `_id`, and for more
+    points than can be measured before the first result; `RequestError` for an algorithm that needs
+    more than the cost.
     """
 
     returns_id = True
@@ -67,20 +67,24 @@ class DitherGenerator(Generator):
     def _validate_vocs(self, vocs: Any) -> None:
         name = type(self).__name__
         if len(vocs.objectives) != 1:
-            raise ValueError(f"{name} serves one objective, not {len(vocs.objectives)}")
+            raise ValueError(f"{name} supports one objective, not {len(vocs.objectives)}")
         if vocs.constraints:
-            raise ValueError(f"{name} cannot serve constraints")
+            raise ValueError(f"{name} does not support constraints")
         for objective in vocs.objectives.values():
             if not isinstance(objective, MinimizeObjective | MaximizeObjective):
-                raise ValueError(f"{name} minimises or maximises")
+                raise ValueError(f"{name} supports only minimising or maximising")
         for variable, kind in vocs.variables.items():
             if type(kind) is not ContinuousVariable or isinstance(kind.dtype, tuple):
-                raise ValueError(f"{name} needs continuous variables, and {variable} is none")
+                raise ValueError(
+                    f"{name} needs continuous variables, but {variable} is not continuous"
+                )
 
     def _start(self, initial: Mapping[str, float]) -> np.ndarray:
         for name in initial:
             if name not in self.vocs.variables:
-                raise RequestError(f"There is no variable '{name}' to start from.")
+                raise RequestError(
+                    f"The initial values name an unknown variable '{name}'; remove it."
+                )
         middle = dict(zip(self.vocs.variables, 0.5 * (self.low + self.high)))
         defaults = {
             name: variable.default_value
@@ -90,15 +94,16 @@ class DitherGenerator(Generator):
         return np.array(list({**middle, **defaults, **initial}.values()))
 
     def suggest(self, num_points: int | None = None) -> list[dict[str, Any]]:
-        """The next points to measure: as many as asked for, or all that can be measured at once."""
+        """The next points to measure: the requested number, or as many as possible."""
         first = next(iter(self._waiting.values()), None)
         fresh = self.trainer.lookahead(first) - len(self._waiting)
         most = len(self._again) + fresh
         wanted = most if num_points is None else num_points
         if wanted > most:
             raise ValueError(
-                f"{wanted} points are asked for and {most} can be measured before others are "
-                "ingested; ask for fewer, or set a larger tau_theta"
+                f"{wanted} points were requested, but only {most} can be measured before "
+                "others are "
+                "ingested; request fewer, or set a larger tau_theta"
             )
         chosen, self._again = self._again[:wanted], self._again[wanted:]
         while len(chosen) < wanted:
@@ -116,13 +121,13 @@ class DitherGenerator(Generator):
         return dict(zip(self.vocs.variables, inside.tolist()))
 
     def ingest(self, results: Sequence[Mapping[str, Any]]) -> None:
-        """Learn from results, once those suggested before them are in as well."""
+        """Learn from results, after all earlier suggestions have theirs."""
         for result in results:
             if "_id" not in result:
                 continue
             number = int(result["_id"])
             if number not in self._waiting or number in self._costs or number in self._again:
-                raise ValueError(f"no result is awaited for _id {number}")
+                raise ValueError(f"no result is pending for _id {number}")
             cost = self.sign * float(result[self.objective])
             if math.isfinite(cost):
                 self._costs[number] = cost
@@ -132,5 +137,5 @@ class DitherGenerator(Generator):
             self.trainer.tell(self._waiting.pop(number), self._costs.pop(number))
 
     def reached(self) -> dict[str, float]:
-        """The variables' values that training has reached."""
+        """The present trained values of the variables."""
         return self._named(self.trainer.parameters())

@@ -1,4 +1,4 @@
-"""Our algorithms as a PyTorch optimiser that needs no backward pass."""
+"""A PyTorch optimiser that needs no backward pass."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ import torch  # noqa: E402  # after the line that says in a sentence what to ins
 
 
 class MGD(torch.optim.Optimizer):
-    """Perturbs parameters, calls a closure for the loss, and updates them; it asks for no gradient.
+    """Perturbs parameters, calls a closure for the loss, and updates them, without gradients.
 
     ```
     optimizer = MGD(model.parameters(), algorithm=WeightMGD(learning_rate=0.1, delta=0.01))
@@ -28,15 +28,15 @@ class MGD(torch.optim.Optimizer):
     ```
 
     One `step` measures until the algorithm has updated the parameters once: two calls of the
-    closure for a pair with tau_theta = 1. It has to take the same batch for all of them. The
-    algorithm holds the parameters; what others write into them between steps is overwritten.
+    closure for a pair with tau_theta = 1. The closure must use the same batch for all calls of a
+    step. The algorithm holds the parameters; changes made elsewhere between steps are overwritten.
 
-    The learning rate stands as `lr` in each group of parameters, but for `auto`, so that PyTorch's
-    schedulers can change it: `torch.optim.lr_scheduler.StepLR(optimizer, 100)`.
+    The learning rate, unless `auto`, is `lr` in each parameter group, so that PyTorch's schedulers
+    can change it: `torch.optim.lr_scheduler.StepLR(optimizer, 100)`.
 
-    Arguments: `params`, tensors or groups of them; `algorithm`, any that sees only the cost;
+    Arguments: `params`, tensors or groups of them; `algorithm`, any that uses only the cost;
     `seed`.
-    Attributes: `measurements`, how often a closure was called.
+    Attributes: `measurements`, the number of calls of closures.
     Errors: `RequestError` for an algorithm that needs more than the cost.
     """
 
@@ -57,11 +57,11 @@ class MGD(torch.optim.Optimizer):
                 group.setdefault("lr", self._trainer.rate)
 
     def step(self, closure: Callable[[], Any]) -> float:
-        """One update. Returns: the mean of the losses that were measured for it.
+        """Make one update. Returns: the mean of the losses measured for it.
 
         Arguments: `closure`, which returns the loss, a number or a tensor of one.
-        Errors: `RunError` for a loss that is NaN or infinite; like any error of the closure it
-        leaves the optimiser as before that call, so that `step` can be called again.
+        Errors: `RunError` for a loss that is NaN or infinite. This and any error of the closure
+        leave the optimiser as it was before that call, so that `step` can be called again.
         """
         losses, updated = [], False
         try:
@@ -85,11 +85,11 @@ class MGD(torch.optim.Optimizer):
         given = closure()
         loss = float(given.detach() if isinstance(given, torch.Tensor) else given)
         if not math.isfinite(loss):
-            raise RunError(f"The loss is {loss}; take a smaller delta or learning rate.")
+            raise RunError(f"The loss is {loss}; use a smaller delta or learning rate.")
         return loss
 
     def _rates(self) -> float | Float[np.ndarray, " P"] | None:
-        """The learning rate that the groups ask for now: one, or one for each parameter."""
+        """The present learning rates of the groups: one, or one for each parameter."""
         if self._trainer.rate is None:
             return None
         rates = [float(group["lr"]) for group in self.param_groups]
@@ -107,7 +107,7 @@ class MGD(torch.optim.Optimizer):
                 start += tensor.numel()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on bit for bit, as tensors and plain facts."""
+        """The complete state for bit-for-bit continuation, as tensors and plain values."""
         leaves = [plain(leaf) for leaf in jax.tree.leaves(self._trainer.state)]
         return {
             "algorithm": self._trainer.algorithm.model_dump(mode="json"),
@@ -117,16 +117,17 @@ class MGD(torch.optim.Optimizer):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a `state_dict`; the parameters become those that it had reached.
+        """Continue from a `state_dict`; the parameters are set to its values.
 
-        Errors: `RequestError` for one of another algorithm or of other parameters.
+        Errors: `RequestError` if it belongs to another algorithm or other parameters.
         """
         leaves, structure = jax.tree.flatten(self._trainer.state)
         saved = [np.asarray(tensor) for tensor in state_dict["state"]]
         same = state_dict["algorithm"] == self._trainer.algorithm.model_dump(mode="json")
         if not same or [plain(leaf).shape for leaf in leaves] != [leaf.shape for leaf in saved]:
             raise RequestError(
-                "The state is of another algorithm or of other parameters; make the optimiser with "
+                "The state belongs to another algorithm or other parameters; make the "
+                "optimiser with "
                 "the same ones."
             )
         restored = [like(leaf, array) for leaf, array in zip(leaves, saved)]
@@ -138,5 +139,5 @@ class MGD(torch.optim.Optimizer):
 
 
 def _without_tensors(group: dict[str, Any]) -> dict[str, Any]:
-    """What a group of parameters is trained with, such as `lr`."""
+    """The settings of a parameter group, such as `lr`."""
     return {name: value for name, value in group.items() if name != "params"}

@@ -1,4 +1,4 @@
-"""Laws: what to expect before measuring, in closed form or from surrogates; fits to hold beside."""
+"""Laws: predictions before measuring, in closed form or from surrogates, and fits to compare."""
 
 from dither.laws.amplitude import baseline_scatter as baseline_scatter
 from dither.laws.amplitude import best_baseline_amplitude as best_baseline_amplitude

@@ -1,4 +1,4 @@
-"""The error of a readout y = Σ_i w_i x_i, and what flipping one weight does to it."""
+"""The error of a readout y = Σ_i w_i x_i, and its change when one weight flips."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 
 
 class ReadoutColumns(NamedTuple):
-    """What is computed once: the target t; each x, its mean, a² = |x|², b = ⟨x, t⟩."""
+    """Precomputed quantities: the target t; each x, its mean, a² = |x|², b = ⟨x, t⟩."""
 
     target: Float[Array, " T"]
     x: Float[Array, "N T"]
@@ -18,7 +18,7 @@ class ReadoutColumns(NamedTuple):
 
 
 class ReadoutOutput(NamedTuple):
-    """What is known of one output or of many: its error f, p = ⟨y, t⟩, q = |y|², its mean."""
+    """Quantities of one or many outputs: the error f, p = ⟨y, t⟩, q = |y|², the mean."""
 
     f: Float[Array, "..."]
     p: Float[Array, "..."]
@@ -29,7 +29,8 @@ class ReadoutOutput(NamedTuple):
 class ReadoutNoise(NamedTuple):
     """The noise of measurements, in units of its standard deviation per sample.
 
-    Two of its coordinates, along what the error looks at, and the squared length of the rest.
+    Two of its coordinates, along the directions that affect the error, and the squared length of
+    the rest.
     """
 
     first: Float[Array, " tests"]
@@ -41,16 +42,16 @@ class SquaredError:
     """`f = |t − y|²`."""
 
     constrained = 0
-    """Coordinates of the noise that do not count."""
+    """The number of noise coordinates without effect."""
 
     @staticmethod
     def centred(y: Float[Array, " T"]) -> Float[Array, " T"]:
-        """What of a trace the error looks at."""
+        """The part of a trace that affects the error."""
         return y
 
     @classmethod
     def columns(cls, x: Float[Array, "N T"], target: Float[Array, " T"]) -> ReadoutColumns:
-        """What is computed once."""
+        """The precomputed quantities."""
         mean = jnp.mean(x, axis=1, dtype=jnp.float32)
         squared = jnp.sum(x.astype(jnp.float32) ** 2, axis=1)
         return ReadoutColumns(target, x, mean, squared, times(x, target))
@@ -70,7 +71,7 @@ class SquaredError:
         i: Int[Array, " n"],
         s: Float[Array, " n"],
     ) -> tuple[Float[Array, " n"], ReadoutOutput]:
-        """The fall of the error by each of n flips, and what is known of the output after it."""
+        """The decrease of the error for each of n flips, and the output's quantities after it."""
         overlap, squared = at(known.overlap, i), at(known.squared, i)
         fall = 2 * s * (x @ (known.target - y)) - squared
         return fall, ReadoutOutput(
@@ -97,19 +98,19 @@ class NMSE:
 
     @staticmethod
     def centred(y: Float[Array, " T"]) -> Float[Array, " T"]:
-        """What of a trace the error looks at."""
+        """The part of a trace that affects the error."""
         return y - y.mean()
 
     @classmethod
     def columns(cls, x: Float[Array, "N T"], target: Float[Array, " T"]) -> ReadoutColumns:
-        """What is computed once."""
+        """The precomputed quantities."""
         known = SquaredError.columns(x, cls.centred(target) / jnp.linalg.norm(cls.centred(target)))
         wide = x.astype(jnp.float32) - known.mean[:, None]
         return known._replace(squared=jnp.sum(wide**2, axis=1))
 
     @classmethod
     def of(cls, known: ReadoutColumns, y: Float[Array, " T"]) -> ReadoutOutput:
-        """The error of an output, from what is left of t beside y: 1 − c² loses no digits."""
+        """The error of an output, from the part of t orthogonal to y, so that 1 − c² is exact."""
         p, q = y @ known.target, y @ y
         c = cls._correlation(known, p, q)
         left = cls._left(known, p, q, y)
@@ -126,7 +127,7 @@ class NMSE:
         i: Int[Array, " n"],
         s: Float[Array, " n"],
     ) -> tuple[Float[Array, " n"], ReadoutOutput]:
-        """The fall of the error by each of n flips, and what is known of the output after it."""
+        """The decrease of the error for each of n flips, and the output's quantities after it."""
         overlap, squared = at(known.overlap, i), at(known.squared, i)
         p = now.p + s * overlap
         q = now.q + 2 * s * (x @ y) + squared
@@ -134,7 +135,7 @@ class NMSE:
         g = now.p / jnp.maximum(now.q, cls._least(known))
         left = cls._left(known, now.p, now.q, y)
         rise = (2 * s * now.p * (x @ left) + overlap**2 - g * now.p * squared) / q
-        # near the end the rise of c² keeps the digits that c − before loses
+        # near the end the increase of c² is exact where a difference of c would not be
         fall = 2 * jnp.where((before > 0.6) & (c > 0.6), rise / (before + c), c - before)
         return fall, ReadoutOutput(now.f - fall, p, q, jnp.zeros_like(p))
 
@@ -142,7 +143,7 @@ class NMSE:
     def measured(
         output: ReadoutOutput, sigma: Float[Array, "..."], z: ReadoutNoise
     ) -> Float[Array, " tests"]:
-        """The error with noise, drawn along t, along what of y is beside t, and the rest."""
+        """The error with noise along t, along the orthogonal part of y, and the rest."""
         along = output.p + sigma * z.first
         beside = jnp.sqrt(jnp.maximum(output.q - output.p**2, 0.0)) + sigma * z.second
         length = jnp.sqrt(along**2 + beside**2 + sigma**2 * z.rest)
@@ -152,7 +153,7 @@ class NMSE:
     def _left(
         cls, known: ReadoutColumns, p: Float[Array, ""], q: Float[Array, ""], y: Float[Array, " T"]
     ) -> Float[Array, " T"]:
-        """t − g y, centred once more: x may have a mean, which meets what rounding left of y's."""
+        """t − g y, centred again, because x may have a mean and that of y has rounding errors."""
         return cls.centred(known.target - p / jnp.maximum(q, cls._least(known)) * y)
 
     @classmethod
@@ -164,7 +165,7 @@ class NMSE:
 
     @staticmethod
     def _least(known: ReadoutColumns) -> Float[Array, ""]:
-        """What rounding makes of the |y|² of a constant output."""
+        """The rounding error of |y|² for a constant output."""
         return jnp.asarray(1e-10 * known.squared.mean() + 1e-37)
 
 
@@ -172,7 +173,7 @@ ERRORS: dict[str, type[SquaredError] | type[NMSE]] = {"squared": SquaredError, "
 
 
 def draw_noise(key: Key[Array, ""], measurements: int, samples: int) -> ReadoutNoise:
-    """ReadoutNoise for many measurements of an error of so many free samples, at least three.
+    """ReadoutNoise for many measurements of an error with so many free samples, at least three.
 
     The squared length of the rest is chi-squared with ν = samples − 2 degrees of freedom, by
     Wilson and Hilferty's cube: `ν (1 − 2/(9ν) + z √(2/(9ν)))³`, z standard normal.
@@ -184,12 +185,12 @@ def draw_noise(key: Key[Array, ""], measurements: int, samples: int) -> ReadoutN
 
 
 def standard_deviation(output: ReadoutOutput, samples: int) -> Float[Array, "..."]:
-    """Of an output over its samples."""
+    """The standard deviation of an output over its samples."""
     return jnp.sqrt(jnp.maximum(output.q / samples - output.mean**2, 0.0))
 
 
 def at(values: Shaped[Array, "N ..."], i: Int[Array, " n"]) -> Shaped[Array, "n ..."]:
-    """The entries i, which are known to lie inside."""
+    """The entries i, which must be in range."""
     return values.at[i].get(mode="promise_in_bounds")
 
 

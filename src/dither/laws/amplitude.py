@@ -1,9 +1,9 @@
-"""The best amplitude of a perturbation: cost noise against curvature.
+"""The best amplitude of a perturbation, given cost noise and curvature.
 
-A small perturbation drowns in the noise, a large one sees the cost's curvature. With random signs
-s, the one-sided difference `C(θ + δs) − C(θ)` holds `δ² sᵀHs / 2` beside the slope: no bias, since
-it is even in s, but scatter. The central one holds `δ³ D³C[s,s,s] / 6`: a bias. Derived here,
-checked by the tests.
+The effect of a small perturbation is below the noise; a large one is affected by curvature. With
+random signs s, the one-sided difference `C(θ + δs) − C(θ)` contains `δ² sᵀHs / 2` in addition to
+the slope, which is even in s and adds scatter but no bias. The central difference contains
+`δ³ D³C[s,s,s] / 6`, a bias. Derived here, checked by the tests.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def curvature_square(hessian: Float[np.ndarray, "N N"]) -> float:
 
 
 def central_bias(third: Float[np.ndarray, "N N N"]) -> Float[np.ndarray, " N"]:
-    """By how much a central pair misses the gradient, for an amplitude of 1.
+    """The bias of a central pair, for an amplitude of 1.
 
     `b_i = E[D³C[s,s,s] s_i] / 6 = ½ Σ_j C_ijj − ⅓ C_iii`: the estimate's mean is `g + δ² b`
 
@@ -42,7 +42,7 @@ def baseline_scatter(
     `(2 sigma² N / δ² + δ² N q / 4) / T`, to be added to `|g|² (N − 1) / T`
 
     Arguments: `delta` > 0; `sigma` of one measured cost; N; `curvature`, q as from
-    `curvature_square`; T, the ticks averaged, the baseline measured anew at each.
+    `curvature_square`; T, the ticks averaged, with a new baseline measurement at each.
     Source: derived here.
     """
     return parameters * (2 * sigma**2 / delta**2 + delta**2 * curvature / 4) / ticks
@@ -55,20 +55,20 @@ def central_scatter(
 
     `sigma² N / (2 δ² T) + δ⁴ |b|²`
 
-    Arguments: as for `baseline_scatter`; `squared_bias`, |b|² as from `central_bias`. Left out: the
-    scatter `N (2 δ² g·b + ...) / T` that comes with the bias; small where T is well above N.
+    Arguments: as for `baseline_scatter`; `squared_bias`, |b|² as from `central_bias`. It neglects
+    the scatter `N (2 δ² g·b + ...) / T` due to the bias, which is small for T well above N.
     Source: derived here.
     """
     return parameters * sigma**2 / (2 * delta**2 * ticks) + delta**4 * squared_bias
 
 
 def best_baseline_amplitude(sigma: float, curvature: float) -> float:
-    """The amplitude at which an estimate with a baseline scatters least.
+    """The amplitude with the least scatter of an estimate with a baseline.
 
-    `δ = (8 sigma² / q)^¼`, whatever T and N: where noise and curvature scatter alike.
+    `δ = (8 sigma² / q)^¼`, for any T and N: noise and curvature then contribute equally.
 
     Arguments: `sigma` ≥ 0; `curvature`, q > 0 as from `curvature_square`. Errors: `RequestError`
-    for a cost without curvature, along which any amplitude is small. Source: derived here.
+    for a cost without curvature, for which no amplitude is too large. Source: derived here.
     """
     _bent(curvature)
     return float((8 * sigma**2 / curvature) ** 0.25)
@@ -77,12 +77,12 @@ def best_baseline_amplitude(sigma: float, curvature: float) -> float:
 def best_central_amplitude(
     sigma: float, parameters: int, squared_bias: float, ticks: float
 ) -> float:
-    """The amplitude at which an estimate from central pairs is nearest to the gradient.
+    """The amplitude with the smallest squared error of an estimate from central pairs.
 
-    `δ = (sigma² N / (4 T |b|²))^⅙`: the longer the average, the smaller.
+    `δ = (sigma² N / (4 T |b|²))^⅙`: it decreases with longer averaging.
 
     Arguments: as for `central_scatter`. Errors: `RequestError` for a cost without third
-    derivatives, which central pairs see without bias. Source: derived here.
+    derivatives, for which central pairs have no bias. Source: derived here.
     """
     _bent(squared_bias)
     return float((sigma**2 * parameters / (4 * ticks * squared_bias)) ** (1 / 6))
@@ -91,6 +91,6 @@ def best_central_amplitude(
 def _bent(curvature: float) -> None:
     if not curvature > 0:
         raise RequestError(
-            "The cost has no curvature that an amplitude could be too large for; take the largest "
+            "The cost has no curvature, so no amplitude is too large; use the largest "
             "that the device allows."
         )

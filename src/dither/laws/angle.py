@@ -1,4 +1,4 @@
-"""How long an estimate takes to point along the gradient of a network, layer by layer."""
+"""The time until a layer-by-layer estimate points along the gradient of a network."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,15 +25,15 @@ Costs: TypeAlias = Callable[[Float[Array, "B K"]], Float[Array, " B"]]
 
 
 COMPILED_FOR_ONE_RUN = {"xla_backend_optimization_level": 0}
-"""How to compile what runs once: optimising it takes several times as long as running it."""
+"""Compiler options for programs that run once, where optimisation takes longer than the run."""
 
 
 class AngleTime(NamedTuple):
-    """What it takes until the estimate is within an angle of the gradient.
+    """The time until the estimate is within an angle of the gradient.
 
     Attributes: `kappa` of one iteration, which perturbs each layer once; `iterations`;
-    `measurements`, 2 L for an iteration; `split_measurements`, with the optimal split over the
-    layers; `relative_error`, the standard error of kappa from probes over kappa (0 where exact).
+    `measurements`, 2 L per iteration; `split_measurements`, with the optimal split over the layers;
+    `relative_error`, the standard error of kappa from probes over kappa (0 where exact).
     """
 
     kappa: float
@@ -49,9 +49,9 @@ def angle_time(
     degrees: float = 15.0,
     standard_errors: Float[np.ndarray, " L"] | None = None,
 ) -> AngleTime:
-    """Iterations and measurements of the layer-by-layer scheme to an angle with the gradient.
+    """The iterations and measurements of the layer-by-layer scheme to an angle with the gradient.
 
-    `iterations = kappa / tan²(angle)`, `kappa = Σ_l v_l / |g|²`, two measurements for a layer and
+    `iterations = kappa / tan²(angle)`, `kappa = Σ_l v_l / |g|²`, two measurements per layer and
     iteration; with the optimal split `2 (Σ_l √v_l)² / (|g|² tan²(angle))` measurements.
 
     Arguments: `squared_gradients`, |g_l|²; `variances`, v_l, of one estimate of each layer, as from
@@ -102,7 +102,7 @@ def squares_and_sizes(
 def exact_gradient(
     network: AbstractNetwork, parameters: Parameters, inputs: Float[Array, "B ..."], costs: Costs
 ) -> Parameters:
-    """The gradient of a batch's mean cost by backpropagation, compiled for being asked once."""
+    """The gradient of a batch's mean cost by backpropagation, compiled for a single use."""
 
     def cost(parameters: Parameters) -> Float[Array, ""]:
         return jnp.mean(costs(network(parameters, inputs)))

@@ -1,4 +1,4 @@
-"""How the error of a Boolean readout falls when one mirror after the other is tested.
+"""The decrease of the error of a Boolean readout when mirrors are tested one by one.
 
 The error is f(w) = |t − X w|² with w in {0, 1}ᴺ. A test flips one w_i and keeps the flip if the
 error fell. Derived here, checked by the tests.
@@ -13,10 +13,10 @@ from dither._errors import RequestError
 def uniform_excess(
     neurons: int, tests: Num[np.ndarray, "..."] | float | int
 ) -> Float[np.ndarray, "..."]:
-    """Mean share of the excess error left after k tests of mirrors drawn uniformly.
+    """The mean share of the excess error that remains after k tests of uniformly drawn mirrors.
 
-    `E[f_k − f*] / (f_0 − f*) = (1 − 1/N)^k`, exact for orthogonal columns: a mirror is right from
-    its first test on, and k draws miss it with that probability.
+    `E[f_k − f*] / (f_0 − f*) = (1 − 1/N)^k`, exact for orthogonal columns: a mirror is correct from
+    its first test on, and this is the probability that k draws miss it.
 
     Arguments: N ≥ 1; k ≥ 0, the tests, one number or many.
     """
@@ -26,7 +26,7 @@ def uniform_excess(
 def sweep_excess(
     neurons: int, tests: Num[np.ndarray, "..."] | float | int
 ) -> Float[np.ndarray, "..."]:
-    """Mean share of the excess error left after k tests of a sweep in random order.
+    """The mean share of the excess error that remains after k tests of a sweep in random order.
 
     `E[f_k − f*] / (f_0 − f*) = max(0, 1 − k/N)`, exact for orthogonal columns; the *greedy* rule
     of the papers is in effect such a sweep.
@@ -43,20 +43,20 @@ def initial_fall(
     error: float,
     samples: int,
 ) -> float:
-    """Expected fall of the error in the first test of a mirror drawn uniformly, random columns.
+    """The expected decrease of the error in the first test of a random mirror, for random columns.
 
-    With s_i = 1 − 2 w_i and residual r = t − X w, a flip lets the error fall by
-    `2 s_i ⟨x_i, r⟩ − a_i²`, and is kept where that is positive. The column's own part of r and the
+    With s_i = 1 − 2 w_i and residual r = t − X w, a flip decreases the error by
+    `2 s_i ⟨x_i, r⟩ − a_i²`, and is kept if that is positive. The column's own part of r and the
     crosstalk of the others make it normal with
 
     `m_i = a_i² (2 s_i (w*_i − w_i) − 1)`, `v_i = 2 a_i √((f − a_i² (w*_i − w_i)²) / T)`
 
     so that the expected fall is `mean_i [m_i Φ(m_i/v_i) + v_i φ(m_i/v_i)]`. The crosstalk is
-    quenched, so that this holds for the first tests only.
+    quenched, so this is valid for the first tests only.
 
     Arguments: `amplitudes`, a_i = |x_i| > 0, the norms of N columns whose T entries are independent
-    normal; `weights`, w in {0, 1}; `optimum`, w*, the best real-valued weights; `error`,
-    f = |X (w* − w)|² (what no real weights can reach is left out); `samples`, T.
+    normal; `weights`, w in {0, 1}; `optimum`, w*, the best real-valued weights; `error`, f = |X (w*
+    − w)|² (without the part that real weights cannot reach); `samples`, T.
     Errors: `RequestError` for weights other than 0 and 1.
     """
     w = np.asarray(weights, float)

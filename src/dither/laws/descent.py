@@ -1,6 +1,6 @@
-"""Boolean coordinate descent on known columns, at more than a million tests a second.
+"""Boolean coordinate descent on known columns, at more than a million tests per second.
 
-What the law of the whole curve is made with, and held against.
+It is used to compute the law of the whole curve and to test it.
 """
 
 from functools import partial
@@ -25,15 +25,15 @@ ORDERS = ("uniform", "sweep")
 DECISIONS = ("keep", "remeasure")
 
 BLOCK = 16
-"""Tests looked at together; those after the first flip that is kept are looked at once more."""
+"""Tests evaluated together; those after the first kept flip are evaluated again."""
 
 
 class Descended(NamedTuple):
     """The outcome of a descent.
 
-    Attributes: `errors`, without noise, of the weights kept: before the first test and after every
-    `record_every` tests; `weights`, the last ones; `last_accepted`, the number of the last test
-    whose flip was kept, counted from 1 (0 where none was).
+    Attributes: `errors`, noiseless errors of the accepted weights, before the first test and after
+    every `record_every` tests; `weights`, the last ones; `last_accepted`, the number of the last
+    test with a kept flip, from 1 (0 if there was none).
     """
 
     errors: Float[Array, " records"]
@@ -43,7 +43,7 @@ class Descended(NamedTuple):
 
 class _State(NamedTuple):
     y: Float[Array, " T"]
-    excess: Float[Array, " T"]  # what rounding has added to y (Kahan's summation)
+    excess: Float[Array, " T"]  # the rounding error of y (Kahan summation)
     output: ReadoutOutput
     weights: Float[Array, " N"]
     reference: Float[Array, ""]
@@ -52,10 +52,10 @@ class _State(NamedTuple):
 
 
 def mirrors(key: Key[Array, ""], neurons: int, tests: int, order: str) -> Int[Array, " tests"]:
-    """Which mirror each test flips.
+    """The mirror flipped in each test.
 
     Arguments: a key; N; the number of tests; `order`, `uniform` (a mirror drawn at each test) or
-    `sweep` (a fresh permutation of all mirrors for every N tests).
+    `sweep` (a new permutation of all mirrors for every N tests).
     """
     if order == "uniform":
         return jax.random.randint(key, (tests,), 0, neurons, jnp.int32)
@@ -77,40 +77,40 @@ def descend(
     decision: str = "keep",
     record_every: int = 1,
 ) -> Descended:
-    """Flip one mirror after the other, and keep each flip after which the error measured is less.
+    """Flip mirrors one by one, and keep each flip that lowers the measured error.
 
-    With y = Σ_i w_i x_i, s_i = 1 − 2 w_i and a_i = |x_i|, flipping w_i lets the squared error
-    f = |t − y|² fall by
+    With y = Σ_i w_i x_i, s_i = 1 − 2 w_i and a_i = |x_i|, flipping w_i decreases the squared error
+    f = |t − y|² by
 
     `2 s_i ⟨x_i, t − y⟩ − a_i²`
 
-    and, columns and target centred and |t| = 1, the squared correlation c² of y and t, of which
-    NMSE = 2 (1 − c), rise by
+    and, for centred columns and target with |t| = 1, increases the squared correlation c² of y and
+    t (NMSE = 2 (1 − c)) by
 
     `(2 s_i p ⟨x_i, t − g y⟩ + ⟨x_i, t⟩² − g p a_i²) / |y'|²`, p = ⟨y, t⟩, g = p / |y|²
 
-    so that a test costs two products of one column. A constant output has an NMSE of 1. Noise of
+    so that a test costs two products with one column. A constant output has an NMSE of 1. Noise of
     standard deviation `noise` · std(y) on every sample, new at every measurement, enters through
-    its parts along y and t and its length, which are drawn instead of the samples themselves (the
-    length by Wilson and Hilferty's cube, which is near for ten samples and more).
+    its components along y and t and its length, which are drawn instead of the samples (the length
+    by the Wilson–Hilferty approximation, which is accurate for ten or more samples).
 
     Arguments:
         key: for the mirrors and the noise; the mirrors are those of
             `mirrors(jax.random.split(key)[0], …)`.
         columns: x_i, the neurons' traces, in half or single precision; sums are in single
-            precision. Traces with a large mean are best centred before they are halved.
+            precision. Centre traces with a large mean before the conversion to half precision.
         target: t.
-        weights: w, 0 or 1, to start from.
-        tests: how many.
+        weights: the initial w, 0 or 1.
+        tests: the number of tests.
         order: of the mirrors, `uniform` or `sweep`.
         error: `squared` or `nmse`.
         noise: ≥ 0, relative to the output's standard deviation.
-        decision: whether a test is held against the error measured when the last flip was kept
-            (`keep`), or against the kept weights measured anew (`remeasure`, two measurements a
-            test).
+        decision: whether a test is compared with the error measured when the last flip was kept
+            (`keep`), or with a new measurement of the accepted weights (`remeasure`, two
+            measurements per test).
         record_every: tests between two entries of the curve; divides `tests`.
 
-    Errors: `RequestError` for unknown words and where `record_every` does not divide `tests`.
+    Errors: `RequestError` for unknown options, or if `record_every` does not divide `tests`.
     Source: derived here, checked by the tests.
     """
     _check_words(order, error, decision)
@@ -154,7 +154,7 @@ def _descend(
     output = kind.of(known, y)
 
     def noise_of(n: Int[Array, ""] | int, tests: int) -> tuple[ReadoutNoise, ReadoutNoise]:
-        """For the tests, and for measuring the reference anew."""
+        """The noise for the tests, and for new measurements of the reference."""
         free = samples - kind.constrained
         once, again = jax.random.split(jax.random.fold_in(for_noise, n))
         return draw_noise(once, tests, free), draw_noise(again, tests, free)
@@ -205,7 +205,7 @@ def _kept(
     errors: Float[Array, "..."],
     end: Int[Array, ""],
 ) -> _State:
-    """The state after the first flip of a block that is kept, or after all of it, where none is."""
+    """The state after the first kept flip of a block, or after the whole block if there is none."""
     j = jnp.argmax(better)
     kept, tests = better[j], state.tests + j + 1
     flip = jnp.where(kept, s[j], 0.0)

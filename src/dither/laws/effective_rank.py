@@ -1,8 +1,8 @@
-"""How fast descent by perturbation can go: the effective rank, the best step, its stability.
+"""The speed of descent by perturbation: effective rank, best step, stability.
 
-Exact in a simulation, by Hessian-vector products (`curvature`); and on a device that shows only
-costs, by second differences (`probe_curvature`, `probe_largest`). Derived here, checked by the
-tests; on a curved cost these are local values, which change along the way.
+The values are exact in a simulation, by Hessian-vector products (`curvature`), and estimated on a
+device that shows only costs, by second differences (`probe_curvature`, `probe_largest`). Derived
+here, checked by the tests; for a cost that is not quadratic they are local values.
 """
 
 from collections.abc import Callable
@@ -32,50 +32,51 @@ class Curvature(NamedTuple):
 
     @property
     def effective_rank(self) -> float:
-        """`r = |g|² tr H / (gᵀHg)`: N where all curvatures are alike, 1 where g has the only one.
+        """`r = |g|² tr H / (gᵀHg)`: N for equal curvatures, 1 if only that along g is not 0.
 
-        Errors: `RequestError` where the cost is not convex along the gradient.
+        Errors: `RequestError` if the cost is not convex along the gradient.
         """
         if not self.along > 0:
             raise RequestError(
-                f"The cost does not curve upward along its gradient (gᵀHg = {self.along:g}), so "
-                "that there is no best step and no effective rank there."
+                f"The cost is not convex along its gradient (gᵀHg = {self.along:g}), so "
+                "there is no best step and no effective rank here."
             )
         return self.squared_gradient * self.trace / self.along
 
     def of_estimate(self, ticks: float) -> float:
-        """The curvature that a step along the estimate meets.
+        """The curvature along the estimate.
 
         `E[GᵀHG] = (1 − 1/T) gᵀHg + (|g|² tr H + 2 gᵀHg − 2 Σ_i g_i² H_ii) / T`
 
-        Arguments: T ≥ 1, the perturbations by random signs averaged. Source: derived here.
+        Arguments: T ≥ 1, the averaged perturbations by random signs. Source: derived here.
         """
         once = self.squared_gradient * self.trace + 2 * self.along - 2 * self.diagonal
         return (1 - 1 / ticks) * self.along + once / ticks
 
 
 def best_learning_rate(curvature: Curvature, ticks: float) -> float:
-    """The rate at which one step lowers a quadratic cost most, on average.
+    """The rate at which one step decreases a quadratic cost most, on average.
 
-    `eta = |g|² / E[GᵀHG]`, by which the cost falls by `eta |g|² / 2`
+    `eta = |g|² / E[GᵀHG]`, which decreases the cost by `eta |g|² / 2`
 
-    Arguments: `curvature`; T, the perturbations averaged. Errors: `RequestError` where the estimate
-    meets no upward curvature. Source: derived here.
+    Arguments: `curvature`; T, the perturbations averaged. Errors: `RequestError` if the curvature
+    along the estimate is not positive. Source: derived here.
     """
     met = curvature.of_estimate(ticks)
     if not met > 0:
         raise RequestError(
-            f"Steps along the estimate meet no upward curvature (E[GᵀHG] = {met:g}): no best rate."
+            f"The curvature along the estimate is not positive (E[GᵀHG] = {met:g}), so no "
+            "rate is best."
         )
     return curvature.squared_gradient / met
 
 
 def perturbations_per_progress(curvature: Curvature, ticks: float) -> float:
-    """Perturbations for the progress that one step along the exact gradient makes.
+    """The perturbations needed for the progress of one step along the exact gradient.
 
     `T + r + 1 − 2 Σ_i g_i² H_ii / (gᵀHg)`, at the best rate
 
-    Each is two measurements: a perturbed one with a baseline, or a central pair.
+    Each perturbation takes two measurements: with a baseline, or as a central pair.
 
     Arguments and errors: as for `best_learning_rate`. Source: derived here.
     """
@@ -88,7 +89,7 @@ def stability_limit(trace: float, largest: float, ticks: float) -> float:
 
     `eta < 2 / (tr H / T + (1 − 1/T) lambda_max)`: 2 / tr H for T = 1, 2 / lambda_max for T → ∞
 
-    Exact at T = 1 and at T → ∞ where the curvatures lie along the parameters, sufficient between.
+    Exact at T = 1 and T → ∞ if the Hessian is diagonal, sufficient in between.
 
     Arguments: `trace`, tr H > 0; `largest`, lambda_max > 0; T. Source: derived here.
     """
@@ -124,11 +125,11 @@ def curvature(
 
 
 class Probed(NamedTuple):
-    """What measured costs tell of gradient and curvature.
+    """Gradient and curvature estimated from measured costs.
 
     Attributes: `squared_gradient`, |g|²; `trace`, tr H, with its standard error `trace_error`;
     `of_estimate`, GᵀHG along the estimate G averaged over the probes; `learning_rate`, the best at
-    T = 1, `1 / tr H`; `measurements`, those it took.
+    T = 1, `1 / tr H`; `measurements`, the number used.
     """
 
     squared_gradient: float
@@ -147,14 +148,14 @@ def probe_curvature(
     probes: int = 64,
     sigma: float = 0.0,
 ) -> Probed:
-    """Gradient and curvature from measured costs alone, three for each of the random signs s.
+    """Gradient and curvature from measured costs alone, three per random sign vector s.
 
     `a = (C(θ + δs) − C(θ − δs)) / 2δ`, `k = (C(θ + δs) + C(θ − δs) − 2 C(θ)) / δ²`:
     `|g|² ≈ mean a² − sigma² / 2δ²`, `tr H ≈ mean k`; and one more k along `G = mean a s`.
 
     Arguments: `measure`; `theta`, N parameters; `rng`; `delta` > 0; `probes` ≥ 2; `sigma`, the
-    noise of one cost, as from repeated measurements. Errors: `RequestError` where no upward
-    curvature stands out by two standard errors: measure more, or with a larger delta.
+    noise of one cost, from repeated measurements. Errors: `RequestError` if the curvature is not
+    positive by two standard errors; then use more probes or a larger delta.
     Source: derived here.
     """
 
@@ -167,8 +168,8 @@ def probe_curvature(
     trace, error = float(bends.mean()), float(bends.std(ddof=1) / np.sqrt(probes))
     if trace < 2 * error or trace <= 0:
         raise RequestError(
-            f"The curvature {trace:.3g} ± {error:.3g} does not stand out; probe more directions or "
-            "with a larger delta."
+            f"The curvature {trace:.3g} ± {error:.3g} is not significant; use more probes or "
+            "a larger delta."
         )
     G = (slopes[:, None] * signs).mean(axis=0)
     scale = np.sqrt(theta.size) / max(float(np.linalg.norm(G)), np.finfo(float).tiny)
@@ -188,10 +189,11 @@ def probe_largest(
     """The largest curvature from measured costs alone: power iteration by perturbed probes.
 
     `Hv ≈ mean s (C(θ+δs+εv) − C(θ−δs+εv) − C(θ+δs−εv) + C(θ−δs−εv)) / 4δε`, `v ← Hv / |Hv|`,
-    `ε = δ√N`; at the end `vᵀHv` by a second difference: a lower bound, the tighter the more probes.
+    `ε = δ√N`; at the end `vᵀHv` by a second difference: a lower bound, which is tighter with more
+    probes.
 
     Arguments: as for `probe_curvature`; `steps` of the iteration, of 4 `probes` measurements each;
-    N probes or more follow a direction well. Returns: lambda_max, the measurements it took.
+    N or more probes follow a direction well. Returns: lambda_max, the measurements used.
     Source: derived here.
     """
     N = theta.size

@@ -1,4 +1,4 @@
-"""How good a gradient estimate from perturbations is: derived here, checked by the tests."""
+"""The quality of gradient estimates from perturbations. Derived here, checked by the tests."""
 
 import math
 
@@ -6,7 +6,7 @@ from dither._errors import RequestError
 
 
 def growth(kappa: float, ticks: float) -> float:
-    """How much longer than the gradient the averaged estimate is, root mean square.
+    """The ratio of the averaged estimate's length to the gradient's, root mean square.
 
     `√(E|G|² / |g|²) = √(1 + kappa / T)`
 
@@ -21,14 +21,14 @@ def cosine(kappa: float, ticks: float) -> float:
 
     `cos(G, g) = 1 / √(1 + kappa / T)`
 
-    Arguments: as for `growth`. Exact in the root-mean-square sense, and close to the mean where
-    kappa is large.
+    Arguments: as for `growth`. Exact in the root-mean-square sense, and close to the mean for large
+    kappa.
     """
     return 1.0 / growth(kappa, ticks)
 
 
 def ticks_to_angle(kappa: float, degrees: float) -> float:
-    """Ticks to average until the estimate is within an angle of the gradient.
+    """The ticks to average until the estimate is within an angle of the gradient.
 
     `T = kappa / tan²(angle)`: 13.93 kappa for 15°
 
@@ -43,11 +43,10 @@ def ticks_to_angle(kappa: float, degrees: float) -> float:
 def noise_kappa(
     sigma: float, parameters: int, delta: float, squared_gradient: float, pairs: str = "baseline"
 ) -> float:
-    """What noise on the cost adds to kappa.
+    """The contribution of cost noise to kappa.
 
-    `sigma² P / (delta² |g|²)` for each of the measurements that make up a difference: two of them
-    where the baseline is measured anew at every tick; half of one for a central pair, whose
-    difference is divided by 2.
+    `sigma² P / (delta² |g|²)` for each measurement in a difference: twice this if the baseline is
+    measured at every tick; half of this for a central pair, whose difference is divided by 2.
 
     Arguments: `sigma`, of one measured cost; P; `delta`; |g|²; `pairs`, `baseline` or `central`.
     """

@@ -1,4 +1,4 @@
-"""Numbers read off the curves of trainings: crossings, named criteria, exponents, constants."""
+"""Quantities of training curves: crossings, named criteria, exponents, constants."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -36,12 +36,12 @@ def bootstrapped_mean(
 ) -> Interval:
     """The mean over runs with its 95 % interval by bootstrap."""
     again = np.random.default_rng(seed).choice(values, (draws, len(values))).mean(axis=1)
-    low, high = np.quantile(again, [0.025, 0.975], method="nearest")  # of which some are infinite
+    low, high = np.quantile(again, [0.025, 0.975], method="nearest")  # some are infinite
     return Interval(float(np.mean(values)), float(low), float(high))
 
 
 class DescentRun(NamedTuple):
-    """One training: tests k from 0 on, the errors after them, the last test that was kept."""
+    """One training: tests k from 0, the errors after them, the last accepted test."""
 
     tests: Curve
     errors: Curve
@@ -52,7 +52,7 @@ Criterion: TypeAlias = Callable[[DescentRun], float]
 
 
 def crossing(tests: Curve, errors: Curve, level: float) -> float:
-    """The number of tests after which the error is first at or below a level; infinite if never.
+    """The tests after which the error is first at or below a level; infinite if never.
 
     Arguments: k, ascending; the error after k tests; the level.
     """
@@ -61,7 +61,7 @@ def crossing(tests: Curve, errors: Curve, level: float) -> float:
 
 
 def removed(share: float) -> Criterion:
-    """The tests until a share of the excess over the run's own last error is removed."""
+    """The tests until a share of the excess over the run's final error is removed."""
 
     def tests_of(run: DescentRun) -> float:
         first, final = float(run.errors[0]), float(run.errors[-1])
@@ -71,12 +71,12 @@ def removed(share: float) -> Criterion:
 
 
 def within(factor: float) -> Criterion:
-    """The tests until the error is at most a multiple of the run's own last one."""
+    """The tests until the error is at most a multiple of the run's final error."""
     return lambda run: crossing(run.tests, run.errors, factor * float(run.errors[-1]))
 
 
 def below(error: float) -> Criterion:
-    """The tests until the error is at most a fixed one."""
+    """The tests until the error is at most a fixed value."""
     return lambda run: crossing(run.tests, run.errors, error)
 
 
@@ -88,7 +88,7 @@ CRITERIA: dict[str, Criterion] = {
     "fixed NMSE of 0.05": below(0.05),
     "last accepted flip": lambda run: float(run.last_accepted),
 }
-"""When a training counts as done, in tests; infinite where it never does."""
+"""Criteria for the end of a training, in tests; infinite if never met."""
 
 
 def power_law_fit(
@@ -99,12 +99,12 @@ def power_law_fit(
 ) -> Interval:
     """The exponent α of `value ∝ size^α`.
 
-    Least squares of the logarithm of the mean at each size; the interval from runs drawn anew,
-    with replacement, within each size.
+    Least squares of the logarithm of the mean at each size; the interval is from a bootstrap of the
+    runs within each size.
 
-    Arguments: sizes; for each the values of its runs, all > 0 and finite; `draws` and `seed` of
+    Arguments: sizes; for each, the values of its runs, all > 0 and finite; `draws` and `seed` of
     the bootstrap.
-    Errors: `RequestError` for fewer than two sizes and for values that have no logarithm.
+    Errors: `RequestError` for fewer than two sizes, and for values without a logarithm.
     """
     runs = [np.asarray(one, float) for one in values]
     if len(set(sizes)) < 2 or len(sizes) != len(runs):
@@ -130,12 +130,12 @@ def exponential_constant(
 ) -> Interval:
     """The convergence constant K of an exponential fit `exp(−k / K)` to the mean excess.
 
-    Least squares of the logarithm of the mean over the runs, relative to its start, through that
-    start; the interval from runs drawn anew with replacement.
+    Least squares of the logarithm of the mean over the runs, relative to its start and through that
+    start; the interval is from a bootstrap of the runs.
 
-    Arguments: k, beginning with 0; the excess error of each run after k tests; `down_to`, the
-    share of the first excess up to which the curve counts; `draws` and `seed` of the bootstrap.
-    Errors: `RequestError` where no later point of the mean curve is above that share.
+    Arguments: k, beginning with 0; the excess error of each run after k tests; `down_to`, the share
+    of the initial excess down to which the curve is used; `draws` and `seed` of the bootstrap.
+    Errors: `RequestError` if no later point of the mean curve is above that share.
     """
     k, runs = np.asarray(tests, float), np.asarray(excess, float)
 
@@ -144,8 +144,7 @@ def exponential_constant(
         end = len(share) if np.all(share > down_to) else int(np.argmax(share <= down_to))
         if end < 2:
             raise RequestError(
-                "The excess falls below the share that counts before its second point; record "
-                "more often."
+                "The excess falls below `down_to` before its second point; record more often."
             )
         rate = k[:end] @ -np.log(share[:end]) / (k[:end] @ k[:end])
         return float("inf") if rate <= 0 else 1 / float(rate)

@@ -1,8 +1,8 @@
-"""How good an estimate is whose layers are perturbed one after the other.
+"""The quality of estimates with layers perturbed one after the other.
 
-A layer's estimate from one perturbation has the mean g_l and the variance
-`v_l = E|G_l − g_l|²`, and the layers' errors are independent. With all of a network's parameters
-as its one layer these are the laws of perturbing all at once. Derived here, checked by the tests.
+A layer's estimate from one perturbation has the mean g_l and the variance `v_l = E|G_l − g_l|²`,
+and the layers' errors are independent. For a network with a single layer of all parameters, these
+are the laws of perturbing all at once. Derived here, checked by the tests.
 """
 
 import numpy as np
@@ -19,19 +19,19 @@ def weight_variances(
     deltas: Float[np.ndarray, " L"] | None = None,
     pairs: str = "baseline",
 ) -> Float[np.ndarray, " L"]:
-    """Each layer's variance of one estimate by random signs on the weights of that layer.
+    """The variance of one estimate of each layer, from random signs on its weights.
 
     `v_l = |g_l|² (N_l − 1) + c sigma² N_l / δ_l²`, c = 2 with a baseline, 1/2 for central pairs
 
     Arguments: `squared_gradients`, |g_l|² > 0; `sizes`, N_l, the layers' parameters; `sigma`, the
-    noise of one measured cost; `deltas`, δ_l > 0, needed where there is noise; `pairs`, `baseline`
-    or `central`. Errors: `RequestError` for unequal lengths, noise without amplitudes, an amplitude
-    of zero. Source: derived here.
+    noise of one measured cost; `deltas`, δ_l > 0, needed if there is noise; `pairs`, `baseline` or
+    `central`. Errors: `RequestError` for unequal lengths, noise without amplitudes, an amplitude of
+    zero. Source: derived here.
     """
     if len(squared_gradients) != len(sizes):
         raise RequestError(
             f"There are {len(squared_gradients)} squared gradients and {len(sizes)} sizes of "
-            "layers; give as many."
+            "layers; give equally many."
         )
     own = squared_gradients * (sizes - 1.0)
     if sigma == 0:
@@ -51,11 +51,11 @@ def layerwise_kappa(
     """Kappa of one iteration, which perturbs every layer once.
 
     `kappa = Σ_l v_l / |g|²`, for weight perturbation without noise `Σ_l f_l (N_l − 1)` with
-    `f_l = |g_l|² / |g|²`: for use as kappa in `cosine`, `growth` and `ticks_to_angle`, whose ticks
-    are then iterations.
+    `f_l = |g_l|² / |g|²`: for use in `cosine`, `growth` and `ticks_to_angle` with iterations as
+    ticks.
 
     Arguments: `squared_gradients`, |g_l|²; `variances`, v_l, as from `weight_variances` or
-    `node_variance`. Errors: `RequestError` where the gradient is zero. Source: derived here for the
+    `node_variance`. Errors: `RequestError` if the gradient is zero. Source: derived here for the
     scheme of Oripov2025.
     """
     return float(np.sum(variances) / _squared_gradient(squared_gradients))
@@ -64,8 +64,8 @@ def layerwise_kappa(
 def measurement_kappa(kappa: float, layers: int, each: int = 2) -> float:
     """Kappa of layer-by-layer perturbation with measurements as ticks: `each · L · kappa`.
 
-    Arguments: `kappa` of one iteration; L; `each`, the measurements for one layer: 2 for a baseline
-    measured anew (Oripov2025) or a central pair. Source: derived here.
+    Arguments: `kappa` of one iteration; L; `each`, the measurements per layer: 2 for a new baseline
+    (Oripov2025) or a central pair. Source: derived here.
     """
     return each * layers * kappa
 
@@ -73,12 +73,13 @@ def measurement_kappa(kappa: float, layers: int, each: int = 2) -> float:
 def normalised_slowdown(
     squared_gradients: Float[np.ndarray, " L"], sizes: Int[np.ndarray, " L"]
 ) -> float:
-    """How many times as long normalised perturbations train as backpropagation at the same rate.
+    """The slowdown of normalised perturbations relative to backpropagation at the same rate.
 
     `|g|² / Σ_l |g_l|² / √N_l`: the mean step of layer l is `eta g_l / √N_l`, so that to first order
-    the cost falls by `eta Σ_l |g_l|² / √N_l` and not by `eta |g|²`; noise of the step is left out.
+    the cost falls by `eta Σ_l |g_l|² / √N_l` instead of `eta |g|²`; noise of the step is neglected.
 
-    Arguments: `squared_gradients`, |g_l|²; `sizes`, N_l, what of each layer is perturbed together.
+    Arguments: `squared_gradients`, |g_l|²; `sizes`, N_l, the parameters or nodes of each layer that
+    are perturbed together.
     Source: derived here for the normalisation of Oripov2025.
     """
     return float(_squared_gradient(squared_gradients) / np.sum(squared_gradients / np.sqrt(sizes)))
@@ -89,11 +90,11 @@ def split_kappa(
     variances: Float[np.ndarray, " L"],
     shares: Float[np.ndarray, " L"],
 ) -> float:
-    """Kappa with perturbations as ticks, where layer l gets the share T_l / T of them.
+    """Kappa with perturbations as ticks, a share T_l / T of them for layer l.
 
     `kappa = Σ_l v_l / (|g|² T_l/T)`; with equal shares L times `layerwise_kappa`.
 
-    Arguments: `squared_gradients`, |g_l|²; `variances`, v_l; `shares`, above 0, of sum 1 (a layer
+    Arguments: `squared_gradients`, |g_l|²; `variances`, v_l; `shares`, above 0 with sum 1 (a layer
     without variance may have 0). Errors: `RequestError` for other shares or a zero gradient.
     Source: derived here.
     """
@@ -105,16 +106,16 @@ def split_kappa(
 
 
 def optimal_shares(variances: Float[np.ndarray, " L"]) -> Float[np.ndarray, " L"]:
-    """The split of the perturbations over the layers that makes `split_kappa` least.
+    """The split of the perturbations over the layers that minimises `split_kappa`.
 
     `T_l / T = √v_l / Σ_m √v_m`, for weight perturbation without noise `∝ |g_l| √(N_l − 1)`
 
-    Arguments: `variances`, v_l ≥ 0. Errors: `RequestError` where all are zero.
+    Arguments: `variances`, v_l ≥ 0. Errors: `RequestError` if all are zero.
     Source: derived here (Neyman allocation of a stratified sample).
     """
     roots = np.sqrt(variances)
     if not roots.sum() > 0:
-        raise RequestError("No layer has any variance, so that there is nothing to split.")
+        raise RequestError("No layer has any variance, so there is nothing to split.")
     return np.asarray(roots / roots.sum())
 
 
@@ -134,5 +135,5 @@ def optimal_kappa(
 def _squared_gradient(squared_gradients: Float[np.ndarray, " L"]) -> float:
     total = float(np.sum(squared_gradients))
     if not total > 0:
-        raise RequestError("The gradient is zero in every layer: an estimate has no direction.")
+        raise RequestError("The gradient is zero in every layer, so an estimate has no direction.")
     return total

@@ -1,4 +1,4 @@
-"""How far an estimate by node perturbation scatters about the gradient of a layer.
+"""The variance of node-perturbation estimates of a layer's gradient.
 
 A perturbation δ s of a layer's pre-activations, s_i = ±1, changes the cost of example b by
 `δ u_b`, `u_b = s · e_b`, with e_b the error propagated back to the layer. The node errors are
@@ -29,7 +29,7 @@ class Estimated(NamedTuple):
 
 
 class DifferenceNoise(NamedTuple):
-    """Noise of every sample's measured cost, and the amplitude that it is held against.
+    """The noise of every sample's measured cost, and the perturbation amplitude.
 
     Attributes: `sigma`, its standard deviation; `delta` > 0, of the perturbation, in units of z;
     `pairs`, `baseline` or `central`.
@@ -41,7 +41,7 @@ class DifferenceNoise(NamedTuple):
 
     @property
     def variance(self) -> float:
-        """Of a cost difference over δ: `c sigma² / δ²`, c = 2 with a baseline, 1/2 for a pair."""
+        """The variance of a difference: `c sigma² / δ²`, c = 2 with a baseline, 1/2 for a pair."""
         if not self.delta > 0:
             raise RequestError(f"The amplitude delta must be above 0, not {self.delta:g}.")
         return (0.5 if self.pairs == "central" else 2.0) * self.sigma**2 / self.delta**2
@@ -53,15 +53,15 @@ def dense_node_variance(
     per_example: bool = False,
     noise: DifferenceNoise | None = None,
 ) -> float:
-    """Variance of one estimate of a dense layer's weights and biases by node perturbation.
+    """The variance of one node-perturbation estimate of a dense layer's weights and biases.
 
-    Shared signs: `G = g s sᵀ`, so that `v = (q − 1) |g|²`: kappa is the number of neurons less one,
-    whatever the batch. Signs per example: `v = (q − 1) Σ_b |g_b|² / B²`, smaller by up to the
-    batch size B where the gradients g_b of the examples agree. Noise on the samples' costs adds
-    `q Σ_b |x_b|² c sigma² / (δ² B²)` to either, the bias's input of 1 counted in x_b.
+    Shared signs: `G = g s sᵀ`, so that `v = (q − 1) |g|²`: kappa is the number of neurons less one
+    for any batch. Signs per example: `v = (q − 1) Σ_b |g_b|² / B²`, smaller by up to a factor of
+    the batch size B if the gradients g_b of the examples agree. Noise on the samples' costs adds
+    `q Σ_b |x_b|² c sigma² / (δ² B²)` to either, with the bias's input of 1 included in x_b.
 
     Arguments: `inputs`, x_b of the layer; `errors`, e_b = ∂C_b/∂z_b, of each example's own cost;
-    `per_example`, whether the signs are drawn for each; `noise`, none by default.
+    `per_example`, whether signs are drawn for each example; `noise`, by default none.
     Returns: E|G − g|². Errors: `RequestError` for an amplitude of zero. Source: derived here.
     """
     B, q = errors.shape
@@ -82,10 +82,10 @@ def node_variance(
     per_example: bool = False,
     noise: DifferenceNoise | None = None,
 ) -> Estimated:
-    """Variance of one estimate of any layer's gradient by node perturbation, from random probes.
+    """The variance of one node-perturbation estimate of any layer's gradient, from random probes.
 
     `v = E|G|² − |g|²`, the mean over draws of the signs of `G = mean_b A_b s (s · e_b)` with the
-    exact errors, each at the price of one gradient of the layer alone.
+    exact errors; each draw costs one gradient of that layer.
 
     Arguments: `errors`, e_b = ∂C_b/∂z_b, for a convolution one for each output pixel and channel;
     `pullback`, from errors to the sum over the batch of the layer's gradients; `probes` ≥ 2;
@@ -101,7 +101,7 @@ def node_variance(
 
 
 def check_probes(probes: int) -> None:
-    """Whether probes are enough. Errors: `RequestError` for fewer than two."""
+    """Check the number of probes. Errors: `RequestError` for fewer than two."""
     if probes < 2:
         raise RequestError(f"A standard error needs at least 2 probes, not {probes}.")
 
@@ -120,7 +120,7 @@ def squared_estimates(
     per_example: bool = False,
     noise: DifferenceNoise | None = None,
 ) -> Float[Array, " probes"]:
-    """Draws of |G|², as in `node_variance`; they can be traced."""
+    """Draws of |G|², as in `node_variance`; can be traced."""
     batch, *site = errors.shape
     shape = errors.shape if per_example else (1, *site)
 

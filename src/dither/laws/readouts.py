@@ -1,4 +1,4 @@
-"""Readouts computed from recorded states: what a trained one can be held against.
+"""Readouts computed from recorded states, as references for trained ones.
 
 Derived here, checked by the tests.
 """
@@ -12,19 +12,19 @@ from jaxtyping import Float
 from dither._errors import RequestError
 
 PENALTIES = np.logspace(-14, 0, 29)
-"""The penalties tried, as shares of the states' largest squared singular value."""
+"""The penalties tried, relative to the states' largest squared singular value."""
 
 SCALES = np.geomspace(0.02, 1, 60)
-"""The ranges tried for quantised weights, as shares of the full one."""
+"""The ranges tried for quantised weights, relative to the full range."""
 
 MOST_BITS = 16
 
 
 def noisy_nmse(errors: Float[np.ndarray, " runs"], noise: float) -> Float[np.ndarray, " runs"]:
-    """What is measured, on average, of readouts whose noiseless NMSE is known.
+    """The mean measured NMSE of readouts with a known noiseless NMSE.
 
-    `NMSE = 2 (1 − c)`, and noise of standard deviation `noise` · std(y) makes `c / √(1 + noise²)`
-    of the correlation c.
+    `NMSE = 2 (1 − c)`, and noise of standard deviation `noise` · std(y) changes the correlation c
+    to `c / √(1 + noise²)`.
     """
     return np.asarray(2 - (2 - errors) / np.sqrt(1 + noise**2))
 
@@ -32,7 +32,7 @@ def noisy_nmse(errors: Float[np.ndarray, " runs"], noise: float) -> Float[np.nda
 class Readout(NamedTuple):
     """A linear readout, `y(n) = Σ_i x_i(n) w_i + w_0`.
 
-    Attributes: `weights`, w; `intercept`, w_0; `penalty`, the lambda that they were found with.
+    Attributes: `weights`, w; `intercept`, w_0; `penalty`, the lambda used for them.
     """
 
     weights: Float[np.ndarray, " N"]
@@ -40,7 +40,7 @@ class Readout(NamedTuple):
     penalty: float
 
     def outputs(self, states: Float[np.ndarray, "T N"]) -> Float[np.ndarray, " T"]:
-        """The outputs y for states x, a row a time step."""
+        """The outputs y for states x, one row per time step."""
         return np.asarray(states @ self.weights + self.intercept)
 
 
@@ -49,13 +49,13 @@ def ridge_readout(
     targets: Float[np.ndarray, " rows"],
     penalty: float | None = None,
 ) -> Readout:
-    """The best real-valued readout: with lambda = 0 no readout has a smaller training error.
+    """The best real-valued readout; with lambda = 0 no readout has a smaller training error.
 
-    `w = argmin Σ_n (t(n) − y(n))² + lambda |w|²`, with w_0 free of the penalty
+    `w = argmin Σ_n (t(n) − y(n))² + lambda |w|²`, without a penalty on w_0
 
     Arguments: states and targets of the training part, T ≥ 2; `penalty`, lambda ≥ 0 in units of
     states squared, or None for the one of `PENALTIES` with the smallest error on the last quarter
-    of the rows where the readout is trained on those before (T ≥ 8).
+    of the rows after training on the others (T ≥ 8).
     Errors: `RequestError` for states and targets of different lengths, too few rows, or a negative
     penalty.
     """
@@ -72,13 +72,13 @@ def quantised_readout(
 
     `w_i = g · step · clip(round(w*_i / step), −z, 2^bits − 1 − z)`, w* the ridge weights
 
-    The levels span the range of w* and 0 is one of them; 1 bit is a Boolean readout, w_i/g in
-    {0, step}: on where w*_i > step/2. The step is the best in training of those for `SCALES` of the
-    range, since rounding a few large weights down costs less than rounding all small ones away.
-    The gain g and the intercept are fitted.
+    The levels span the range of w* and 0 is one of them; 1 bit is a Boolean readout, w_i/g in {0,
+    step}: on if w*_i > step/2. The step is the best in training among `SCALES` of the range, since
+    clipping a few large weights costs less than rounding all small ones to zero. The gain g and the
+    intercept are fitted.
 
     Arguments: as for `ridge_readout`; `bits`, 1 … 16. Without a `penalty` the rounded weights are
-    validated, which stand more of it.
+    validated, which favour a larger one.
     Errors: `RequestError`, as for `ridge_readout` and for other `bits`.
     """
     if not 1 <= bits <= MOST_BITS:
@@ -152,7 +152,7 @@ def _validated(
     states: Float[np.ndarray, "T N"],
     targets: Float[np.ndarray, " T"],
 ) -> float:
-    """The penalty with the smallest error on the last quarter, after a fit to the rows before."""
+    """The penalty with the smallest error on the last quarter, after a fit to the other rows."""
     if len(states) < 8:
         raise RequestError(
             f"{len(states)} rows are too few to choose a penalty by validation; give the penalty."

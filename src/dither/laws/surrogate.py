@@ -1,8 +1,8 @@
-"""The law of the whole curve of coordinate descent: surrogate columns, run cheaply.
+"""The law of the whole curve of coordinate descent, from descents on surrogate columns.
 
-Crosstalk between columns is quenched: what one flip leaves behind meets every later test of the
-same columns, so that no formula in the error alone can say how it falls. A surrogate has the
-statistics of the columns, and a memory.
+Crosstalk between columns is quenched: the residue of a flip affects all later tests of the same
+columns, so that no formula in the error alone describes its decrease. A surrogate has the
+statistics of the columns, and this memory.
 """
 
 from abc import abstractmethod
@@ -19,12 +19,12 @@ from dither._threefry import random_key
 from dither.laws.descent import descend
 
 FITS = 3
-"""Rounds of scaling and shifting, after which both fit to a thousandth or so."""
+"""Rounds of scaling and shifting, after which both agree to about a thousandth."""
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What the law is told of columns, target and first weights, before the first flip.
+    """The statistics of columns, target and initial weights before the first flip.
 
     Attributes: `error`, `squared` or `nmse`; `amplitudes`, a_i = |x_i|, of the centred columns for
     `nmse`; `weights`, w_i.
@@ -41,9 +41,9 @@ class Statistics:
 
 @dataclass(frozen=True, eq=False)
 class IndependentTraces(Statistics):
-    """Traces of independent normal samples, and a target made by a teacher.
+    """Traces of independent normal samples, and a target from a teacher.
 
-    `t = X w* + e`, e orthogonal to all columns: it stands in a sample of its own.
+    `t = X w* + e`, e orthogonal to all columns, in a separate sample.
 
     Attributes: `samples`, T > N; `optimum`, w*, the best real-valued weights; `residual`, |e|.
     """
@@ -64,16 +64,16 @@ class IndependentTraces(Statistics):
 
 @dataclass(frozen=True, eq=False)
 class CorrelatedTraces(Statistics):
-    """Normal traces with the mean over neurons and the covariance in time of the real ones.
+    """Normal traces with the mean over neurons and the covariance over time of the real ones.
 
-    `x_i = m + Σ_k c_k g_ik`, g standard normal, then made to fit; and t itself
+    `x_i = m + Σ_k c_k g_ik`, g standard normal, then adjusted; t is the real target
 
-    m is the mean over the neurons of the same first weight. Scaled to the real amplitudes and
-    shifted to the real m in turn, the surrogates have both, so that the descent starts from the
+    m is the mean over the neurons with the same initial weight. The surrogates are alternately
+    scaled to the real amplitudes and shifted to the real m, so that the descent starts from the
     real output.
 
-    Attributes: `means`, m for the neurons of weight 0 and for those of 1; `modes`, c_k, with
-    Σ_k c_k c_kᵀ the covariance in time about m; `target`, t.
+    Attributes: `means`, m for the neurons of weight 0 and for those of 1; `modes`, c_k, with Σ_k
+    c_k c_kᵀ the covariance over time about m; `target`, t.
     """
 
     means: Float[Array, "2 T"]
@@ -91,7 +91,7 @@ class CorrelatedTraces(Statistics):
 
 
 def _means(x: Float[Array, "N T"], weights: Float[Array, " N"]) -> Float[Array, "2 T"]:
-    """The mean trace of the neurons of weight 0, and of those of weight 1 (0 where none is)."""
+    """The mean trace of the neurons of weight 0 and of those of weight 1 (0 if there are none)."""
     member = jnp.stack([1 - weights, weights])
     return jnp.asarray(member @ x / jnp.maximum(member.sum(axis=1, keepdims=True), 1.0))
 
@@ -110,9 +110,9 @@ def statistics_of(
 ) -> Statistics:
     """The statistics that `predicted_curve` needs.
 
-    Arguments: x_i, t and w as for `descend`, which the statistics are to go without flipping;
-    `traces`, `independent` for columns of independent samples with T > N, or `correlated` for the
-    states of a reservoir; the `error`.
+    Arguments: x_i, t and w as for `descend`, of which no weight is flipped; `traces`, `independent`
+    for columns of independent samples with T > N, or `correlated` for the states of a reservoir;
+    the `error`.
     Errors: `RequestError` for independent traces with T ≤ N, whose optimum is not unique.
     Source: derived here, checked by the tests.
     """
@@ -133,7 +133,7 @@ def statistics_of(
     if samples <= neurons:
         raise RequestError(
             f"Independent traces need more samples than neurons, not {samples} for {neurons}; "
-            "ask for correlated traces."
+            "use correlated traces."
         )
     optimum = np.linalg.solve(x @ x.T, x @ t)
     residual = float(np.linalg.norm(t - optimum @ x))
@@ -148,8 +148,8 @@ def _single(values: object) -> Float[Array, "*shape"]:
 class PredictedCurve(NamedTuple):
     """The curves of an ensemble of surrogates.
 
-    Attributes: `tests`, k; `errors` after k tests, without noise, a row for each draw;
-    `last_accepted`, the last test whose flip was kept, for each draw.
+    Attributes: `tests`, k; `errors` after k tests, without noise, one row per draw;
+    `last_accepted`, the last test with a kept flip, for each draw.
     """
 
     tests: Int[np.ndarray, " records"]
@@ -168,12 +168,12 @@ def predicted_curve(
     decision: str = "keep",
     record_every: int = 1,
 ) -> PredictedCurve:
-    """What to expect of a descent: its error against tests, from statistics taken beforehand.
+    """The expected error of a descent against tests, from statistics taken beforehand.
 
-    Surrogate columns with those statistics are drawn anew for every curve and descended; the mean
-    of the curves is the law, where they end is the floor.
+    Every curve is a descent on newly drawn surrogate columns; the mean of the curves is the law,
+    and their end is the floor.
 
-    Arguments: a key; the statistics; the number of `tests`; the number of `draws`; the rest as for
+    Arguments: a key; the statistics; the number of `tests`; the number of `draws`; others as for
     `descend`.
     Source: derived here, checked by the tests.
     """
@@ -203,11 +203,12 @@ def predicted_curves(
     record_every: int,
     **settings: Any,
 ) -> PredictedCurve:
-    """The law for runs that differ in their columns and first weights.
+    """The law for runs that differ in their columns and initial weights.
 
-    One surrogate of correlated traces for each run, by its number as the key, its error the NMSE.
+    One surrogate of correlated traces per run, with the run's number as the key and the NMSE as
+    error.
 
-    Arguments: the columns, target and first weights; `tests` and `record_every`, and further
+    Arguments: the columns, target and initial weights; `tests` and `record_every`, and further
     `settings`, as for `predicted_curve`.
     """
     found = [

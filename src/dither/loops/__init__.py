@@ -1,7 +1,7 @@
 """Compiled loops: many measurements of one rule on one device in a single kernel.
 
-A compiled loop computes what the plain loop does, to rounding, from the same random numbers. It is
-taken where rule, device and task are what it was written for; the plain loop is taken elsewhere.
+A compiled loop computes the same as the plain loop, to rounding, from the same random numbers. It
+is used if it supports the rule, device and task; otherwise the plain loop is used.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,10 @@ LOOPS = (perceptron.loop, mirrors.loop)
 def compiled(
     algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
 ) -> Advance | None:
-    """The compiled loop of all replicas' measurements, or None where the plain one is to be taken.
+    """The compiled loop for all replicas' measurements, or None if the plain one must be used.
 
-    Returns: a function of the carry of all replicas, see `replicas.replica_axes`, the task, and the
-    number of measurements, which returns the carry after them.
+    Returns: a function of the carry of all replicas (see `replicas.replica_axes`), the task and the
+    number of measurements, which returns the new carry.
     """
     if not loaded():
         return None

@@ -27,7 +27,7 @@ NOISES = (CostNoise, OutputNoise, RelativeNoise)
 
 
 def applies(algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry) -> bool:
-    """Whether the kernel computes what this rule does on this device."""
+    """Whether the kernel supports this rule on this device."""
     if type(algorithm) is not CoordinateDescent or type(device) is not ReadoutDevice:
         return False
     return (
@@ -42,7 +42,7 @@ def applies(algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, ca
 
 
 def words(memory: Memory, replicas: int) -> Int[Array, "R K"]:
-    """What a selection remembers, as words of 32 bits."""
+    """The memory of a selection rule as 32-bit words."""
 
     def part(leaf: Array) -> Int[Array, "R k"]:
         if jnp.issubdtype(leaf.dtype, jnp.floating):
@@ -54,7 +54,7 @@ def words(memory: Memory, replicas: int) -> Int[Array, "R K"]:
 
 
 def remembered(words: Int[Array, "R K"], like: Memory) -> Memory:
-    """The memory that these are the words of."""
+    """The memory from its words."""
 
     def part(words: Int[Array, "R k"], leaf: Array) -> Array:
         words = words.reshape(leaf.shape)
@@ -69,7 +69,7 @@ def remembered(words: Int[Array, "R K"], like: Memory) -> Memory:
 
 
 def settings(rule: AbstractAlgorithm, device: AbstractDevice) -> dict[str, Any]:
-    """What the kernel is told of a rule and a device that it applies to."""
+    """The settings of the rule and the device for the kernel."""
     assert isinstance(rule, CoordinateDescent)
     assert isinstance(device, ReadoutDevice)
     noise = device.noise
@@ -93,7 +93,7 @@ def settings(rule: AbstractAlgorithm, device: AbstractDevice) -> dict[str, Any]:
 def loop(
     algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
 ) -> Callable[[Carry, Task, Int[Array, ""]], Carry] | None:
-    """The compiled loop where it applies."""
+    """The compiled loop, if it applies."""
     if not applies(algorithm, device, task, carry):
         return None
     attributes = settings(algorithm, device)
@@ -140,7 +140,7 @@ def loop(
 
 
 def _of_rule(carry: Carry) -> tuple[Any, ...]:
-    """What measurements change of the rule's state."""
+    """The parts of the rule's state that measurements change."""
     s = carry.algorithm
     return (
         *(s.clock.tick, s.theta, s.error, s.first, s.undo.places, s.undo.values),
@@ -149,12 +149,12 @@ def _of_rule(carry: Carry) -> tuple[Any, ...]:
 
 
 def _of_bench(carry: Carry) -> tuple[Any, ...]:
-    """What they change of the device's."""
+    """The parts of the device's state that measurements change."""
     d = carry.device
     return d.written, d.measured, d.weights, d.light, d.squares
 
 
 def _of_tally(carry: Carry) -> tuple[Any, ...]:
-    """What they change of the account."""
+    """The parts of the ledger that measurements change."""
     t = carry.tally
     return t.measurements, t.writes, t.cost

@@ -35,13 +35,13 @@ from dither.training.settings import Varied, vary
 ACTIVATIONS = ("identity", "tanh", "sigmoid", "relu")
 COSTS = (mse, cross_entropy, smoothed_cross_entropy)
 LAYERS_IN_ORDER = 10
-"""Above it the layers' names, and so the flat vector, have another order than the layers."""
+"""With more layers, the order of names, and so of the flat vector, differs from that of layers."""
 
 
 def loop(
     algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
 ) -> Callable[[Carry, Task, Int[Array, ""]], Carry] | None:
-    """The compiled loop where it applies."""
+    """The compiled loop, if it applies."""
     if type(algorithm) is not WeightMGD or type(device) is not SimulatedDevice:
         return None
     if not (_rule_fits(algorithm) and _device_fits(device) and _task_fits(task, carry)):
@@ -86,7 +86,7 @@ def _task_fits(task: Task, carry: Carry) -> bool:
 
 
 def _place(imperfections: tuple[AbstractImperfection, ...], kind: type) -> int:
-    """The place of the imperfection of a kind, −1 where there is none."""
+    """The index of the imperfection of a kind, −1 if there is none."""
     return next((n for n, one in enumerate(imperfections) if isinstance(one, kind)), -1)
 
 
@@ -109,7 +109,7 @@ def _settings(rule: WeightMGD, device: SimulatedDevice, varied: Varied) -> Float
 def _advance(
     rule: WeightMGD, device: SimulatedDevice, carry: Carry, task: Task, n: Int[Array, ""]
 ) -> Carry:
-    """Every replica n measurements on."""
+    """Advance every replica by n measurements."""
     state, instance, tally = carry.algorithm, carry.device, carry.tally
     network, imperfections = device.network, device.imperfections
     assert isinstance(network, MLP)
@@ -167,7 +167,7 @@ def _advance(
 
 
 def _changed(carry: Carry) -> tuple[Any, ...]:
-    """What the kernel changes, in its order, then the counts."""
+    """The arrays that the kernel changes, in its order, then the counts."""
     state, instance = carry.algorithm, carry.device
     of_rule = (state.theta, state.gradient, state.reference, state.referred)
     of_device = (carry.tally.cost, instance.parameters)
@@ -176,6 +176,6 @@ def _changed(carry: Carry) -> tuple[Any, ...]:
 
 
 def _counts(carry: Carry) -> tuple[Any, ...]:
-    """What every measurement counts up: on the device and in the tally."""
+    """The counters that every measurement increases, of the device and the tally."""
     instance, tally = carry.device, carry.tally
     return (instance.written, instance.measured, tally.writes, tally.measurements)

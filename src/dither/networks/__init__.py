@@ -26,7 +26,7 @@ from dither.networks.state_noise import StateNoise as StateNoise
 from dither.networks.state_space import StateSpace as StateSpace
 
 NETWORKS = Registry("network", AbstractNetwork, globals().values())
-"""The networks that a specification can ask for, by their kind."""
+"""The networks that a specification can select, by their kind."""
 
 AnyNetwork = Annotated[AbstractNetwork, NETWORKS]
 """A network: an instance, a table with its `kind`, or the kind alone."""

@@ -35,7 +35,7 @@ from dither.networks.sequence import sequence
 
 
 class CNN(AbstractNetwork):
-    """Stages of 3×3 convolutions and 2×2 max-pooling; then dense layers.
+    """Stages of 3×3 convolutions and 2×2 max-pooling, followed by dense layers.
 
     `z = x ∗ W + b`, `x ← f(z)` for each convolution, `x ← pool x` after each stage; then
     `z = x W + b`, `x ← f(z)` for each hidden dense layer; the output is linear.
@@ -47,8 +47,8 @@ class CNN(AbstractNetwork):
 
     Arguments: `image`, height and width and channels of an input (inputs are reshaped to it);
     `channels` of each stage; `depth`, the convolutions in a stage; `padding`, `valid` (none) or
-    `same` (zeros, so that a convolution keeps the size); `dense`, the widths of hidden dense
-    layers; `classes`, the number of outputs; `activation`.
+    `same` (zeros, which keep the size); `dense`, the widths of hidden dense layers; `classes`, the
+    number of outputs; `activation`.
     """
 
     kind: Literal["cnn"] = "cnn"

@@ -12,7 +12,7 @@ KERNEL = 3
 POOL = 2
 
 FEW, SEVERAL = 3, 8
-"""Input channels up to which a processor convolves by shifts, and by products (measured)."""
+"""The input channels up to which a CPU convolves by shifts and by products (measured)."""
 
 
 def convolve_same(own: Parameters, x: Float[Array, "B h w p"]) -> Float[Array, "B h w q"]:
@@ -29,7 +29,7 @@ def patches_same(x: Float[Array, "B h w p"]) -> Float[Array, "B h w m"]:
 
 
 def patches(x: Float[Array, "B h w p"]) -> Float[Array, "B h2 w2 m"]:
-    """The 3×3 patches, their values in the order of a kernel's: row, column, channel."""
+    """The 3×3 patches, with values in the order of a kernel: row, column, channel."""
     rows, columns = (size - KERNEL + 1 for size in x.shape[1:3])
     shifts = product(range(KERNEL), repeat=2)
     return jnp.concatenate([x[:, i : i + rows, j : j + columns] for i, j in shifts], axis=-1)
@@ -70,7 +70,7 @@ def _correlate_at_once(
 def _correlate_by_shifts(
     x: Float[Array, "B h w p"], kernel: Float[Array, "3 3 p q"]
 ) -> Float[Array, "B h2 w2 q"]:
-    """The examples last: the long inner loop is over them."""
+    """Convolve with the examples as the last axis, the long inner loop."""
     rows, columns = (size - KERNEL + 1 for size in x.shape[1:3])
     channels = jnp.moveaxis(x, (3, 0), (0, 3))
     shifts = list(product(range(x.shape[-1]), range(KERNEL), range(KERNEL)))
@@ -88,7 +88,7 @@ def _correlate_by_shifts(
 def _correlate_by_products(
     x: Float[Array, "B h w p"], kernel: Float[Array, "3 3 p q"]
 ) -> Float[Array, "B h2 w2 q"]:
-    """The same by three matrix products, whose derivatives are matrix products too."""
+    """The same by three matrix products, whose derivatives are also matrix products."""
     rows, columns = (size - KERNEL + 1 for size in x.shape[1:3])
     beside = jnp.concatenate([x[:, :, j : j + columns] for j in range(KERNEL)], axis=-1)
     flat = kernel.reshape(KERNEL, -1, kernel.shape[-1])
@@ -103,7 +103,7 @@ _correlate.defjvps(
 
 
 def pool(x: Float[Array, "B h w q"]) -> Float[Array, "B h2 w2 q"]:
-    """The largest of every 2×2 values; equal ones share its derivative."""
+    """The largest of every 2×2 values; equal values share the derivative."""
     height, width = (size // POOL * POOL for size in x.shape[1:3])
     x = x[:, :height, :width]
     rows = jnp.maximum(x[:, ::POOL], x[:, 1::POOL])

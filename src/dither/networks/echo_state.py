@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from dither.networks.reservoir import AbstractReservoir
 
 DENSE = 100
-"""Up to so many neurons all eigenvalues are computed; beyond, the largest is iterated for."""
+"""Up to this size all eigenvalues are computed; for larger ones the largest, by iteration."""
 
 
 class EchoStateSpecimen(eqx.Module):
@@ -29,15 +29,15 @@ class EchoStateSpecimen(eqx.Module):
 
 
 class EchoState(AbstractReservoir):
-    """Leaky tanh neurons, each coupled to a few others.
+    """Leaky tanh neurons with sparse random coupling.
 
     `E(n+1) = (1 − leak) E(n) + leak tanh(W E(n) + Win u(n+1) + b)`, `x = E`
 
-    Each neuron receives from `degree` neurons drawn with replacement; W, of normal entries, is
+    Each neuron receives from `degree` neurons, drawn with replacement; W has normal entries and is
     scaled to its `spectral_radius`. Win ~ U(−1, 1) input_scale, b ~ U(−1, 1) bias.
 
     Arguments: `neurons`, N; `degree`; `spectral_radius`; `input_scale`; `bias`; `leak`, in (0, 1].
-    `fabricate` computes eigenvalues on the host, so that it cannot run under `jit`.
+    `fabricate` computes eigenvalues on the host and cannot run under `jit`.
     Source: Jaeger (2001), recalled.
     """
 
@@ -86,7 +86,7 @@ class EchoState(AbstractReservoir):
 def spectral_radius(
     sources: Int[np.ndarray, "N degree"], weights: Float[np.ndarray, "N degree"]
 ) -> float:
-    """The largest modulus of an eigenvalue of the matrix with these sparse rows."""
+    """The spectral radius of the matrix with these sparse rows."""
     neurons, degree = sources.shape
     rows = np.repeat(np.arange(neurons), degree)
     from scipy.sparse import csr_array
@@ -97,6 +97,6 @@ def spectral_radius(
     )
     if neurons <= DENSE:
         return float(np.abs(np.linalg.eigvals(W.toarray())).max())
-    # a fixed start makes the result repeatable; the largest few crowd at the edge of a disc
+    # a fixed start makes the result reproducible; the largest eigenvalues are close together
     largest = eigs(W, k=1, ncv=60, tol=1e-4, v0=np.ones(neurons), return_eigenvectors=False)
     return float(np.abs(largest).max())

@@ -17,16 +17,17 @@ Size = Annotated[int, Field(ge=1)]
 
 
 class JaxFunction(AbstractNetwork):
-    """A pure function `f(parameters, inputs)` that JAX can trace; it runs compiled, with the loop.
+    """A pure function `f(parameters, inputs)` that JAX can trace; it is compiled with the loop.
 
     Arguments: `object`, the function, or `path/to/file.py:name` or `package.module:name`;
-    `parameters`, how many (the function is given an array of P), or a table of names and shapes (it
-    is given a table of arrays); `input`, the shape of one sample, or its length; `spread`, the
-    initial parameters being uniform over (−spread, spread).
+    `parameters`, their number (the function receives an array of P), or a table of names and shapes
+    (it receives a table of arrays); `input`, the shape or length of one sample; `spread`, for
+    initial parameters uniform over (−spread, spread).
 
-    It has no named sites. What JAX cannot trace is a device for `PythonDevice`.
+    It has no named sites. For functions that JAX cannot trace, use `PythonDevice`.
 
-    Errors: `RequestError` for a function that cannot be traced, or returns no row for each sample.
+    Errors: `RequestError` for a function that cannot be traced, or does not return one row per
+    sample.
     """
 
     kind: Literal["jax-function"] = "jax-function"
@@ -94,11 +95,11 @@ class JaxFunction(AbstractNetwork):
         except (TypeError, AttributeError, jax.errors.JAXTypeError) as error:
             raise RequestError(
                 f"JAX cannot trace the function {name} ({str(error).splitlines()[0]}); write it "
-                "with jax.numpy, or hand it over as a Python device."
+                "with jax.numpy, or use it as a Python device."
             ) from None
         if len(rows.shape) != 2 or rows.shape[0] != 2:
             raise RequestError(
-                f"The function {name} returns shape {rows.shape} for 2 samples; one row for each "
-                "sample is due."
+                f"The function {name} returns shape {rows.shape} for 2 samples; return one row for "
+                "each sample."
             )
         return int(rows.shape[1])

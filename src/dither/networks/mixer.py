@@ -1,4 +1,4 @@
-"""Mixer network of patches and groups of channels."""
+"""Mixer network with patches and groups of channels."""
 
 import math
 from typing import Annotated, Literal
@@ -23,11 +23,11 @@ from dither.networks.network import (
 Count = Annotated[int, Field(ge=1)]
 
 EPSILON = 1e-5
-"""What is added to a variance, so that a patch without contrast can be divided by it."""
+"""A constant added to a variance, to avoid division by zero for a patch without contrast."""
 
 
 class Mixer(AbstractNetwork):
-    """Blocks that mix all channels of a patch, then the patches, then each group of channels.
+    """Blocks that mix all channels of a patch, then patches, then each group of channels.
 
     ```
     mix0:       z = x W + b           x the pixels of a patch;  mix1, …:  z = norm(x) W + b
@@ -36,15 +36,15 @@ class Mixer(AbstractNetwork):
     readout:    z = mean over patches of norm(x), W + b
     ```
 
-    `norm` takes the mean from each patch's group of channels and divides by their standard
-    deviation. There is no `tokens` layer where there is one patch. The networks S/1/1 and M/1/16 of
+    `norm` subtracts the mean of each group of channels in a patch and divides by the standard
+    deviation. With a single patch there is no `tokens` layer. The networks S/1/1 and M/1/16 of
     Ren2022 have one patch, one block, and 256 and 512 channels in 1 and 16 groups.
 
     Arguments: `image`, height and width and channels of an input (inputs are reshaped to it);
     `patches` along a side; `channels` of a patch; `groups` of channels; `blocks`; `classes`, the
     number of outputs; `activation`, f.
-    Source: Ren2022, for the kinds of layers and their sizes; their order, the place of f and a
-    norm without learned scale are recalled, not verified.
+    Source: Ren2022, for the kinds of layers and their sizes; their order, the position of f and the
+    norm without a learned scale are recalled, not verified.
     """
 
     kind: Literal["mixer"] = "mixer"
@@ -60,7 +60,7 @@ class Mixer(AbstractNetwork):
     def _divides(self) -> "Mixer":
         if any(size % self.patches for size in self.image[:2]):
             raise ValueError(
-                f"{self.patches} patches along a side do not divide an image of {self.image[:2]}"
+                f"{self.patches} patches per side do not divide an image of {self.image[:2]}"
             )
         if self.channels % self.groups:
             raise ValueError(f"{self.groups} groups do not divide {self.channels} channels")

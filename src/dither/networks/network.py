@@ -1,4 +1,4 @@
-"""What a network is: a pure forward map with named sites."""
+"""The base class of networks: pure forward maps with named sites."""
 
 import math
 from abc import abstractmethod
@@ -13,7 +13,7 @@ from dither._configuration import Configuration
 from dither.contract import Layer, Parameters
 
 Tap: TypeAlias = Callable[[str, Array], Array]
-"""What sits at a network's sites: from (site, value) to the value that goes on."""
+"""A function at a network's sites: from (site, value) to the value passed on."""
 
 
 def no_tap(site: str, value: Array) -> Array:
@@ -35,13 +35,13 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 SMOOTHNESS: dict[str, float] = {"relu": 1.0}
-"""How many derivatives activations have, those of a kink included; the others have all."""
+"""The number of derivatives of activations, including those with kinks; unlimited for others."""
 
 
 def through(
     layers: Sequence[Layer], parameters: Parameters, x: Float[Array, "..."], tap: Tap = no_tap
 ) -> Float[Array, "..."]:
-    """The last layer's output, from the input x of the first of some layers in sequence."""
+    """The last layer's output of layers in sequence, from the input x of the first."""
     for layer in layers:
         x = tap(f"{layer.name}/x", x)
         z = tap(f"{layer.name}/z", layer(parameters, x))
@@ -58,15 +58,15 @@ class AbstractNetwork(Configuration):
     """A forward map, a pure function of parameters and inputs, with named sites.
 
     A layer named `dense0` has three sites: `dense0/x`, its input; `dense0/z`, the neurons' inputs
-    (pre-activations); `dense0/a`, the neurons' outputs. A tap sees and may change the value at
-    each: perturbations, activation defects and recordings are all taps.
+    (pre-activations); `dense0/a`, the neurons' outputs. A tap receives and may change the value at
+    each site: perturbations, activation defects and recordings are taps.
     """
 
     kind: str
 
     @abstractmethod
     def init(self, key: Key[Array, ""]) -> Parameters:
-        """Freshly drawn parameters."""
+        """Random initial parameters."""
 
     @abstractmethod
     def __call__(
@@ -74,14 +74,14 @@ class AbstractNetwork(Configuration):
     ) -> Float[Array, "B K"]:
         """The outputs for a batch of inputs.
 
-        Arguments: parameters as from `init`; B inputs; a tap for the sites.
+        Arguments: parameters, as from `init`; B inputs; a tap for the sites.
         Returns: B rows of K outputs.
         """
 
     @property
     @abstractmethod
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one input that the network takes; a flat length where it flattens."""
+        """The shape of one input; a length if the network flattens its inputs."""
 
     @property
     @abstractmethod
@@ -90,26 +90,26 @@ class AbstractNetwork(Configuration):
 
     @property
     def smoothness(self) -> float:
-        """How many derivatives the outputs have in the inputs; infinite unless it says less."""
+        """The number of derivatives of the outputs by the inputs; by default infinite."""
         return math.inf
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers that have the sites `x` and `z`, in order; none unless a network says so."""
+        """The layers with sites `x` and `z`, in order; by default none."""
         return ()
 
     @property
     def sequential(self) -> bool:
-        """Whether it is `sequence(layers, parameters, x)`, x the inputs in `input_shape`."""
+        """Whether the network equals `sequence(layers, parameters, x)`, with x in `input_shape`."""
         return False
 
     @property
     def fed_first(self) -> bool:
-        """Whether the first of the layers takes the inputs themselves, in `input_shape`."""
+        """Whether the first layer takes the inputs directly, in `input_shape`."""
         return self.sequential
 
     def sites(self) -> dict[str, tuple[int, ...]]:
-        """Every site's name with the shape of its value for one example."""
+        """The names of the sites, with the shape of the value for one example."""
         seen: dict[str, tuple[int, ...]] = {}
 
         def record(site: str, value: Array) -> Array:

@@ -18,8 +18,8 @@ Bits = Annotated[int, Field(ge=1, le=16)]
 class PhotonicSpecimen(eqx.Module):
     """The couplings of one photonic reservoir.
 
-    Attributes: `kernel`, K: what neuron (row, column) receives from each place of the neighbourhood
-    around it, row by row; `input_weights`, Win; `offsets`, theta.
+    Attributes: `kernel`, K, the coupling of neuron (row, column) to each place of its
+    neighbourhood, row by row; `input_weights`, Win; `offsets`, theta.
     """
 
     kernel: Complex[Array, "places side side"]
@@ -28,20 +28,20 @@ class PhotonicSpecimen(eqx.Module):
 
 
 class PhotonicReservoir(AbstractReservoir):
-    """Pixels of a modulator, coupled by diffraction to their neighbours on a √N × √N grid.
+    """Pixels of a spatial light modulator, coupled by diffraction on a √N × √N grid.
 
     `E_i(n+1) = cos(2π [beta alpha |Σ_j K_ij E_j(n)|² + gamma Win_i u(n+1) + theta_i])`,
     `x_i = E_i²`
 
-    K reaches over the (2 radius + 1)² neighbourhood; amplitudes U(0, 1), phases U(0, 2π), rows
-    scaled to unit norm. Win ~ U(0, 1). theta is one of two `offsets`, which stand on the two slopes
-    of cos² and so stand in for weights of both signs.
+    K covers the (2 radius + 1)² neighbourhood, with amplitudes U(0, 1), phases U(0, 2π) and rows of
+    unit norm. Win ~ U(0, 1). theta is one of two `offsets`, which lie on the two slopes of cos² and
+    thus replace weights of both signs.
 
     Arguments: `neurons`, N, a square number; `radius` of the neighbourhood; `boundary` of the grid,
-    `zero` (nothing comes from beyond it) or `periodic`; `alpha` and `beta`, loss and feedback
-    strength; `gamma`, input strength; `offsets`, of which the second goes to the share
-    `second_share` of the neurons; `slm_bits`, where the modulator shows one of 2^bits levels of E
-    in [−1, 1]; `camera_bits`, where the camera reads one of 2^bits levels of x in [0, 1].
+    `zero` (no light from outside) or `periodic`; `alpha` and `beta`, loss and feedback strength;
+    `gamma`, input strength; `offsets`, of which the second applies to the share `second_share` of
+    the neurons; `slm_bits`, for a modulator with 2^bits levels of E in [−1, 1]; `camera_bits`, for
+    a camera with 2^bits levels of x in [0, 1].
     Source: Bueno2018, Andreoli2020; equation and constants recalled.
     """
 
@@ -96,7 +96,7 @@ class PhotonicReservoir(AbstractReservoir):
         self, instance: PhotonicSpecimen, E: Float[Array, " N"], u: Float[Array, ""]
     ) -> Float[Array, " N"]:
         grid = E.reshape(self._side, self._side)
-        # shifted sums of real numbers: a stack of complex neighbours would be written to memory
+        # shifted sums of real numbers: a stack of complex neighbours would go through memory
         neighbours = self._neighbours(grid)
         real = sum(k * near for k, near in zip(instance.kernel.real, neighbours))
         imaginary = sum(k * near for k, near in zip(instance.kernel.imag, neighbours))
@@ -112,7 +112,7 @@ class PhotonicReservoir(AbstractReservoir):
         return _one_of(E**2, self.camera_bits, low=0.0)
 
     def _neighbours(self, grid: Float[Array, "side side"]) -> list[Float[Array, "side side"]]:
-        """What stands at each place of each neuron's neighbourhood."""
+        """The value at each place of each neuron's neighbourhood."""
         mode = "wrap" if self.boundary == "periodic" else "constant"
         wide, side, width = jnp.pad(grid, self.radius, mode=mode), self._side, self._width
         return [wide[y : y + side, x : x + side] for y in range(width) for x in range(width)]

@@ -1,4 +1,4 @@
-"""Layers that are fed their own outputs of the step before."""
+"""Recurrent layers."""
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,13 @@ from dither.networks.network import Tap
 def inputs_over_time(
     layer: Layer, parameters: Parameters, u: Float[Array, "B T p"], tap: Tap
 ) -> Float[Array, "B T m"]:
-    """The inputs `x_t = (u_t, a_{t−1})` of a recurrent layer, `a_{−1} = 0`, found step by step.
+    """The inputs `x_t = (u_t, a_{t−1})` of a recurrent layer, `a_{−1} = 0`, computed step by step.
 
-    Given them, the layer is one like any other: `z = forward(own, x)` over all steps at once. What
-    a perturbation of z_t does to later steps is in the x that are found here.
+    Given these inputs, the layer is like any other: `z = forward(own, x)` for all steps at once.
+    The effect of a perturbation of z_t on later steps is contained in x.
 
-    Arguments: the layer, of which `nodes` is (T, n); all parameters; the inputs; a tap, which must
-    act on every step by itself: what it adds to a step may not depend on other steps.
+    Arguments: the layer, with `nodes` (T, n); all parameters; the inputs; a tap, which must act on
+    each step independently of other steps.
     """
     B, T, _ = u.shape
     n = layer.nodes[1]
@@ -42,5 +42,5 @@ def inputs_over_time(
 
 
 def last_step(a: Float[Array, "B T n"]) -> Float[Array, "B n"]:
-    """What a readout at the end sees."""
+    """The last step, the input of a readout."""
     return a[:, -1]

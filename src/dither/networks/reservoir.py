@@ -1,5 +1,4 @@
-"""What a reservoir is: a fixed recurrent network, driven by a series, of which only the readout
-is trained."""
+"""The base class of reservoirs: fixed recurrent networks with a trained readout."""
 
 import warnings
 from abc import abstractmethod
@@ -18,14 +17,14 @@ TOLERANCE = 0.01
 
 
 class ConsistencyWarning(UserWarning):
-    """The reservoir remembers how it was started: its states are not a function of its input."""
+    """The reservoir depends on its initial state: its states are not a function of its input."""
 
 
 class Consistency(NamedTuple):
-    """How far a reservoir forgets its initial state, from two runs on one input.
+    """How well a reservoir forgets its initial state, from two runs on the same input.
 
     Of the measured states X and X' over the last tenth of the steps: `distance`, |X − X'| / |X|;
-    `correlation` of the two, over all steps and neurons of it (NaN where X does not vary).
+    `correlation` of the two, over all these steps and neurons (NaN if X is constant).
     """
 
     distance: float
@@ -45,15 +44,15 @@ class AbstractReservoir(Configuration):
 
     @abstractmethod
     def fabricate(self, key: Key[Array, ""]) -> Any:
-        """What is particular to one instance, its couplings: a pytree, drawn once."""
+        """The couplings of one instance: a pytree, drawn once."""
 
     @abstractmethod
     def step(self, instance: Any, E: Float[Array, " N"], u: Float[Array, ""]) -> Float[Array, " N"]:
-        """The next internal state for the present one and an input."""
+        """The next internal state from the present one and an input."""
 
     @abstractmethod
     def measured(self, E: Float[Array, "*T N"]) -> Float[Array, "*T N"]:
-        """What is measured of internal states."""
+        """The measured values of internal states."""
 
     def states(
         self,
@@ -63,7 +62,7 @@ class AbstractReservoir(Configuration):
     ) -> Float[Array, "T N"]:
         """The measured states x; row n is the state after input n.
 
-        Arguments: a instance from `fabricate`; T inputs; the internal state before the first of
+        Arguments: an instance from `fabricate`; T inputs; the internal state before the first of
         them, by default 0.
         """
         return self.measured(self.internal_states(instance, inputs, initial))
@@ -83,10 +82,10 @@ class AbstractReservoir(Configuration):
     def consistency(
         self, instance: Any, inputs: Float[Array, " T"], key: Key[Array, ""]
     ) -> Consistency:
-        """How near two runs on the same input end, one from 0 and one from U(−1, 1).
+        """The agreement of two runs on the same input, one from 0 and one from U(−1, 1).
 
-        Arguments: a instance; T inputs, enough of them for a memory to fade; a key for the other
-        initial state.
+        Arguments: an instance; T inputs, enough for the memory to fade; a key for the other initial
+        state.
         """
         other = jax.random.uniform(key, (self.neurons,), jnp.float32, -1.0, 1.0)
         end = max(1, len(inputs) // 10)
@@ -104,7 +103,7 @@ def _fields(
     inputs: Float[Array, " T"],
     initial: Float[Array, " N"],
 ) -> Float[Array, "T N"]:
-    # the state before is kept: one that is both kept and passed on would be computed twice
+    # the previous state is stored: a state both stored and passed on would be computed twice
     def advance(
         E: Float[Array, " N"], u: Float[Array, ""]
     ) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
@@ -115,23 +114,23 @@ def _fields(
 
 
 def _fluctuation(x: Float[Array, "T N"]) -> Float[Array, " TN"]:
-    """The states without each neuron's mean in time."""
+    """The states minus each neuron's mean over time."""
     return (x - x.mean(axis=0)).ravel()
 
 
 def check_consistency(
     reservoir: AbstractReservoir, instance: Any, inputs: Float[Array, " T"], key: Key[Array, ""]
 ) -> Consistency:
-    """The consistency of a reservoir, with a `ConsistencyWarning` where it has no fading memory.
+    """The consistency of a reservoir, with a `ConsistencyWarning` if it has no fading memory.
 
-    Arguments: a reservoir, a instance of it, T inputs, a key for the other initial state.
+    Arguments: a reservoir, an instance of it, T inputs, a key for the other initial state.
     """
     found = reservoir.consistency(instance, inputs, key)
     if not found.distance < TOLERANCE:
         warnings.warn(
-            f"The {reservoir.kind} reservoir has no fading memory at this operating point: from "
-            f"two initial states its states still differ by {found.distance:.0%} after "
-            f"{len(inputs)} steps; weaken its coupling or feed it a longer series.",
+            f"The {reservoir.kind} reservoir has no fading memory at this operating point: started "
+            f"from two initial states, its states still differ by {found.distance:.0%} after "
+            f"{len(inputs)} steps; use a weaker coupling or a longer series.",
             ConsistencyWarning,
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""Recurrent network of Elman's kind."""
+"""Elman network."""
 
 from typing import Annotated, Literal
 
@@ -22,7 +22,7 @@ from dither.networks.recurrent import inputs_over_time, last_step
 
 
 class RNN(AbstractNetwork):
-    """Neurons fed the input and their own outputs of the step before; read out at the end.
+    """Neurons that receive the input and their own previous outputs, with a readout at the end.
 
     `z_t = (u_t, h_{t−1}) W + b`, `h_t = f(z_t)`, `h_{−1} = 0`; outputs `h_{T−1} V + c`
 

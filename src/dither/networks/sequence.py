@@ -1,4 +1,4 @@
-"""Layers in sequence: by a compiled kernel where there is one, else layer by layer."""
+"""Layers in sequence, by a compiled kernel if there is one, else layer by layer."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,12 +21,12 @@ from dither.networks.convolution import (
 from dither.networks.network import ACTIVATIONS, dense, through
 
 CONVOLUTIONS: dict[Callable[..., Array], int] = {convolve_valid: 0, convolve_same: KERNEL // 2}
-"""The border that each adds to its input."""
+"""The padding of each convolution."""
 
 POOLS: dict[Callable[..., Array], int] = {keep: 0, pool: 1, pool_and_flatten: 1}
 
 MONOTONE = {ACTIVATIONS[name]: n for n, name in enumerate(("identity", "relu", "tanh", "sigmoid"))}
-"""Those that the kernel computes, after pooling, which makes no difference to them."""
+"""Activations that the kernel computes after pooling, with which they commute."""
 
 
 def sequence(
@@ -37,8 +37,8 @@ def sequence(
 ) -> Float[Array, "B ..."]:
     """The last layer's output, from the input x of the first.
 
-    Arguments: the layers; a network's parameters; x; what is added to z of the first layer, the
-    same for all examples.
+    Arguments: the layers; a network's parameters; x; the perturbation of the first layer's z,
+    common to all examples.
     """
     weights = [layer.own(parameters) for layer in layers]
     shared = added is None or added.shape == layers[0].nodes
@@ -100,7 +100,7 @@ def _kernel(
 
 
 def _fields(layer: Layer, own: Parameters) -> Int[np.ndarray, " 8"]:
-    """What the kernel is told of a layer: see its `Layer`."""
+    """The description of a layer for the kernel; see its `Layer`."""
     *_, p, q = own["weight"].shape
     if layer.forward is dense:
         return np.array([0, 0, 0, p, q, 0, 0, MONOTONE[layer.activation]])

@@ -1,4 +1,4 @@
-"""Noise on the states of a reservoir as they are measured."""
+"""Noise on the measured states of a reservoir."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ Sigma = Annotated[float, Field(ge=0)]
 
 
 class StateNoise(Configuration):
-    """Gaussian noise on measured states, new at every step n.
+    """Gaussian noise on measured states, drawn at every step n.
 
     `x_i(n) ← x_i(n) (1 + σ_m ξ_i(n) + σ_mc ξ(n)) + σ_a η_i(n) + σ_ac η(n)`
 
@@ -31,7 +31,7 @@ class StateNoise(Configuration):
     multiplicative_common: Sigma = 0.0
 
     def __call__(self, key: Key[Array, ""], states: Float[Array, "T N"]) -> Float[Array, "T N"]:
-        """The states as measured once: a pure function of the key and the noiseless states."""
+        """The noisy states of one measurement, from the key and the noiseless states."""
         T, N = states.shape
 
         def draw(place: int, *shape: int) -> Float[Array, "..."]:

@@ -14,13 +14,13 @@ from dither.networks.recurrent import inputs_over_time, last_step
 
 
 class StateSpace(AbstractNetwork):
-    """States that decay and turn, each by itself, driven by the input; a nonlinear readout.
+    """Independent states that decay and rotate, driven by the input, with a nonlinear readout.
 
     `s_t = λ s_{t−1} + √(1 − |λ|²) u_t B`, `λ = exp(−exp(decay) + i angle)`, `s_{−1} = 0`; outputs
     `tanh(s_{T−1} V + b) W + c`
 
-    |λ| < 1 whatever the parameters. A complex state counts as two neurons, its real parts first:
-    the layer `states` has z = a of shape (T, 2 states), or (T, states) without `turning`; then the
+    |λ| < 1 for all parameters. A complex state counts as two neurons, its real parts first: the
+    layer `states` has z = a of shape (T, 2 states), or (T, states) without `turning`; then the
     dense layers `hidden` and `readout`. Decays start with memories `1 / exp(decay)` log-uniform
     from 1 to T steps, angles uniform in (−π/2, π/2).
 
@@ -90,7 +90,7 @@ def _decay(own: Parameters, x: Float[Array, "B T m"]) -> Float[Array, "B T n"]:
 
 
 def _turn_and_decay(own: Parameters, x: Float[Array, "B T m"]) -> Float[Array, "B T n"]:
-    """The same of complex λ and s, real parts first."""
+    """The same for complex λ and s, real parts first."""
     rate, features = jnp.exp(own["decay"]), own["weight"].shape[0]
     u, s = x[..., :features], x[..., features:]
     c, d = jnp.exp(-rate) * jnp.cos(own["angle"]), jnp.exp(-rate) * jnp.sin(own["angle"])
@@ -100,5 +100,5 @@ def _turn_and_decay(own: Parameters, x: Float[Array, "B T m"]) -> Float[Array, "
 
 
 def _scale(rate: Float[Array, " n"]) -> Float[Array, " n"]:
-    """`√(1 − |λ|²)`, which keeps the states as large as the inputs however slow the decay."""
+    """`√(1 − |λ|²)`, which keeps the states as large as the inputs for any decay."""
     return jnp.sqrt(-jnp.expm1(-2 * rate))

@@ -1,4 +1,4 @@
-"""The published figures, run again and compared."""
+"""Reproductions of published figures."""
 
 from dither._errors import RequestError, nearest
 from dither.papers.andreoli2023 import ANDREOLI2023
@@ -13,11 +13,11 @@ from dither.papers.skalli2025 import SKALLI2025
 PAPERS: dict[str, Paper] = {
     paper.name: paper for paper in (ANDREOLI2023, MCCAUGHAN2023, ORIPOV2025, SKALLI2025)
 }
-"""The papers that `dither paper` knows, by their name."""
+"""The papers of `dither paper`, by name."""
 
 
 def find_paper(name: str) -> Paper:
-    """The paper of a name.
+    """The paper with a name.
 
     Errors: `RequestError` for an unknown one.
     """

@@ -1,4 +1,4 @@
-"""How the papers' figures are drawn."""
+"""Drawing functions for the papers' figures."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,9 +20,9 @@ def points(
     label: str,
     place: Callable[[float], float] = float,
 ) -> None:
-    """Rows as points with their intervals, at a place for their value on an axis.
+    """Draw rows as points with intervals at their value on an axis.
 
-    What is not finite is left out; an interval without an upper end is an arrow.
+    Values that are not finite are left out; an interval without an upper end is an arrow.
     """
     x = [place(row.point[axis]) for row in rows]
     values = np.array([[row.measured, row.measured_low, row.measured_high] for row in rows], float)
@@ -41,9 +41,9 @@ def points(
 def from_paper(
     axes: Any, axis: str, rows: list[Row], colour: str, marker: str, label: str, aside: float = 1.0
 ) -> None:
-    """What was published as open markers, with two standard deviations either way where known.
+    """Draw published values as open markers, with ±2 standard deviations if known.
 
-    `aside` is a factor on where it is drawn, so that it does not cover what was measured.
+    `aside` is a factor on the position, so that they do not cover measured values.
     """
     there = [row for row in rows if row.published is not None]
     x = np.array([row.point[axis] for row in there], float)
@@ -56,5 +56,5 @@ def from_paper(
 
 
 def laws(rows: list[Row]) -> list[float]:
-    """What the law predicts for rows, NaN where it does not."""
+    """The law's predictions for rows, NaN without one."""
     return [np.nan if row.law is None else row.law for row in rows]

@@ -1,4 +1,4 @@
-"""A paper whose figures are run again: what was measured, beside what to expect."""
+"""Papers with reproduced figures: measured beside expected values."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 __all__ = ["Made", "Observe", "Paper", "Row", "known", "mean", "median", "part_of", "table"]
 
 Observe: TypeAlias = Callable[[str, float], None]
-"""Called with what is being run and the share of it that is done."""
+"""A function called with the current run and the finished share."""
 
 
 def part_of(observe: Observe, what: str, begun: float, share: float) -> Callable[[float], None]:
-    """What to call with how much of one leg is done, that is a share of the whole."""
+    """An observer for one stage that is a share of the whole."""
     return lambda done: observe(what, begun + share * done)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One point of a figure, measured beside what is known of it; None where there is nothing.
+    """One point of a figure: measured, published, expected and predicted values, None if missing.
 
-    Attributes: `point`, where on the figure's axes, such as `{"neurons": 100}`; `published`, by the
-    paper itself, with its standard deviation; `expected`, from an earlier simulation of our own;
-    `law`, predicted; `measured` with its 95 % interval over `runs`; `criterion`, when a training
-    counted as done.
+    Attributes: `point`, the place on the figure's axes, such as `{"neurons": 100}`; `published`, by
+    the paper, with its standard deviation; `expected`, from an earlier simulation of our own;
+    `law`, the prediction; `measured` with its 95 % interval over `runs`; `criterion`, the end of a
+    training.
     """
 
     figure: str
@@ -55,7 +55,7 @@ class Row:
     criterion: str | None = None
 
     def with_measured(self, found: Interval | None, runs: int | None, factor: float = 1.0) -> "Row":
-        """This row with an interval over runs, times a factor; nothing where there is none."""
+        """This row with a measured interval over runs, times a factor; unchanged without one."""
         if found is None:
             return self
         low, high = factor * found.low, factor * found.high
@@ -63,7 +63,7 @@ class Row:
                        runs=runs)  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
-        """One flat table entry; what is not finite is null."""
+        """One flat table entry, with null for values that are not finite."""
         entry: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -78,7 +78,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Made:
-    """A figure run again: its rows and its picture."""
+    """A reproduced figure: its rows and its picture."""
 
     rows: list[Row]
     picture: "Figure"
@@ -86,10 +86,10 @@ class Made:
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper: a name, what it is about, and what makes each of its figures.
+    """A paper: a name, a description, and the functions that make its figures.
 
     Attributes: `figures`, from a figure's name to a function of a scale and an observer; `keeps`,
-    whether its trainings are kept in the run's folder, which they go on from.
+    whether its trainings are saved in the run's folder, from which they can be resumed.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Paper:
     keeps: bool = True
 
     def figure(self, name: str) -> Callable[[Scale, Observe], Made]:
-        """What makes a figure.
+        """The function that makes a figure.
 
         Errors: `RequestError` for an unknown name.
         """
@@ -109,32 +109,32 @@ class Paper:
         return self.figures[name]
 
     def scale(self, quick: bool, folder: Path, resume: bool) -> Scale:
-        """How large the figures are run, with what is kept in the run's folder.
+        """The scale of the figures, with the trainings in the run's folder.
 
-        Errors: `RequestError` for resuming a paper that keeps nothing.
+        Errors: `RequestError` for resuming a paper that saves nothing.
         """
         scale = Scale.of(self.name, quick)
         if self.keeps:
             return replace(scale, folder=folder)
         if resume:
             raise RequestError(
-                f"The paper {self.name} keeps no trainings to go on with; run it without --resume."
+                f"The paper {self.name} saves no trainings to resume; run it without --resume."
             )
         return scale
 
 
 @cache
 def table(paper: str, name: str = "published.csv") -> "pd.DataFrame":
-    """A table in a paper's folder: that of all published numbers at hand."""
+    """A table in a paper's folder, with all known published numbers."""
     import pandas as pd
 
     return pd.read_csv(StringIO(read(paper, name)), dtype={"figure": str})
 
 
 def known(paper: str, what: str, **where: Any) -> float | None:
-    """A number of a paper's table, such as what was published, at a place; None where it has none.
+    """A number of a paper's table at a place, such as a published one; None if missing.
 
-    Errors: `ValueError` where the table has several at that place.
+    Errors: `ValueError` if the table has several at that place.
     """
     found = table(paper)
     for column, value in where.items():

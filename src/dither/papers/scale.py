@@ -1,8 +1,8 @@
-"""How large a paper is run: its studies as they stand in their files, and what makes them smaller.
+"""The scale of a paper's runs: its studies, and the changes that make them smaller.
 
-A paper's folder holds a TOML file for each of its studies, such as `dither study` takes, and
-`scales.toml`: for each scale a table of the numbers that the paper's script asks for, and under
-`studies` what that scale changes in a study. There `only` names the points of the axes that stay.
+A paper's folder holds a TOML file for each study, as for `dither study`, and `scales.toml`. The
+latter has, for each scale, a table of the numbers used by the paper's script and, under `studies`,
+the changes of a study, where `only` names the points of the axes that are kept.
 """
 
 import tempfile
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STUDIES = "trainings"
-"""Where a run's folder keeps the studies."""
+"""The folder of the studies in a run's folder."""
 
 Table = Mapping[str, Any]
 
 
 def device_of(cell: Cell) -> AbstractSimulation:
-    """The device of a study's cell, which is simulated."""
+    """The simulated device of a study's cell."""
     device = cell.specification.device
     assert isinstance(device, AbstractSimulation)
     return device
@@ -48,10 +48,10 @@ def read(paper: str, name: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """How large the figures of a paper are run, and where its trainings are kept.
+    """The scale of a paper's figures, and the folder of its trainings.
 
-    Attributes: `paper`, its name; `table`, one of those in `scales.toml`; `folder` of the run,
-    None where nothing is kept.
+    Attributes: `paper`, its name; `table`, one of those in `scales.toml`; `folder` of the run, None
+    if nothing is saved.
     """
 
     paper: str
@@ -60,17 +60,17 @@ class Scale:
 
     @staticmethod
     def of(paper: str, quick: bool) -> "Scale":
-        """The scale `quick`, or else `gpu` where there is one in both senses, or `full`."""
+        """The scale: `quick`, or `gpu` if both a GPU and that scale exist, or `full`."""
         scales = tomllib.loads(read(paper, "scales.toml"))
         full = "gpu" if "gpu" in scales and jax.default_backend() == "gpu" else "full"
         return Scale(paper, scales["quick" if quick else full])
 
     def __getitem__(self, name: str) -> Any:
-        """A number that the paper's script asks for."""
+        """A number used by the paper's script."""
         return self.table[name]
 
     def study(self, name: str, changes: Table | None = None) -> Study:
-        """A study of the paper at this scale, with more changes.
+        """A study of the paper at this scale, with further changes.
 
         Errors: `RequestError` for a study that does not fit its schema.
         """
@@ -85,10 +85,10 @@ class Scale:
     def run(
         self, study: Study, observe: Callable[[str, float], None], curves: bool = False
     ) -> "pd.DataFrame":
-        """The runs of a study as one table, those done that are not kept yet.
+        """The runs of a study as one table, after running the missing ones.
 
-        Arguments: the study; what to call with what is being done and the share that is; `curves`,
-        as for `load_study`. Errors: as of `run_study`.
+        Arguments: the study; an observer of the present work and the finished share; `curves`, as
+        for `load_study`. Errors: those of `run_study`.
         """
         from dither.studies.store import load_study
 

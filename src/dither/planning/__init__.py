@@ -1,4 +1,4 @@
-"""Planning: what a training will take, before it is made."""
+"""Planning: predicting the cost of a training before it is run."""
 
 from dither.planning.predict import Prediction as Prediction
 from dither.planning.predict import predict as predict

@@ -1,4 +1,4 @@
-"""How many measurements a Boolean readout will take, and to what error it comes."""
+"""Prediction of the measurements and the final error of a Boolean readout."""
 
 import math
 from dataclasses import dataclass
@@ -20,14 +20,12 @@ from dither.training.train import evaluation_period
 from dither.training.until import Until
 
 FURTHER = 3
-"""A search ends where the score has not risen for so many tests of every mirror."""
+"""A search ends if the score has not risen for so many tests of every mirror."""
 
 
 @dataclass(frozen=True)
 class Descents:
-    """Descents on simulated readouts: measurements to the target, infinite where it is not reached;
-    the score that each has come to; the measurements made with each in the computer.
-    """
+    """Descents on simulated readouts: measurements to the target, final scores, simulated tests."""
 
     reached: Float[np.ndarray, " draws"]
     final: Float[np.ndarray, " draws"]
@@ -44,13 +42,13 @@ def descents(
     score_every: int | None = None,
     seed: int = 0,
 ) -> Descents:
-    """Train other instances of the readout, each with a reservoir and noise of its own.
+    """Train further instances of the readout, each with its own reservoir and noise.
 
-    A simulated test takes well under a microsecond, so the descent itself is made. Where only the
-    statistics of a real reservoir are known, `dither.laws.predicted_curve` predicts it.
+    A simulated test takes well under a microsecond, so the descent itself is simulated. If only the
+    statistics of a real reservoir are known, use `dither.laws.predicted_curve`.
 
-    Arguments: device, task, algorithm, until and score_every as in a run; `draws`, the instances;
-    `seed`, from which theirs are drawn.
+    Arguments: device, task, algorithm, until and score_every as in a run; `draws`, the number of
+    instances; `seed`, from which their seeds are drawn.
     """
     others = np.random.default_rng([seed, draws]).integers(2**31, size=draws)
     loop = FusedLoop(algorithm, device, task, [int(other) for other in others])
@@ -72,9 +70,9 @@ def descents(
 
 
 def predict_readout(found: Descents, until: Until, batches: float = 1.0) -> Prediction:
-    """The prediction that descents on other instances lead to: the median and the whole range.
+    """The prediction from descents on further instances: their median and full range.
 
-    Arguments: the descents; `until`; `batches`, passes of the training's for each of theirs.
+    Arguments: the descents; `until`; `batches`, passes of the training per pass of a descent.
     """
     middle = float(np.median(found.reached))
     passes = float(found.made * len(found.reached) * batches)
@@ -83,16 +81,18 @@ def predict_readout(found: Descents, until: Until, batches: float = 1.0) -> Pred
         target = math.inf if until.score is None else until.score
         reason = f"the descent ends at {end:.4g}, below {target:g}"
         if until.measurements is not None and found.made >= until.measurements:
-            reason = f"not reached within {until.measurements:g} measurements, at {end:.4g} then"
+            reason = (
+                f"not reached within {until.measurements:g} measurements, where it is at {end:.4g}"
+            )
         return Prediction(math.inf, float(np.min(found.reached)), math.inf, passes, reason)
     low, high = float(np.min(found.reached)), float(np.max(found.reached))
     return Prediction(middle, low, high, passes)
 
 
 def readout_floor(device: ReadoutDevice, task: Task, seed: int = 0) -> Floor:
-    """The score of the best readout with real-valued weights, by ridge regression, on the test.
+    """The test score of the best readout with real-valued weights, by ridge regression.
 
-    No bits and no noise are in it: an estimate from above for Boolean weights.
+    It ignores quantisation and noise: an upper estimate for Boolean weights.
     """
     *_, fabrication = jax.random.split(random_key(seed), 4)
     states = device.prepare(jax.vmap(device.fabricate)(fabrication[None]), task)

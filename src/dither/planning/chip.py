@@ -1,4 +1,4 @@
-"""What a method asks of the chip and of its controller: wiring, memory, writes, energy."""
+"""The requirements of a method on chip and controller: wiring, memory, writes, energy."""
 
 import math
 from typing import Any, NamedTuple
@@ -19,15 +19,15 @@ from dither.training.acts import perturbed
 from dither.training.memory import inputs_held
 
 ASKED, MOST = 512, 8192
-"""Probes looked at: whole updates where that is possible."""
+"""The number of probes that are counted: whole updates if possible."""
 
 
 class Wiring(NamedTuple):
-    """What must be built.
+    """The required hardware.
 
-    Attributes: `sources` of perturbations that act at once, one for each weight or neuron;
-    `words` that are held for each weight: the weight itself, an accumulator, the optimiser's;
-    `activations` that are read for each sample, the inputs of layers, None where not known.
+    Attributes: `sources` of simultaneous perturbations, one per weight or neuron; `words` stored
+    per weight: the weight itself, an accumulator, those of the optimiser; `activations` read per
+    sample, the inputs of layers, None if unknown.
     """
 
     sources: int
@@ -36,7 +36,7 @@ class Wiring(NamedTuple):
 
 
 def wiring(algorithm: AbstractAlgorithm, device: AbstractDevice, problem: Problem) -> Wiring:
-    """What a method needs on the chip and beside it."""
+    """The wiring that a method needs on the chip and in the controller."""
     P, N = problem.space.size, nodes.count(problem.layers) if problem.layers else 0
     sees = algorithm.access_level
     if sees is AccessLevel.GRADIENTS:
@@ -55,14 +55,14 @@ def wiring(algorithm: AbstractAlgorithm, device: AbstractDevice, problem: Proble
 
 
 def _inputs(problem: Problem) -> int | None:
-    """The inputs of all layers, of one sample; dense layers only."""
+    """The inputs of all layers for one sample; dense layers only."""
     weights = [p for p in problem.space.parameters if p.name.endswith("/weight")]
     dense = all(len(p.shape) == 2 for p in weights)
     return sum(p.shape[0] for p in weights) if dense else None
 
 
 def _words(algorithm: AbstractAlgorithm, problem: Problem) -> float:
-    """Numbers kept for each parameter, from the shapes of the algorithm's own state."""
+    """The stored numbers per parameter, from the shapes of the algorithm's state."""
     P = problem.space.size
     theta = jax.ShapeDtypeStruct((P,), jnp.result_type(float))
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -74,14 +74,14 @@ def _words(algorithm: AbstractAlgorithm, problem: Problem) -> float:
 
 
 class Acts(NamedTuple):
-    """Writes and perturbations at the neurons, for each measurement in the mean."""
+    """The mean number of writes and of perturbations of neurons per measurement."""
 
     writes: float
     perturbations: float
 
 
 def acts(algorithm: AbstractAlgorithm, problem: Problem, theta: Float[Array, " P"]) -> Acts:
-    """What a method does beside measuring, from the probes that it asks for."""
+    """The operations of a method other than measurements, from its probes."""
     rows = ASKED
     if isinstance(algorithm, AbstractGradientRule):
         update = int(algorithm.times(problem).until_update())
@@ -97,14 +97,14 @@ def acts(algorithm: AbstractAlgorithm, problem: Problem, theta: Float[Array, " P
 
 
 class Cost(NamedTuple):
-    """What a number of measurements costs on the device; None where the device says nothing."""
+    """The cost of a number of measurements on the device; None if it is not specified."""
 
     seconds: float | None
     joules: float | None
 
 
 def cost(device: AbstractDevice, acts: Acts, measurements: float, batch: int) -> Cost:
-    """Seconds and joules of so many measurements, with the writes and perturbations about them."""
+    """The seconds and joules of so many measurements, including writes and perturbations."""
     each = 1.0, acts.writes, acts.perturbations
     seconds = device.measurement_seconds, device.write_seconds, device.perturbation_seconds
     reading = device.measurement_joules + batch * device.sample_joules

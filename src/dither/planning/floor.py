@@ -1,4 +1,4 @@
-"""The score that a device's bits, bounds, defects and noise allow at all."""
+"""The highest score that a device's bits, bounds, imperfections and noise allow."""
 
 import math
 import time
@@ -16,34 +16,34 @@ from dither.tasks.task import Task
 from dither.training.fused import FusedLoop
 
 STEPS, MORE = 1_000, 4_000
-"""Updates of a first try, and of the second where that falls short of what is asked."""
+"""Updates of the first search, and of the second if the first does not reach the target."""
 
 RATES = (0.006, 0.002, 0.02)
-"""Adam's learning rates that are tried, with a cosine each."""
+"""The learning rates of Adam that are tried, each with a cosine schedule."""
 
 STARTS, ROUND, ROUNDS = 3, 200, 25
-"""Other starts at each rate, held constant; updates between looks, and looks at the most."""
+"""Further starts per constant rate; updates between evaluations; evaluations, at most."""
 
 LOOKS = 10
-"""Evaluations of a try, the last ones where the rate has fallen."""
+"""Evaluations of a search, at the end, where the rate has decayed."""
 
 LEAST, BATCH, WORK = 16, 128, 2e7
-"""The samples in a batch, and the floating-point operations of its forward pass at the most."""
+"""Limits of a batch: samples, and floating-point operations of its forward pass."""
 
 UNFINISHED = 0.005
-"""What a longer search may add at the least."""
+"""The minimum margin for a longer search."""
 
 PATIENCE = 15.0
-"""Seconds after which a search ends that has passed what was asked for."""
+"""The time after which a search ends that has passed the target, s."""
 
 
 @dataclass(frozen=True)
 class Floor:
-    """The best score found with exact gradients through the device's own imperfections.
+    """The best score found with exact gradients through the device's imperfections.
 
-    Attributes: `score`, on the test set with the device's noise; `margin`, what a longer search or
-    another start may add, infinite where none was made to tell; `updates` of the search;
-    `at_least`, whether it ended early, where it had passed the target.
+    Attributes: `score`, on the test set with the device's noise; `margin`, the possible gain of a
+    longer search or another start, infinite if not tested; `updates` of the search; `at_least`,
+    whether it ended early because it had passed the target.
     """
 
     score: float
@@ -52,27 +52,27 @@ class Floor:
     at_least: bool = False
 
     def excludes(self, target: float) -> bool:
-        """Whether a target is beyond what was found by more than the margin."""
+        """Whether a target exceeds the score by more than the margin."""
         return target > self.score + self.margin
 
 
 def floor(device: SimulatedDevice, task: Task, target: float | None = None, seed: int = 0) -> Floor:
-    """The score that a device allows, by exact gradients that it does not show.
+    """The score that a device allows, found with exact gradients.
 
-    Straight-through training: the cost and its gradient are taken at the values that the DAC can
-    write, through defects, noise and converters; the update is made in real numbers.
+    Straight-through training: the cost and its gradient are evaluated at values that the DAC can
+    write, through imperfections, noise and converters; the update is made in real numbers.
 
     ```
     θ ← Adam(θ, ∇C(snap(θ))),  cosine, the best of three rates
     ```
 
-    It is an estimate from above of what rules reach that see less. Where it falls short of
-    `target`, the search at the best rate is made four times as long, and nine other starts are
-    trained in small batches at constant rates. The margin is then 0.005, twice what the length has
-    added, and twice by how much the best of these starts is above their median: with few bits a
-    search depends on where it begins, and no target is called impossible for want of luck.
+    The result is an upper estimate for rules with less access. If it is below `target`, the search
+    at the best rate is repeated at four times the length, and nine further starts are trained in
+    small batches at constant rates. The margin is then 0.005, plus twice the gain from the length,
+    plus twice the distance of the best of these starts from their median: with few bits a search
+    depends on its start, and an unlucky start must not make a target count as impossible.
 
-    Arguments: the device; the task; the score asked for; `seed` of the instance.
+    Arguments: the device; the task; the target score; `seed` of the instance.
     Source: straight-through estimation, Bengio, Léonard and Courville, arXiv 1308.3432.
     """
     exact = device.model_copy(update={"access": "gradients"})
@@ -92,7 +92,7 @@ def floor(device: SimulatedDevice, task: Task, target: float | None = None, seed
 
 
 def _other_starts(device: SimulatedDevice, task: Task, seed: int) -> Float[np.ndarray, " n"]:
-    """The best score of each start, on the way too."""
+    """The best score of each start, at any evaluation."""
     rates = np.repeat(RATES, STARTS)
     seeds = [seed + 1 + k for k in range(len(rates))]
     rule = Backpropagation(learning_rate=RATES[0], optimizer=Optimizer(name="adam"))
@@ -107,7 +107,7 @@ def _other_starts(device: SimulatedDevice, task: Task, seed: int) -> Float[np.nd
 
 
 def _batch(device: SimulatedDevice, task: Task) -> int:
-    """As many samples as make an update neither noisy nor slow, in whole groups."""
+    """A batch size that keeps updates precise and fast, in whole groups."""
     state = jax.eval_shape(device.fabricate, jax.random.key(0))
     one = jax.ShapeDtypeStruct((1, *task.inputs.shape[1:]), task.inputs.dtype)
     told = jax.jit(device.outputs).lower(state, one).cost_analysis()
@@ -124,7 +124,7 @@ def _searched(
     seed: int,
     enough: float,
 ) -> tuple[Floor, float]:
-    """The best score of some rates, and the rate that it was found at."""
+    """The best score over some rates, and its rate."""
     cosine = Schedule(name="cosine_decay_schedule", settings=(("decay_steps", updates),))
     adam = Optimizer(name="adam", schedule=cosine)
     rule = Backpropagation(learning_rate=RATES[0], optimizer=adam)

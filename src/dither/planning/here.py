@@ -1,4 +1,4 @@
-"""What a simulation shows at a point that a real device does not."""
+"""Quantities at a point that only a simulation shows."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from dither.tasks.task import Task
 
 
 class Here(eqx.Module):
-    """A simulated chip at θ with some samples: costs, exact gradients, errors of the neurons.
+    """A simulated chip at θ, for some samples: costs, exact gradients, neuron errors.
 
-    Attributes: `theta`, as programmed; `batch`, B, the samples of the rule's own measurements;
+    Attributes: `theta`, as programmed; `batch`, B, the samples of a measurement of the rule;
     `cost_variance`, sigma² of a measured cost of B samples; `bend`, `(δ sᵀHs / 2)²`.
     """
 
@@ -38,12 +38,12 @@ class Here(eqx.Module):
 
     @property
     def samples(self) -> int:
-        """M, the samples looked at."""
+        """M, the number of samples used."""
         return self.rows.shape[0]
 
     @property
     def batch(self) -> int:
-        """B, those of a measurement of the rule."""
+        """B, the samples of a measurement of the rule."""
         return self.task.batch
 
     def costs(self, theta: Float[Array, " P"], sites: Any = None) -> tuple[Array, Any]:
@@ -59,7 +59,7 @@ class Here(eqx.Module):
         return jnp.mean(self.costs(theta)[0])
 
     def gradients(self, key: Key[Array, ""]) -> tuple[Float[Array, " P"], Float[Array, " P"]]:
-        """The mean gradient g, and `n = Σ_m ξ_m g_m / √M` with cov n that over the examples."""
+        """The mean gradient g, and `n = Σ_m ξ_m g_m / √M` with the covariance of the examples."""
         M = self.samples
         _, back = jax.vjp(lambda theta: self.costs(theta)[0], self.theta)
         if self.batch >= self.task.inputs.shape[0]:

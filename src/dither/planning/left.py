@@ -1,4 +1,4 @@
-"""When a run will come to its score, from its own past and the curves of a run like it."""
+"""Estimates of a run's time to its target, from its history and the curves of a similar run."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST = 3
-"""Evaluations of the run before which nothing is said."""
+"""The minimum number of evaluations for an estimate."""
 
 SMOOTHED = 30
-"""A curve is averaged over a thirtieth of its evaluations, and over three at the least."""
+"""A curve is averaged over a thirtieth of its evaluations, and over at least three."""
 
 STRETCHES = np.geomspace(0.01, 100.0, 231)
-"""How many times as fast the run may be as the other."""
+"""The possible ratios of the speeds of the two runs."""
 
 
 class Curve(NamedTuple):
-    """The scores of a training against its measurements, up to the first that is at the target."""
+    """The scores of a training against its measurements, up to the first at the target."""
 
     measurements: Float[np.ndarray, " N"]
     score: Float[np.ndarray, " N"]
@@ -37,7 +37,7 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class Expected:
-    """Measurements at which a run is expected at its target: `low` and `high` by single curves."""
+    """The measurements expected until the target; `low` and `high` are from single curves."""
 
     measurements: float
     low: float
@@ -45,7 +45,7 @@ class Expected:
 
 
 def curves_of(history: "pd.DataFrame", target: float) -> tuple[Curve, ...]:
-    """The replicas of a history that have come to a score."""
+    """The replicas of a history that have reached a score."""
     found = []
     for _, replica in history.groupby("replica"):
         scores = replica["score"].to_numpy(float)
@@ -57,14 +57,14 @@ def curves_of(history: "pd.DataFrame", target: float) -> tuple[Curve, ...]:
 
 
 def expected(past: Curve, like: Sequence[Curve]) -> Expected | None:
-    """When a run will be at its target: curves of a run like it, stretched onto its past.
+    """The expected time to the target, from a similar run's curves scaled to the run's history.
 
     ```
     c = argmin_c Σ_k m_k² (s(m_k) − S(c m_k))²      end = M / c
     ```
 
-    S is the smoothed curve, which comes to the target after M measurements; s, the run's own score
-    after m_k. The median over the curves is told. The later the evaluation, the more it counts.
+    S is the smoothed curve, which reaches the target after M measurements; s is the run's own score
+    after m_k. The result is the median over the curves. Later evaluations have more weight.
 
     Arguments: the run's evaluations so far, below the target; `like`, the curves, one or more.
     Returns: None before the third evaluation. Source: derived here; measured in docs/plan.md.
@@ -77,7 +77,7 @@ def expected(past: Curve, like: Sequence[Curve]) -> Expected | None:
         smooth = uniform_filter1d(S, max(3, len(S) // SMOOTHED), mode="nearest")
         places = STRETCHES[:, None] * m
         misses = np.sum(m**2 * (np.interp(places, M, smooth) - s) ** 2, axis=1)
-        misses[places[:, -1] >= M[-1]] = math.inf  # the run is not there yet
+        misses[places[:, -1] >= M[-1]] = math.inf  # the run is not yet at the target
         ends.append(M[-1] / STRETCHES[int(np.argmin(misses))])
     found = np.maximum(ends, m[-1])
     middle = float(np.exp(np.median(np.log(found))))
@@ -85,7 +85,7 @@ def expected(past: Curve, like: Sequence[Curve]) -> Expected | None:
 
 
 def expected_of(history: "pd.DataFrame", like: Sequence[Curve], target: float) -> Expected | None:
-    """The same for a run under way: the median over its replicas that are not at the target."""
+    """The same for a running run: the median over the replicas not yet at the target."""
     told = []
     for _, replica in history.groupby("replica"):
         past = Curve(replica["measurements"].to_numpy(float), replica["score"].to_numpy(float))
@@ -99,25 +99,27 @@ def expected_of(history: "pd.DataFrame", like: Sequence[Curve], target: float) -
 
 
 def foreseer(folder: Path, target: float | None) -> Callable[["pd.DataFrame"], Expected | None]:
-    """`expected_of`, by the curves of a finished run in a folder.
+    """`expected_of`, with the curves of a finished run in a folder.
 
-    Errors: `RequestError` where there is no target or no run, or too few evaluations up to it.
+    Errors: `RequestError` if there is no target or no run, or too few evaluations before the
+    target.
     """
     if target is None:
-        raise RequestError("--like tells when a score is reached; set until.score.")
+        raise RequestError("--like estimates the time to a score; set until.score.")
     curves = curves_of(read_history(folder / HISTORY), target)
     if not curves:
         raise RequestError(
-            f"The run in {folder} was not seen to come to {target:g} in {LEAST} evaluations or "
-            "more; train it to that score, with a smaller score_every."
+            f"The run in {folder} did not reach {target:g} after at least {LEAST} "
+            "evaluations; "
+            "train it to that score, with a smaller score_every."
         )
     return lambda history: expected_of(history, curves, target)
 
 
 class End:
-    """After how many measurements a run under way is expected at its target.
+    """The expected measurements of a running run at its target.
 
-    Told anew after each evaluation; None where it is not known. Arguments: as of `foreseer`.
+    Updated after each evaluation; None if unknown. Arguments: those of `foreseer`.
     """
 
     def __init__(self, folder: Path, target: float | None) -> None:

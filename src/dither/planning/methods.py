@@ -1,4 +1,4 @@
-"""Which methods a plan compares, by what they must see of the device."""
+"""The methods that a plan compares, by the access they need."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,21 +19,21 @@ from dither.algorithms.selection import Cyclic, Greedy, Priority, Uniform
 from dither.contract import AccessLevel, Problem
 
 MOST_ONE_BY_ONE = 20_000
-"""Parameters beyond which finite differences, 2 P measurements an update, are not considered."""
+"""The number of parameters beyond which finite differences (2 P measurements) are skipped."""
 
 THIN = 0.05
-"""The share of mirrors that are on at the start of the priority rule."""
+"""The share of mirrors that are on at the start with the priority rule."""
 
 OPTIMIZERS = ("adam", "sgd")
-"""Those considered: the file's own alone where it names one of them."""
+"""The optimisers considered; only the file's own if it names one of them."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method with what is left open in it.
+    """A method with its open settings.
 
-    Attributes: `label`; `variants`, the algorithm with each optimiser, of which the best is taken;
-    `own`, whether it is the file's own algorithm, whose rate and δ stand.
+    Attributes: `label`; `variants`, the algorithm with each optimiser, of which the best is used;
+    `own`, whether it is the file's algorithm, whose rate and δ are kept.
     """
 
     label: str
@@ -48,13 +48,13 @@ class Method:
 
     @property
     def access(self) -> AccessLevel:
-        """What it must see."""
+        """The access level that the method needs."""
         level: AccessLevel = self.variants[0].access_level
         return level
 
 
 def methods(problem: Problem, own: AbstractAlgorithm | None) -> Iterator[Method]:
-    """The methods, the file's own first, then by what they must see."""
+    """The methods, the file's own first, then ordered by access level."""
     if own is not None:
         yield Method(f"{own.kind}, as in the file", (own,), own=True)
     named = own.optimizer.name if isinstance(own, AbstractGradientRule) else None
@@ -86,7 +86,7 @@ def _known(
 
 
 def mirror_methods(own: AbstractAlgorithm | None) -> Iterator[Method]:
-    """The methods for mirrors that are on or off, the file's own first."""
+    """The methods for Boolean mirrors, the file's own first."""
     if own is not None:
         yield Method(f"{own.kind}, as in the file", (own,), own=True)
     for label, selection, on in (
@@ -99,5 +99,5 @@ def mirror_methods(own: AbstractAlgorithm | None) -> Iterator[Method]:
 
 
 def next_level(device: AccessLevel, found: list[Method]) -> AccessLevel | None:
-    """The lowest level above the device's at which a method is added; None where there is none."""
+    """The lowest access level above the device's that adds a method; None if there is none."""
     return min((m.access for m in found if m.access > device), default=None)

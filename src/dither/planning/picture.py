@@ -1,4 +1,4 @@
-"""A plan's figures: time against the score, and what bits, noise and speed change."""
+"""The figures of a plan: time against score, and the effect of bits, noise and speed."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -19,11 +19,11 @@ MARKS = "osD^vPX*"
 MOST_PANELS = 6
 
 SPEEDS = np.geomspace(0.01, 100, 41)
-"""Factors on the time of a write."""
+"""The factors on the time of a write."""
 
 
 def costs_picture(plan: Plan) -> "Figure":
-    """The score against time on the device, or measurements, a panel for each point."""
+    """The score against device time, or measurements, with one panel per point."""
     points = [list(rows) for _, rows in groupby(plan.rows, lambda row: row.point)][:MOST_PANELS]
     with picture(4.2 * min(3, len(points)), 3.2 * -(-len(points) // 3)) as figure:
         shape = -(-len(points) // 3), min(3, len(points))
@@ -58,9 +58,9 @@ def _costs(axes: Any, rows: Sequence[Row], plan: Plan) -> None:
                       marker=MARKS[place % len(MARKS)], capsize=3, **style)  # fmt: skip
     if rows[0].floor is not None:
         axes.axhline(rows[0].floor, color="black", linewidth=0.8, linestyle="--")
-        axes.annotate("bits and noise allow", (0.01, rows[0].floor), fontsize=7, va="bottom",
+        axes.annotate("limit of bits and noise", (0.01, rows[0].floor), fontsize=7, va="bottom",
                       xycoords=("axes fraction", "data"))  # fmt: skip
-    if any(row.measurements for row in rows):  # a logarithm of nothing is refused
+    if any(row.measurements for row in rows):  # an empty logarithmic axis raises an error
         axes.set_xscale("log")
     timed = any(row.device_seconds is not None for row in rows)
     axes.set_xlabel("time on the device (s)" if timed else "measurements")
@@ -69,7 +69,7 @@ def _costs(axes: Any, rows: Sequence[Row], plan: Plan) -> None:
 
 
 def sensitivity_picture(plan: Plan) -> "Figure":
-    """Time on the device, or measurements, against each axis, and against the time of a write."""
+    """Device time, or measurements, against each axis and against the time of a write."""
     drawn = [axis for axis in plan.rows[0].point if len(_values(plan, axis)) > 1]
     timed = [row for row in plan.rows if row.device_seconds and _first(plan, row, "")]
     panels = len(drawn) + bool(timed)
@@ -88,7 +88,7 @@ def _values(plan: Plan, axis: str) -> list[Any]:
 
 
 def _first(plan: Plan, row: Row, but: str) -> bool:
-    """Whether a row stands at the first value of every axis but one."""
+    """Whether a row has the first value of every axis but one."""
     first = plan.rows[0].point
     return all(row.point[axis] == first[axis] for axis in first if axis != but)
 
@@ -117,7 +117,7 @@ def _along(axes: Any, plan: Plan, axis: str) -> None:
 
 
 def _speeds(axes: Any, rows: Sequence[Row]) -> None:
-    """Time where a write takes longer or less long than it does."""
+    """Draw device time against a scaled time of a write."""
     for place, label, mine in _by_method(rows):
         row = mine[0]
         assert row.measurements is not None

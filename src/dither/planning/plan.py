@@ -1,4 +1,4 @@
-"""A plan: each method, what it will take, what it needs, and which to choose."""
+"""Plans: the cost and the requirements of each method, and the recommended one."""
 
 import itertools
 import math
@@ -25,29 +25,29 @@ from dither.training.fit import problem_of
 from dither.training.specification import Specification
 
 WORKERS = 2
-"""Methods planned at the same time."""
+"""The number of methods planned in parallel."""
 
 PATIENCE = 60.0
-"""Seconds of computing for a method at a point, unless said otherwise."""
+"""The default computing time per method and point, s."""
 
 SPARE = 3.0
-"""The budget of the training that a plan ends with, in units of what is predicted."""
+"""The budget of the recommended training, in units of the prediction."""
 
 Observer = Callable[[str, int, int], None]
-"""Called with what is being done, how many parts are done, and of how many."""
+"""A function called with the current part, the finished parts and all parts."""
 
 
 @dataclass(frozen=True)
 class Row:
     """A method at a point of the axes.
 
-    Attributes: `point`, by axis; `method`, the algorithm's kind; `label`, in words; `access`, what
-    it must see; `to_build`, whether the device does not show that; `own`, whether it stands in the
-    file; `feasible`, `reason`, why not or why nothing is predicted; `measurements` with a 90 %
-    interval, None where not known; `device_seconds`, `joules`; `learning_rate`, `delta`;
-    `floor`, the best score found for bits and noise, its `margin` and whether the search ended
-    early, `floor_at_least`; `wiring`; `acts`; `curve`,
-    measurements and scores on the way; `run`, to train.
+    Attributes: `point`, by axis; `method`, the algorithm's kind; `label`, in words; `access`, the
+    level it needs; `to_build`, whether the device lacks that access; `own`, whether it is the
+    file's algorithm; `feasible`; `reason`, why it is not, or why there is no prediction;
+    `measurements` with a 90 % interval, None if unknown; `device_seconds`, `joules`;
+    `learning_rate`, `delta`; `floor`, the best score found for bits and noise, with its `margin`,
+    and `floor_at_least`, whether the search ended early; `wiring`; `acts`; `curve`, measurements
+    and scores during training; `run`, the specification to train.
     """
 
     point: dict[str, Any]
@@ -77,7 +77,7 @@ class Row:
 
     @cached_property
     def price(self) -> float:
-        """What methods are compared by: seconds on the device, or else measurements."""
+        """The quantity for comparison: device time or, if unknown, measurements."""
         if not self.feasible or self.measurements is None:
             return math.inf
         return self.measurements if self.device_seconds is None else self.device_seconds
@@ -102,7 +102,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """The rows, and the score that they are to reach.
+    """The rows of a plan and its target score.
 
     Attributes: `name`; `target`; `score_name`; `rows`, by point and method.
     """
@@ -114,41 +114,41 @@ class Plan:
 
     @property
     def best(self) -> Row | None:
-        """The cheapest feasible row that the device allows as it is; None where there is none."""
+        """The cheapest feasible row with the device's present access; None if there is none."""
         can = [r for r in self.rows if not r.to_build and r.access != "gradients"]
         can = [r for r in can if math.isfinite(r.price)]
         return min(can, key=lambda r: r.price, default=None)
 
 
 def advice(row: Row) -> str:
-    """What to do, in a line."""
+    """The advice in one line."""
     if not row.feasible:
-        return "Do not train it: " + row.reason + "."
+        return "Do not use it: " + row.reason + "."
     if row.measurements is None:
         return f"Try it in a simulation first: {row.reason}."
     if row.access == "gradients":
-        return "The mark to aim at: only a model of the chip shows exact gradients."
+        return "A reference only: exact gradients need a model of the chip."
     if row.to_build:
-        return f"Would need {row.access} to be shown: {_built(row)}."
+        return f"Needs access to {row.access}: {_built(row)}."
     return f"Needs {_built(row)}."
 
 
 def _built(row: Row) -> str:
     sources, words, read = row.wiring
-    what = f"{number(sources)} perturbation sources, {number(words)} words a weight"
+    what = f"{number(sources)} perturbation sources, {number(words)} words per weight"
     if row.access == "sites" and read is not None:
-        what += f", {number(read)} activations read a sample"
+        what += f", {number(read)} activations read per sample"
     return what
 
 
 def make_plan(
     question: Question, observe: Observer = lambda *_: None, patience: float = PATIENCE
 ) -> Plan:
-    """Plan a training: each method that the device allows, and those that more access would add.
+    """Plan a training for each method that the device allows, and for those with more access.
 
-    Arguments: the question; `observe`, called as parts are done; `patience`, seconds of computing
-    for a method at a point.
-    Errors: `RequestError` where task and device do not fit together.
+    Arguments: the question; `observe`, called when parts are finished; `patience`, the computing
+    time per method and point, s.
+    Errors: `RequestError` if task and device do not fit.
     """
     first = question.cells[0].specification
     loaded: dict[str, Task] = {}
@@ -178,7 +178,7 @@ def make_plan(
             for cell in question.cells
         }
         rows: list[Future[Row]] = []
-        latest: dict[str, Future[Row]] = {}  # a point begins with the rate of the one before
+        latest: dict[str, Future[Row]] = {}  # a point begins with the rate of the previous one
         for cell, task, method in works:
             near = latest.get(method.label)
             allowed = floors[id(cell)].result
@@ -194,7 +194,7 @@ def make_plan(
 
 
 def _considered(run: Specification, task: Task, decided: bool) -> Sequence[Method]:
-    """The methods at the device's level and at the next one."""
+    """The methods at the device's access level and at the next one."""
     own = run.algorithm if decided else None
     problem = problem_of(_open(run.device), task)
     if isinstance(run.device, ReadoutDevice):
@@ -207,7 +207,7 @@ def _considered(run: Specification, task: Task, decided: bool) -> Sequence[Metho
 
 
 def _open(device: Any) -> Any:
-    """The device with all that a simulation can show."""
+    """The device with full access, as in a simulation."""
     if isinstance(device, ReadoutDevice):
         return device
     return device.model_copy(update={"access": "gradients"})
@@ -219,7 +219,7 @@ def _floor(run: Specification, task: Task, told: Callable[[str], None]) -> Floor
         found = readout_floor(device, task, run.seed)
     else:
         found = floor(device, task, run.until.score, run.seed)
-    told("the score that bits and noise allow")
+    told("limit of bits and noise")
     return found
 
 
@@ -250,8 +250,8 @@ def _row(
     reason = prediction.reason
     if impossible:
         reason = (
-            f"{target:g} is above {allowed.score:.4g} ± {allowed.margin:.2g}, the most that exact "
-            "gradients have reached with this network, these bits and this noise"
+            f"{target:g} is above {allowed.score:.4g} ± {allowed.margin:.2g}, the highest "
+            "score of exact gradients with this network, these bits and this noise"
         )
     done = acts(algorithm, problem, device.initial(key_for(device, random_key(run.seed))))
     spent = cost(device, done, n, task.batch)
@@ -288,7 +288,7 @@ def _row(
 def _run(
     run: Specification, algorithm: AbstractAlgorithm, prediction: Prediction, method: Method
 ) -> Specification:
-    """What `dither train` takes: the file's run with the method, and room for its budget."""
+    """The run for `dither train`: the file's run with the method and a sufficient budget."""
     device, until = modelled(run), run.until
     if method.access > device.access_level:
         device = device.model_copy(update={"access": method.access.name.lower()})

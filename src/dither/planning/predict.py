@@ -1,4 +1,4 @@
-"""How many measurements a training will take, before it is made and at next to no cost."""
+"""Fast prediction of the measurements of a training."""
 
 import math
 import time
@@ -22,27 +22,26 @@ from dither.training.fit import problem_of
 from dither.training.until import Until
 
 SAMPLES, WIDER = 512, 8
-"""The most samples of a gradient, but for a rule whose own batches are larger; how many times as
-many are taken once a step stands for more of the rule's samples than that."""
+"""The samples of a gradient, at most, and the factor for steps that combine more of the rule's."""
 
 BATCHES = 128
-"""The most of the rule's batches that are read for a gradient."""
+"""The batches of the rule that are read for a gradient, at most."""
 
 SPREAD, DEGREES = 0.2, 4
-"""How the logarithm of the measurements scatters between trainings, and what that is worth."""
+"""The assumed scatter of log measurements between trainings, and its degrees of freedom."""
 
 MOST_STEPS = 20_000
-"""Steps after which a target is given up."""
+"""The maximum number of steps."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a training is predicted to take.
+    """The predicted cost of a training.
 
-    Attributes: `measurements` to the target, infinite where it is not reached; `low`, `high`, a
-    90 % interval for one training; `cost_of_prediction`, passes of one batch of the training's
-    through the network that the prediction took; `reason`, why there is none, or it is infinite;
-    `curve`, measurements and the median score on the way.
+    Attributes: `measurements` to the target, infinite if it is not reached; `low`, `high`, a 90 %
+    interval for one training; `cost_of_prediction`, the forward passes of one training batch used
+    for the prediction; `reason`, why there is no prediction, or why it is infinite; `curve`,
+    measurements and the median score during training.
     """
 
     measurements: float
@@ -69,14 +68,13 @@ def predict(
     θ ← θ − h D g − √(h eta) D ε,   cov ε = cov G,   h = k eta        measurements = M Σ k
     ```
 
-    The stochastic modified equation with exact gradients of the simulation, and with the scatter
-    that the rule's law gives for its perturbations, its batches and the noise of its costs. A step
-    stands for k updates, as many as the steepest curvature allows.
+    This is the stochastic modified equation with exact gradients of the simulation, and with the
+    scatter that the rule's law gives for its perturbations, batches and cost noise. A step combines
+    k updates, as many as the largest curvature allows.
 
-    Arguments: device, task, algorithm and until as `dither.train` takes them; `trajectories`, how
-    many are followed, ≥ 1; `key`, the seed: trajectory i starts as the training of key + i does;
-    `seconds` of computing after which it is given up, as it is after `MOST_STEPS`: nothing is
-    then predicted but a lower end.
+    Arguments: device, task, algorithm and until as in `dither.train`; `trajectories`, their number,
+    ≥ 1; `key`, the seed: trajectory i starts like the training with key + i; `seconds`, the limit
+    of computing time. After this limit, or after `MOST_STEPS`, only a lower bound is predicted.
     Returns: the `Prediction`. Source: the equation, Li, Tai and E, arXiv 1511.06251; where noise is
     added, Leimkuhler and Matthews 2013; the rest derived here, checked by the tests.
     """
@@ -92,7 +90,7 @@ def predict(
     M, passes = float(rule.per_update), seen / data.batch
     if path.late and np.isinf(np.median(times)):
         at, score = path.curve[-1]
-        reason = f"given up at {score:.4g}, after {M * at:.0f} measurements"
+        reason = f"the prediction stopped at {score:.4g}, after {M * at:.0f} measurements"
         return Prediction(math.nan, M * at, math.inf, passes, reason)
     told = of_trajectories(M * times, passes, min(most, M * max(1.0, path.curve[-1][0])))
     known = ((M * k, score) for k, score in path.curve if math.isfinite(k + score))
@@ -101,11 +99,11 @@ def predict(
 
 def _law(device: Any, task: Task, algorithm: AbstractAlgorithm, until: Until) -> Any:
     if type(device) is not SimulatedDevice:
-        return "only simulated devices of one network have a model to follow"
+        return "only simulated devices with a network can be predicted"
     if until.score is None:
         return "until.score is not set"
     if task.sampler.learns or task.group > 1:
-        return "there is no law yet for samplers that learn and samples in groups"
+        return "adaptive samplers and grouped samples have no law yet"
     layers = device.network.layers
     return rule_of(algorithm, problem_of(device, task), layers)
 
@@ -114,8 +112,8 @@ def _law(device: Any, task: Task, algorithm: AbstractAlgorithm, until: Until) ->
 def _start(
     device: SimulatedDevice, problem: Problem, reach: Array, seed: Int[Array, ""]
 ) -> tuple[Array, Any]:
-    """The initial parameters and the chip of a training's seed."""
-    # JAX's own keys draw what the training's do, and compile faster
+    """The initial parameters and the chip for a training's seed."""
+    # JAX's own keys draw the same as the training's, and compile faster
     initial, _, _, fabrication = jax.random.split(jax.random.key(seed), 4)
     theta = device.initial(initial)
     return problem.space.confine(theta, reach), device.fabricate(fabrication)
@@ -136,7 +134,7 @@ def _starts(device: Any, task: Task, algorithm: Any, key: int, trajectories: int
 
 
 class _Path:
-    """Trajectories on their way to the target."""
+    """The state of the trajectories."""
 
     def __init__(
         self, device: Any, task: Task, rule: AbstractRule, samples: int, walks: Walk,
@@ -152,7 +150,7 @@ class _Path:
         return np.asarray(scores(self.device, self.task, self.walks.chip, thetas))
 
     def follow(self) -> tuple[Float[np.ndarray, " n"], int]:
-        """Updates to the target, infinite where there are none; samples passed in all."""
+        """The updates to the target, infinite if not reached; the total number of samples."""
         n = self.walks.updates.shape[0]
         times, steps, seen, tests = np.full(n, np.inf), 0, 0, len(self.task.test_inputs)
         M, began = float(self.rule.per_update), time.monotonic()
@@ -179,7 +177,7 @@ class _Path:
             self.late = time.monotonic() - began > self.seconds and bool(np.isinf(times).any())
             if self.late:
                 break
-        else:  # at the target, or for want of steps
+        else:  # at the target, or out of steps
             self.late = bool(np.isinf(times).any())
         return times, seen
 
@@ -191,7 +189,7 @@ class _Path:
     def _crossing(
         self, thetas: Array, updates: np.ndarray, at: np.ndarray, before: np.ndarray
     ) -> Float[np.ndarray, " n"]:
-        """The first of the steps at the target, between looks linear in the updates."""
+        """The first step at the target, interpolated between evaluations."""
         n, S, _ = thetas.shape
         curve = np.stack([before, *(self.scores(thetas[:, s]) for s in range(S))], axis=1)
         times = np.concatenate([at[:, None], updates], axis=1)
@@ -208,7 +206,7 @@ class _Path:
 def of_trajectories(
     measurements: Float[np.ndarray, " n"], passes: float, most: float
 ) -> Prediction:
-    """The median, and an interval from the spread of the trajectories and what others spread."""
+    """The median, and an interval from the assumed scatter and that of the trajectories."""
     finite = measurements[measurements <= most]
     if len(finite) * 2 <= len(measurements):
         low = float(finite.min()) if len(finite) else math.inf

@@ -1,4 +1,4 @@
-"""What is asked of a plan: a run to be planned, and axes along which its device varies."""
+"""The input of a plan: a run to be planned, and axes along which its device varies."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from dither.studies.study import Cell, Study
 from dither.training.specification import Specification, read_table, validated
 
 HORIZON = 1_000_000_000
-"""Measurements after which a target is given up where the file sets no budget."""
+"""The budget of measurements if the file sets none."""
 
 UNDECIDED = {"kind": "weight-mgd", "learning_rate": 0.01}
-"""Stands where the file names no algorithm."""
+"""The placeholder if the file names no algorithm."""
 
 MOST_CELLS = 64
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked.
+    """The question that a plan answers.
 
-    Attributes: `name`; `cells`, the points of the axes, one without labels where there are no axes;
-    `decided`, whether the file names an algorithm, which is then planned as it stands.
+    Attributes: `name`; `cells`, the points of the axes, a single one without labels if there are no
+    axes; `decided`, whether the file names an algorithm, which is then planned unchanged.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Question:
 def read_question(what: str, changes: Sequence[str] = ()) -> Question:
     """The question in a preset, a TOML file, a run's folder or a study's file.
 
-    A file is a run's, as `dither train` takes it, which may lack the algorithm and the budget and
-    may have `[axes]` as a study has them. The last name of a setting, such as `bits`, stands for
-    its key path where there is only one such setting.
+    The file is one for `dither train`, may lack the algorithm and the budget, and may have `[axes]`
+    as in a study. The last name of a setting, such as `bits`, stands for its key path if it is
+    unique.
 
     Arguments: the file; `changes`, each `key.path=value`.
-    Errors: `RequestError` in one sentence: no target, a device without a model, wrong settings.
+    Errors: `RequestError` for a missing target, a device without a model, or wrong settings.
     """
     table, lines, where = read_table(what, changes)
     axes = table.pop("axes", {})
@@ -79,7 +79,8 @@ def _cells(
         raise RequestError(explain(error, where, Study, given)) from None
     if len(cells) > MOST_CELLS:
         raise RequestError(
-            f"{where}: the axes have {len(cells)} points and a plan has {MOST_CELLS} at the most; "
+            f"{where}: the axes have {len(cells)} points, but a plan can have at most "
+            f"{MOST_CELLS}; "
             "take fewer."
         )
     for cell in cells:
@@ -96,7 +97,7 @@ def _cells(
 
 
 def _of_the_device(axes: Mapping[str, Any]) -> dict[str, Any]:
-    """Those axes of a study that do not choose among algorithms, which a plan does itself."""
+    """The axes of a study that do not select algorithms, which a plan does itself."""
 
     def chooses(name: str, axis: Any) -> bool:
         keys = [name] if isinstance(axis, list) else axis
@@ -109,7 +110,7 @@ def _check_target(table: Mapping[str, Any], where: str) -> None:
     until = table.get("until")
     if not isinstance(until, Mapping) or until.get("score") is None:
         raise RequestError(
-            f"{where}: until.score is missing, and a plan is one to reach a score; add --set "
+            f"{where}: until.score is missing, but a plan needs a target; add --set "
             "until.score=0.9."
         )
 
@@ -117,28 +118,30 @@ def _check_target(table: Mapping[str, Any], where: str) -> None:
 def _check_device(run: Specification, where: str) -> None:
     if not isinstance(run.device, SimulatedDevice | ReadoutDevice):
         raise RequestError(
-            f"{where}: a plan needs a model to compute with, and the device is of the kind "
+            f"{where}: a plan needs a model of the device, but the device is of the kind "
             f"{getattr(run.device, 'kind', type(run.device).__name__)}; describe it as a device of "
             "the kind simulated or readout."
         )
 
 
 def modelled(run: Specification) -> SimulatedDevice | ReadoutDevice:
-    """The device of a run in a question, which has a model."""
+    """The device of a run, which has a model."""
     assert isinstance(run.device, SimulatedDevice | ReadoutDevice)
     return run.device
 
 
 def _whole(axis: str, values: Any, table: Mapping[str, Any]) -> Any:
-    """An axis as a study has it, the last name of a key path in place of the whole path or not."""
+    """An axis as in a study, given by a full key path or by its last name."""
     if not isinstance(values, list) or "." in axis or axis in Specification.model_fields:
         return values
     paths = [path for path in _leaves(table) if path.split(".")[-1] == axis]
     if len(paths) > 1:
-        raise RequestError(f"The axis '{axis}' may be {' or '.join(paths)}; give the whole path.")
+        raise RequestError(
+            f"The axis '{axis}' may mean {' or '.join(paths)}; give the full key path."
+        )
     if not paths:
         known = {path.split(".")[-1] for path in _leaves(table.get("device", {}))}
-        raise RequestError(f"The axis '{axis}' is no setting of the run; {nearest(axis, known)}")
+        raise RequestError(f"The axis '{axis}' is not a setting of the run; {nearest(axis, known)}")
     return {paths[0]: values}
 
 

@@ -1,4 +1,4 @@
-"""The learning rate and the amplitude to use: from the law at the start, then from predictions."""
+"""The choice of learning rate and amplitude, from the law at the start and from predictions."""
 
 import math
 from collections.abc import Callable
@@ -26,28 +26,28 @@ from dither.training.fit import problem_of
 SAMPLES, DRAWS, READS = 256, 8, 32
 
 REACH = 0.15
-"""How far all perturbations together lead without noise, `δ √N`: cost differences are linear."""
+"""The total length of a perturbation without noise, `δ √N`, for linear cost differences."""
 
 SHARE = 0.1
-"""The part of an estimate's scatter that noise of the cost may have at the start."""
+"""The allowed share of cost noise in the scatter of an estimate at the start."""
 
 FACTOR, BELOW = 3.0, 9.0
-"""Between the rates of a scan; how far below the greedy rate it begins."""
+"""The factor between the rates of a scan, and that between its first rate and the greedy one."""
 
 MOST, AGAIN = 5, 3
-"""Predictions of a scan: of a first one, and of one that starts from a neighbour's rate."""
+"""Predictions per scan: for the first one, and for one that starts from a neighbour's rate."""
 
 
 @dataclass(frozen=True)
 class Tried:
-    """An algorithm with a rate and an amplitude, and what is predicted of it."""
+    """An algorithm with a rate and an amplitude, and its prediction."""
 
     algorithm: Any
     prediction: Prediction
 
     @property
     def worth(self) -> float:
-        """Measurements to the target; infinite where it is not reached."""
+        """The measurements to the target; infinite if it is not reached."""
         n = self.prediction.measurements
         return n if math.isfinite(n) else math.inf
 
@@ -58,15 +58,15 @@ def scanned(
     predict: Callable[[AbstractAlgorithm, float], Prediction],
     near: float | None = None,
 ) -> Tried:
-    """The rate and the amplitude with which the fewest measurements are predicted.
+    """The rate and the amplitude with the fewest predicted measurements.
 
-    The amplitude comes first. The rate then rises in steps of a factor from below the greedy one,
-    since a low rate is predicted in the fewest steps, and falls if the first was the best. The
-    amplitude is doubled once where there is noise. A prediction is given up where it takes more
-    measurements than the best one.
+    The amplitude is chosen first. The rate then rises by factors from below the greedy one, since a
+    low rate is predicted in the fewest steps, and falls if the first was the best. The amplitude is
+    doubled once if there is noise. A prediction stops when it needs more measurements than the best
+    one.
 
     Arguments: an algorithm; the `Start`; `predict`, for an algorithm and a budget; `near`, the best
-    rate of a device that differs little, where it is known.
+    rate of a similar device, if known.
     """
     algorithm = with_settings(algorithm, delta=start.amplitude(algorithm))
     first = start.greedy_rate(algorithm) / BELOW if near is None else near
@@ -98,15 +98,15 @@ def scanned(
 
 
 def with_settings(algorithm: Any, **settings: Any) -> Any:
-    """An algorithm with those of the settings that it has."""
+    """An algorithm with the given settings, as far as it has them."""
     known = {k: v for k, v in settings.items() if k in type(algorithm).model_fields}
     return algorithm.model_copy(update=known)
 
 
 class Start(eqx.Module):
-    """What the simulation shows at the initial parameters.
+    """Quantities of the simulation at the initial parameters.
 
-    Attributes: `sigma`, of the measured cost of a batch.
+    Attributes: `sigma`, the noise of the measured cost of a batch.
     """
 
     here: Here
@@ -125,10 +125,10 @@ class Start(eqx.Module):
         return Start(here, sigma)
 
     def amplitude(self, algorithm: AbstractAlgorithm) -> float:
-        """δ: as small as the noise allows.
+        """δ, as small as the noise allows.
 
-        Without noise `δ = 0.15/√N`, N the weights or neurons perturbed together; with noise such
-        that its part of the scatter is a tenth at the start. The variances of the two parts are
+        Without noise `δ = 0.15/√N`, N the weights or neurons perturbed together; with noise, δ is
+        such that the noise causes a tenth of the scatter at the start. The two variances are
         `c sigma²/δ²` and |g|² for a weight; for a neuron `c sigma² |x|²/δ²` and |g|², |x|² the mean
         square of the inputs of a layer, summed over them.
         """
@@ -142,7 +142,7 @@ class Start(eqx.Module):
         return rounded(delta if sites else float(jnp.max(here.space.amplitude(delta))), 2)
 
     def greedy_rate(self, algorithm: AbstractAlgorithm) -> float:
-        """The rate at which the mean cost falls most in the first update.
+        """The rate with the largest decrease of the mean cost in the first update.
 
         `eta = g·Dg / (Dg·H Dg + E[Dε·H Dε])`, ε the scatter of the estimate, D the optimiser's
         scale: the minimum of the expected cost to second order. Source: derived here.
@@ -170,7 +170,7 @@ def _greedy(rule: AbstractRule, here: Here, key: Key[Array, ""]) -> Float[Array,
 
     slope, bend, scatter = jax.lax.map(drawn, jax.random.split(key, DRAWS))
     steep = jnp.mean(bend) + jnp.mean(scatter)
-    # a cost that is not convex here has no such minimum: a fifth of the cost is then let fall
+    # without a minimum (a non-convex cost), the first update may remove a fifth of the cost
     flat = 0.2 * here.mean_cost(here.theta) / jnp.mean(slope)
     return jnp.where(steep > 0, jnp.minimum(jnp.mean(slope) / steep, flat), flat)
 

@@ -1,4 +1,4 @@
-"""How fast a rule drifts down the gradient, and how its estimates scatter: its law."""
+"""The laws of rules: the mean and the covariance of their estimates."""
 
 import math
 from abc import abstractmethod
@@ -32,10 +32,10 @@ OPTIMIZERS = ("sgd", "adam", "uncorrected_adam")
 
 
 class Estimate(NamedTuple):
-    """What an update's averaged estimate is in law.
+    """The distribution of an update's averaged estimate.
 
-    Attributes: `gradient`, its mean; `noise`, one draw of what scatters about it; `variance` of
-    each parameter's, for optimisers that divide by its size.
+    Attributes: `gradient`, its mean; `noise`, one draw of the deviation from it; `variance` per
+    parameter, for optimisers that normalise by the magnitude.
     """
 
     gradient: Float[Array, " P"]
@@ -44,12 +44,12 @@ class Estimate(NamedTuple):
 
 
 class AbstractRule(eqx.Module):
-    """An unbiased rule: its rate, its measurements, the mean and covariance of its estimates.
+    """An unbiased rule: its rate, its measurements, and the mean and covariance of its estimates.
 
-    Attributes: `rate`, eta; `falls`, by which powers of the updates eta and δ fall (SPSA); `delta`;
-    `per_update`, M; `batches`, tau_x / tau_theta; `noise`, c: the variance of a difference of costs
-    is `c sigma²`; `optimizer`; `bends`, whether a baseline sees the curvature; `sees`, whether a
-    cost is that of a batch or of every sample.
+    Attributes: `rate`, eta; `falls`, the exponents of the decay of eta and δ with the updates
+    (SPSA); `delta`; `per_update`, M; `batches`, tau_x / tau_theta; `noise`, c: the variance of a
+    difference of costs is `c sigma²`; `optimizer`; `bends`, whether a one-sided difference includes
+    curvature; `sees`, whether a cost is that of a batch or of every sample.
     """
 
     rate: Float[Array, ""]
@@ -77,14 +77,13 @@ class AbstractRule(eqx.Module):
     def estimate(
         self, here: Here, key: Key[Array, ""], delta: Float[Array, ""], excess: Float[Array, ""]
     ) -> Estimate:
-        """Mean, noise and variance of an update's estimate.
+        """The mean, noise and variance of an update's estimate.
 
-        `excess`: what the noise of the batches still lacks, as a share of the variance over single
-        examples.
+        `excess`: the missing part of the batch noise, as a share of the variance over examples.
         """
 
     def smoothed(self, key: Key[Array, ""], theta: Float[Array, " P"], delta: Any) -> Array:
-        """Where the gradient is that a finite difference sees in the mean: about θ."""
+        """The point near θ whose gradient is the mean of a finite difference."""
         del key, delta
         return theta
 
@@ -96,9 +95,9 @@ class PerturbedWeights(AbstractRule):
     cov G_l = ((1 − 1/N_l) (|g_l|² + tr Σ_l / B) + c sigma² / δ² + q) I / T_l,   cov g_B = Σ / B
     ```
 
-    for `E[GGᵀ] = |g|² I + 2 ggᵀ − 2 diag(g²)` of random signs, of which the isotropic part is kept
-    with the trace of all; Σ is the covariance over examples, q that of the curvature that a
-    baseline sees. Groups of one are finite differences.
+    from `E[GGᵀ] = |g|² I + 2 ggᵀ − 2 diag(g²)` for random signs, approximated by an isotropic
+    matrix of the same trace; Σ is the covariance over examples, q that due to curvature in
+    one-sided differences. Groups of one are finite differences.
     """
 
     group: Int[np.ndarray, " P"] | None = eqx.field(default=None)
@@ -140,7 +139,7 @@ class PerturbedWeights(AbstractRule):
             scale = 1 / jnp.sqrt(1 + (N - 1) / ticks)
         variance = of_group[0] if L == 1 else of_group[group]
         noise = batch + jnp.sqrt(variance) * jax.random.normal(for_signs, g.shape)
-        if self.common:  # the baseline of all differences of a pass
+        if self.common:  # the common baseline of all differences of a pass
             variance = variance + own_noise / self.ticks
             noise = noise - jnp.sqrt(own_noise / self.ticks) * jax.random.normal(for_common)
         each = scale[0] if L == 1 else scale[group]
@@ -156,7 +155,7 @@ class PerturbedWeights(AbstractRule):
 class PerturbedNodes(AbstractRule):
     """Neurons perturbed by random signs s: `G = mean_b (∂z/∂θ)ᵀ u_b s`, `u_b = s · e_b`.
 
-    One draw of the signs with the exact errors e_b; examples weighted at random stand for the
+    One draw of the signs with the exact errors e_b; random weights of the examples represent the
     batches.
     """
 
@@ -175,7 +174,7 @@ class PerturbedNodes(AbstractRule):
         M = here.samples
         s = nodes.signs(for_signs, layers, M if self.per_example else None)
         xi = jax.random.normal(for_examples, (M,))
-        xi = xi - jnp.mean(xi)  # of a batch's examples
+        xi = xi - jnp.mean(xi)  # over a batch's examples
         part = self.per_example or here.batch < here.task.inputs.shape[0]
         spread = math.sqrt(M / here.batch) if part else 0.0
         added = jax.random.normal(for_noise, (len(self.together), M))
@@ -186,7 +185,7 @@ class PerturbedNodes(AbstractRule):
                 e = errors[one.name].reshape(M, -1)
                 if self.per_example:
                     u += jnp.sum(e * s[one.name].reshape(M, -1), axis=1)
-                else:  # a product: as a sum over e s, XLA compiles it wrongly under vmap
+                else:  # as a product: XLA miscompiles the sum over e s under vmap
                     u += e @ s[one.name].ravel()
             sigma = jnp.sqrt(self.noise * here.cost_variance * M / here.batch)
             u_noise = sigma * added[number] / (delta * self.shrink[number])
@@ -206,26 +205,26 @@ class PerturbedNodes(AbstractRule):
 def rule_of(
     algorithm: AbstractAlgorithm, problem: Problem, layers: tuple[Layer, ...]
 ) -> AbstractRule | str:
-    """The law of an algorithm; or why there is none, in half a sentence."""
+    """The law of an algorithm, or the reason why there is none."""
     if not isinstance(algorithm, AbstractGradientRule):
-        return f"there is no law yet for {algorithm.kind}"
+        return f"the algorithm {algorithm.kind} has no law yet"
     if isinstance(algorithm.rate, str):
         return "the learning rate is not a number"
     if algorithm.update != Descent() or algorithm.outliers is not None:
-        return "there is no law yet for updates other than descent, nor for clipped outliers"
+        return "updates other than descent and clipped outliers have no law yet"
     if algorithm.optimizer.name not in OPTIMIZERS:
-        return f"there is no law yet for the optimizer {algorithm.optimizer.name}"
+        return f"the optimizer {algorithm.optimizer.name} has no law yet"
     if isinstance(algorithm, Backpropagation):
         return PerturbedWeights(delta=jnp.ones(()), **_shared(algorithm, algorithm.rate, problem))
     if isinstance(algorithm, WeightMGD | SPSA | LayerwiseMGD | FiniteDifferences):
         return _of_weights(algorithm, problem)
     if type(algorithm) is NodePerturbation and algorithm.sketch is None:
         return _of_nodes(algorithm, problem, layers)
-    return f"there is no law yet for {algorithm.kind}"
+    return f"the algorithm {algorithm.kind} has no law yet"
 
 
 def _shared(algorithm: AbstractGradientRule, rate: Any, problem: Problem) -> dict[str, Any]:
-    """What the laws of all rules have in common."""
+    """The common part of all laws."""
     tau_x, tau_theta = algorithm.periods(problem)
     return {
         "rate": jnp.asarray(rate, float),
@@ -264,7 +263,7 @@ def _of_weights(
         cycle = code.cycle(P)
         whole = cycle is not None and tau_theta % (cycle * held) == 0
         kappa = 0.0 if whole else code.kappa(P)
-        # a code that scatters less than random signs is as good as more of them
+        # a code with less scatter than random signs is equivalent to more of them
         as_many *= 1 / held * max(P - 1, 1) / max(kappa, 1e-9)
         shared |= {"bends": bends}
         group, N = np.zeros(P, np.int32), np.array([P])

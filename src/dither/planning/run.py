@@ -1,4 +1,4 @@
-"""How many measurements a run will take, from its specification alone."""
+"""Prediction of the measurements of a run from its specification."""
 
 import math
 
@@ -9,15 +9,15 @@ from dither.training.specification import Specification
 
 
 def predict_run(run: Specification, trajectories: int = 3, seconds: float = math.inf) -> Prediction:
-    """Predict the measurements after which a run has come to its score.
+    """Predict the measurements after which a run reaches its target score.
 
-    A simulated network is followed in law by `predict`; of a Boolean readout, other instances are
-    trained (`dither.planning.boolean.descents`).
+    For a simulated network `predict` integrates the rule's law; for a Boolean readout, further
+    instances are trained (`dither.planning.boolean.descents`).
 
-    Arguments: the run, of whose seed the first parameters are; `trajectories` and
-    `seconds` of `predict`.
-    Returns: the `Prediction`: infinite where the budget does not suffice, NaN with a reason where
-    the device has no model, its rule has no law, or no score is set.
+    Arguments: the run, whose seed gives the initial parameters; `trajectories` and `seconds`, see
+    `predict`.
+    Returns: the `Prediction`: infinite if the budget does not suffice; NaN with a reason if the
+    device has no model, the rule has no law, or no target is set.
     """
     if run.until.score is None:
         return Prediction(math.nan, math.nan, math.nan, 0.0, "until.score is not set")

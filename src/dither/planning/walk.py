@@ -1,4 +1,4 @@
-"""A training in law: its drift and its scatter in steps of many updates at once."""
+"""Integration of a rule's law in steps of many updates."""
 
 from typing import Any
 
@@ -15,24 +15,24 @@ from dither.planning.rules import AbstractRule
 from dither.tasks.task import Task
 
 STEPS = 8
-"""Steps between two looks at the curvature, the noise and the score."""
+"""Steps between evaluations of the curvature, the noise and the score."""
 
 REACH = 0.5
-"""The step in units of the steepest curvature's: h lambda_max."""
+"""The step in units of the inverse of the largest curvature: h lambda_max."""
 
 FALL = 0.3
-"""The most by which the cost may fall in a step, to first order, as a part of it."""
+"""The largest relative decrease of the cost per step, to first order."""
 
 READS = 16
-"""Measurements of one batch that tell the noise of its cost."""
+"""The measurements of one batch for estimating its cost noise."""
 
 
 class Walk(eqx.Module):
-    """Where a training in law has come to.
+    """The state of the integration.
 
-    Attributes: `theta`; `noise`, the half of the last step's scatter that is still to be added;
-    `m`, `v`, the optimiser's moments; `updates` so far; `top`, the direction of the steepest
-    curvature; `order`, of the training samples; `steps`; `key`.
+    Attributes: `theta`; `noise`, the half of the last step's scatter not yet added; `m`, `v`, the
+    optimiser's moments; `updates` so far; `top`, the direction of the largest curvature; `order`,
+    of the training samples; `steps`; `key`.
     """
 
     theta: Float[Array, " P"]
@@ -48,7 +48,7 @@ class Walk(eqx.Module):
 
     @staticmethod
     def start(theta: Float[Array, " P"], top: Any, order: Any, chip: Any, key: Any) -> "Walk":
-        """At the initial parameters."""
+        """The state at the initial parameters."""
         none = jnp.zeros_like(theta)
         top = jnp.asarray(top / np.linalg.norm(top), theta.dtype)
         start = jnp.zeros(()), top, jnp.asarray(order, jnp.int32), jnp.int32(0), chip, key
@@ -56,7 +56,7 @@ class Walk(eqx.Module):
 
 
 def adam(rule: AbstractRule) -> bool:
-    """Whether the optimiser divides by the estimates' size."""
+    """Whether the optimiser normalises by the magnitude of the estimates."""
     return rule.optimizer.name in ("adam", "uncorrected_adam")
 
 
@@ -66,7 +66,7 @@ def _settings(rule: AbstractRule) -> dict[str, float]:
 
 
 def _scale(rule: AbstractRule, walk: Walk) -> Float[Array, "*P"]:
-    """D: what the optimiser multiplies the mean estimate by, but for eta."""
+    """D, the optimiser's factor on the mean estimate, without eta."""
     own = _settings(rule)
     if not adam(rule):
         return jnp.asarray(1 / (1 - own["momentum"]))
@@ -101,12 +101,12 @@ def _moved(
 def walked(
     rule: AbstractRule, device: SimulatedDevice, task: Task, samples: int, walks: Walk
 ) -> tuple[Walk, Float[Array, "n S P"], Float[Array, "n S"]]:
-    """All trajectories `STEPS` steps on: their ends, the parameters and updates after each."""
+    """Advance all trajectories by `STEPS` steps: the final states, parameters, updates."""
 
     def one(walk: Walk) -> tuple[Walk, Array, Array]:
         return _one(rule, device, task, samples, walk)
 
-    # not by vmap, under which XLA has compiled sums of products with signs wrongly
+    # not by vmap, under which XLA miscompiled sums of products with signs
     after: tuple[Walk, Array, Array] = jax.lax.map(one, walks)
     return after
 
@@ -140,7 +140,7 @@ def _one(
     eta = rule.rate_at(walk.updates)
     slope = jnp.sum(D * g**2)
     k = jnp.minimum(REACH / (eta * steepest), FALL * cost / (eta * slope))
-    # the first steps know neither the curvature nor the optimiser's scale
+    # the curvature and the optimiser's scale are unknown in the first steps
     k = jnp.clip(k, 1.0, jnp.where(walk.steps == 0, 8.0, jnp.inf))
 
     def step(walk: Walk, key: Key[Array, ""]) -> tuple[Walk, Any]:
@@ -149,7 +149,7 @@ def _one(
         point = rule.smoothed(for_point, walk.theta, delta)
         now = here(walk, point, variance, bend)
         lacking = 0.0 if task.batch >= N else rule.batches / task.batch
-        drawn = k / samples if samples < N else 0.0  # by the samples of the step
+        drawn = k / samples if samples < N else 0.0  # covered by the samples of the step
         excess = jnp.maximum(lacking - drawn, 0.0)
         found = rule.estimate(now, for_rule, delta, excess)
         walk, m, D = _moved(rule, walk, k, found.gradient, found.variance)
@@ -169,7 +169,7 @@ def _one(
 def _cost_variance(
     rule: AbstractRule, device: SimulatedDevice, task: Task, here: Here, key: Key[Array, ""]
 ) -> Float[Array, ""]:
-    """sigma² of one cost as the rule sees it, of a batch or a sample, from repeated reads."""
+    """sigma² of one cost, of a batch or a sample as the rule uses it, from repeated reads."""
     if not device.imperfections or rule.sees is AccessLevel.GRADIENTS:
         return jnp.zeros(())
     rows = here.rows[jnp.arange(task.batch) % here.samples]
@@ -189,7 +189,7 @@ def _cost_variance(
 def scores(
     device: SimulatedDevice, task: Task, chips: DeviceInstance, thetas: Float[Array, "n P"]
 ) -> Float[Array, " n"]:
-    """The score on the test set of parameters, each on its own chip."""
+    """The test score of parameters, each on its own chip."""
 
     def one(at: tuple[Any, Array]) -> Array:
         chip, theta = at

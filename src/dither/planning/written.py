@@ -1,4 +1,4 @@
-"""A plan as files: its rows, figures, and the run that it ends with."""
+"""A plan as files: its rows, its figures, and the recommended run."""
 
 import json
 from pathlib import Path
@@ -13,14 +13,14 @@ BEST = "best.toml"
 
 
 def best_toml(row: Row) -> str:
-    """The run that a row stands for, as `dither train` takes it."""
+    """The TOML file of a row for `dither train`."""
     return to_toml(row.run)
 
 
 def write_plan(plan: Plan, folder: Path) -> None:
     """Write `plan.json`, `best.toml`, and the figures as SVG and PDF.
 
-    Without a feasible method there is no `best.toml`; an older one is taken away.
+    Without a feasible method there is no `best.toml`; an older one is removed.
     """
     make_folder(folder)
     rows = {"rows": [row.facts() for row in plan.rows]}

@@ -1,7 +1,7 @@
-"""A device on the network: served where its instruments are, trained from elsewhere.
+"""A device on the network, served by the lab's computer and trained from another one.
 
-Messages are msgpack, each after its length, over TCP or TLS. `server` and what it imports need
-Python, NumPy, jaxtyping and msgpack, and no JAX.
+Messages are msgpack, each preceded by its length, over TCP or TLS. `server` and its imports need
+Python, NumPy, jaxtyping and msgpack, but not JAX.
 """
 
 from dither.remote.writes import Writes as Writes

@@ -10,7 +10,7 @@ from dither.remote.serve import serve
 
 
 def main() -> None:
-    """Serve until a signal N: exit status 128 + N; 1 it failed, 2 the request was wrong."""
+    """Serve until a signal N. Exit status: 128 + N, or 1 failure, 2 wrong request."""
     parser = argparse.ArgumentParser(prog="python -m dither.remote", description=__doc__)
     parser.add_argument("place", metavar="FILE.py:NAME")
     parser.add_argument("--listen", default="127.0.0.1:7700", metavar="HOST:PORT")

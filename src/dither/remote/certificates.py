@@ -1,4 +1,4 @@
-"""Certificates of one's own, for a lab that has no authority to ask."""
+"""Self-made certificates, for a lab without a certificate authority."""
 
 import datetime
 import ipaddress
@@ -18,17 +18,18 @@ AUTHORITY = "dither lab"
 
 
 def make_certificates(hosts: list[str], folder: Path, days: int = 825) -> None:
-    """Write an authority `ca`, a `server` for these hosts and a `client`, each NAME.pem, NAME.key.
+    """Write an authority `ca` and certificates `server` and `client`, each NAME.pem, NAME.key.
 
-    The authority's own key is used once and not kept, so that nobody can add to it.
+    The authority's private key is used once and not stored, so that no certificates can be added.
 
     Arguments: the names or addresses under which trainers reach the server; a folder without
-    them; how long they are good. Errors: `RequestError` where the folder holds some already.
+    certificates; their validity. Errors: `RequestError` if the folder already holds certificates.
     """
     names = ("ca.pem", "server.pem", "server.key", "client.pem", "client.key")
     if not hosts or any((folder / name).exists() for name in names):
         raise RequestError(
-            f"Give the server's names, and a folder without certificates in place of {folder}."
+            f"The server has no names, or {folder} already holds certificates; give names "
+            "and another folder."
         )
     folder.mkdir(parents=True, exist_ok=True)
     authority = ec.generate_private_key(ec.SECP256R1())

@@ -1,4 +1,4 @@
-"""The trainer's side: a lab's object that is somewhere else."""
+"""The trainer's side: a lab's object on another machine."""
 
 import getpass
 import socket
@@ -17,27 +17,27 @@ from dither.remote.link import Link
 from dither.remote.messages import MOST_BYTES, MessageError, pack, unpack
 
 ANSWER_IN = 10.0
-"""Seconds in which a server says whether it can be had."""
+"""The time limit of a server's first answer, s."""
 
 
 class LeaseWarning(UserWarning):
-    """The trainer was silent for longer than its lease, and the device was made safe."""
+    """The trainer was silent for longer than its lease, and the device is in its safe state."""
 
 
 class RemoteObject:
     """A device behind `dither device serve`, as an object that `PythonDevice` wraps.
 
-    It holds the server's lease from its first call to `safe()`, as long as it asks for something,
-    or calls `renew_lease()`, once in the lease's time: silent for longer, it is taken for lost and
-    the device is made safe. After a lost connection it connects anew at the next call, and programs
-    the device again before it measures.
+    It holds the server's lease from its first call to `safe()`, if it makes a request or calls
+    `renew_lease()` at least once per lease time. After a longer silence the server considers it
+    lost and brings the device into its safe state. After a lost connection it reconnects at the
+    next call, and programs the device again before it measures.
 
-    Arguments: `address`, HOST:PORT; `token_file`, else the environment's DITHER_TOKEN; `ca`, the
-    authority of the server's certificate; `certificate` and `key`, of this trainer; `patience`, s,
-    to wait for a server that does not answer or a lease that is held; `name`, of this trainer, who
-    and where if not given.
-    Errors: `RequestError` where the server refuses token or certificate; `RunError` where it does
-    not answer or another trainer holds the lease.
+    Arguments: `address`, HOST:PORT; `token_file`, by default the environment variable DITHER_TOKEN;
+    `ca`, the authority of the server's certificate; `certificate` and `key`, the client's;
+    `patience`, the time to wait for a server that does not answer or a held lease, s; `name`, of
+    this trainer, by default user and host.
+    Errors: `RequestError` if the server refuses the token or certificate; `RunError` if it does not
+    answer or another trainer holds the lease.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class RemoteObject:
         inputs: Float[np.ndarray, "K B ..."],
         targets: np.ndarray,
     ) -> Iterator[Float[np.ndarray, "..."]]:
-        """Program and measure K settings in as few messages as they fit in."""
+        """Program and measure K settings in as few messages as possible."""
         each = (settings.nbytes + inputs.nbytes + targets.nbytes) // len(settings)
         most = max(1, MOST_BYTES // (2 * each))
         start = 0
@@ -100,7 +100,7 @@ class RemoteObject:
             readings = () if reply["readings"] is None else reply["readings"]
             yield from readings
             start += len(readings)
-            most = min(most, max(len(readings), 1))  # what the server does at once
+            most = min(most, max(len(readings), 1))  # the number that the server does at once
             self._held = np.array(settings[max(start - 1, 0)])
             if reply["failed"]:
                 raise _failure(reply)
@@ -108,10 +108,10 @@ class RemoteObject:
                 raise RuntimeError("no readings came back")
 
     def renew_lease(self) -> bool:
-        """Say that the loop is at work, where a third of the lease has gone since it last was.
+        """Renew the lease if a third of it has passed since the last renewal.
 
-        Returns: whether the device is still as it was left. Where the lease has lapsed, the device
-        is in its safe state, which is warned of, and the next call takes the lease anew.
+        Returns: whether the device still has its setting. If the lease has expired, the device is
+        in its safe state, a warning is given, and the next call takes a new lease.
         """
         if self._link is None or time.monotonic() < self._last + self.lease / 3:
             return True
@@ -123,9 +123,9 @@ class RemoteObject:
         return True
 
     def safe(self) -> None:
-        """Bring the device into its safe state, and let others have it."""
+        """Bring the device into its safe state, and release the lease."""
         if self._link is None:
-            return  # the server has done it when the connection ended
+            return  # the server did so when the connection ended
         try:
             self._ask({"do": "safe"})
         except ConnectionError:
@@ -151,7 +151,7 @@ class RemoteObject:
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         if self._link is not None and not self._driven and self._link.waits():
-            self.close()  # the lease lapsed before anything was written, which harms nothing
+            self.close()  # the lease expired before anything was written, which is harmless
         if self._link is None:
             self._connect()
             if request["do"] in ("read", "write_at") and self._held is not None:
@@ -165,25 +165,25 @@ class RemoteObject:
         if len(message) > MOST_BYTES:
             raise RunError(
                 f"A message to the device at {self.address} has {len(message)} bytes, of at most "
-                f"{MOST_BYTES}; take smaller batches."
+                f"{MOST_BYTES}; use smaller batches."
             )
         try:
             reply = self._answer(self._link, message)
         except BaseException:
-            self.close()  # what is answered late must not be taken for the next answer
+            self.close()  # a late answer must not be mistaken for the next one
             raise
         if "ended" in reply:
             self.close()
             raise self._lost(reply["ended"])
         if "refused" in reply:
-            raise RunError(f"The device at {self.address} refuses: {reply['refused']}")
+            raise RunError(f"The device at {self.address} refused the request: {reply['refused']}")
         if reply.get("failed") and "readings" not in reply:
             raise _failure(reply)
         return reply
 
     def _answer(self, link: Link, message: bytes) -> dict[str, Any]:
         try:
-            if not link.waits():  # before it was asked, a server says only that it has ended
+            if not link.waits():  # before a request, a server only reports that it has ended
                 link.send(message, self.longest)
             reply = unpack(link.receive(self.longest))
         except TimeoutError:
@@ -197,7 +197,7 @@ class RemoteObject:
         return ConnectionError(f"The connection to the device at {self.address} was lost ({why})")
 
     def _connect(self) -> dict[str, Any]:
-        """Take the lease; waits for it, and for a server that does not answer yet."""
+        """Take the lease; wait for it, and for a server that does not yet answer."""
         try:
             self._link, about = patiently(
                 self.patience,
@@ -210,9 +210,9 @@ class RemoteObject:
 
 
 def look(address: str, *, timeout: float = ANSWER_IN, **papers: Path | None) -> dict[str, Any]:
-    """What a device's server says of itself and of who trains on it, without taking the lease.
+    """The status of a served device and its trainer, without taking the lease.
 
-    Arguments and errors: as of `RemoteObject`; `timeout`, s.
+    Arguments and errors: see `RemoteObject`; `timeout`, s.
     """
     server = server_at(address, **papers)
     try:
@@ -224,10 +224,11 @@ def look(address: str, *, timeout: float = ANSWER_IN, **papers: Path | None) -> 
 
 
 def _not_there(address: str, error: Exception) -> str:
-    """That a device cannot be had, and where to look for the reason."""
+    """The error for an unreachable device, with possible reasons."""
     return (
-        f"The device at {address} cannot be had ({error}): check that `dither device serve` runs "
-        "there, host and port, the firewall, and whether it wants a certificate (ca)."
+        f"The device at {address} cannot be reached ({error}); check that "
+        "`dither device serve` runs there, host and port, the firewall, and whether it needs a "
+        "certificate (ca)."
     )
 
 
@@ -235,5 +236,5 @@ def _failure(reply: Mapping[str, Any]) -> RuntimeError:
     """A failure on the device's side, with the traceback there as a note."""
     error = RuntimeError(reply["failed"])
     if reply.get("traceback"):
-        error.add_note(f"Where the device is served:\n{reply['traceback']}")
+        error.add_note(f"On the server:\n{reply['traceback']}")
     return error

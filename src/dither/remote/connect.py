@@ -1,4 +1,4 @@
-"""The trainer's way to a served device: a connection, and why there is none."""
+"""The trainer's connection to a served device, and the reasons for failures."""
 
 import socket
 import ssl
@@ -22,19 +22,19 @@ from dither.remote.security import (
 )
 
 FIRST_TRY = 0.25
-"""Seconds: a full machine drops what asks for a connection, and the system asks again late."""
+"""The time limit of the first try, s: an overloaded server drops requests for a connection."""
 
 KEPT_ALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2}
-"""For the trainer to notice within 15 s that the server's machine is gone."""
+"""Options with which the trainer notices within 15 s that the server's machine is down."""
 
 
 class Unreachable(Exception):
-    """There is no connection now, and there may be one later."""
+    """There is no connection now, but there may be one later."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where a device is served, and what is shown there."""
+    """The address of a server, and the client's credentials."""
 
     host: str
     port: int
@@ -47,9 +47,9 @@ class Server:
         return joined(self.host, self.port)
 
     def ask(self, seconds: float, **hello: Any) -> tuple[Link, dict[str, Any]]:
-        """A connection on which the first message was sent, and the first that came back.
+        """A connection after the first message, and the first answer.
 
-        Errors: `Unreachable`; `RequestError` where no waiting helps.
+        Errors: `Unreachable`; `RequestError` if waiting does not help.
         """
         until = time.monotonic() + seconds
         hello |= {"version": VERSION} | ({} if self.token is None else {"token": self.token})
@@ -58,7 +58,7 @@ class Server:
             sock = self._connected(until)
             link = Link(sock)
             with suppress(BrokenPipeError, ConnectionResetError):
-                link.send(pack(hello), _left(until))  # turned away, it may still hear why
+                link.send(pack(hello), _left(until))  # if refused, it may still receive the reason
             answer = unpack(link.receive(_left(until)))
         except (OSError, MessageError) as error:
             if sock is not None:
@@ -100,35 +100,35 @@ class Server:
                 f"The device at {self.address} refuses the token; give token_file or DITHER_TOKEN."
             )
         if answer.get("why") == "tls":
-            return RequestError(f"The device at {self.address} speaks TLS alone; give ca.")
+            return RequestError(f"The device at {self.address} requires TLS; give ca.")
         return Unreachable(str(answer["ended"]))
 
     def _why(self, error: OSError | MessageError) -> Exception:
         if isinstance(error, ssl.SSLCertVerificationError):
             return RequestError(
-                f"The device at {self.address} shows a certificate that is not accepted "
+                f"The device at {self.address} has a certificate that is not accepted "
                 f"({error.verify_message}); give the ca that signed it, and the server's name as "
-                "it stands there."
+                "in the certificate."
             )
         reason = str(getattr(error, "reason", None) or "")
         if "CERTIFICATE_REQUIRED" in reason:
             return RequestError(
-                f"The device at {self.address} asks for this trainer's certificate; give "
+                f"The device at {self.address} requires a client certificate; give "
                 "certificate and key."
             )
         if "ALERT" in reason and isinstance(error, ssl.SSLError):
             alert = reason.rpartition("ALERT_")[2].replace("_", " ").lower()
             return RequestError(
                 f"The device at {self.address} refuses this trainer's certificate ({alert}); give "
-                "one that its authority (client-ca) has signed and that is still good."
+                "a valid one signed by its authority (client-ca)."
             )
         if isinstance(error, ssl.SSLError) and "EOF" not in reason:
             return RequestError(
-                f"The device at {self.address} does not speak TLS ({reason.lower()}); leave out "
+                f"The device at {self.address} does not use TLS ({reason.lower()}); leave out "
                 "ca, certificate and key."
             )
         if isinstance(error, ConnectionRefusedError):
-            return Unreachable("nothing listens there")
+            return Unreachable("no server listens there")
         if isinstance(error, TimeoutError):
             return Unreachable("it did not answer in time")
         return Unreachable(getattr(error, "strerror", None) or str(error))
@@ -141,7 +141,7 @@ def server_at(
     certificate: Path | None = None,
     key: Path | None = None,
 ) -> Server:
-    """What is served at an address; what does not leave this machine needs no TLS."""
+    """The server at an address; a connection inside this machine needs no TLS."""
     host, port = parse_address(address)
     near, token = loopback(host), read_token(token_file)
     if near is not None and ca is None and certificate is None and key is None:
@@ -152,7 +152,7 @@ def server_at(
 def patiently(
     patience: float, ask: Callable[[], tuple[Link, dict[str, Any]]]
 ) -> tuple[Link, dict[str, Any]]:
-    """Ask again and again for so many seconds. Errors: `Unreachable`, the last."""
+    """Retry for so many seconds. Errors: the last `Unreachable`."""
     until, pause = time.monotonic() + patience, 0.05
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The door: who connects, and how long and how many may stand there without a key."""
+"""The door: limits on the number and the time of unauthenticated connections."""
 
 import ipaddress
 import selectors
@@ -17,10 +17,10 @@ from dither.remote.link import LENGTH, Link
 from dither.remote.messages import MessageError, pack, unpack
 
 PLACES = 512
-"""Connections that have not shown a key, in all."""
+"""Unauthenticated connections in total, at most."""
 
 PLACES_OF_ONE = 256
-"""Connections that have not shown a key, from one address."""
+"""Unauthenticated connections from one address, at most."""
 
 SECONDS_TO_SHOW = 5.0
 SECONDS_TO_LEAVE = 1.0
@@ -32,14 +32,14 @@ ACCEPTED_AT_ONCE = 256
 LONGEST_ROUND = 0.01
 
 REST = 3.0
-"""The door rests for so many times as long as it has worked."""
+"""The ratio of the door's idle time to its working time."""
 
 LONGEST_REST = 0.01
 
 
 @dataclass(eq=False)
 class Caller:
-    """A connection that has not shown a key: what it has said, and until when it may stay."""
+    """An unauthenticated connection: its message so far, and its time limit."""
 
     sock: socket.socket
     place: str
@@ -51,18 +51,17 @@ class Caller:
 
 
 Admit = Callable[[Link, dict[str, Any], str], dict[str, Any] | None]
-"""Takes a connection, its first message and its address over; or returns why not."""
+"""A function that accepts a connection with its first message and address, or says why not."""
 
 
 class Door:
-    """Accepts connections in a thread of its own, and passes on those that have said hello.
+    """Accepts connections in its own thread, and passes on those with a valid first message.
 
-    A new one always finds a place: where there is none, one goes that has said nothing, the oldest
-    of the address that has too many, or of all. Who holds the lease has passed the door and is not
-    counted here.
+    A new connection always gets a place: if there is none, the oldest silent connection of the
+    address with too many, or of all, is closed. The holder of the lease has passed the door and is
+    not counted.
 
-    Arguments: a listening socket; TLS, None for none; `admit`; `tick`, called several times a
-    second.
+    Arguments: a listening socket; TLS, or None; `admit`; `tick`, called several times per second.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class Door:
         tick: Callable[[], None],
     ) -> None:
         self.listener, self.tls, self.admit, self.tick = listener, tls, admit, tick
-        self.callers: dict[Caller, None] = {}  # in the order in which they came
+        self.callers: dict[Caller, None] = {}  # in order of arrival
         self.over = threading.Event()
         self.selector = selectors.DefaultSelector()
         listener.setblocking(False)
@@ -85,7 +84,7 @@ class Door:
         self.thread.start()
 
     def stop(self) -> None:
-        """Accept no more, and close what stands at the door."""
+        """Stop accepting, and close the waiting connections."""
         self.over.set()
         if self.thread.is_alive():
             self.thread.join()
@@ -105,7 +104,7 @@ class Door:
                 self._hear(caller)
                 if time.thread_time() > begin + LONGEST_ROUND:
                     break
-            # what strangers ask for is work that the trainer waits for
+            # requests of strangers cost time that the trainer has to wait
             time.sleep(min(REST * (time.thread_time() - begin), LONGEST_REST))
             now = time.monotonic()
             if now > looked + LOOK_AROUND_EVERY:
@@ -115,7 +114,7 @@ class Door:
                 self.tick()
 
     def _in_turn(self, ready: list[Caller]) -> list[Caller]:
-        """First those of the address that has fewest, and of one who has begun, then the newest."""
+        """The order of service: the address with fewest connections, begun messages, the newest."""
         many = Counter(caller.place for caller in self.callers)
         return sorted(ready, key=lambda c: (many[c.place], not c.spoke, -c.until))
 
@@ -123,7 +122,7 @@ class Door:
         for _ in range(ACCEPTED_AT_ONCE):
             try:
                 sock, address = self.listener.accept()
-            except OSError:  # there is none, or it is gone already
+            except OSError:  # there is none, or it has already closed
                 return
             sock.setblocking(False)
             place = place_of(str(address[0]))
@@ -142,7 +141,7 @@ class Door:
     def _hear(self, caller: Caller) -> None:
         try:
             if caller.leaving:
-                # until it has seen why it must go: closed before, it would see a reset
+                # until it has received the reason: an earlier close would be seen as a reset
                 if not socket.socket.recv(caller.sock, LONGEST_HELLO):
                     self._drop(caller)
                 return
@@ -153,16 +152,16 @@ class Door:
         except MessageError as error:
             self._send_away(caller, ended=str(error))
         except ssl.SSLError:
-            # the alert that says why is on its way
+            # the alert with the reason is being sent
             self._send_away(caller)
         except OSError:
             self._drop(caller)
-        except Exception:  # nothing that a stranger sends may close the door
+        except Exception:  # no message of a stranger may stop the door
             traceback.print_exc()
             self._drop(caller)
 
     def _begin_tls(self, caller: Caller) -> bool:
-        """Go on with the handshake; returns whether it is done."""
+        """Continue the handshake; returns whether it is complete."""
         assert self.tls is not None
         if not isinstance(caller.sock, ssl.SSLSocket):
             first = caller.sock.recv(1, socket.MSG_PEEK)
@@ -170,7 +169,7 @@ class Door:
             if first != TLS_HANDSHAKE:
                 if not first:
                     raise ConnectionError("it was closed")
-                self._send_away(caller, ended="the server speaks TLS alone", why="tls")
+                self._send_away(caller, ended="the server requires TLS", why="tls")
                 return False
             self.selector.unregister(caller.sock)
             caller.sock = self.tls.wrap_socket(
@@ -182,7 +181,7 @@ class Door:
         return True
 
     def _listen(self, caller: Caller) -> None:
-        """Read the first message, and not a byte more, and pass the connection on."""
+        """Read exactly the first message, and pass the connection on."""
         while True:
             size = LENGTH.size
             if len(caller.said) >= size:
@@ -207,7 +206,7 @@ class Door:
             self._send_away(caller, **refused)
 
     def _send_away(self, caller: Caller, **words: Any) -> None:
-        """Say why, and wait a little until it was heard."""
+        """Send the reason, and wait briefly until it is received."""
         with suppress(OSError):
             if words:
                 message = pack(words)
@@ -226,12 +225,12 @@ class Door:
 
 
 def _least(callers: list[Caller]) -> Caller:
-    """Who is to go first: who is leaving, then who has said nothing, then the oldest."""
+    """The order of removal: leaving connections, then silent ones, then the oldest."""
     return min(callers, key=lambda caller: (not caller.leaving, caller.spoke))
 
 
 def place_of(address: str) -> str:
-    """What counts as one address: of IPv6, the network of 64 bits that a house is given."""
+    """The unit of addresses; for IPv6, the /64 network."""
     if ":" not in address:
         return address
     return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))

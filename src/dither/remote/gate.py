@@ -1,4 +1,4 @@
-"""The device behind one thread and its bounds: what a trainer asks is checked, then done."""
+"""The gate: a trainer's requests are checked against the bounds and run in one thread."""
 
 import math
 import time
@@ -15,34 +15,34 @@ from dither.remote.messages import MOST_BYTES, pack
 from dither.remote.record import Record
 
 MOST_ROWS = 2**16
-"""Of a batch: its outputs may take far more memory than its inputs."""
+"""The rows of a batch, at most; outputs may need far more memory than inputs."""
 
 ARRAY_BYTES = 200
-"""About what an array takes beside its numbers."""
+"""The approximate overhead of an array, bytes."""
 
 LOOK_EVERY = 0.05
-"""Seconds between looks at whether the trainer is still there, within a block."""
+"""The time between checks of the trainer's connection within a block, s."""
 
 Reply: TypeAlias = dict[str, Any]
-"""What was asked for, or why it was `refused` beforehand, or how it has `failed`."""
+"""The result of a request, or the reason why it was `refused` or `failed`."""
 
 LONGEST_TRACEBACK = 8000
-"""Letters of a traceback that are sent."""
+"""The characters of a traceback that are sent, at most."""
 
 
 class Refusal(Exception):
-    """A request that is not carried out."""
+    """A request was refused."""
 
 
 class Gate:
-    """Lets a trainer's requests through to a device, whose calls are all made in one `thread`.
+    """Passes a trainer's requests to a device, whose calls are all made in one `thread`.
 
-    Every write must have the right shape and type, be finite and lie within the bounds; else
+    Every write must have the right shape and type, be finite and lie within the bounds; otherwise
     nothing is written. A write with its measurement that takes longer than `timeout` seconds is
-    overdue. Of a block that takes longer than half the lease the rest is left to be asked for
-    again, so that a trainer that is lost is soon noticed; not where it is one call to the device.
+    overdue. A block stops after half the lease, and the rest must be requested again, so that a
+    lost trainer is noticed soon; a block that is one call to the device is not stopped.
 
-    Arguments: the device; the record of what is done; `timeout`, s; `lease`, s.
+    Arguments: the device; the record of actions; `timeout`, s; `lease`, s.
     """
 
     def __init__(self, device: PythonDevice, record: Record, timeout: float, lease: float) -> None:
@@ -55,7 +55,7 @@ class Gate:
         self.gone: Callable[[], bool] = lambda: False
 
     def description(self) -> Reply:
-        """What a trainer must know of the device."""
+        """The description of the device for a trainer."""
         device, extent = self.device, self.device.extent
         return {
             "name": device.name,
@@ -70,7 +70,7 @@ class Gate:
         }
 
     def reply(self, request: Mapping[str, Any], gone: Callable[[], bool]) -> bytes:
-        """The packed answer to a request; `gone`: whether nobody waits for it any more."""
+        """The packed answer to a request; `gone`: whether the trainer has left."""
         self.gone = gone
         packed = pack(self.answer(request))
         if len(packed) <= MOST_BYTES:
@@ -78,7 +78,7 @@ class Gate:
         return pack({"failed": f"the reading has {len(packed)} bytes, of at most {MOST_BYTES}"})
 
     def answer(self, request: Mapping[str, Any]) -> Reply:
-        """Check a request and do it, in the device's thread."""
+        """Check a request and carry it out, in the device's thread."""
         try:
             act = self._checked(request)
         except Refusal as refusal:
@@ -86,7 +86,11 @@ class Gate:
             return {"refused": str(refusal)}
         self.since = time.monotonic()
         try:
-            return {"failed": "the device is being made safe"} if self.stopped else act()
+            return (
+                {"failed": "the device is being brought into its safe state"}
+                if self.stopped
+                else act()
+            )
         except Exception as error:
             self.record.failed += 1
             return {"failed": _sentence(error), "traceback": _traceback(error)}
@@ -94,17 +98,17 @@ class Gate:
             self.since = None
 
     def overdue(self) -> bool:
-        """Whether the device has not answered for longer than it may."""
+        """Whether the device has not answered within its time limit."""
         since = self.since
         return since is not None and time.monotonic() > since + self.timeout
 
     def make_safe(self, reason: str) -> Future[None]:
-        """Bring the device into its safe state, after the step under way, if it was written to."""
+        """Bring the device into its safe state after the present step, if it was written."""
         self.stopped = True
         return self.thread.submit(self.end, reason)
 
     def end(self, reason: str) -> None:
-        """The same at once, in the device's thread."""
+        """The same immediately, in the device's thread."""
         try:
             if self.written:
                 self._safe(reason)
@@ -113,7 +117,7 @@ class Gate:
 
     def _refused(self, reason: str) -> None:
         self.record.refused += 1
-        if time.monotonic() > self.told_refusal + 1.0:  # so that refusals cannot fill the disk
+        if time.monotonic() > self.told_refusal + 1.0:  # refusals must not fill the disk
             self.told_refusal = time.monotonic()
             self.record.note("refused", reason=reason, refused=self.record.refused)
 
@@ -140,33 +144,31 @@ class Gate:
                 return lambda: {}
             case {"do": "safe"}:
                 return lambda: self._safe("asked by the trainer")
-        raise Refusal("the request is none that a device takes")
+        raise Refusal("the request is unknown")
 
     def _check_write(self, theta: Any, axes: int) -> None:
         if not isinstance(theta, np.ndarray) or theta.dtype != np.float64:
-            raise Refusal("the write is no array of doubles")
+            raise Refusal("the write is not an array of doubles")
         if theta.ndim != axes or theta.shape[-1] != self.size or not len(theta):
-            raise Refusal(
-                f"the write has the shape {theta.shape} where {self.size} numbers are due"
-            )
+            raise Refusal(f"the write has the shape {theta.shape} instead of ({self.size},)")
         _check_inside(theta, self.device.extent.low, self.device.extent.high)
 
     def _check_write_at(self, places: Any, values: Any) -> None:
         if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.ndim != 1:
-            raise Refusal("the write is no row of doubles")
+            raise Refusal("the write is not a row of doubles")
         if not isinstance(places, np.ndarray) or places.dtype.kind not in "iu":
-            raise Refusal("the places of the write are no integers")
+            raise Refusal("the places of the write are not integers")
         if places.shape != values.shape or not places.size:
             raise Refusal(f"the write has {values.size} values for {places.size} places")
         if places.min() < 0 or places.max() >= self.size:
-            raise Refusal(f"a place of the write is none of the {self.size} parameters")
+            raise Refusal(f"a place of the write is outside the {self.size} parameters")
         _check_inside(values, *self.device.extent.bounds_at(places))
 
     def _check_batch(self, inputs: Any, targets: Any, blocks: int | None = None) -> None:
         needed = [inputs] if targets is None and not self.device.by_cost else [inputs, targets]
         for array in needed:
             if not isinstance(array, np.ndarray) or array.ndim < 1 or not array.size:
-                raise Refusal("the batch is no array")
+                raise Refusal("the batch is not an array")
             if blocks is not None and len(array) != blocks:
                 raise Refusal(f"there are {len(array)} batches for {blocks} settings")
         if blocks is not None and inputs.ndim < 2:
@@ -182,7 +184,7 @@ class Gate:
     def _measure(
         self, settings: np.ndarray, inputs: np.ndarray, targets: np.ndarray | None
     ) -> Reply:
-        """The readings up to the first that fails, or to where the rest must be asked for again."""
+        """The readings up to the first failure or to the time limit of a block."""
         readings: list[np.ndarray] = []
         failed: str | None = None
         traceback = ""
@@ -246,7 +248,7 @@ def _check_inside(values: Float[np.ndarray, "..."], low: Any, high: Any) -> None
         raise Refusal("the write holds NaN or infinity")
     if (values < low).any() or (values > high).any():
         raise Refusal(
-            f"the write, from {least:g} to {most:g}, leaves the bounds {np.min(low):g} and "
+            f"the write, from {least:g} to {most:g}, exceeds the bounds {np.min(low):g} and "
             f"{np.max(high):g}"
         )
 
@@ -256,5 +258,5 @@ def _sentence(error: Exception) -> str:
 
 
 def _traceback(error: Exception) -> str:
-    """The whole traceback, of which the end says most."""
+    """The traceback; if it is too long, its end."""
     return whole(error)[-LONGEST_TRACEBACK:]

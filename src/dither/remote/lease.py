@@ -1,4 +1,4 @@
-"""The lease of a served device: who trains it, and who was lost and may return."""
+"""The lease of a served device: its holder, or the lost trainer that may return."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from dither.remote.link import Link
 
 @dataclass
 class Holder:
-    """Who trains the device, since when, by what connection, whether it is about to leave."""
+    """The holder: name, start, connection, and whether it is leaving."""
 
     name: str
     since: float
@@ -18,9 +18,9 @@ class Holder:
 
 
 class Lease:
-    """The right to train, held by one at a time, and kept for a while for one that was lost.
+    """The right to train, held by one trainer at a time, and reserved for a while if it is lost.
 
-    Arguments: `seconds`, for which it is kept.
+    Arguments: `seconds` of the reservation.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -31,7 +31,7 @@ class Lease:
         self._lost_at = 0.0
 
     def take(self, mine: Holder) -> Holder | None:
-        """Take the lease; returns None, or who has it or may still return to it."""
+        """Take the lease; returns None, or the trainer that holds it or may return to it."""
         with self._lock:
             holder = self.holder
             if holder is None and self._lost is not None and self._lost.name != mine.name:
@@ -41,7 +41,7 @@ class Lease:
             return holder
 
     def free(self, mine: Holder) -> None:
-        """Give the lease back; it is kept for a trainer that has not left by word."""
+        """Release the lease; it stays reserved for a trainer that has not signed off."""
         with self._lock:
             self.holder, self._lost_at = None, time.monotonic()
             self._lost = None if mine.leaving else mine

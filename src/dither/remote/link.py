@@ -1,4 +1,4 @@
-"""One end of a connection that carries messages, each after its length, in time."""
+"""One end of a connection for length-prefixed messages with time limits."""
 
 import socket
 import struct
@@ -14,12 +14,12 @@ LENGTH = struct.Struct(">I")
 
 
 class Link:
-    """Sends and receives whole messages within so many seconds, however slowly bytes trickle.
+    """Sends and receives whole messages within time limits, even if bytes arrive slowly.
 
-    What is not read by the other side fills the system's buffers, and then `send` waits: no more
-    than one message is ever held here. Only one thread receives.
+    Unread messages fill the system's buffers, after which `send` waits; at most one message is held
+    here. Only one thread receives.
 
-    Arguments: a connected socket, its TLS set up.
+    Arguments: a connected socket with TLS set up.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -29,7 +29,7 @@ class Link:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, message: bytes, seconds: float) -> None:
-        """Send a message. Errors: `TimeoutError` where it is not taken in time; `OSError`."""
+        """Send a message. Errors: `TimeoutError` if it is not accepted in time; `OSError`."""
         until = time.monotonic() + seconds
         left = memoryview(LENGTH.pack(len(message)) + message)
         if not self.sending.acquire(timeout=seconds):
@@ -42,19 +42,19 @@ class Link:
             self.sending.release()
 
     def receive(self, seconds: float, most: int = MOST_BYTES) -> bytearray:
-        """The next message, where the whole of it arrives within `seconds`.
+        """The next message, if all of it arrives within `seconds`.
 
-        Errors: `TimeoutError`; `MessageError` where it is longer than `most` bytes; `OSError`
-        where the connection has ended.
+        Errors: `TimeoutError`; `MessageError` if it is longer than `most` bytes; `OSError` if the
+        connection has ended.
         """
         until = time.monotonic() + seconds
         (size,) = LENGTH.unpack(self._exactly(LENGTH.size, until))
         if size > most:
-            raise MessageError(f"a message of {size} bytes, where {most} is the most")
+            raise MessageError(f"a message of {size} bytes, but at most {most} are allowed")
         return self._exactly(size, until)
 
     def waits(self) -> bool:
-        """Whether something has come that was not received, the end included."""
+        """Whether unread data, or the end of the connection, is waiting."""
         return self._peeked(lambda _: True)
 
     def ended(self) -> bool:
@@ -62,16 +62,16 @@ class Link:
         return self._peeked(lambda seen: not seen)
 
     def end(self, **words: Any) -> None:
-        """Close the connection, with some last words where they can be said at once."""
+        """Close the connection, with a last message if it can be sent immediately."""
         with suppress(OSError):
             if words:
                 self.send(pack(words), 0.1)
         with suppress(OSError):
-            # of the socket itself: TLS must not be touched from another thread
+            # on the plain socket: TLS must not be used from another thread
             socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         with suppress(OSError):
             self.sock.close()
 
@@ -95,7 +95,7 @@ class Link:
     def _peeked(self, said: Callable[[bytes], bool]) -> bool:
         try:
             self.sock.settimeout(0)
-            # of the socket itself: TLS knows no looking ahead
+            # on the plain socket: TLS cannot peek
             return said(socket.socket.recv(self.sock, 1, socket.MSG_PEEK))
         except BlockingIOError:
             return False

@@ -1,4 +1,4 @@
-"""What goes over the wire: msgpack, with arrays as dtype, shape and bytes."""
+"""The message format: msgpack, with arrays as dtype, shape and bytes."""
 
 import math
 import struct
@@ -10,16 +10,16 @@ import msgpack
 import numpy as np
 
 MOST_BYTES = 8 * 2**20
-"""The longest message that either side takes: a write of a million parameters.
+"""The longest accepted message: a write of a million parameters.
 
-While a message is read, several copies of it exist; this bounds what a client can make them take.
+Several copies of a message exist while it is read; this limits the memory a client can claim.
 """
 
 MOST_PARAMETERS = 1_000_000
-"""Of a served device."""
+"""The parameters of a served device, at most."""
 
 ENTRIES = 8
-"""The most that a flat message has."""
+"""The entries of a flat message, at most."""
 
 LONGEST_TEXT = 4096
 
@@ -29,11 +29,11 @@ HEAD = struct.Struct("<3sB")
 
 
 class MessageError(ValueError):
-    """Bytes that are no message."""
+    """The bytes are not a valid message."""
 
 
 def pack(message: Mapping[str, Any]) -> bytes:
-    """A message as bytes; its values are plain ones and arrays."""
+    """A message as bytes; its values are plain values and arrays."""
     packed: bytes = _kept.packer.pack(message)
     return packed
 
@@ -41,8 +41,8 @@ def pack(message: Mapping[str, Any]) -> bytes:
 def unpack(data: bytes | bytearray, flat: bool = False) -> dict[str, Any]:
     """The message, its arrays writable copies.
 
-    Arguments: the bytes; `flat`, whether it may hold no tables and no lists, as what strangers
-    send: a table within takes a hundred times the memory of the byte that it is sent as.
+    Arguments: the bytes; `flat`, whether tables and lists inside it are refused, as for strangers:
+    a nested table needs a hundred times the memory of its transmitted bytes.
     Errors: `MessageError` for anything else.
     """
     limits: dict[str, Any] = {}
@@ -59,7 +59,7 @@ def unpack(data: bytes | bytearray, flat: bool = False) -> dict[str, Any]:
 
 
 class _Once:
-    """Lets one table through, which is the message itself."""
+    """Accepts one table, the message itself."""
 
     def __init__(self) -> None:
         self.seen = False
@@ -94,7 +94,7 @@ def _extension(code: int, data: bytes) -> np.ndarray:
 
 
 class _Kept(threading.local):
-    """A thread's packer, kept: a new one asks the system for its buffer, ten times the work."""
+    """A reusable packer per thread: allocating a new one takes ten times as long."""
 
     def __init__(self) -> None:
         self.packer = msgpack.Packer(default=_array)

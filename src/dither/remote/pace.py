@@ -1,17 +1,17 @@
-"""How often who may ask: token buckets that are never in debt."""
+"""Rate limits: token buckets without debt."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
 
 CLIENTS = 1024
-"""How many clients are remembered; of more, the one that asked longest ago is forgotten."""
+"""The number of remembered clients; beyond it, the least recent one is forgotten."""
 
 
 class Bucket:
-    """A token bucket: so many events a second, one second's worth at once.
+    """A token bucket: so many events per second, with bursts of one second's worth.
 
-    An event that comes too early takes nothing, so that who was refused does not wait the longer.
+    An event that comes too early takes no token, so that a refusal does not lengthen the wait.
     """
 
     def __init__(self, per_second: float) -> None:
@@ -43,7 +43,7 @@ class Buckets:
         self.of: OrderedDict[Hashable, Bucket] = OrderedDict()
 
     def take(self, client: Hashable) -> float:
-        """As `Bucket.take`, of this client's bucket."""
+        """`Bucket.take` of this client's bucket."""
         bucket = self.of.pop(client, None) or Bucket(self.per_second)
         self.of[client] = bucket
         if len(self.of) > CLIENTS:

@@ -1,4 +1,4 @@
-"""The server's own record of what was done to the device."""
+"""The server's record of the actions on the device."""
 
 import json
 import time
@@ -14,14 +14,14 @@ from dither.remote.writes import WritesFile
 
 
 class Record:
-    """Counts what is asked for, and the least and greatest value written to each parameter.
+    """Counts requests, and tracks the smallest and largest value written to each parameter.
 
-    Events are appended to a file, one JSON object a line, flushed at once: `lease`, `refused`,
-    `lost`, `safe`, and now and then `account`, which holds all counts. Every write is appended to
-    files beside it, `FILE.writes.1` and so on, which `read_record` gives back.
+    Events are appended to a file, one JSON object per line, flushed immediately: `lease`,
+    `refused`, `lost`, `safe`, and occasionally `account`, which holds all counts. Every write is
+    appended to files beside it, `FILE.writes.1` and so on, which `read_record` reads.
 
-    Arguments: P; the file, nothing is written if not given. Errors: `RequestError` where it cannot
-    be written.
+    Arguments: P; the file; without it nothing is written. Errors: `RequestError` if it cannot be
+    written.
     """
 
     def __init__(self, size: int, file: Path | None = None) -> None:
@@ -41,7 +41,7 @@ class Record:
             self.kept = WritesFile(file, size)
 
     def wrote(self, settings: Float[np.ndarray, "K P"]) -> None:
-        """Note K writes of all parameters."""
+        """Record K writes of all parameters."""
         if len(settings):
             if self.kept is not None:
                 self.kept.append(self.writes + 1, self.trainer, settings)
@@ -50,7 +50,7 @@ class Record:
             np.maximum(self.greatest, settings.max(axis=0), out=self.greatest)
 
     def wrote_at(self, places: Int[np.ndarray, " K"], values: Float[np.ndarray, " K"]) -> None:
-        """Note a write of some parameters."""
+        """Record a write of some parameters."""
         self.writes += 1
         if self.kept is not None:
             self.kept.append(self.writes, self.trainer, values[None], places)
@@ -58,7 +58,7 @@ class Record:
         np.maximum.at(self.greatest, places, values)
 
     def note(self, event: str, **facts: Any) -> None:
-        """Append an event; that of a lease says who writes from now on."""
+        """Append an event; a `lease` event names the new trainer."""
         if event == "lease":
             self.trainer = str(facts["name"])
         if self.file is not None:
@@ -73,7 +73,7 @@ class Record:
         return {name: getattr(self, name) for name in names}
 
     def account(self) -> None:
-        """Append all counts, and the least and greatest writes of all parameters."""
+        """Append all counts, and the smallest and largest values written to all parameters."""
         written = self.least <= self.greatest
         self.note(
             "account",
@@ -84,7 +84,7 @@ class Record:
         )
 
     def close(self) -> None:
-        """Append the account, and close the files."""
+        """Append all counts, and close the files."""
         self.account()
         if self.kept is not None:
             self.kept.close()

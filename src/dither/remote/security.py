@@ -1,4 +1,4 @@
-"""Who may listen and who may ask: addresses, tokens, certificates."""
+"""Addresses, tokens and certificates."""
 
 import hashlib
 import hmac
@@ -14,7 +14,7 @@ from dither._errors import RequestError
 TOKEN_VARIABLE = "DITHER_TOKEN"
 
 VERSION = 1
-"""Of the messages; both sides must have the same."""
+"""The protocol version, which must be the same on both sides."""
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -35,7 +35,7 @@ def joined(host: str, port: int) -> str:
 
 
 def loopback(host: str) -> str | None:
-    """The host's numeric address if it is this machine's loopback alone, else None."""
+    """The host's numeric address if it is a loopback address, else None."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
@@ -45,7 +45,7 @@ def loopback(host: str) -> str | None:
 
 
 def read_token(file: Path | None) -> str | None:
-    """The token in a file, else in the environment's DITHER_TOKEN, else none.
+    """The token in a file, else in the environment variable DITHER_TOKEN, else None.
 
     Errors: `RequestError` for a file that cannot be read, or that others may read.
     """
@@ -57,16 +57,16 @@ def read_token(file: Path | None) -> str | None:
     except (OSError, UnicodeDecodeError):
         raise RequestError(f"The token file {file} cannot be read.") from None
     if os.name == "posix" and mode & 0o077:
-        raise RequestError(f"The token file {file} can be read by others; chmod 600 it.")
+        raise RequestError(f"The token file {file} can be read by others; run chmod 600 on it.")
     if len(token) < 20 or not token.isascii() or not token.isprintable() or " " in token:
         raise RequestError(
-            f"The token in {file} is none: one line of at least 20 letters and digits is due."
+            f"The token in {file} is not valid; give one line of at least 20 letters and digits."
         )
     return token
 
 
 def token_of(file: Path) -> str:
-    """The token in a file, which is made, for its owner alone, where there is none."""
+    """The token in a file, which is made, readable only by its owner, if missing."""
     if not file.exists():
         try:
             with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
@@ -81,7 +81,7 @@ def token_of(file: Path) -> str:
 
 
 def same_token(one: str, other: str) -> bool:
-    """Whether two tokens are the same, in a time that does not tell how alike they are."""
+    """Whether two tokens are equal, compared in constant time."""
     digests = (hashlib.sha256(token.encode()).digest() for token in (one, other))
     return hmac.compare_digest(*digests)
 
@@ -89,9 +89,9 @@ def same_token(one: str, other: str) -> bool:
 def server_tls(
     certificate: Path | None, key: Path | None, client_ca: Path | None
 ) -> ssl.SSLContext | None:
-    """TLS for the serving side, with clients' certificates required where their CA is given.
+    """TLS for the server; client certificates are required if their CA is given.
 
-    Returns: None where no certificate is given. Errors: `RequestError` for what does not fit.
+    Returns: None without a certificate. Errors: `RequestError` for invalid files.
     """
     if certificate is None and key is None and client_ca is None:
         return None
@@ -108,9 +108,9 @@ def server_tls(
 
 
 def client_tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
-    """TLS for the trainer's side: the server's CA, the system's where none is given.
+    """TLS for the trainer, with the server's CA, by default the system's.
 
-    Errors: `RequestError` for what does not fit.
+    Errors: `RequestError` for invalid files.
     """
     if (certificate is None) != (key is None):
         raise RequestError("A client's certificate needs both certificate and key.")
@@ -126,14 +126,15 @@ def client_tls(ca: Path | None, certificate: Path | None, key: Path | None) -> s
 
 
 def _load_pair(tls: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Key and certificate, which must belong together."""
+    """Load a certificate and its key, which must match."""
     for file in (certificate, key):
         _check_readable(file)
     try:
         tls.load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, ValueError):
         raise RequestError(
-            f"The certificate {certificate} and the key {key} are not a PEM pair without password."
+            f"The certificate {certificate} and the key {key} are not a matching PEM pair "
+            "without password."
         ) from None
 
 

@@ -30,13 +30,13 @@ def serve(
     say: Callable[[str], None] = print,
     **settings: Any,
 ) -> None:
-    """Serve the object named by `place` until Ctrl-C or SIGTERM, then bring it into its safe state.
+    """Serve the object at `place` until Ctrl-C or SIGTERM, then bring it into its safe state.
 
     Arguments: `place`, FILE.py:NAME or a TOML file with the tables task and device; the others as
-    of `DeviceServer`; the token is made where its file does not exist; where neither it nor
-    `client_ca` is given, it is the file `dither-token` here.
-    Errors: `RequestError`, as for `DeviceServer`; `RunError` where the device does not come to its
-    safe state.
+    for `DeviceServer`. A missing token file is created; without `token_file` and `client_ca`, it is
+    `dither-token` in the current folder.
+    Errors: `RequestError`, as for `DeviceServer`; `RunError` if the device does not reach its safe
+    state.
     """
     say = _aside(say)
     if token_file is None and client_ca is None:
@@ -62,27 +62,29 @@ def serve(
     try:
         server.start()
         size = device.extent.size
-        say(f"{device.name}, {size} parameters, is served at remote://{server.address}")
+        say(f"{device.name} with {size} parameters is served at remote://{server.address}")
         if token_file is not None:
             say(f"token: {token_file.resolve()}; trainers need a copy, or its text as DITHER_TOKEN")
         if HasSafeState not in device.abilities:
-            say("it has no safe(): when a trainer is lost, it keeps its last setting")
+            say("the device has no safe(): when a trainer is lost, it keeps its last setting")
         _watch(server, stop, say)
     finally:
         safe = server.stop()
-        end = "the device is in its safe state" if safe else f"{device.name} is NOT made safe"
+        end = (
+            "the device is in its safe state" if safe else f"{device.name} is NOT in its safe state"
+        )
         say(f"stopped; {end}")
-        time.sleep(0.1)  # for the last line to be seen
+        time.sleep(0.1)  # to show the last line
         for number, handler in before.items():
             signal.signal(number, handler)
     if not safe:
-        # a call that hangs would keep Python from ending
+        # a hanging call would keep Python from exiting
         os._exit(1)
 
 
 @contextmanager
 def _nothing_left(*files: Path | None) -> Iterator[None]:
-    """Remove those of some files that were made here, where a request is refused."""
+    """Remove newly made files if a request is refused."""
     new = [file for file in files if file is not None and not file.exists()]
     try:
         yield
@@ -93,7 +95,7 @@ def _nothing_left(*files: Path | None) -> Iterator[None]:
 
 
 def served_device(place: str) -> PythonDevice:
-    """The object at FILE.py:NAME, or the device of a TOML file, as it says; that needs JAX."""
+    """The object at FILE.py:NAME, or the device of a TOML file, which needs JAX."""
     if not place.endswith(".toml"):
         return PythonDevice(find_object(place))
     from dither.training.specification import read_bench
@@ -102,7 +104,7 @@ def served_device(place: str) -> PythonDevice:
 
 
 def _aside(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Say lines from a thread of their own: a console that is held up must not hold the device."""
+    """Print lines in a separate thread: a blocked console must not block the device."""
     lines: queue.Queue[str] = queue.Queue(100)
 
     def speak() -> None:
@@ -118,9 +120,9 @@ def _aside(say: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _watch(server: DeviceServer, stop: threading.Event, say: Callable[[str], None]) -> None:
-    """Say now and then what was done."""
+    """Print the counts from time to time."""
     told, since = 0, 0.0
-    while not stop.wait(0.5):  # in short waits, so that Windows notices Ctrl-C
+    while not stop.wait(0.5):  # short waits, so that Windows notices Ctrl-C
         since += 0.5
         status = server.status()
         if since >= SECONDS_PER_LINE and status["writes"] != told:

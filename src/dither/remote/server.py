@@ -1,4 +1,4 @@
-"""The serving side: a gated device behind a door, for one trainer at a time."""
+"""The server: a device behind gate and door, for one trainer at a time."""
 
 import hashlib
 import socket
@@ -36,26 +36,25 @@ LOOKS_AT_ONCE = 4
 SECONDS_TO_LOOK = 2.0
 
 SILENCE = 0.9
-"""Of the lease; what is left of it is for the device's way into its safe state."""
+"""The allowed silence as a share of the lease; the rest is for reaching the safe state."""
 
 
 class DeviceServer:
-    """Serves a device to one trainer at a time, who holds the lease while its loop is at work.
+    """Serves a device to one trainer at a time, which holds the lease while it trains.
 
-    When the connection ends, by word or by loss, the device is brought into its safe state; a
-    trainer that was lost has `lease` seconds to return before another may take its place. A
-    connection is lost when it breaks, when no request has come for nearly `lease` seconds, an
-    answer was not taken for as long, or the device is overdue; then the device is made safe as soon
-    as it comes back. What keeps only the connection alive does not count as a request.
+    When the connection ends or is lost, the device is brought into its safe state; a lost trainer
+    has `lease` seconds to return before another may take its place. A connection is lost when it
+    breaks, when there was no request for nearly `lease` seconds, when an answer was not received
+    for as long, or when the device is overdue; in the last case the device is made safe as soon as
+    it answers. Keep-alive traffic does not count as a request.
 
-    Arguments: the device; `listen`, HOST:PORT, port 0 for a free one; `token_file`, the secret that
-    every client must show; `certificate` and `key`, of this server; `client_ca`, the authority of
-    trainers' certificates; `record`, the file of the server's own record; `timeout`, s, of one
-    write and measurement; `lease`, s; `rate`, the most requests per second that a trainer is
-    answered; `say`, called with a line for people.
-    Errors: `RequestError` without token and client's authority, beyond the loopback address without
-    certificate, for files that cannot be read, an address that is not free, more parameters than
-    a message holds.
+    Arguments: the device; `listen`, HOST:PORT, port 0 for a free one; `token_file`, the secret of
+    all clients; `certificate` and `key`, the server's; `client_ca`, the authority of client
+    certificates; `record`, the file of the server's record; `timeout` of one write and measurement,
+    s; `lease`, s; `rate`, the maximum requests per second of a trainer; `say`, a function called
+    with status lines.
+    Errors: `RequestError` without token and client authority, beyond the loopback address without a
+    certificate, for unreadable files, an address in use, or too many parameters for a message.
     """
 
     def __init__(
@@ -78,18 +77,16 @@ class DeviceServer:
         tls = server_tls(certificate, key, client_ca)
         if near is None and tls is None:
             raise RequestError(
-                f"The device is not served at {host}, beyond the loopback address, without TLS; "
+                f"The address {host} is beyond the loopback address and needs TLS; "
                 "give --certificate and --key (dither device certificates makes them)."
             )
         self.token = read_token(token_file)
         if self.token is None and client_ca is None:
-            raise RequestError(
-                "The device is not served to everybody; give --token-file or --client-ca."
-            )
+            raise RequestError("Serving needs authentication; give --token-file or --client-ca.")
         if device.extent.size > MOST_PARAMETERS:
             raise RequestError(
-                f"The device {device.name} has {device.extent.size} parameters; at most "
-                f"{MOST_PARAMETERS} are written over a network."
+                f"The device {device.name} has {device.extent.size} parameters, but at most "
+                f"{MOST_PARAMETERS} can be written over a network."
             )
         self.rate, self.say = rate, say
         self.record = Record(device.extent.size, record)
@@ -104,12 +101,12 @@ class DeviceServer:
         self.door = Door(listener, tls, self._admit, self._tick)
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start serving."""
         self.record.note("start", device=self.gate.device.name, address=self.address)
         self.door.start()
 
     def stop(self, patience: float = 10.0) -> bool:
-        """Stop answering; returns whether the device came to its safe state within `patience` s."""
+        """Stop serving; returns whether the device reached its safe state within `patience` s."""
         self.door.stop()
         holder = self.lease.holder
         if holder is not None:
@@ -125,7 +122,7 @@ class DeviceServer:
         return True
 
     def status(self) -> dict[str, Any]:
-        """What anybody with the token may look at."""
+        """The status, available to anybody with the token."""
         holder = self.lease.holder
         return {
             **self.gate.description(),
@@ -141,14 +138,14 @@ class DeviceServer:
             holder.link.end(ended=f"the device has not answered for {self.gate.timeout:g} s")
 
     def _admit(self, link: Link, hello: dict[str, Any], place: str) -> dict[str, Any] | None:
-        """Take over who shows a key; returns why not, nothing else having been read."""
+        """Accept an authenticated connection, or return the reason for refusal."""
         given = hello.get("token")
         if self.token is not None and not (
             isinstance(given, str) and same_token(given, self.token)
         ):
             return {"ended": "no valid token", "why": "token"}
         if hello.get("version") != VERSION:
-            return {"ended": f"the server speaks version {VERSION}; take the same dither"}
+            return {"ended": f"the server has protocol version {VERSION}; install the same dither"}
         match hello.get("do"):
             case "look":
                 return self._admit_look(link, (place, _shown(link.sock)))
@@ -156,11 +153,11 @@ class DeviceServer:
                 said = str(hello.get("trainer", "unnamed"))[:80]
                 name = "".join(letter if letter.isprintable() else "?" for letter in said)
                 return self._admit_trainer(link, name, place)
-        return {"ended": "no message: the first asks for nothing that is done here"}
+        return {"ended": "the first message is not a known request"}
 
     def _admit_look(self, link: Link, client: tuple[str, bytes]) -> dict[str, Any] | None:
         if self.paces.take(client) > 0 or not self.looking.acquire(blocking=False):
-            return {"ended": "too many looks a second"}
+            return {"ended": "too many status requests per second"}
         self.looks.submit(self._look, link)
         return None
 
@@ -185,19 +182,19 @@ class DeviceServer:
         return None
 
     def _serve(self, holder: Holder) -> None:
-        """Answer a trainer's requests, in the device's thread, until there are no more."""
+        """Answer a trainer's requests in the device's thread until they end."""
         words: dict[str, Any] = {}
         try:
             self._answer(holder)
         except TimeoutError:
-            words["ended"] = f"nothing came from the trainer for {self._silence():g} s"
+            words["ended"] = f"the trainer sent nothing for {self._silence():g} s"
         except MessageError as error:
             words["ended"] = str(error)
         except OSError:
             pass  # the connection is over
         except Exception:
             traceback.print_exc()
-            words["ended"] = "the server has failed; its log says where"
+            words["ended"] = "the server failed; see its log"
         finally:
             self._end(holder)
             holder.link.end(**words)
@@ -213,21 +210,21 @@ class DeviceServer:
             holder.leaving = request.get("do") == "safe"
 
     def _silence(self) -> float:
-        """Seconds in which a trainer's next request is due."""
+        """The time limit for a trainer's next request, s."""
         return SILENCE * self.lease.seconds
 
     def _end(self, holder: Holder) -> None:
-        """The connection is over: the safe state first, then the lease is free."""
+        """End the connection: first the safe state, then release the lease."""
         why = "has left" if holder.leaving else "was lost"
         self.record.note("left" if holder.leaving else "lost", name=holder.name)
-        with suppress(Exception):  # the record tells of it
+        with suppress(Exception):  # the record reports it
             self.gate.end(f"{holder.name} {why}")
         self.lease.free(holder)
         self.say(f"{holder.name} {why}; {'safe state' if not self.gate.written else 'UNSAFE'}")
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens. Errors: `RequestError` where the address is not free."""
+    """A listening socket. Errors: `RequestError` if the address is not available."""
     address = joined(host, port)
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -236,10 +233,10 @@ def _listening(host: str, port: int) -> socket.socket:
             (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both
         )
     except OSError:
-        raise RequestError(f"The address {address} cannot be listened at.") from None
+        raise RequestError(f"The address {address} is not available; give another one.") from None
 
 
 def _shown(sock: socket.socket) -> bytes:
-    """The digest of a client's certificate, empty where it has shown none."""
+    """The digest of a client's certificate, empty without one."""
     certificate = sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
     return hashlib.sha256(certificate or b"").digest()

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from dither._errors import RequestError
 
 BEGIN = b"dither writes 1\n"
-"""A file begins so; then P follows, as four bytes."""
+"""The beginning of a file; P follows, as four bytes."""
 
 ROW = struct.Struct("<dQBBHI")
 """A row begins with time, count, type of the values, whether places follow, bytes of the client's
@@ -29,9 +29,9 @@ ROTATED_AT = 256 * 2**20
 
 
 class Writes(NamedTuple):
-    """Recorded writes: when, s since 1970; their counts; by whom; P values each.
+    """Recorded writes: times, s since 1970; counts; clients; P values each.
 
-    The values that a write of some parameters leaves as they are stand as NaN.
+    Parameters that a write leaves unchanged are NaN.
     """
 
     times: Float[np.ndarray, " N"]
@@ -41,13 +41,13 @@ class Writes(NamedTuple):
 
 
 class WritesFile:
-    """Appends writes to `FILE.writes.N`, one row a write, each handed to the system at once.
+    """Appends writes to `FILE.writes.N`, one row per write, each flushed immediately.
 
-    Values are kept exactly: in four bytes where single precision holds them, in eight otherwise. A
-    server begins a file of its own with counts from 1, and another one whenever one is full. Rows
-    that the disk does not take are counted as `lost`, and leave nothing behind.
+    Values are stored exactly: in four bytes if single precision suffices, otherwise in eight. A
+    server begins a new file with counts from 1, and another one whenever a file is full. Rows that
+    cannot be written are counted as `lost` and leave no partial data.
 
-    Arguments: the record's file; P; `most`, bytes of one file.
+    Arguments: the record's file; P; `most`, the maximum bytes of one file.
     """
 
     def __init__(self, record: Path, size: int, most: int = ROTATED_AT) -> None:
@@ -62,12 +62,12 @@ class WritesFile:
         settings: Float[np.ndarray, "K _"],
         places: Int[np.ndarray, " _"] | None = None,
     ) -> None:
-        """Append K writes, of which the first has this count; of some parameters, with places."""
+        """Append K writes, the first with this count; `places` for writes of some parameters."""
         now = time.time()
         for k, values in enumerate(settings):
             try:
                 self._write(_row(now, count + k, client, values, places))
-            except OSError:  # a full disk must not keep the device from its work
+            except OSError:  # a full disk must not stop the device
                 self.lost += 1
 
     def _write(self, row: bytes) -> None:
@@ -97,15 +97,17 @@ class WritesFile:
 
 
 def read_record(record: str | Path) -> Writes:
-    """The writes that `dither device serve --record FILE` has kept, in their order.
+    """The writes recorded by `dither device serve --record FILE`, in order.
 
     Arguments: the record's file, as given to `--record`.
-    Errors: `RequestError` where there are none, or a file is none of such writes.
+    Errors: `RequestError` if there are none, or if a file is not such a record.
     """
     rows: list[tuple[float, int, str, Float[np.ndarray, " P"]]] = []
     files = [file for _, file in _files(Path(record))]
     if not files:
-        raise RequestError(f"There are no writes beside the record {record} ({record}.writes.1).")
+        raise RequestError(
+            f"The record {record} has no writes beside it ({record}.writes.1); give another one."
+        )
     for file in files:
         rows += _rows(file)
     size = len(rows[0][3]) if rows else 0
@@ -133,7 +135,7 @@ def _row(
 
 
 def _whole(file: FileIO, content: bytes) -> None:
-    """Write all of it, or nothing. Errors: `OSError`."""
+    """Write all data or nothing. Errors: `OSError`."""
     begin = file.tell()
     try:
         if file.write(content) != len(content):
@@ -146,18 +148,18 @@ def _whole(file: FileIO, content: bytes) -> None:
 
 
 def _files(record: Path) -> list[tuple[int, Path]]:
-    """The files of writes beside a record by their numbers."""
+    """The files of writes beside a record, by number."""
     named = re.compile(re.escape(record.name) + r"\.writes\.(\d+)")
     found = [(named.fullmatch(file.name), file) for file in record.parent.glob("*.writes.*")]
     return sorted((int(match[1]), file) for match, file in found if match)
 
 
 def _rows(file: Path) -> Iterator[tuple[float, int, str, Float[np.ndarray, " P"]]]:
-    """The rows of a file; one at its end that is not whole, as a kill leaves it, is left out."""
+    """The rows of a file, without an incomplete last one, as left by a killed process."""
     content = file.read_bytes()
     at = len(BEGIN) + 4
     if not content.startswith(BEGIN[: len(content)]):
-        raise RequestError(f"The file {file} holds no writes of dither; move it away.")
+        raise RequestError(f"The file {file} does not hold writes of dither; move it away.")
     if len(content) < at:
         return
     (size,) = struct.unpack_from("<I", content, len(BEGIN))

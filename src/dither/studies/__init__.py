@@ -1,4 +1,4 @@
-"""Studies: many trainings, read as one."""
+"""Studies: grids of trainings and their joint evaluation."""
 
 from dither.studies.curves import FORMS as FORMS
 from dither.studies.fits import Band as Band

@@ -1,4 +1,4 @@
-"""`python -m dither.studies FOLDER`: one process of a study, which takes what others leave."""
+"""`python -m dither.studies FOLDER`: one worker process of a study."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from dither.studies.together import Interrupted
 
 
 def main(folder: Path) -> int:
-    """Do what is missing of the study in a folder; the exit status is that of the shell."""
+    """Run the missing runs of the study in a folder, with the exit status of the command line."""
     try:
         with ctrl_c(*LEAVING) as interrupted:
             work(folder, read_study(folder), interrupted=interrupted)

@@ -1,4 +1,4 @@
-"""What the axes of a study are called: words for people in place of key paths."""
+"""The names of a study's axes, in words instead of key paths."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,19 +13,19 @@ WORDS = {
     "tau_x": "batch period tau_x",
     "widths": "layer widths",
 }
-"""Settings by their names, where those alone do not say it."""
+"""Words for settings whose names are not self-explanatory."""
 
-LIMITS = {"measurements": "budget of measurements", "score": "score to reach"}
-"""The same of a run's stop rules."""
+LIMITS = {"measurements": "budget of measurements", "score": "target score"}
+"""The same for a run's stop rules."""
 
 SHORT = {"adc": "ADC", "dac": "DAC", "mgd": "MGD", "spsa": "SPSA", "cnn": "CNN", "mlp": "MLP"}
 """Kinds that are abbreviations."""
 
 
 def axis_words(study: Study) -> dict[str, str]:
-    """What each axis is called: an own name as it is given, a key path in words.
+    """The name of each axis: a given name unchanged, a key path in words.
 
-    Two axes of the same words keep their key paths, which tell them apart.
+    Two axes with the same words keep their key paths.
     """
     base = study.base_table()
     told = {
@@ -40,7 +40,7 @@ def axis_words(study: Study) -> dict[str, str]:
 def words_of(path: str, table: Mapping[str, Any]) -> str:
     """A key path in words: `DAC bits` for `device.imperfections.0.bits`.
 
-    Arguments: the path; the specification's table, which says of which kind its parts are.
+    Arguments: the path; the specification's table, with the kinds of its parts.
     """
     *above, field = path.split(".")
     if field in ("kind", "name") and above:
@@ -49,14 +49,14 @@ def words_of(path: str, table: Mapping[str, Any]) -> str:
     if above[:1] == ["until"] and field in LIMITS:
         return LIMITS[field]
     words = WORDS.get(field, _spaced(field))
-    if not above or not above[-1].isdigit():  # of the run's only part of that sort
+    if not above or not above[-1].isdigit():  # the run's only part of that sort
         return words
     kind = _kind(above, table)
     return f"{kind} {words}" if kind else words
 
 
 def _kind(keys: list[str], table: Any) -> str:
-    """The kind of the part at a key path, in words; none where the table has no such part."""
+    """The kind of the part at a key path, in words; None if the table has no such part."""
     for key in keys:
         try:
             table = table[int(key) if isinstance(table, list) else key]

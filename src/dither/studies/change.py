@@ -1,4 +1,4 @@
-"""A study's or comparison's table with some of its points, and other settings."""
+"""Modified tables of studies and comparisons: fewer points, other settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,11 @@ from dither.studies.study import plain
 
 
 def changed(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A study's table with another's entries, tables in it merged likewise.
+    """A study's table, merged recursively with the entries of another.
 
-    Arguments: the table; the changes, of which `only` names, by axis, the labels of the points that
-    are kept, before all others are made.
-    Errors: `ValueError` for a label that the axis has not.
+    Arguments: the table; the changes, in which `only` gives, by axis, the labels of the points that
+    are kept; it is applied first.
+    Errors: `ValueError` for a label that is not on the axis.
     """
     rest = dict(changes)
     kept = {axis: _points(table["axes"][axis], axis, labels)

@@ -1,4 +1,4 @@
-"""Doing a study on a Dask cluster, which may itself run under Slurm, PBS or Kubernetes."""
+"""Running a study on a Dask cluster, which may run under Slurm, PBS or Kubernetes."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -15,10 +15,10 @@ from dither.studies.together import Interrupted
 from dither.training.lease import Lease
 
 RETRIES = 10
-"""How often a job is given to another worker after one that failed."""
+"""The number of retries of a job on other workers."""
 
 AHEAD = 2
-"""Jobs given out for each worker, so that none waits."""
+"""Jobs queued per worker, so that none is idle."""
 
 LOOK_EVERY = 0.3
 
@@ -30,15 +30,15 @@ def work_on_cluster(
     observers: Sequence[StudyObserver] = (),
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Do what is missing of a study on the workers of a Dask scheduler.
+    """Run the missing runs of a study on the workers of a Dask scheduler.
 
-    The workers need dither but not the folder: they send the finished rows back, and this process
-    writes them. A job whose worker dies is given to another one.
+    The workers need dither but not the folder: they return finished rows, and this process writes
+    them. A job whose worker dies is moved to another one.
 
-    Arguments: the study's folder, opened; the study; the scheduler's address; observers; whether
-    to stop.
-    Errors: `Interrupted`; `RequestError` where no scheduler answers or a run cannot be; `RunError`
-    where a job's workers die again and again.
+    Arguments: the study's folder, opened; the study; the scheduler's address; observers; a function
+    that says whether to stop.
+    Errors: `Interrupted`; `RequestError` if no scheduler answers or a run is invalid; `RunError` if
+    the workers of a job die repeatedly.
     """
     from distributed import Client, wait
 
@@ -47,7 +47,9 @@ def work_on_cluster(
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
-        raise RequestError(f"No Dask scheduler answers at {address}: {error}.") from None
+        raise RequestError(
+            f"No Dask scheduler answers at {address} ({error}); check the address."
+        ) from None
     left = [job for job in jobs if not finished(folder, job)]
     doing: dict[Any, Lease] = {}
     try:
@@ -81,7 +83,7 @@ def work_on_cluster(
 
 
 def rows_of(job: Job) -> dict[str, bytes]:
-    """Do a job, on a worker: the content of each run's file, by its name."""
+    """Run a job on a worker: the content of each run's file, by its name."""
     rows: dict[str, bytes] = {}
 
     def keep(name: str, row: dict[str, Any]) -> None:
@@ -97,6 +99,6 @@ def _keep(folder: Path, task: Any) -> None:
     try:
         rows = task.result()
     except KilledWorker as error:
-        raise RunError(f"A job's workers died one after the other: {error}.") from None
+        raise RunError(f"All workers of a job died: {error}.") from None
     for name, content in rows.items():
         store.write_run(folder, name, content)

@@ -1,4 +1,4 @@
-"""Doing a comparison: each method tuned, then run on other seeds, in studies of its own."""
+"""Running a comparison: each method is tuned, then run on other seeds, in separate studies."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -34,15 +34,15 @@ SPECIFICATION = "compare.toml"
 NOT_YET = "not run yet"
 
 TRIAL = "trial"
-"""The axis of a study that tunes."""
+"""The axis of a tuning study."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method needs of the chip.
+    """The requirements of a method on the chip.
 
-    Attributes: `access`, the level; `sources`, of perturbation, one for each weight or neuron that
-    is perturbed; `memory`, numbers held for each weight, the weight's own included.
+    Attributes: `access`, the level; `sources` of perturbation, one for each perturbed weight or
+    neuron; `memory`, the numbers stored per weight, including the weight.
     """
 
     access: AccessLevel
@@ -52,10 +52,10 @@ class Needs:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """What became of a pairing.
+    """The result of a pairing.
 
-    Attributes: `why` it cannot be, in one sentence, None where it can; `chosen`, by tuning;
-    `tuned`, the measurements that took; `folder` of the study of its `runs`.
+    Attributes: `why` it is impossible, None if it is possible; `chosen`, the tuned settings;
+    `tuned`, the measurements of tuning; `folder`, the study of its `runs`.
     """
 
     pairing: Pairing
@@ -74,15 +74,15 @@ def compare(
     observers: Sequence[StudyObserver] = (),
     interrupted: Callable[[], bool] = lambda: False,
 ) -> list[Compared]:
-    """Do what is missing of a comparison.
+    """Run the missing parts of a comparison.
 
-    Processes that are started on one folder share the work. A pairing that cannot be, such as of a
-    method that must see more than the device shows, is no error; it is told with its reason.
+    Several processes on one folder share the work. An impossible pairing, such as of a method that
+    needs more access than the device offers, is not an error; it is reported with its reason.
 
     Arguments: the comparison; its folder; `observers`, called with a `StudyProgress`;
-    `interrupted`, asked several times a second whether to stop.
-    Errors: `RequestError` for what is wrong in the comparison, before anything is run;
-    `Interrupted`; a later call goes on.
+    `interrupted`, called several times per second to ask whether to stop.
+    Errors: `RequestError` for an invalid comparison, before anything is run; `Interrupted`, after
+    which a later call continues.
     """
     check_platform()
     out, pairings = Path(out), asked.pairings()
@@ -101,10 +101,12 @@ def compare(
 
 
 def misfit(pairing: Pairing) -> str | None:
-    """Why a pairing cannot be, in one sentence; None where it can. Errors: `RequestError`."""
+    """Why a pairing is impossible; None if it is possible. Errors: `RequestError`."""
     run = pairing.specification
     if not isinstance(run.device, AbstractDevice):
-        raise RequestError(f"{pairing.device} is no simulated device; compare simulates.")
+        raise RequestError(
+            f"{pairing.device} is not a simulated device; compare needs simulated ones."
+        )
     try:
         check_fit(run.device, run.device.deal(run.task.load()), run.algorithm, run.until)
     except RequestError as error:
@@ -113,7 +115,7 @@ def misfit(pairing: Pairing) -> str | None:
 
 
 def so_far(asked: Comparison, out: str | Path) -> list[Compared]:
-    """What is there of a comparison; what is missing is told as not run yet."""
+    """The results of a comparison so far; missing ones are reported as not run yet."""
     found = []
     for pairing in asked.pairings():
         why = misfit(pairing)
@@ -170,7 +172,7 @@ def _tuning(asked: Comparison, pairing: Pairing, tried: Sequence[dict[str, Any]]
 
 
 def _best(asked: Comparison, pairing: Pairing, table: pd.DataFrame) -> int:
-    """The number of the trial that was worth most, see `Search`."""
+    """The number of the best trial, see `Search`."""
     search = Search(values=(1.0,), seeds=asked.tuning.seeds, measurements=asked.tuning.measurements)
     until = pairing.specification.until
     runs = table.astype(object).where(table.notna(), None).to_dict("records")
@@ -183,7 +185,7 @@ def _best(asked: Comparison, pairing: Pairing, table: pd.DataFrame) -> int:
 
 
 def needs_of(pairing: Pairing) -> Needs:
-    """What a pairing's method needs of the chip."""
+    """The requirements of a pairing's method on the chip."""
     run = pairing.specification
     assert isinstance(run.device, AbstractDevice)
     problem = problem_of(run.device, run.device.deal(run.task.load()))
@@ -203,7 +205,7 @@ def _begun(algorithm: AbstractAlgorithm, key: Any, problem: Problem) -> Any:
 def _watched(
     observers: Sequence[StudyObserver], pairing: Pairing, number: int, done: int
 ) -> StudyObserver:
-    """An observer of a study that tells of the comparison instead."""
+    """An observer of a study that reports the progress of the comparison."""
 
     def watch(now: StudyProgress) -> None:
         for observe in observers:
@@ -213,7 +215,7 @@ def _watched(
 
 
 def _open(out: Path, asked: Comparison) -> None:
-    """Make a folder this comparison's, or let it grow. Errors: `RequestError` for another's."""
+    """Use or extend a comparison's folder. Errors: `RequestError` if it belongs to another."""
     file, asked = out / SPECIFICATION, asked.written_out()
     if is_file(file):
         if not _grows(read_comparison(file).written_out(), asked):
@@ -226,7 +228,7 @@ def _open(out: Path, asked: Comparison) -> None:
 
 
 def _grows(there: Comparison, asked: Comparison) -> bool:
-    """Whether comparisons differ in nothing but that one has more tasks, devices or methods."""
+    """Whether comparisons differ only by added tasks, devices or methods."""
     parts = ("tasks", "devices", "methods")
     pairs = [(getattr(there, part), getattr(asked, part)) for part in parts]
     same = all(one[name] == other[name] for one, other in pairs for name in one.keys() & other)
@@ -235,6 +237,6 @@ def _grows(there: Comparison, asked: Comparison) -> bool:
 
 
 def chosen_in_words(compared: Compared) -> str:
-    """What tuning has chosen, and what the method came with."""
+    """The tuned and the given settings of a method, in words."""
     keys = compared.chosen or {}
     return ", ".join(f"{key.removeprefix('algorithm.')} {value:g}" for key, value in keys.items())

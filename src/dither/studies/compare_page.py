@@ -1,4 +1,4 @@
-"""What a comparison came to: a line for each pairing, the best methods, curves, one page."""
+"""The results of a comparison: one line per pairing, the best methods, curves, a page."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ from dither.training.history import quartiles
 REPORT, PARTS = "report.html", "report"
 
 COUNTED = ("samples", "device_seconds", "joules")
-"""What is counted to the target beside measurements."""
+"""Quantities counted up to the target, in addition to measurements."""
 
 NAMES = {**SPENT, "samples": "samples", "device_seconds": "seconds", "joules": "joules"}
 
@@ -36,7 +36,7 @@ DASHES: Any = ("-", "--", ":", "-.")
 
 
 def rows_of(compared: Sequence[Compared]) -> list[dict[str, Any]]:
-    """A pairing a row, as plain numbers; None where there is none."""
+    """One row per pairing, as plain numbers or None."""
     return [_row(one) for one in compared]
 
 
@@ -80,10 +80,10 @@ def _plain(value: float) -> float | None:
 
 
 def best_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The best method of every device and task at each access level, of those that it allows.
+    """The best method for every device and task at each access level.
 
-    The least median of measurements; where none reached the target in half of its runs, the highest
-    median score.
+    The best method has the lowest median of measurements or, if none reached the target in half of
+    its runs, the highest median score.
     """
     found = []
     for task, device in dict.fromkeys((row["task"], row["device"]) for row in rows):
@@ -104,7 +104,7 @@ def _rank(row: dict[str, Any]) -> tuple[float, float]:
 
 
 def tables_of(compared: Sequence[Compared]) -> list[Table]:
-    """The measurements to the target, what the methods need, the best ones, and what cannot be."""
+    """The tables: measurements to the target, requirements, best methods, impossible pairings."""
     rows = rows_of(compared)
     done = [(one, row) for one, row in zip(compared, rows) if "runs" in row]
     places = ("task", "device", "method")
@@ -118,7 +118,7 @@ def tables_of(compared: Sequence[Compared]) -> list[Table]:
         for one, row in done
     ]  # fmt: skip
     headings = (*places, "reached", "measurements to the target", "95 %",
-                *(NAMES[name] for name in spent), "score: least, median, most", "chosen",
+                *(NAMES[name] for name in spent), "score: min, median, max", "chosen",
                 "measurements of tuning")  # fmt: skip
     needs = {(row["method"], row["task"]): row for _, row in done}
     return [
@@ -127,11 +127,11 @@ def tables_of(compared: Sequence[Compared]) -> list[Table]:
         _simple("best", "The best method at each access level", best_of(rows),
                 {"task": "task", "device": "device", "access": "access up to", "method": "method",
                  "median": "measurements", "score_median": "median score"}),
-        _simple("needs", "What each method needs of the chip", needs.values(),
+        _simple("needs", "Requirements of each method on the chip", needs.values(),
                 {"method": "method", "task": "task", "access": "access", "twin": "a twin",
                  "sources": "sources of perturbation", "numbers_per_weight":
-                 "numbers held for each weight"}),
-        _simple("cannot", "What cannot be", [row for row in rows if row["why_not"]],
+                 "numbers stored per weight"}),
+        _simple("cannot", "Impossible pairings", [row for row in rows if row["why_not"]],
                 {**{p: p for p in places}, "why_not": "why"}),
     ]  # fmt: skip
 
@@ -172,7 +172,7 @@ def _to4(value: float) -> float:
 
 
 def curves_of(compared: Sequence[Compared]) -> Picture:
-    """The median score of every method against measurements, a panel for each device and task."""
+    """The median score of every method against measurements, one panel per device and task."""
     done = [one for one in compared if one.runs is not None]
     panels = list(dict.fromkeys((one.pairing.task, one.pairing.device) for one in done))
     methods = list(dict.fromkeys(one.pairing.method for one in done))
@@ -197,7 +197,8 @@ def curves_of(compared: Sequence[Compared]) -> Picture:
         figure.legend(lines, methods, loc="outside right upper")
     return Picture(
         "curves", "Score against measurements",
-        "The median over the seeds, the middle half shaded; a run that has reached the target "
+        "Lines: medians over the seeds; shaded: interquartile range; a run that has reached "
+        "the target "
         "keeps its last value. Dashed: the target.", figure,
     )  # fmt: skip
 
@@ -226,7 +227,7 @@ def _draw(axes: Any, one: Compared, colour: str, dash: Any) -> None:
 
 
 def write_page(asked: Comparison, compared: Sequence[Compared], out: Path) -> Path:
-    """Write `report.html`, and beside it the figures as SVG and the tables as CSV."""
+    """Write `report.html`, the figures as SVG and the tables as CSV."""
     page = comparison_page(asked, compared, out)
     write_parts(out / PARTS, ("svg", "csv"), page.pictures, page.tables)
     write_atomically(out / REPORT, html(page).encode())
@@ -234,10 +235,10 @@ def write_page(asked: Comparison, compared: Sequence[Compared], out: Path) -> Pa
 
 
 def comparison_page(asked: Comparison, compared: Sequence[Compared], out: Path) -> Page:
-    """What the page of a comparison in a folder shows."""
+    """The page of the comparison in a folder."""
     done = [one for one in compared if one.runs is not None]
     tuning = asked.tuning
-    budget = "as many measurements as a run" if tuning.measurements is None else (
+    budget = "with the measurements of a run" if tuning.measurements is None else (
         f"at most {number(tuning.measurements)} measurements")  # fmt: skip
     return Page(
         kind="comparison", title=asked.name, about=asked.about,
@@ -245,13 +246,13 @@ def comparison_page(asked: Comparison, compared: Sequence[Compared], out: Path) 
             ("methods", ", ".join(asked.methods)),
             ("devices", ", ".join(asked.devices)), ("tasks", ", ".join(asked.tasks)),
             ("seeds", f"{asked.seeds} in each cell"),
-            ("tuning", f"{tuning.trials} settings of each method in each cell, {tuning.seeds} runs "
-                       f"of each on other seeds, {budget}"),
+            ("tuning", f"{tuning.trials} settings per method and cell, {tuning.seeds} runs "
+                       f"each on other seeds, {budget}"),
         ],
         notes=[
-            "A measurement is a forward pass of one batch. Medians are Kaplan and Meier's with "
-            "95 % intervals: a run that was stopped before the target counts as one that would "
-            "have needed more.",
+            "A measurement is a forward pass of one batch. Medians are Kaplan–Meier medians with "
+            "95 % intervals: a run that was stopped before the target counts as one that "
+            "needs more measurements.",
         ],
         findings=(), pictures=[curves_of(compared)] if done else [],
         tables=[one for one in tables_of(compared) if one.lines], made=versions(),

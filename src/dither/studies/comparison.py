@@ -1,4 +1,4 @@
-"""A comparison as a specification: methods, devices, tasks, and what of a method is tuned."""
+"""Specifications of comparisons: methods, devices, tasks and tuned settings."""
 
 import copy
 import itertools
@@ -20,11 +20,11 @@ Table = dict[str, Any]
 
 
 class Method(Configuration):
-    """A method of the comparison.
+    """A method of a comparison.
 
-    Arguments: `algorithm`, its table; `tune`, by setting of it what is tried: two real numbers, the
-    ends of a logarithmic range, or whole numbers, the values; `only`, the devices that it is for,
-    all if not given; `set`, settings of the run by key path, such as the task's batch.
+    Arguments: `algorithm`, its table; `tune`, the range of each tuned setting: two real numbers,
+    the ends of a logarithmic range, or whole numbers, the values; `only`, the devices that it is
+    for, by default all; `set`, settings of the run by key path, such as the task's batch.
     """
 
     algorithm: Table
@@ -43,9 +43,9 @@ class Method(Configuration):
         return tune
 
     def candidates(self, number: int) -> list[dict[str, Any]]:
-        """So many settings to try, fewer only where there are no more: by key path.
+        """The settings to try, by key path; fewer than requested only if there are no more.
 
-        One range is divided evenly; where more is tuned, the points are Halton's.
+        A single range is divided evenly; for several, the points are a Halton sequence.
         """
         if not self.tune:
             return [{}]
@@ -66,10 +66,10 @@ class Method(Configuration):
 
 
 class Tuning(Configuration):
-    """How each method is tuned on each device and task: all with the same budget.
+    """The tuning of each method on each device and task, with the same budget for all.
 
-    Arguments: `trials`, settings tried; `seeds`, runs of each, none of them a seed of the
-    comparison; `measurements` of each run, as many as in the comparison if not given.
+    Arguments: `trials`, the number of settings tried; `seeds`, runs of each, with seeds that the
+    comparison does not use; `measurements` of each run, by default those of the comparison.
     """
 
     trials: Annotated[int, Field(ge=1)] = 8
@@ -80,17 +80,17 @@ class Tuning(Configuration):
 class Comparison(Configuration):
     """Methods on devices and tasks, at equal measurements.
 
-    A run has the task, the network and the stop rules of one of `tasks`, on one of `devices`, by
-    one of `methods`.
+    A run has the task, the network and the stop rules of one of `tasks`, one of `devices`, and one
+    of `methods`.
 
     Arguments:
-        name, about: what to call it, and one line for people.
-        tasks, devices: by name, each a preset, a TOML file of a run, or a run's table.
-        set: settings of every run, by key path.
-        methods: by name.
-        seeds: runs of each cell, from 0 on.
-        tuning: what each method is tuned with.
-        at_once: the most runs in one compiled program.
+        name, about: the name, and a description in one line.
+        tasks, devices: by name, each a preset, a run's TOML file, or a run's table.
+        set: settings for every run, by key path.
+        methods: the methods, by name.
+        seeds: the number of seeds per cell, from 0.
+        tuning: the budget for tuning each method.
+        at_once: runs in one compiled program, at most.
     """
 
     name: str = "compare"
@@ -118,22 +118,24 @@ class Comparison(Configuration):
         for method in self.methods.values():
             for name in method.only:
                 if name not in self.devices:
-                    raise ValueError(f"there is no device '{name}'; {nearest(name, self.devices)}")
+                    raise ValueError(
+                        f"the device '{name}' is unknown; {nearest(name, self.devices)}"
+                    )
         return self
 
     def quick(self) -> "Comparison":
-        """Three seeds, and half the trials with one seed each."""
+        """The comparison with three seeds and half the trials, each with one seed."""
         tuning = self.tuning.model_copy(update={"trials": -(-self.tuning.trials // 2), "seeds": 1})
         return self.model_copy(update={"seeds": min(self.seeds, 3), "tuning": tuning})
 
     def written_out(self) -> "Comparison":
-        """The same with tables in place of presets and files."""
+        """The comparison with tables in place of presets and files."""
         tables = {part: {name: _table(of) for name, of in getattr(self, part).items()}
                   for part in ("tasks", "devices")}  # fmt: skip
         return self.model_copy(update=tables)
 
     def pairings(self) -> list["Pairing"]:
-        """Every method on every device and task, checked. Errors: `RequestError`."""
+        """Every method on every device and task, validated. Errors: `RequestError`."""
         grid = itertools.product(self.tasks, self.devices, self.methods)
         return [
             Pairing.of(self, task, device, method)
@@ -143,7 +145,7 @@ class Comparison(Configuration):
 
 
 class Pairing(Configuration):
-    """A method on a device and a task: their names, and the run, its seed and settings aside."""
+    """A method on a device and a task: their names, and the run without seed and tuned settings."""
 
     task: str
     device: str
@@ -152,7 +154,7 @@ class Pairing(Configuration):
 
     @property
     def where(self) -> str:
-        """What it is, in words."""
+        """The pairing in words."""
         return f"{self.method} on {self.device}, {self.task}"
 
     @property
@@ -162,7 +164,7 @@ class Pairing(Configuration):
 
     @staticmethod
     def of(asked: Comparison, task: str, device: str, method: str) -> "Pairing":
-        """One of a comparison's. Errors: `RequestError`."""
+        """One pairing of a comparison. Errors: `RequestError`."""
         how = asked.methods[method]
         table = _table(asked.tasks[task])
         network = setting(table, "device.network")
@@ -185,7 +187,7 @@ class Pairing(Configuration):
 
 
 def read_comparison(file: str | Path) -> Comparison:
-    """The comparison that a TOML file describes. Errors: `RequestError` in one sentence."""
+    """The comparison in a TOML file. Errors: `RequestError`."""
     path = Path(file)
     table = absolute(read_toml(path)[0], path.parent)
     for part in ("tasks", "devices"):
@@ -208,7 +210,7 @@ def _is_range(values: list[Any]) -> bool:
 
 
 def _at(values: list[Any], place: float) -> int | float:
-    """The value at a place from 0 to 1: along a logarithmic range, or of those given."""
+    """The value at a position from 0 to 1, along a logarithmic range or in a list."""
     if _is_range(values):
         low, high = values
         return rounded(low * (high / low) ** place, 3)

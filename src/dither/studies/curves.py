@@ -1,4 +1,4 @@
-"""Curves of three forms, and the likelihood of runs of which some were stopped below theirs."""
+"""Three forms of curves, and the likelihood of runs with censoring."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Curves: TypeAlias = Float[np.ndarray, "#draws runs"]
 Shape: TypeAlias = Float[np.ndarray, "#draws 1"]
 Sizes: TypeAlias = Float[np.ndarray, " runs"]
 Parameters: TypeAlias = Float[np.ndarray, "#draws 4"]
-"""A column each: s and p of the curve, the logarithm of the scatter, its exponent τ."""
+"""The columns: s and p of the curve, the logarithm of the scatter, its exponent τ."""
 
 
 class Form(NamedTuple):
@@ -50,17 +50,17 @@ FORMS: dict[str, Form] = {
 """The forms that can be fitted; p is the exponent, the rate, the logarithm of the half size."""
 
 REACH = 1e3
-"""A half size is looked for this many times below the smallest size and above the largest."""
+"""The search range of a half size, as a factor below the smallest and above the largest size."""
 
 NO_SCATTER = 1e-6
-"""The scatter of ln y below which the runs of a size count as equal."""
+"""The scatter of ln y below which the runs of one size count as equal."""
 
 STEEPEST = 2.0
-"""The scatter of ln y changes no faster than with this power of the size."""
+"""The largest exponent of the scatter of ln y against size."""
 
 
 class Sample(NamedTuple):
-    """Runs: sizes, logarithms of where they ended or were stopped, and whether they were."""
+    """Runs: sizes, log end points, and whether they were stopped (censored)."""
 
     x: Sizes
     log_y: Sizes
@@ -68,12 +68,12 @@ class Sample(NamedTuple):
 
 
 def spread(x: Sizes) -> Sizes:
-    """The logarithm of a size over the middle one, on which the scatter may depend."""
+    """The logarithm of a size relative to the middle one, on which the scatter may depend."""
     return np.asarray(np.log(x) - np.log(x).mean())
 
 
 def half_size_limits(x: Sizes) -> tuple[float, float]:
-    """The lowest and the highest logarithm of a half size that is looked for."""
+    """The search range of the logarithm of a half size."""
     return math.log(x.min() / REACH), math.log(x.max() * REACH)
 
 
@@ -113,15 +113,15 @@ def most_likely(
     tolerance: float = 1e-7,
     steps: int = 1000,
 ) -> Parameters:
-    """The parameters of largest likelihood under each row of weights, by expectation–maximisation.
+    """The maximum-likelihood parameters for each row of weights, by expectation–maximisation.
 
-    Expectation: a stopped run would have ended `σ h(z)` above the curve, with variance
-    `σ² (1 − h (h − z))`, where `h(z) = φ(z) / P(ε > z)`. Maximisation: least squares of s and p to
-    the ends so expected, weighted by `1 / σ²`; `σ²`, the mean square about them; and, where the
-    scatter changes with the size as `σ ∝ x^τ`, a step of Fisher's scoring for τ.
+    Expectation: a stopped run is expected to end `σ h(z)` above the curve, with variance
+    `σ² (1 − h (h − z))`, where `h(z) = φ(z) / P(ε > z)`. Maximisation: least squares of s and p for
+    these expected ends, weighted by `1 / σ²`; `σ²`, the mean square about them; and, if the scatter
+    depends on the size as `σ ∝ x^τ`, a step of Fisher scoring for τ.
 
-    Arguments: the form; the runs; a weight for each run, draw by draw; where to start; the largest
-    move of the curve, in σ, at which to stop, and the most steps to take.
+    Arguments: the form; the runs; a weight for each run and draw; the start; the tolerance for the
+    change of the curve, in σ; the maximum number of steps.
     Source: Dempster, Laird and Rubin (1977); Harvey (1976) for τ; checked by the tests.
     """
     from scipy.special import erfcx

@@ -1,4 +1,4 @@
-"""Curves through the runs of a study, those that were stopped before the target included."""
+"""Fits to the runs of a study, including runs stopped before the target."""
 
 import math
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Stopped: TypeAlias = Bool[np.ndarray, " runs"]
 
 
 class Band(NamedTuple):
-    """A curve at some sizes, and its 95 % interval by bootstrap at each."""
+    """A curve at some sizes, with its 95 % bootstrap interval at each."""
 
     value: Float[np.ndarray, " sizes"]
     low: Float[np.ndarray, " sizes"]
@@ -37,10 +37,10 @@ class Band(NamedTuple):
 class Fit:
     """A curve through the medians of runs at many sizes.
 
-    Fields: the form; what y and x are; the parameters of the form's equation, the `scatter` of
-    ln y at the middle size and, where the runs say so, the `scatter_exponent` with which it
-    changes; how many runs there were and how many of them were stopped; the estimate of (s, p),
-    the bootstrap's, and the share of the bootstrap left out at either end of an interval.
+    Fields: the form; the names of y and x; the parameters of the form's equation, the `scatter` of
+    ln y at the middle size and, if significant, its `scatter_exponent`; the numbers of runs and of
+    censored runs; the estimate of (s, p), its bootstrap draws, and the share of draws excluded at
+    either end of an interval.
     """
 
     form: str
@@ -64,7 +64,7 @@ class Fit:
         return Band(at(self.estimate)[0], low, high)
 
     def __str__(self) -> str:
-        """The fit in a line, each number under the name of the criterion that it belongs to."""
+        """The fit in one line, with each number named after its criterion."""
         what = "; ".join(
             f"{name.replace('_', ' ')} of {self.criterion} against {self.against}: "
             f"{estimate(*self.parameters[name])}"
@@ -83,27 +83,27 @@ def fit(
     draws: int = 1000,
     seed: int = 0,
 ) -> Fit:
-    """A curve through runs at many sizes; those stopped before the target count as censored.
+    """Fit a curve to runs at many sizes; runs stopped before the target are censored.
 
-    `ln y = s + g(x; p) + σ ε`, ε normal, of which a run stopped at y says that it would have ended
-    above. Parameters of largest likelihood (`most_likely`); σ common to the sizes, or `∝ x^τ`
-    where that is significantly more likely (likelihood ratio, 1 %). The interval by bootstrap over
-    the runs, with weights that are exponential and independent, so that the few runs which ended
-    at a size never all drop out; its tails are `P(ε > t √(n / (n − q)))`, for n finished runs, q
-    parameters and Student's t of n − q.
+    `ln y = s + g(x; p) + σ ε`, ε normal; a run stopped at y would have ended above. Parameters have
+    maximum likelihood (`most_likely`), with σ common to the sizes, or `∝ x^τ` if that is
+    significantly more likely (likelihood ratio, 1 %). Intervals are from a bootstrap over the runs
+    with independent exponential weights, so that the few finished runs of a size never all drop
+    out; the tails are `P(ε > t √(n / (n − q)))`, for n finished runs, q parameters and Student's t
+    of n − q.
 
-    Arguments: of each run its size x > 0, the y > 0 at which it reached the target or was
-    stopped, and whether it was stopped; the form, one of `FORMS`; what y is ("measurements to
-    accuracy 0.95") and what x is ("hidden"); `draws` and `seed` of the bootstrap.
-    Errors: `RequestError` for an unknown form, columns of different lengths, values that have no
-    logarithm, fewer than two sizes, and fewer than two at which any run finished.
-    Source: the weights are Rubin's (1981), the tails Hesterberg's (2015); put together here, and
-    how often the interval covers a planted exponent is checked by the tests.
+    Arguments: for each run its size x > 0, the y > 0 at which it reached the target or was stopped,
+    and whether it was stopped; the form, one of `FORMS`; the names of y ("measurements to accuracy
+    0.95") and x ("hidden"); `draws` and `seed` of the bootstrap.
+    Errors: `RequestError` for an unknown form, columns of different lengths, values without a
+    logarithm, fewer than two sizes, and fewer than two sizes with finished runs.
+    Source: the weights are Rubin's (1981), the tails Hesterberg's (2015); their combination is our
+    own, and the tests check its coverage of a known exponent.
     """
     from scipy import stats
 
     if form not in FORMS:
-        raise RequestError(f"There is no form {form!r} of a fit; {nearest(form, FORMS)}")
+        raise RequestError(f"The form {form!r} of a fit is unknown; {nearest(form, FORMS)}")
     sample = _sample(np.asarray(x), np.asarray(y), np.asarray(censored, bool), criterion)
     best, changes = _best(form, sample)
     weights = np.random.default_rng(seed).exponential(size=(draws, sample.x.size))
@@ -128,7 +128,7 @@ def fit(
 
 
 def _best(form: str, sample: Sample) -> tuple[Parameters, bool]:
-    """The parameters of largest likelihood, and whether the scatter changes with the size."""
+    """The maximum-likelihood parameters, and whether the scatter depends on the size."""
     from scipy.stats import chi2
 
     shape, one = FORMS[form], np.ones((1, sample.x.size))
@@ -143,7 +143,7 @@ def _best(form: str, sample: Sample) -> tuple[Parameters, bool]:
 
 
 def _named(form: str, sample: Sample, parameters: Parameters) -> Parameters:
-    """The parameters as they are named; those of a curve that does not saturate are infinite."""
+    """The named parameters; those of a curve that does not saturate are infinite."""
     first, second, scatter, exponent = parameters.T
     first, scatter = np.exp(first), np.exp(scatter)
     if form == "saturating":
@@ -159,43 +159,46 @@ def _sample(
     censored: Bool[np.ndarray, "..."],
     criterion: str,
 ) -> Sample:
-    """The runs, once they can be fitted."""
+    """The validated runs."""
     if not (x.ndim == 1 and x.shape == y.shape == censored.shape):
         raise RequestError(
-            f"A fit of {criterion} needs a size, a value and a mark of every run, in columns of "
-            f"one length, not {x.shape}, {y.shape} and {censored.shape}."
+            f"A fit of {criterion} needs a size, a value and a censoring mark for every run, "
+            "in columns of "
+            f"equal length, not {x.shape}, {y.shape} and {censored.shape}."
         )
     if not all(np.all((column > 0) & np.isfinite(column)) for column in (x, y)):
         raise RequestError(
-            f"A fit of {criterion} needs sizes and values that are finite and above 0; give a run "
-            "that did not finish the value at which it was stopped, and mark it as censored."
+            f"A fit of {criterion} needs sizes and values that are finite and above 0; for a run "
+            "that did not finish, give the value at which it was stopped, and mark it as censored."
         )
     if np.unique(x).size < 2:
         raise RequestError(f"A fit of {criterion} needs runs of two or more different sizes.")
     if np.unique(x[~censored]).size < 2:
         raise RequestError(
-            f"A fit of {criterion} needs runs that finished at two or more sizes, and here they "
-            f"did at {np.unique(x[~censored]).size}; let the runs go on for longer."
+            f"A fit of {criterion} needs finished runs at two or more sizes, but here they "
+            f"finished at {np.unique(x[~censored]).size}; increase the budget of the runs."
         )
     return Sample(x.astype(float), np.log(y.astype(float)), censored)
 
 
 def median_with_interval(y: Runs, censored: Stopped) -> Interval:
-    """The median of runs of which some were stopped, by Kaplan and Meier, and its 95 % interval.
+    """The Kaplan–Meier median of runs, some of them stopped, and its 95 % interval.
 
-    The estimate S of the share of runs still going crosses ½; where it rests on ½, the middle of
-    the rest, so that the median is the ordinary one if every run finished. The interval holds the
-    y at which the 95 % interval of S (log-log) holds ½. What is not reached is infinite; if no run
-    finished, the low end is the first stop.
+    The median is where the estimate S of the share of unfinished runs crosses ½, or the middle of
+    the range where S equals ½, so that it is the ordinary median if every run finished. The
+    interval contains the y at which the 95 % interval of S (log-log) contains ½. Values that are
+    not reached are infinite; if no run finished, the low end is the first stop.
 
-    Arguments: of each run the y at which it finished or was stopped; whether it was stopped.
+    Arguments: for each run the y at which it finished or was stopped; whether it was stopped.
     Errors: `RequestError` for no runs and for values that are not finite.
-    Source: Brookmeyer and Crowley (1982) for the interval; where none is left of n runs, S is at
-    most `1 − 0.025^(1/n)` (Clopper and Pearson, 1934).
+    Source: Brookmeyer and Crowley (1982) for the interval; if none of n runs is left, S is at most
+    `1 − 0.025^(1/n)` (Clopper and Pearson, 1934).
     """
     y, censored = np.asarray(y, float), np.asarray(censored, bool)
     if not y.size or y.shape != censored.shape or not np.all(np.isfinite(y)):
-        raise RequestError("A median needs one or more runs, each with a finite value and a mark.")
+        raise RequestError(
+            "A median needs one or more runs, each with a finite value and a censoring mark."
+        )
     if censored.all():
         return Interval(math.inf, float(y.min()), math.inf)
     times, share, at_least, at_most = _going(y, censored)
@@ -215,7 +218,7 @@ def _going(y: Runs, censored: Stopped) -> tuple[Float[np.ndarray, " T"], ...]:
     """The ends and stops in order, S after each of them, and the two ends of its interval.
 
     `S = Π (1 − d/n)`, `S^exp(±z σ)` with `σ = √(Σ d / (n (n − d))) / |log S|`, where n runs were
-    still going and d of them finished; not a number where S is 0 or 1. It is `scipy.stats.ecdf`,
+    still going and d of them finished; not a number if S is 0 or 1. This equals `scipy.stats.ecdf`,
     whose import takes longer than the rest of a report.
     """
     times, place = np.unique(y, return_inverse=True)

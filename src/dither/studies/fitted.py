@@ -1,4 +1,4 @@
-"""The fits that a study asks for, made, or the sentence that says why not."""
+"""The fits of a study, or the reasons why a fit failed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from dither.studies.outcome import Outcome, outcome_of
 from dither.studies.study import FitOf, Study
 
 MOST_DRAWN = 5_000_000
-"""Bootstrapped runs in all of a study's fits; where there are many runs there are fewer draws."""
+"""The bootstrapped runs in all fits of a study; many runs get fewer draws."""
 
 DRAWS = (200, 1000)
-"""The fewest and the most draws of a bootstrap."""
+"""The smallest and the largest number of bootstrap draws."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A fit, or one of those that it makes for each value of an axis.
+    """A fit, or one of several fits for the values of an axis.
 
-    Attributes: what was asked; what y is; `value`, that of the axis `by`; the `runs` that it is
-    made through; `words`, what the axes are called; the `fit`, or None and `why_not`.
+    Attributes: the request; the outcome y; `value`, of the axis `by`; the fitted `runs`; `words`,
+    the names of the axes; the `fit`, or None and `why_not`.
     """
 
     asked: FitOf
@@ -43,7 +43,7 @@ class Fitted:
 
     @property
     def by(self) -> str:
-        """The axis `by`, in words; empty where there is none."""
+        """The axis `by`, in words; empty if there is none."""
         return "" if self.asked.by is None else self.words.get(self.asked.by, self.asked.by)
 
     @property
@@ -52,14 +52,14 @@ class Fitted:
         return "" if self.value is None else f"{self.by} = {text_of(self.value)}"
 
     def __str__(self) -> str:
-        """The fit in a sentence."""
+        """The fit in one sentence."""
         said = str(self.fit) if self.fit is not None else f"no {self.asked.form}: {self.why_not}"
         said = f"At {self.where}: {said}" if self.where else said[0].upper() + said[1:]
         return said if said.endswith(".") else f"{said}."
 
 
 def fits_of(study: Study, runs: pd.DataFrame) -> list[list[Fitted]]:
-    """The study's fits to its finished runs; for each its curves, one for each value of `by`."""
+    """The fits to the finished runs of a study, each with one curve per value of `by`."""
     words = axis_words(study)
     draws = int(np.clip(MOST_DRAWN // max(len(runs) * len(study.fits), 1), *DRAWS))
     return [
@@ -85,7 +85,7 @@ def _fitted(
         return Fitted(asked, outcome, value, runs, words, None, "no run is finished yet.")
     outcome = outcome_of(runs, asked.y)
     if not pd.api.types.is_numeric_dtype(runs[asked.x]):
-        why = f"the values of the axis {x_name} are no numbers."
+        why = f"the values of the axis {x_name} are not numbers."
         return Fitted(asked, outcome, value, runs, words, None, why)
     y, stopped = outcome.of(runs)
     x = runs[asked.x].to_numpy(float)

@@ -1,4 +1,4 @@
-"""What a study will take, told before it is begun."""
+"""Forecasts of the cost of a study."""
 
 import math
 import time
@@ -16,27 +16,27 @@ from dither.studies.together import on_simulated_device, programs
 from dither.training.specification import Specification
 
 PROBED = 3
-"""Jobs whose speed is tried, evenly chosen; the others are taken to be like those nearest them."""
+"""The number of jobs whose speed is measured; the others are assumed to be like the nearest."""
 
 SECONDS_OF_A_PROBE = 0.5
 
 SHARE, MOST_SECONDS = 0.1, 60.0
-"""The most that goes into predictions: of what the study takes by its budget, and on the clock."""
+"""The limits of prediction time: as a share of the study's budget, and in seconds."""
 
 LEAST_SECONDS = 3.0
-"""What a prediction takes at the least, its compilation included."""
+"""The minimum time of a prediction, including compilation, s."""
 
 MOST_ROWS = 24
-"""Cells that are told to people."""
+"""The number of cells that are listed, at most."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a cell takes.
+    """The forecast of a cell.
 
-    Attributes: `point`, its place on the axes; `where`, in words; `runs` that are left; the
-    `measurements` of each, None where nothing limits them; `low`, `high`, a 90 % interval; `by`,
-    whether that is `prediction` (`dither.planning.predict_run`) or the `budget`, which is the most;
+    Attributes: `point`, its place on the axes; `where`, in words; `runs` that remain; the
+    `measurements` of each, None if unlimited; `low`, `high`, a 90 % interval; `by`, whether they
+    come from a `prediction` (`dither.planning.predict_run`) or from the `budget`, an upper limit;
     `reason`, why there is no prediction, or why the target is not reached.
     """
 
@@ -50,7 +50,7 @@ class Row:
     reason: str
 
     def line(self) -> str:
-        """The row for people."""
+        """The row as text."""
         how = "of at most" if self.by == "budget" or self.low is None else "of about"
         made = "an unknown number of" if self.measurements is None else count(self.measurements)
         said = f"{self.where}: {self.runs} runs {how} {made} measurements ({self.by}"
@@ -62,12 +62,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a study has, and what is left of it to do.
+    """The size of a study, and its remaining work.
 
     Attributes: `runs`, of which `done` are finished; `programs`, into which they are compiled;
-    `trials`, runs of the search; `measurements` that are left to do, those of the search included:
-    the most, but for the cells of `rows` that are predicted; `seconds`, what those take in one
-    process of this machine, None where they are made on a real device.
+    `trials`, runs of the search; `measurements` that remain, including those of the search: an
+    upper limit, except for the predicted cells of `rows`; `seconds`, their time in one process of
+    this machine, None for a real device.
     """
 
     runs: int
@@ -83,33 +83,33 @@ class Forecast:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """The forecast for people."""
-        left = f"{self.runs} runs" + (f", {self.done} of them done" if self.done else "")
+        """The forecast as text."""
+        left = f"{self.runs} runs" + (f", {self.done} of them finished" if self.done else "")
         said = [f"{left}, in {self.programs} programs"]
         if self.trials:
-            said.append(f"before them a search of {self.trials} runs")
+            said.append(f"preceded by a search of {self.trials} runs")
         predicted = sum(row.by == "prediction" for row in self.rows)
         if predicted:
             said += [row.line() for row in self.rows[:MOST_ROWS]]
         about = "about" if predicted == len(self.rows) else "at most about"
         if self.measurements is not None:
             line = f"{about if predicted else 'at most'} {count(self.measurements)} measurements"
-            said.append(line + ("" if predicted else "; runs that reach their target end before"))
+            said.append(line + ("" if predicted else "; runs that reach their target end earlier"))
         if self.seconds is not None:
             said.append(f"{about} {duration(self.seconds)} in one process of this machine")
         return said
 
 
 def forecast(study: Study, folder: Path) -> Forecast:
-    """What is left to do of a study, and how long that may take.
+    """Forecast the remaining work of a study and its time.
 
-    The measurements of a run are predicted where its device has a model and its rule a law, and
-    are its budget elsewhere; what a measurement takes is tried in a few short runs. No prediction
-    begins after a tenth of what the study takes by its budget, or a minute; the first takes a few
-    seconds, so that a study below half a minute has none.
+    The measurements of a run are predicted if its device has a model and its rule a law; otherwise
+    they are its budget. The time of a measurement is taken from a few short runs. Predictions stop
+    after a tenth of the study's time at full budget, or after a minute; the first takes a few
+    seconds, so that a study shorter than half a minute has none.
 
-    Arguments: the study; the folder that it has or would have.
-    Errors: `RequestError` where some run cannot be.
+    Arguments: the study; its present or future folder.
+    Errors: `RequestError` for an invalid run.
     """
     jobs = plan(study)
     done = store.done(folder)
@@ -133,13 +133,13 @@ def forecast(study: Study, folder: Path) -> Forecast:
 
 
 def _budgets(jobs: Sequence[Job]) -> dict[str, int | None]:
-    """The most measurements of a run, by its cell."""
+    """The measurement budget of a run, by cell."""
     cells = {run.cell.where: run.cell.specification.until for job in jobs for run in job.runs}
     return {where: until.measurements for where, until in cells.items()}
 
 
 def _rows(jobs: Sequence[Job], done: Iterable[str], allowed: float) -> Iterator[Row]:
-    """The cells, predicted for as long as is allowed."""
+    """The cells, predicted within the time limit."""
     finished, began = set(done), time.monotonic()
     cells: dict[str, Cell] = {}
     runs: dict[str, int] = {}
@@ -181,7 +181,7 @@ def _sum(counts: Iterable[int | None]) -> int | None:
 
 
 def _measurements(job: Job, each: dict[str, int | None]) -> int | None:
-    """The measurements of a job: of all its runs, and of its search."""
+    """The measurements of a job: of all its runs and of its search."""
     searched: int | None = 0
     if job.search is not None:
         of_a_trial = job.search.measurements or job.runs[0].cell.specification.until.measurements
@@ -191,7 +191,7 @@ def _measurements(job: Job, each: dict[str, int | None]) -> int | None:
 
 
 def _speeds(jobs: Sequence[Job]) -> list[tuple[float, float]]:
-    """The speed of each job, that of the nearest one that is tried."""
+    """The speed of each job: that of the nearest measured one."""
     if not jobs:
         return []
     chosen = sorted({round(k * (len(jobs) - 1) / (PROBED - 1)) for k in range(PROBED)})
@@ -202,7 +202,7 @@ def _speeds(jobs: Sequence[Job]) -> list[tuple[float, float]]:
 def _seconds(
     jobs: Sequence[Job], speeds: Sequence[tuple[float, float]], each: dict[str, int | None]
 ) -> float | None:
-    """What jobs take, compilation included; None where some are without limit."""
+    """The time of jobs, including compilation; None if some are unlimited."""
     made = [_measurements(job, each) for job in jobs]
     if None in made:
         return None
@@ -210,7 +210,7 @@ def _seconds(
 
 
 def _speed(job: Job) -> tuple[float, float]:
-    """Seconds to compile a job, and for each measurement of each of its runs."""
+    """The compile time of a job, and the time per measurement of each of its runs, s."""
     runs = job.runs
     if job.search is not None:
         runs = tuple(run.at(job.search.key, job.search.ends[0]) for run in runs)

@@ -1,4 +1,4 @@
-"""Whether what a study needs is installed."""
+"""The check of a study's optional packages."""
 
 from dither.instruments.connection import AbstractConnection
 from dither.instruments.extras import must_have
@@ -6,9 +6,9 @@ from dither.studies.study import Study
 
 
 def check_installed(study: Study, cluster: str | None = None) -> None:
-    """Check that the packages are there that a study's search, cluster and devices need.
+    """Check that the packages for a study's search, cluster and devices are installed.
 
-    Where a cluster does the runs, the devices' packages are needed on its workers alone.
+    On a cluster, only the workers need the devices' packages.
     Errors: `RequestError` with what to install.
     """
     if cluster is not None:

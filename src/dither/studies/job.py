@@ -1,4 +1,4 @@
-"""Doing a job of a study: its runs, after a search where there is one, and a row for each."""
+"""Running a job of a study: an optional search, then its runs, with a row for each."""
 
 import json
 import time
@@ -30,16 +30,16 @@ def do_job(
     observers: Sequence[Observer] = (),
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Do all runs of a job.
+    """Run all runs of a job.
 
     Arguments:
-        job: what to do.
-        keep: called with each finished run's name and row.
-        work: a folder for checkpoints; without it, a job that was cut short begins again.
-        kept: the row of a run that was finished before, by its name; None if it was not.
+        job: the job.
+        keep: a function called with the name and row of each finished run.
+        work: a folder for checkpoints; without it, an interrupted job starts again.
+        kept: a function from a run's name to its row if it was finished before, else None.
         observers: see `dither.train`.
-        interrupted: asked several times a second whether to stop.
-    Errors: `Interrupted`; `RequestError` where task, device and algorithm do not fit together.
+        interrupted: a function called several times per second to ask whether to stop.
+    Errors: `Interrupted`; `RequestError` if task, device and algorithm do not fit.
     """
 
     def together(
@@ -73,7 +73,7 @@ def _search(
     together: Callable[..., list[Row]],
     kept: Callable[[str], Row | None],
 ) -> tuple[float, int]:
-    """The best value, and how many measurements have gone into finding it."""
+    """The best value, and the measurements of the search."""
     search, cell = job.search, job.runs[0].cell
     assert search is not None
     if search.measurements is not None:
@@ -96,7 +96,7 @@ def _search(
 
 
 def replica_of(row: Row) -> Replica:
-    """How a run of the table ended."""
+    """The result of a run in the table."""
     counts: dict[str, int | float] = {"measurements": int(row["measurements"])}
     return Replica(
         row["seed"], StopReason(row["stop_reason"]), row["score"], row["test_cost"], counts
@@ -104,7 +104,7 @@ def replica_of(row: Row) -> Replica:
 
 
 def row_of(run: Planned, result: Result, place: int) -> Row:
-    """A finished run as a line of the table; its curve in lists."""
+    """A finished run as a line of the table, with its curve as lists."""
     end = result.replicas[place]
     history = result.history[result.history["replica"] == place]
     until = run.cell.specification.until

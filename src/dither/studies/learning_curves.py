@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS, LINES, SEEDS = 9, 8, 30
-"""The most panels, lines in a panel and runs in a line that are drawn."""
+"""Limits of the figure: panels, lines per panel, runs per line."""
 
 POINTS = 80
-"""Places along a curve."""
+"""Points of a curve."""
 
 
 def curves_picture(folder: Path, study: Study, cells: Sequence[Summary]) -> Picture | None:
-    """The score (or cost) of each cell's runs: their median, the middle half shaded.
+    """The score (or cost) of each cell's runs: the median and the interquartile range.
 
-    A panel for each combination of all axes but the last, a line for each value of the last.
+    One panel for each combination of all axes but the last, one line for each value of the last.
     """
     *outer, last = study.axes or ("",)
     words = axis_words(study) | {"": ""}
@@ -55,7 +55,7 @@ def curves_picture(folder: Path, study: Study, cells: Sequence[Summary]) -> Pict
         colours = {value: PALETTE[k] for k, value in enumerate(kept)}
     figure, fewer = _draw(folder, shown, outer, words, last, colours, display)
     caption = (
-        "The median over the seeds, the middle half shaded; a run that is done keeps its last "
+        "Lines: medians over the seeds; shaded: interquartile range; a finished run keeps its last "
         "value."
     )
     targets = some["target"].dropna().unique()
@@ -66,7 +66,7 @@ def curves_picture(folder: Path, study: Study, cells: Sequence[Summary]) -> Pict
     if last and len(study.labels(last)) > LINES:
         caption += f" {LINES} of {len(study.labels(last))} values of {words[last]} are drawn."
     if fewer:
-        caption += f" Of each cell the first {SEEDS} runs are drawn."
+        caption += f" The first {SEEDS} runs of each cell are drawn."
     return Picture("curves", f"{display.quantity} against measurements", caption, figure)
 
 
@@ -122,6 +122,6 @@ def _draw(
 
 
 def on_one_grid(runs: Sequence["pd.Series[float]"]) -> pd.DataFrame:
-    """Runs at the same measurements, from where all have a value; each keeps it until its next."""
+    """Runs on a common grid of measurements, starting where all have a value, as step functions."""
     table = pd.concat(runs, axis=1).sort_index().ffill().dropna()
     return table.iloc[spaced(range(len(table)), POINTS)]

@@ -1,4 +1,4 @@
-"""Doing a study in this process; several such processes on one folder share the work."""
+"""Running a study in this process; several processes on one folder share the work."""
 
 import os
 import shutil
@@ -18,15 +18,15 @@ from dither.training.lease import Lease
 from dither.training.run import Progress
 
 LOOK_AGAIN_AFTER = 1.0
-"""Seconds between looks at what others are doing, where nothing else is left."""
+"""The time between checks of other processes' jobs when no other work remains, s."""
 
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """Where a study is.
+    """The progress of a study.
 
-    Attributes: `done`, runs finished, by whomever, of all `runs`; `own`, those of them that were
-    computed here; `doing`, what is being done.
+    Attributes: `done`, the finished runs of all processes, out of `runs`; `own`, those computed
+    here; `doing`, the present work.
     """
 
     done: int
@@ -36,7 +36,7 @@ class StudyProgress:
 
 
 class Counter:
-    """Counts a study's finished runs, whoever did them, and tells observers."""
+    """Counts the finished runs of all processes, and informs observers."""
 
     def __init__(
         self, folder: Path, jobs: Sequence[Job], observers: Sequence["StudyObserver"]
@@ -54,7 +54,7 @@ class Counter:
 
 
 StudyObserver: TypeAlias = Callable[[StudyProgress], None]
-"""Called with a `StudyProgress` several times a second."""
+"""A function called with a `StudyProgress` several times per second."""
 
 
 def work(
@@ -63,10 +63,10 @@ def work(
     observers: Sequence[StudyObserver] = (),
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Do what is missing of a study, until nothing is, or all that is left is being done by others.
+    """Run the missing runs of a study until none is left, or until all are in work elsewhere.
 
-    Arguments: the study's folder, opened; the study; observers; whether to stop.
-    Errors: `Interrupted`; `RequestError` where task, device and algorithm do not fit together.
+    Arguments: the study's folder, opened; the study; observers; a function that says whether to
+    stop. Errors: `Interrupted`; `RequestError` if task, device and algorithm do not fit.
     """
     jobs = plan(study)
     count = Counter(folder, jobs, observers)
@@ -74,7 +74,7 @@ def work(
     def stop() -> bool:
         return interrupted() or store.gone(folder)
 
-    # processes begin at different places, so that they seldom want the same job
+    # processes begin at different jobs, so that they rarely compete
     first = os.getpid() * 7919 % max(len(jobs), 1)
     left = [*jobs[first:], *jobs[:first]]
     while left:
@@ -92,14 +92,14 @@ def work(
                     _attempt(folder, study, job, count, stop)
             left.remove(job)
         if left and not taken:
-            count("what is left is being done by others")
+            count("other processes are running the rest")
             time.sleep(LOOK_AGAIN_AFTER)
             if interrupted():
                 raise Interrupted
 
 
 def lease_file(folder: Path, job: Job) -> Path:
-    """Where a job's lease is."""
+    """The path of a job's lease."""
     return folder / store.LEASES / f"{job.name}.json"
 
 
@@ -111,7 +111,7 @@ def finished(folder: Path, job: Job) -> bool:
 def _attempt(
     folder: Path, study: Study, job: Job, count: Counter, interrupted: Callable[[], bool]
 ) -> None:
-    """Do a job. Errors: `Interrupted`; `RunError` where the study's folder was deleted."""
+    """Run a job. Errors: `Interrupted`; `RunError` if the study's folder was deleted."""
     try:
         _do(folder, job, count, interrupted)
     except Interrupted:
@@ -134,7 +134,7 @@ def _do(
     here = folder / store.WORK / job.name
 
     def observe(now: Progress) -> None:
-        doing = f"{len(job.runs)} together, {grouped(now.measurements)} measurements"
+        doing = f"{len(job.runs)} runs in parallel, {grouped(now.measurements)} measurements"
         count(", ".join(filter(None, (job.runs[0].cell.where, doing))))
 
     do_job(job, keep, here, lambda name: store.read_run(folder, name), [observe], interrupted)

@@ -1,4 +1,4 @@
-"""What the runs of a study came to, cell by cell."""
+"""The results of a study's runs, by cell."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ from dither.training.stop import FAILED, StopReason
 
 
 class Outcome(NamedTuple):
-    """What is told of runs: a column, its name for people, whether it counts up to the target."""
+    """An outcome of runs: a column, its name, and whether it counts up to the target."""
 
     column: str
     name: str
@@ -26,10 +26,10 @@ class Outcome(NamedTuple):
     def of(
         self, runs: pd.DataFrame
     ) -> tuple[Float[np.ndarray, " runs"], Bool[np.ndarray, " runs"]]:
-        """The values of the runs that have one, and which of them were stopped before the target.
+        """The values of runs with this outcome, and which of them were stopped before the target.
 
-        A run that diverged would not have come to the target with more measurements either, and
-        counts as stopped at the end of its budget, to which it would have gone on as before.
+        A diverged run would not reach the target with more measurements and counts as stopped at
+        the end of its budget.
         """
         values = runs[self.column].to_numpy(float)
         if not self.counts:
@@ -42,10 +42,10 @@ class Outcome(NamedTuple):
 
 
 def outcome_of(runs: pd.DataFrame, column: str | None = None) -> Outcome:
-    """What to tell of a study's runs.
+    """The outcome of a study's runs.
 
-    Arguments: the runs; the column, or None for the measurements to the target where there is one,
-    else the score, else the cost on the test set.
+    Arguments: the runs; the column, or None for the measurements to the target if there is one,
+    else the score, else the test cost.
     """
     targets = runs["target"].dropna().unique()
     score = str(runs["score_name"].iloc[0])
@@ -60,20 +60,20 @@ def outcome_of(runs: pd.DataFrame, column: str | None = None) -> Outcome:
     return Outcome(column, f"{column.replace('_', ' ')} to {target}", counts=True)
 
 
-SPENT = {"writes": "writes", "device_seconds": "seconds on the device", "joules": "joules"}
-"""Columns of what runs spend besides measurements, and their names for people."""
+SPENT = {"writes": "writes", "device_seconds": "device seconds", "joules": "joules"}
+"""Columns of further costs of runs, and their names."""
 
 
 def spent_in(runs: pd.DataFrame) -> list[str]:
-    """Of these columns those of which something is known: no run spends nothing."""
+    """The columns with known values: all runs have values above 0."""
     return [name for name in SPENT if name in runs and (runs[name] > 0).any()]
 
 
 class Summary(NamedTuple):
-    """A cell of a study: its place on the axes, its finished runs, and what they came to.
+    """A cell of a study: its place on the axes, its finished runs, and their results.
 
-    Attributes: `median`, with its 95 % interval, None where nothing is known; `chosen`, what the
-    search has set, and the measurements that it took.
+    Attributes: `median`, with its 95 % interval, None without data; `chosen`, the value found by
+    the search, and the measurements of the search.
     """
 
     labels: dict[str, Plain]
@@ -84,27 +84,27 @@ class Summary(NamedTuple):
 
     @property
     def reached(self) -> int:
-        """How many runs reached the target."""
+        """The number of runs that reached the target."""
         return int(self.runs["reached"].sum())
 
     def score_of(self, missed: bool) -> float:
-        """The median final score of all runs, or of those that missed the target; NaN if none."""
+        """The median final score of all runs or of those that missed the target; NaN if none."""
         runs = self.runs[~self.runs["reached"].astype(bool)] if missed else self.runs
         return float(runs["score"].astype(float).median()) if len(runs) else math.nan
 
     @property
     def failed(self) -> dict[str, int]:
-        """How many runs broke down, by stop reason."""
+        """The number of failed runs, by stop reason."""
         counts = self.runs["stop_reason"].value_counts()
         return {reason: int(counts[reason]) for reason in FAILED if reason in counts}
 
     def at(self, axes: tuple[str, ...]) -> tuple[Plain, ...]:
-        """Its place on some axes."""
+        """The cell's place on some axes."""
         return tuple(self.labels[axis] for axis in axes)
 
 
 def summaries(study: Study, runs: pd.DataFrame, outcome: Outcome) -> list[Summary]:
-    """Every cell of the grid, in its order, those without a finished run too."""
+    """Every cell of the grid in order, including those without finished runs."""
     return list(_summaries(study, runs, outcome))
 
 
@@ -123,11 +123,11 @@ def _summaries(study: Study, runs: pd.DataFrame, outcome: Outcome) -> Iterator[S
 
 
 def median_of(runs: pd.DataFrame, outcome: Outcome) -> Interval | None:
-    """The Kaplan–Meier median of some runs with its 95 % interval; None where there is no value."""
+    """The Kaplan–Meier median of runs with its 95 % interval; None without values."""
     values, stopped = outcome.of(runs)
     return median_with_interval(values, stopped) if values.size else None
 
 
 def finite(value: float | None) -> float:
-    """A number to draw: NaN for what is not known or not finite."""
+    """A number to draw; NaN if unknown or not finite."""
     return value if value is not None and math.isfinite(value) else math.nan

@@ -1,4 +1,4 @@
-"""The page of a report, whole in one file."""
+"""The page of a report as one self-contained file."""
 
 import platform
 import re
@@ -22,11 +22,11 @@ NAMED = re.compile(r'(\bid="|href="#|url\(#)')
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """What a report shows, in its order.
+    """The content of a report, in order.
 
-    Attributes: `kind`, `study` or `run`; `title`, `about`; `facts`, a term and what is said of it;
+    Attributes: `kind`, `study` or `run`; `title`, `about`; `facts`, pairs of term and value;
     `notes`, sentences; `findings`, the fits; `pictures`; `tables`; `made`, versions and machines;
-    `command`, which repeats it with `file`, whose content is `toml`.
+    `command`, which reproduces it from `file` with the content `toml`.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Page:
 
 
 def html(page: Page) -> str:
-    """The page as HTML that needs nothing from outside; all that comes from users is escaped."""
+    """The page as self-contained HTML; all text from users is escaped."""
 
     def vector(picture: Picture) -> markupsafe.Markup:
         return markupsafe.Markup(inline_svg(picture))  # matplotlib has escaped its text
@@ -60,15 +60,15 @@ def html(page: Page) -> str:
 
 
 def inline_svg(picture: Picture) -> str:
-    """A figure as SVG for a page with others: names of its own, a title, no link out of the page.
+    """A figure as SVG for a shared page: unique names, a title, no external links.
 
-    Its text stays text, which can be searched and read aloud.
+    Text remains text, for searching and screen readers.
     """
     found = SVG.search(figure_bytes(picture.figure, "svg"))
     assert found is not None
     text = METADATA.sub("", found[0].decode())
     text = NAMED.sub(rf"\g<1>{picture.name}-", text)
-    # its styles would hold for the whole page
+    # its styles would apply to the whole page
     text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
     width = re.findall(r' width="([\d.]+)pt"', text)[0]
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
@@ -80,7 +80,7 @@ def inline_svg(picture: Picture) -> str:
 
 
 def versions() -> list[tuple[str, Any]]:
-    """What has written the page."""
+    """The versions of the software that wrote the page."""
     written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     with_what = f"dither {version('dither')}, Python {platform.python_version()}"
     return [("this page", f"written {written} by {with_what}")]

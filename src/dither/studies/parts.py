@@ -1,4 +1,4 @@
-"""A report's parts in other formats: figures for papers, tables for other programs."""
+"""The parts of a report in other formats: figures for papers, tables for other programs."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -15,10 +15,10 @@ from dither.training.drawing import figure_bytes
 PICTURES = ("png", "svg", "pdf")
 TABLES = ("csv", "latex")
 FORMATS = (*PICTURES, *TABLES)
-"""What the parts of a report can be written as."""
+"""The formats of a report's parts."""
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a formula begins with."""
+"""The first characters of a spreadsheet formula."""
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]inf")
 
@@ -26,18 +26,18 @@ IN_LATEX = {THIN: r"\,", "−": "-", "–": "--", "—": "---", "∞": r"$\infty
 
 
 def check_formats(formats: Iterable[str]) -> tuple[str, ...]:
-    """The formats asked for. Errors: `RequestError` for one that there is not."""
+    """The requested formats. Errors: `RequestError` for an unknown one."""
     asked = tuple(formats)
     for one in asked:
         if one not in FORMATS:
-            raise RequestError(f"There is no format '{one}'; {nearest(one, FORMATS)}")
+            raise RequestError(f"The format '{one}' is unknown; {nearest(one, FORMATS)}")
     return asked
 
 
 def write_parts(
     folder: Path, formats: Sequence[str], pictures: Sequence[Picture], tables: Sequence[Table]
 ) -> None:
-    """Write each figure and each table in each format that is for it."""
+    """Write each figure and each table in its requested formats."""
     if formats:
         make_folder(folder)
     for one in formats:
@@ -49,7 +49,7 @@ def write_parts(
 
 
 def table_text(table: Table, kind: str) -> str:
-    """A table as CSV, of numbers, or for LaTeX, in words (with the package booktabs)."""
+    """A table as CSV with plain numbers, or as LaTeX with formatted ones (package booktabs)."""
     if kind == "csv":
         return table.numbers.map(as_text).rename(columns=as_text).to_csv(index=False)
     caption = table.title.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&")
@@ -62,7 +62,7 @@ def table_text(table: Table, kind: str) -> str:
 
 
 def as_text(cell: Any) -> Any:
-    """A cell that a spreadsheet takes for data: text that it would take for a formula is quoted."""
+    """A cell that a spreadsheet reads as data: text that looks like a formula is quoted."""
     if not isinstance(cell, str) or not cell.startswith(FORMULA) or NUMBER.fullmatch(cell):
         return cell
     return f"'{cell}"

@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 MARKERS = "osDvP*Xh"
 
 LETTERS = 24
-"""The most of a value of an axis that is written."""
+"""The longest axis value that is written, in characters."""
 
 MOST_POINTS = 2000
-"""Single runs drawn in a figure."""
+"""Single runs drawn in a figure, at most."""
 
 APART = 4.0
-"""Points by which single runs stand to the right of their size, and those of each next curve."""
+"""The horizontal offset of single runs from their size, and between curves, in points."""
 
 LETTER = 0.013
-"""The width of a letter of a label, as a share of the axis."""
+"""The width of a character of a label, as a share of the axis."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A figure: a short name for its file, a title, what is to be seen in it."""
+    """A figure: a short name for its file, a title, a caption."""
 
     name: str
     title: str
@@ -46,7 +46,7 @@ class Picture:
 
 
 def spaced(items: Sequence[Any], most: int) -> list[Any]:
-    """At most so many of some items, evenly spaced, the first and the last among them."""
+    """At most so many items, evenly spaced, including the first and the last."""
     if len(items) <= most:
         return list(items)
     return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
@@ -55,7 +55,7 @@ def spaced(items: Sequence[Any], most: int) -> list[Any]:
 def fit_picture(
     name: str, fits: Sequence[Fitted], predicted: Sequence[tuple[Summary, float]]
 ) -> Picture:
-    """Medians with intervals, the single runs, the curves with their bands, what was predicted.
+    """Draw medians with intervals, single runs, curves with their bands, and predictions.
 
     Arguments: the file's name; the curves of one fit; each cell's prediction, empty if none.
     """
@@ -76,16 +76,16 @@ def fit_picture(
         if asked.by is not None or predicted:
             figure.legend(loc="outside right upper", title=fits[0].by or None)
     caption = (
-        "Points: Kaplan–Meier medians of the runs with their 95 % intervals, an arrow where the "
-        "interval has no upper end; lines: the fits, with 95 % bands by bootstrap; small dots: "
-        "single runs, and open triangles those that were stopped before the target."
+        "Points: Kaplan–Meier medians of the runs with 95 % intervals, with an arrow if the "
+        "interval has no upper end; lines: fits with 95 % bootstrap bands; small dots: "
+        "single runs, and open triangles for runs stopped before the target."
     )
     if not outcome.counts:
         caption = caption.replace("Kaplan–Meier medians", "medians").split(", and open")[0] + "."
     if predicted:
-        caption += " Dashed: what was predicted before the runs."
+        caption += " Dashed: predictions made before the runs."
     if thinned:
-        caption += f" {MOST_POINTS} of the single runs are drawn, taken at random."
+        caption += f" {MOST_POINTS} randomly chosen single runs are drawn."
     if len(drawn) < len(fits):
         caption += f" {len(drawn)} of {len(fits)} values of {fits[0].by} are drawn, evenly spaced."
     by = f", by {fits[0].by}" if fits[0].by else ""
@@ -104,7 +104,9 @@ def _draw_fit(
     y, stopped = one.outcome.of(few)
     at = few[x].to_numpy(float)
     dots: dict[str, Any] = {"color": colour, "transform": aside, "clip_on": False}
-    axes.update_datalim(np.column_stack((at, y)))  # which a transform of its own is left out of
+    axes.update_datalim(
+        np.column_stack((at, y))
+    )  # points with their own transform are not included automatically
     axes.plot(at[~stopped], y[~stopped], ".", alpha=0.45, markersize=4, **dots)
     axes.plot(at[stopped], y[stopped], "^", alpha=0.7, markersize=5, fillstyle="none", **dots)
     for size in sorted(map(float, runs[x].unique())):
@@ -132,7 +134,7 @@ def _draw_fit(
 
 
 def _aside(axes: Any, points: float) -> Any:
-    """Data coordinates, moved to the right by so many points."""
+    """Data coordinates, shifted to the right by so many points."""
     from matplotlib.transforms import ScaledTranslation
 
     return axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
@@ -171,7 +173,7 @@ def _scales(axes: Any, form: str, sizes: Sequence[float]) -> None:
 
 
 def labels_apart(sizes: Sequence[float], log: bool) -> list[str]:
-    """What is written at some sizes, in order: nothing where it would touch what is beside it."""
+    """The labels at some sizes, in order; empty if a label would touch its neighbour."""
     at = np.log(sizes) if log else np.asarray(sizes, float)
     at = (at - at[0]) / (np.ptp(at) or 1.0)
     labels, end = [], -math.inf
@@ -185,7 +187,7 @@ def labels_apart(sizes: Sequence[float], log: bool) -> list[str]:
 
 
 def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Picture:
-    """The median over the first two axes, of the runs of all others together."""
+    """The median over the first two axes, with the runs of all other axes combined."""
     first, second, *others = study.axes
     words = axis_words(study)
     rows, columns = study.labels(first), study.labels(second)
@@ -225,20 +227,20 @@ def heat_map(study: Study, cells: Sequence[Summary], outcome: Outcome) -> Pictur
             if wide:
                 number_decades(bar.ax)
     caption = (
-        f"The {'Kaplan–Meier ' if outcome.counts else ''}median in each cell; grey where half of "
-        "the runs did not reach the target, or none is finished."
+        f"The {'Kaplan–Meier ' if outcome.counts else ''}median in each cell; grey if half of "
+        "the runs did not reach the target, or if none is finished."
     )
     if not outcome.counts:
-        caption = "The median in each cell; grey where no run is finished."
+        caption = "The median in each cell; grey if no run is finished."
     if others:
         left = ", ".join(words[axis] for axis in others)
-        caption += f" Runs of all values of {left} are taken together."
+        caption += f" Runs of all values of {left} are combined."
     title = f"{outcome.name} over {words[first]} and {words[second]}"
     return Picture("heat-map", title, caption, figure)
 
 
 def _range(some: Float[np.ndarray, " N"], log: bool) -> tuple[float, float]:
-    """The range of a colour bar, which is one too where all values are equal."""
+    """The range of a colour bar, also if all values are equal."""
     if not some.size:
         return 0.0, 1.0
     low, high = float(some.min()), float(some.max())

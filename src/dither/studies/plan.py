@@ -1,4 +1,4 @@
-"""Which runs a study has, and which of them go side by side in one program."""
+"""The runs of a study, and their grouping into compiled programs."""
 
 import hashlib
 import json
@@ -19,10 +19,10 @@ NAME_LENGTH = 20
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a study: its cell, its seed, and its name, which is made of what it asks.
+    """One run of a study: its cell, its seed, and its name, derived from its specification.
 
-    `role` is `trial` for a run of the search and `run` for one of the grid; `value`, what the
-    search has set.
+    `role` is `trial` for a run of the search and `run` for one of the grid; `value`, the setting
+    found by the search.
     """
 
     name: str
@@ -32,16 +32,16 @@ class Planned:
     value: float | None = None
 
     def at(self, key: str, value: float) -> "Planned":
-        """This run with what the search has found, under the same name."""
+        """This run with the value found by the search, under the same name."""
         return Planned(self.name, self.cell.at(key, value), self.seed, self.role, value)
 
 
 @dataclass(frozen=True)
 class Job:
-    """Runs that are done together: one program for all of them, or a search and what it leads to.
+    """Runs that belong together: one program for all of them, or a search and its runs.
 
-    A job always computes the same whole, wherever and however often it is begun, so that its
-    scores are the same to the last bit.
+    A job always computes the same, wherever and however often it is started, so that its scores are
+    identical to the last bit.
 
     Attributes: `runs`; `varied`, the settings in which they differ inside one program; `search`.
     """
@@ -55,8 +55,8 @@ class Job:
 def plan(study: Study) -> tuple[Job, ...]:
     """The study's jobs, in the order of its grid.
 
-    Runs go together whose specifications differ only in their seed and in real numbers that the
-    axes set in the algorithm or in a simulated device's imperfections.
+    A job combines runs whose specifications differ only in their seed and in real-valued settings
+    of the algorithm or of a simulated device's imperfections.
     """
     if study.search is not None:
         found = [search_job(study, cell, study.search) for cell in study.cells]
@@ -94,14 +94,14 @@ def planned(
     value: float | None = None,
     search: Search | None = None,
 ) -> Planned:
-    """A run with its name: a digest of all that decides what comes out of it."""
+    """A run with its name, a digest of everything that determines its result."""
     how = None if search is None else search.asked()
     name = _digest([asked_of(cell), seed, role, how])
     return Planned(name, cell, seed, role, value)
 
 
 def trials(cell: Cell, search: Search, values: Iterable[float]) -> list[Planned]:
-    """The runs of a round of trials, those of one value after another."""
+    """The runs of a round of trials, grouped by value."""
     return [
         planned(cell.at(search.key, value), FIRST_SEED + seed, "trial", value, search)
         for value in values
@@ -110,8 +110,8 @@ def trials(cell: Cell, search: Search, values: Iterable[float]) -> list[Planned]
 
 
 def asked_of(cell: Cell) -> dict[str, Any]:
-    """What a cell asks of a run, as a table."""
-    names = {"name", "about", "seed", "replicas"}  # of the study, not of what comes out
+    """A cell's specification of a run, as a table."""
+    names = {"name", "about", "seed", "replicas"}  # they do not affect the result
     return cell.specification.model_dump(mode="json", exclude_none=True, exclude=names)
 
 

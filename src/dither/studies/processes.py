@@ -1,4 +1,4 @@
-"""Doing a study in several processes of this machine."""
+"""Running a study in several local processes."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from dither.studies.together import Interrupted
 
 LOOK_EVERY = 0.3
 PATIENCE = 30.0
-"""Seconds that a process has to write its checkpoint before it is killed."""
+"""The time for a process to write its checkpoint before it is killed, s."""
 
 
 def work_in_processes(
@@ -25,9 +25,9 @@ def work_in_processes(
     observers: Sequence[StudyObserver] = (),
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Do what is missing of a study in some processes, each of which takes one job after another.
+    """Run the missing runs of a study in several processes, each taking one job after another.
 
-    Errors: `Interrupted`; `RunError` where no process is left and the study is not complete.
+    Errors: `Interrupted`; `RunError` if no process is left and the study is incomplete.
     """
     count = Counter(folder, plan(study), observers)
     command = [sys.executable, "-m", "dither.studies", str(folder)]

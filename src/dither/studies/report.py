@@ -1,4 +1,4 @@
-"""The report of a study or a run: one HTML file that needs nothing else."""
+"""The report of a study or a run: one self-contained HTML file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,16 +33,16 @@ PARTS = "report"
 def write_report(
     folder: str | Path, formats: Sequence[str] = (), out: str | Path | None = None
 ) -> Path:
-    """Write the report of a study or a comparison, finished or not, or of a run, from its folder.
+    """Write the report of a study, a comparison or a run, finished or not, from its folder.
 
     Arguments:
-        folder: the study's or the run's.
-        formats: for its parts, which are written beside it into `report/`: figures as `png`, `svg`
-            or `pdf`, tables as `csv` or `latex`.
-        out: where to write; the folder itself if not given.
+        folder: the folder.
+        formats: formats of its parts, which are written into `report/`: figures as `png`, `svg` or
+            `pdf`, tables as `csv` or `latex`.
+        out: the output folder, by default the folder itself.
 
     Returns: the file `report.html`.
-    Errors: `RequestError` for a folder that is neither, and for an unknown format.
+    Errors: `RequestError` for any other folder, and for an unknown format.
     """
     folder = Path(folder)
     out = folder if out is None else Path(out)
@@ -56,7 +56,8 @@ def write_report(
         page = comparison_page(compared, comparison.so_far(compared, folder), folder)
     else:
         raise RequestError(
-            f"There is no study and no run in {folder}: it has neither {store.SPECIFICATION} nor "
+            f"The folder {folder} holds no study and no run: it has neither "
+            f"{store.SPECIFICATION} nor "
             f"{run_folder.SPECIFICATION}."
         )
     make_folder(out)
@@ -66,7 +67,7 @@ def write_report(
 
 
 def study_page(folder: Path) -> Page:
-    """What the report of a study shows."""
+    """The page of a study's report."""
     study = read_study(folder)
     table = store.load_study(folder)
     runs = table[table["role"] == "run"] if len(table) else table
@@ -76,7 +77,7 @@ def study_page(folder: Path) -> Page:
     common = {"kind": "study", "title": study.name, "about": study.about, "command": command,
               "file": store.SPECIFICATION, "toml": toml}  # fmt: skip
     if not len(runs):
-        notes = ["No run is finished yet, so that there is nothing to show."]
+        notes = ["No run is finished yet, so there are no results to show."]
         return Page(**common, facts=facts, notes=notes, findings=(), pictures=(), tables=(),
                     made=versions())  # fmt: skip
 
@@ -146,7 +147,7 @@ def _facts(
             (
                 f"search of {words_of(search.key, {})}",
                 f"{search.number} values from {low} to {high} in each cell, {search.seeds} runs "
-                f"each: {number(more)} measurements more in {number(len(trials))} runs",
+                f"each: {number(more)} additional measurements in {number(len(trials))} runs",
             )
         )
     return facts
@@ -162,18 +163,20 @@ def _values(labels: Sequence[Plain]) -> str:
 def _notes(study: Study, runs: pd.DataFrame, outcome: Outcome) -> list[str]:
     notes = []
     if len(runs) < study.runs:
-        notes.append(f"The study is not finished: {len(runs)} of {study.runs} runs are.")
+        notes.append(f"The study is not finished: {len(runs)} of {study.runs} runs are complete.")
     if outcome.counts:
         notes.append(
-            "Medians are Kaplan and Meier's: a run that was stopped before the target counts as "
-            "one that would have needed more. One that diverged counts as stopped at the end of "
+            "Medians are Kaplan–Meier medians: a run that was stopped before the target counts as "
+            "one that needs more measurements. A diverged run counts as stopped at the end of "
             "its budget."
         )
     elif runs[outcome.column].isna().any():
         n = int(runs[outcome.column].isna().sum())
-        notes.append(f"{n} runs ended without a {outcome.name} and are in no median.")
+        notes.append(
+            f"{n} runs ended without a {outcome.name} and are not included in the medians."
+        )
     if study.law is not None:
-        notes.append("Predicted from each cell's specification alone.")
+        notes.append("Predictions use each cell's specification only.")
     return notes
 
 

@@ -1,4 +1,4 @@
-"""Running a study: the one call."""
+"""`run_study`."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -27,33 +27,33 @@ def run_study(
     interrupted: Callable[[], bool] = lambda: False,
     yes: bool = False,
 ) -> pd.DataFrame:
-    """Do what is missing of a study; the same table comes out whoever does it.
+    """Run the missing runs of a study; the result does not depend on who runs them.
 
     Arguments:
-        study: a `Study`, or the TOML file or folder of one.
-        out: its folder; `studies/NAME` if not given. One that holds this study goes on.
-        workers: processes of this machine; one is this process itself.
-        cluster: the address of a Dask scheduler, whose workers do the runs instead.
-        observers: called with a `StudyProgress` several times a second.
-        interrupted: asked several times a second whether to stop.
-        yes: run a grid of more than 100 000 runs.
+        study: a `Study`, or its TOML file or folder.
+        out: its folder, by default `studies/NAME`; if it holds this study, the study continues.
+        workers: the number of local processes; 1 is this process itself.
+        cluster: the address of a Dask scheduler whose workers run the study instead.
+        observers: functions called with a `StudyProgress` several times per second.
+        interrupted: a function called several times per second to ask whether to stop.
+        yes: whether to allow a grid of more than 100 000 runs.
 
     Returns: the table, as from `load_study`.
-    Errors: `RequestError` before anything is run for what is wrong in the grid, its runs, or the
-    folder; `Interrupted` where it was asked to stop; a later call goes on.
+    Errors: `RequestError`, before anything is run, for an invalid grid, run or folder;
+    `Interrupted` if it was asked to stop, after which a later call continues.
     """
     check_platform()
     study = study if isinstance(study, Study) else read_study(study)
     check_size(study, yes)
     folder = Path("studies") / study.name if out is None else Path(out)
-    check_installed(study, cluster)  # and all cells are checked, before the folder is made
+    check_installed(study, cluster)  # this also validates all cells before the folder is made
     new = [one for one in (folder, *folder.parents) if not one.exists()]
     begun = (folder / store.SPECIFICATION).is_file()
     study = store.open_study(folder, study)
     for name in store.set_damaged_aside(folder):
         warnings.warn(
-            f"{store.RUNS}/{name} was damaged; it lies in {folder / store.DAMAGED} now, and its "
-            "run is done again.",
+            f"{store.RUNS}/{name} is damaged; it was moved to {folder / store.DAMAGED}, and its "
+            "run is repeated.",
             store.DamagedFileWarning,
             stacklevel=2,
         )
@@ -74,7 +74,7 @@ def run_study(
 
 
 def check_size(study: Study, yes: bool) -> None:
-    """Whether a grid is as large as it is meant to be. Errors: `RequestError`."""
+    """Check that a large grid is confirmed. Errors: `RequestError`."""
     if study.runs > MOST_RUNS and not yes:
         axes = [f"{len(study.labels(axis))} of {axis}" for axis in study.axes]
         grid = " × ".join([*axes, f"{len(study.seed_list)} seeds"])

@@ -24,7 +24,7 @@ from dither.training.specification import read_toml
 
 
 def run_page(folder: Path) -> Page:
-    """What the report of a run shows, from its folder."""
+    """The page of a run's report, from its folder."""
     asked, text = read_toml(folder / SPECIFICATION)
     common: dict[str, Any] = {
         "kind": "run", "title": str(asked.get("name", folder.name)),
@@ -32,7 +32,7 @@ def run_page(folder: Path) -> Page:
         "toml": without_seal(text), "command": f"dither train {SPECIFICATION}",
     }  # fmt: skip
     if not is_file(folder / RESULT):
-        notes = ["The run is not finished, so that there is nothing to show."]
+        notes = ["The run is not finished, so there are no results to show."]
         return Page(**common, facts=(), notes=notes, pictures=(), tables=(), made=versions())
     result = load_run(folder)
     target = asked.get("until", {}).get("score")
@@ -76,7 +76,7 @@ def _facts(result: Result, target: float | None) -> list[tuple[str, str]]:
     if result.learning_rate is not None:
         facts.append(("last learning rate", number(result.learning_rate)))
     if result.start_from is not None:
-        facts.append(("started from", f"{result.start_from}, whose ledger is not counted here"))
+        facts.append(("started from", f"{result.start_from}, whose ledger is not included"))
     for name, value in result.accounts.total().items():
         if value or name == "measurements":
             whose = " of all replicas" if n > 1 else ""
@@ -88,11 +88,11 @@ def _pictures(result: Result, name: str, target: float | None) -> list[Picture]:
     if not len(result.history):
         return []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # costs that were never seen
+        warnings.simplefilter("ignore", RuntimeWarning)  # costs that were never measured
         figure = run_figure(result, name, target)
-    caption = "Cost measured in training, and what the test set shows"
+    caption = "Training cost, and results on the test set"
     many = len(result.replicas) > 1
-    caption += "; each replica, their median, the middle half shaded." if many else "."
+    caption += "; thin: replicas; thick: median; shaded: interquartile range." if many else "."
     return [Picture("curves", "Cost and score against measurements", caption, figure)]
 
 

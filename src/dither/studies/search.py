@@ -1,4 +1,4 @@
-"""The search of one setting in a cell of a study, by Optuna."""
+"""The search for one setting in a cell of a study, with Optuna."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -12,30 +12,31 @@ from dither.training.result import Replica
 from dither.training.until import Until
 
 FIRST_SEED = 1_000_000_000
-"""Trials have seeds of their own, so that no run is chosen for its luck."""
+"""The first seed of trials, which do not share seeds with runs, to avoid selection bias."""
 
 DIVERGED = 10.0
-"""What a run that diverged counts for, in budgets."""
+"""The cost of a diverged run, in budgets."""
 
 
 class Search(Configuration):
-    """A setting looked for on a logarithmic scale, in each cell of a study before its runs.
+    """A search for a setting on a logarithmic scale, in each cell of a study before its runs.
 
-    The first round of trials lies evenly between the ends; the later ones are Optuna's (TPE), from
-    what the trials before have shown. A trial is worth the median over its seeds of the
-    measurements to the target; a run that has not come to it counts for the whole budget times
-    one plus what its score lacks. Without a target the score itself counts. Where there is a
-    target and one round, the round ends as soon as no value can overtake the first.
+    The first round of trials is evenly spaced between the ends; later ones are chosen by Optuna
+    (TPE) from earlier results. The value of a trial is the median over its seeds of the
+    measurements to the target; a run that missed it counts as the budget times one plus its gap to
+    the target. Without a target the score is used. With a target and a single round, the round ends
+    as soon as no value can overtake the best.
 
     Arguments:
         key: the setting's key path.
-        low, high: between which values; > 0.
-        values: the values to try, all in one round, instead of `low`, `high` and `trials`.
-        share: of a value's seeds that must come to the target; in (0, 1), the median if not given.
-        trials: how many values are tried.
-        at_once: trials in a round, which run side by side.
-        seeds: runs for each trial.
-        measurements: the most of each of them; as many as the study's runs have, if not given.
+        low, high: the ends of the range, > 0.
+        values: the values to try, in one round, instead of `low`, `high` and `trials`.
+        share: the share of a value's seeds that must reach the target, in (0, 1); by default the
+            median is used.
+        trials: the number of values to try.
+        at_once: trials per round, which run in parallel.
+        seeds: runs per trial.
+        measurements: the budget of each of these runs, by default that of the study's runs.
     """
 
     key: str = "algorithm.learning_rate"
@@ -54,27 +55,27 @@ class Search(Configuration):
             raise ValueError("a search needs either low and high or a list of values")
         low, high = self.ends
         if not self.values and low >= high:
-            raise ValueError(f"low must be below high, and {low:g} is not below {high:g}")
+            raise ValueError(f"low must be below high, but {low:g} is not below {high:g}")
         return self
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The least and the largest value."""
+        """The smallest and the largest value."""
         return self.low or min(self.values), self.high or max(self.values)
 
     @property
     def number(self) -> int:
-        """How many values are tried."""
+        """The number of values to try."""
         return len(self.values) or self.trials
 
     def asked(self) -> dict[str, Any]:
-        """What decides the search, as a table."""
+        """The settings that determine the search, as a table."""
         return self.model_dump(mode="json", exclude={"values", "share"} - self.model_fields_set)
 
     def propose(self, tried: Sequence[float], worth: Sequence[float]) -> list[float]:
-        """The values of the next round; none when the trials are used up.
+        """The values of the next round; none after the last trial.
 
-        Arguments: the values tried so far, and what each of them was worth (less is better).
+        Arguments: the values tried so far, and the result of each (lower is better).
         """
         if self.values:
             return [] if tried else list(self.values)
@@ -105,13 +106,13 @@ class Search(Configuration):
         return [rounded(value, 3) for value in asked]
 
     def worth(self, runs: Sequence[Replica], until: Until) -> float:
-        """What a trial is worth, from its runs; less is better."""
+        """The result of a trial from its runs; lower is better."""
         budget = float(self.measurements or until.measurements or 1)
         each = [_worth(run, until.score, budget) for run in runs]
         return float(np.quantile(each, self.share, method="averaged_inverted_cdf"))
 
     def decided(self, reasons: np.ndarray) -> bool:
-        """Whether the trials of a round that is the only one can end, by why each has stopped."""
+        """Whether the trials of a single round can end, given the stop reasons so far."""
         if not self.values and self.trials > self.at_once:
             return False
         reached = np.reshape(reasons == "score", (-1, self.seeds)).sum(axis=1)

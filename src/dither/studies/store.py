@@ -37,27 +37,25 @@ WORK = "work"
 DAMAGED = "damaged"
 
 ROW = b"row"
-"""The footer of a run's file repeats, under this key, the line without its curves as JSON: it is
-read ten times faster than thirty columns of one value are. It holds the file's seal too."""
+"""The footer key of the line without its curves, as JSON, which is read ten times faster."""
 
 CURVES = ("measurements", "cost", "test_cost", "score")
-"""What a run's file keeps of its history, as lists in columns `curve_…`."""
+"""The parts of a run's history in its file, as lists in columns `curve_…`."""
 
 
 TYPES = {"score": "double", "test_cost": "double", "target": "double", "budget": "int64"}
-"""Columns that have one type in all files, also where a run has nothing to put there."""
+"""Columns with a fixed type in all files, even without a value."""
 
 
 class DamagedFileWarning(UserWarning):
-    """A run's file that is damaged, or not that run's."""
+    """The file of a run is damaged or belongs to another run."""
 
 
 def open_study(folder: Path, study: Study) -> Study:
-    """Make a folder this study's, or find that it is already.
+    """Open a study's folder, or create it.
 
-    Returns: the study with its base written out, what is set for all runs in it, as it stands in
-    the folder.
-    Errors: `RequestError` where the folder holds another study, or other files.
+    Returns: the study as stored in the folder, with its base and its common settings written out.
+    Errors: `RequestError` if the folder holds another study or other files.
     """
     whole = study.model_copy(update={"base": study.base_table(), "set": {}})
     text = _specification(whole)
@@ -88,30 +86,30 @@ def _specification(study: Study) -> bytes:
 
 
 def gone(folder: Path) -> bool:
-    """Whether a study's folder was deleted while it is being worked on."""
+    """Whether a study's folder was deleted while the study is running."""
     try:
         return not (folder / SPECIFICATION).exists()
-    except OSError:  # a shared folder may be away for a while
+    except OSError:  # a shared folder may be unavailable for a while
         return False
 
 
 def save_beside(folder: Path, study: Study) -> RunError:
-    """Move what was written since a study's folder was deleted to one beside it.
+    """Move files written after a study's folder was deleted to a folder beside it.
 
-    Returns: the error that says so.
+    Returns: the error to raise.
     """
     saved = folder_beside(folder)
     if folder.is_dir():
         folder.replace(saved)
     write_atomically(saved / SPECIFICATION, _specification(study))
     return RunError(
-        f"The folder {folder} was deleted while its study went on; what was done since, and what "
-        f"was under way, is saved in {saved}: go on with dither study {saved}."
+        f"The folder {folder} was deleted while its study was running; later results and running "
+        f"jobs are saved in {saved}; continue with dither study {saved}."
     )
 
 
 def _others(folder: Path) -> bool:
-    """Whether a folder holds more than what a killed start has left there."""
+    """Whether a folder holds more than the remains of a killed start."""
     return any(not path.name.startswith(f".{SPECIFICATION}-") for path in folder.iterdir())
 
 
@@ -121,7 +119,7 @@ def done(folder: Path) -> set[str]:
 
 
 def row_bytes(row: Mapping[str, Any]) -> bytes:
-    """A run as the content of its file: a table of one line."""
+    """The content of a run's file: a table with one line."""
     types = {name: pa.type_for_alias(alias) for name, alias in TYPES.items()}
     types |= {name: pa.list_(pa.float64()) for name in row if name.startswith("curve_")}
     arrays = {name: pa.array([value], types.get(name)) for name, value in row.items()}
@@ -142,7 +140,7 @@ def _without_curves(names: Iterable[str]) -> list[str]:
 
 
 def write_run(folder: Path, name: str, content: bytes) -> bool:
-    """Keep a finished run, unless it is kept already; whether it was new."""
+    """Save a finished run unless it exists already; returns whether it was new."""
     file = folder / RUNS / f"{name}.parquet"
     if is_file(file):
         return False
@@ -152,10 +150,10 @@ def write_run(folder: Path, name: str, content: bytes) -> bool:
 
 
 def _whole(file: Path) -> tuple[pa.BufferReader, dict[str, Any]]:
-    """A run's file that is as it was written, and its line without the curves.
+    """An undamaged run's file, and its line without the curves.
 
-    Errors: `RequestError` where it cannot be read, `DamagedFileError` where it is damaged or not
-    that run's.
+    Errors: `RequestError` if it cannot be read, `DamagedFileError` if it is damaged or belongs to
+    another run.
     """
     content = read_sealed(file)
     try:
@@ -169,7 +167,7 @@ def _whole(file: Path) -> tuple[pa.BufferReader, dict[str, Any]]:
 
 
 def read_run(folder: Path, name: str) -> dict[str, Any] | None:
-    """The row of a finished run; None where there is none, or none that is whole."""
+    """The row of a finished run; None if it is missing or damaged."""
     file = folder / RUNS / f"{name}.parquet"
     if not is_file(file):
         return None
@@ -181,9 +179,9 @@ def read_run(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 def set_damaged_aside(folder: Path) -> list[str]:
-    """Move away the runs' files that are damaged or others', so that those runs are done again.
+    """Move damaged or foreign files of runs away, so that these runs are repeated.
 
-    Errors: `RequestError` for a file that one may not read: it is not damaged.
+    Errors: `RequestError` for a file without read permission, which is not damaged.
     """
     found = []
     for file in files_in(folder / RUNS, ".parquet"):
@@ -200,32 +198,32 @@ def set_damaged_aside(folder: Path) -> list[str]:
 
 
 def _free(file: Path) -> Path:
-    """A file's place, or the first beside it that is free: what was set aside before is kept."""
+    """A free path for a file, so that earlier files moved aside are kept."""
     places = (file.with_name(f"{file.stem}-{k}{file.suffix}") for k in itertools.count(2))
     return next(place for place in itertools.chain([file], places) if not place.exists())
 
 
 def tidy(folder: Path) -> None:
-    """Remove what nobody needs any more, once nobody is at work: what kills have left, leases."""
+    """Remove leases and the remains of killed processes when no process is working."""
     if any(not abandoned(lease) for lease in (folder / LEASES).glob("*.json")):
         return
     for left in (*folder.glob(f".{SPECIFICATION}-*"), *(folder / RUNS).glob(".*.parquet-*")):
         left.unlink(missing_ok=True)
     for name in (LEASES, WORK):
-        with contextlib.suppress(OSError):  # what is in there is still wanted
+        with contextlib.suppress(OSError):  # its content is still needed
             (folder / name).rmdir()
 
 
 def forget(folder: Path, new: Iterable[Path]) -> None:
-    """Remove a study that was refused, unless a run of it is finished or under way.
+    """Remove a refused study, unless one of its runs is finished or running.
 
-    Arguments: its folder; which folders were made for it, the deepest first.
+    Arguments: its folder; the folders that were made for it, the deepest first.
     """
     if done(folder) or any(not abandoned(lease) for lease in (folder / LEASES).glob("*.json")):
         return
     (folder / SPECIFICATION).unlink(missing_ok=True)
     shutil.rmtree(folder / WORK, ignore_errors=True)
-    with contextlib.suppress(OSError):  # what else is in there is another's
+    with contextlib.suppress(OSError):  # other content belongs to somebody else
         for made in (*(folder / name for name in (LEASES, RUNS)), *new):
             if made.is_dir():
                 made.rmdir()
@@ -234,15 +232,16 @@ def forget(folder: Path, new: Iterable[Path]) -> None:
 def load_study(folder: str | Path, curves: bool = False) -> pd.DataFrame:
     """The finished runs of a study as one tidy table.
 
-    Arguments: the study's folder; `curves`, whether to have a line for each evaluation of a run
-    (`measurements`, `cost`, `test_cost`, `score` are then those of the evaluation).
-    Returns: a line a run: `run` (its name), `role` (`run`, or `trial` of a search), the axes, the
-    settings that they change, `seed`, `score`, `stop_reason`, `reached` (the target), the ledger.
-    Errors: `RequestError` where there is no study. Warns of files that are damaged.
+    Arguments: the study's folder; `curves`, whether to return one line per evaluation of a run
+    (`measurements`, `cost`, `test_cost` and `score` are then those of the evaluation).
+    Returns: one line per run: `run` (its name), `role` (`run`, or `trial` of a search), the axes,
+    the settings that they change, `seed`, `score`, `stop_reason`, `reached` (the target), the
+    ledger.
+    Errors: `RequestError` if there is no study. Warns about damaged files.
     """
     folder = Path(folder)
     if not is_file(folder / SPECIFICATION):
-        raise RequestError(f"There is no study in {folder}: it has no {SPECIFICATION}.")
+        raise RequestError(f"The folder {folder} holds no study: it has no {SPECIFICATION}.")
     study = read_study(folder)
     table = _read(files_in(folder / RUNS, ".parquet"), curves)
     frame: pd.DataFrame = table.to_pandas()
@@ -270,15 +269,16 @@ def _in_grid_order(frame: pd.DataFrame, study: Study, by: list[str]) -> pd.DataF
 
 
 def _read(files: Sequence[Path], curves: bool) -> pa.Table:
-    """The runs' files as one table; those that are damaged are warned of and left out."""
+    """The files of the runs as one table, without damaged ones, for which it warns."""
     readers, lines = [], []
     for file in files:
         try:
             reader, line = _whole(file)
         except DamagedFileError as error:
             warnings.warn(
-                f"{str(error).split(';')[0].rstrip('.')}; it is left out. Run the study again to "
-                "set it aside and do that run once more.",
+                f"{str(error).split(';')[0].rstrip('.')}; it is left out, and running the "
+                "study again will "
+                "move it aside and repeat that run.",
                 DamagedFileWarning,
                 stacklevel=3,
             )
@@ -295,10 +295,10 @@ def _read(files: Sequence[Path], curves: bool) -> pa.Table:
 
 
 def read_curves(folder: Path, runs: Iterable[str], y: str) -> dict[str, "pd.Series[float]"]:
-    """Of some runs what was found at their evaluations, by the measurements until then.
+    """A quantity of some runs at their evaluations, by measurements.
 
     Arguments: the study's folder; the runs' names; one of `CURVES`.
-    Returns: by name, those of the runs whose files can be read.
+    Returns: by name, the curves of the runs with readable files.
     """
     names = ["curve_measurements", f"curve_{y}"]
     curves = {}

@@ -1,4 +1,4 @@
-"""A study as a specification: a grid of runs."""
+"""Specifications of studies: grids of runs."""
 
 import copy
 import itertools
@@ -22,17 +22,17 @@ from dither.training.settings import change_setting
 from dither.training.specification import Specification, read_table, read_toml
 
 PARAMETERS = "parameters"
-"""The column of P, against which a fit can be made as against an axis."""
+"""The column of P, which a fit can use like an axis."""
 
 MOST_RUNS = 100_000
-"""A larger grid is asked about first."""
+"""A larger grid needs confirmation."""
 
 
 class FitOf(Configuration):
-    """What to fit to the study's table.
+    """A fit to the study's table.
 
     Arguments: `x`, an axis or `parameters`; `y`, a column that counts up to the target, such as
-    `measurements`, or `score`; `form`; `by`, an axis for each of whose values a fit is made.
+    `measurements`, or `score`; `form`; `by`, an axis with a separate fit for each value.
     """
 
     x: str
@@ -45,18 +45,18 @@ class Study(Configuration):
     """A grid of runs: axes over any setting of a run, times seeds.
 
     Arguments:
-        name, about: what to call it, and one line for people.
-        base: the run that the axes change: a preset, a TOML file, or the table itself.
-        set: settings, by key path, that every run has instead of the base's.
-        axes: for each axis its values: a list for one key path, or, under a name of its own, a
-            table of lists of equal length, whose keys change together (`label`, a list of names
-            for its points, is no setting).
-        seeds: how many, from 0 on, or a list of them.
-        at_once: the most runs in one compiled program.
-        search: a setting to search in each cell of the grid before its runs.
-        fits: what to fit to the table.
-        law: `prediction`, to draw over the runs what `dither.planning.predict_run` says of each
-            cell; `boolean-coordinate-descent` is its older name.
+        name, about: the name, and a description in one line.
+        base: the run that the axes change: a preset, a TOML file, or a table.
+        set: settings for every run, by key path, which override the base.
+        axes: the values of each axis: a list for one key path or, under a free name, a table of
+            lists of equal length whose keys change together (`label`, a list of names of the
+            points, is not a setting).
+        seeds: the number of seeds, from 0, or a list of seeds.
+        at_once: runs in one compiled program, at most.
+        search: a setting to search for in each cell of the grid before its runs.
+        fits: fits to the table.
+        law: `prediction`, to draw the results of `dither.planning.predict_run` for each cell with
+            the runs; `boolean-coordinate-descent` is its older name.
     """
 
     name: str = "study"
@@ -82,7 +82,7 @@ class Study(Configuration):
             if isinstance(axis, dict):
                 if any(isinstance(values, dict) for values in axis.values()):
                     raise ValueError(
-                        f"axis '{name}' holds tables in a table; write its key path in quotes, "
+                        f"axis '{name}' has nested tables; write its key path in quotes, "
                         f'as in "{name}.{next(iter(axis))}"'
                     )
                 lengths = {len(v) if isinstance(v, list) else 0 for v in axis.values()}
@@ -92,20 +92,22 @@ class Study(Configuration):
             else:
                 empty = not isinstance(axis, list) or not axis
             if empty:
-                raise ValueError(f"axis '{name}' has no values; give it a list of some")
+                raise ValueError(f"axis '{name}' has no values; give a list of values")
         return axes
 
     @model_validator(mode="after")
     def _some_seeds(self) -> "Study":
         seeds = self.seed_list
         if not seeds or len(set(seeds)) != len(seeds):
-            raise ValueError("seeds must be a number of them or a list of different ones")
+            raise ValueError("seeds must be a number of seeds or a list of different seeds")
         for fit in self.fits:
             for axis in (fit.x, fit.by):
                 if axis is not None and axis not in (*self.axes, PARAMETERS):
-                    raise ValueError(f"a fit names the axis '{axis}', which is none of the axes")
+                    raise ValueError(f"a fit names the axis '{axis}', which does not exist")
         if self.search is not None and self.search.key in self.keys:
-            raise ValueError(f"{self.search.key} is both an axis and searched; take one away")
+            raise ValueError(
+                f"{self.search.key} is both an axis and searched; remove one of the two"
+            )
         return self
 
     @property
@@ -115,7 +117,7 @@ class Study(Configuration):
 
     @property
     def keys(self) -> list[str]:
-        """Every key path that an axis changes."""
+        """All key paths that axes change."""
         keys = []
         for name, axis in self.axes.items():
             keys += [name] if isinstance(axis, list) else [k for k in axis if k != "label"]
@@ -123,11 +125,11 @@ class Study(Configuration):
 
     @property
     def runs(self) -> int:
-        """How many runs the grid has."""
+        """The number of runs of the grid."""
         return math.prod(self._lengths()) * len(self.seed_list)
 
     def labels(self, axis: str) -> list[Plain]:
-        """What stands in the table for the points of an axis: all numbers, or all text."""
+        """The labels of an axis in the table: all numbers, or all text."""
         values = self.axes[axis]
         if isinstance(values, dict):
             values = values.get("label") or next(iter(values.values()))
@@ -145,9 +147,9 @@ class Study(Configuration):
 
     @cached_property
     def cells(self) -> tuple["Cell", ...]:
-        """Every combination of the axes' values, checked as a run's specification.
+        """Every combination of the axes' values, validated as a run's specification.
 
-        Errors: `RequestError` for the first combination that is none, with its key path.
+        Errors: `RequestError` with the key path of the first invalid combination.
         """
         base = self.base_table()
         names = {axis: self.labels(axis) for axis in self.axes}
@@ -162,8 +164,9 @@ class Study(Configuration):
             same = found.setdefault(cell.specification.model_dump_json(), cell)
             if same is not cell:
                 raise RequestError(
-                    f"The runs at {same.where} and at {cell.where} are the same; take one of them "
-                    "off the axes."
+                    f"The runs at {same.where} and at {cell.where} are the same; remove one "
+                    "of them "
+                    "from the axes."
                 )
         return tuple(found.values())
 
@@ -182,7 +185,7 @@ class Study(Configuration):
 class Cell(Configuration):
     """One combination of the axes' values.
 
-    Attributes: `labels`, its place on each axis; `specification`, of its runs but for the seed.
+    Attributes: `labels`, its place on each axis; `specification`, of its runs without the seed.
     """
 
     labels: dict[str, Any]
@@ -191,14 +194,14 @@ class Cell(Configuration):
 
     @property
     def where(self) -> str:
-        """Its place in words."""
+        """The cell's place in words."""
         return _where(self.labels)
 
     @staticmethod
     def of(
         base: Mapping[str, Any], labels: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> "Cell":
-        """A cell from the base's table and the settings that the axes give it."""
+        """A cell from the base's table and the settings of the axes."""
         table = copy.deepcopy(dict(base))
         for path, value in settings.items():
             change_setting(table, path, copy.deepcopy(value))
@@ -226,7 +229,7 @@ def _settings(name: str, axis: Any, index: int) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Plain:
-    """A value as one cell of a table: itself, its kind, or JSON; of a place no folder."""
+    """A value as a table cell: itself, its kind, or JSON; a place without its folder."""
     if isinstance(value, str) and (IN_A_FILE.fullmatch(value) or DATA.fullmatch(value)):
         return Path(value).name
     if isinstance(value, bool | int | float | str):
@@ -237,9 +240,9 @@ def plain(value: Any) -> Plain:
 
 
 def read_study(file: str | Path) -> Study:
-    """The study that a TOML file describes.
+    """The study in a TOML file.
 
-    Errors: `RequestError` in one sentence, for what is wrong in the file or in any of its runs.
+    Errors: `RequestError` for an error in the file or in any of its runs.
     """
     path = Path(file)
     if is_file(path / "study.toml"):

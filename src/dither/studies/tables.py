@@ -1,4 +1,4 @@
-"""The tables of a report, in words for people and as numbers for other programs."""
+"""The tables of a report, formatted and as plain numbers."""
 
 import math
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from dither.studies.study import Study
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table: a short name for its file, what it holds, its lines in words and as numbers.
+    """A table: a short name for its file, a title, its lines, formatted and as numbers.
 
-    Attributes: `name`, `title`; `headings`, with how many of the first columns say of what a line
-    is; `lines`; `numbers`, the same for other programs.
+    Attributes: `name`, `title`; `headings`; `leading`, the number of first columns that identify a
+    line; `lines`; `numbers`, the same as plain numbers.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Table:
 
     @property
     def in_words(self) -> pd.DataFrame:
-        """The lines under their headings."""
+        """The formatted lines with their headings."""
         return pd.DataFrame(list(self.lines), columns=list(self.headings))
 
 
@@ -49,7 +49,7 @@ def cells_table(
     outcome: Outcome,
     predicted: Sequence[tuple[Summary, float]],
 ) -> Table:
-    """A line for each cell of the grid: what its runs came to, and what they have spent for it."""
+    """One line per cell of the grid: the results of its runs and their costs."""
     seeds, axes, words = len(study.seed_list), list(study.axes), axis_words(study)
     beforehand = [value for _, value in predicted] or [math.nan] * len(cells)
     spent = spent_in(pd.concat([cell.runs for cell in cells]))
@@ -99,13 +99,13 @@ def _in_words(median: float) -> str:
 
 
 def _median(cell: Summary, outcome: Outcome) -> float:
-    """The median of what a cell's runs have spent, counted as their measurements are."""
+    """The median cost of a cell's runs, counted like their measurements."""
     found = median_of(cell.runs, outcome)
     return math.nan if found is None else found.value
 
 
 def fit_table(name: str, fits: Sequence[Fitted]) -> Table:
-    """A line for each curve of a fit: its parameters with their intervals."""
+    """One line per curve of a fit: its parameters with their intervals."""
     asked, made = fits[0].asked, [one for one in fits if one.fit is not None]
     parameters = list(dict.fromkeys(p for one in made if one.fit for p in one.fit.parameters))
     by = [] if asked.by is None else [fits[0].by]
@@ -127,7 +127,7 @@ def fit_table(name: str, fits: Sequence[Fitted]) -> Table:
 
 
 def failures_table(study: Study, cells: Sequence[Summary]) -> Table:
-    """A line for each cell in which runs broke down."""
+    """One line per cell with failed runs."""
     axes = list(study.axes)
     broken = [(cell, reason, n) for cell in cells for reason, n in cell.failed.items()]
     lines = tuple(
@@ -137,5 +137,5 @@ def failures_table(study: Study, cells: Sequence[Summary]) -> Table:
     rows = [{**cell.labels, "reason": reason, "runs": n} for cell, reason, n in broken]
     words = axis_words(study)
     headings = (*(words[axis] for axis in axes), "why", "runs")
-    title = "Runs that diverged or whose device failed"
+    title = "Runs that diverged, and runs whose device failed"
     return Table("failures", title, headings, len(axes), lines, pd.DataFrame(rows))

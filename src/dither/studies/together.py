@@ -1,4 +1,4 @@
-"""Runs of a study side by side in one program."""
+"""Running several runs of a study in one compiled program."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,11 +32,11 @@ CHECKPOINT_SECONDS = 10.0
 
 
 class Interrupted(Exception):
-    """A job was asked to stop before its end; what it came to is in its checkpoint."""
+    """A job was interrupted; its state is in its checkpoint."""
 
 
 class Program(NamedTuple):
-    """Runs that are the replicas of one loop, how often they are evaluated, by which score."""
+    """Runs that are replicas of one loop, with their evaluation period and score."""
 
     runs: list[Planned]
     loop: FusedLoop
@@ -54,10 +54,10 @@ def train_together(
 ) -> list[tuple[Result, int]]:
     """Train runs that differ in their seed and in some varied settings.
 
-    Arguments: `out`, a folder for checkpoints, from which it goes on where there are any; `enough`,
-    whether the runs can end, by why each has stopped (empty for those that go on), asked where all
-    of them are one program.
-    Returns: for each run, a result and which of its replicas the run is.
+    Arguments: `out`, a folder for checkpoints, from which it continues if there are any; `enough`,
+    a function that says whether the runs can end, given their stop reasons (empty for running
+    ones), used if all of them are one program.
+    Returns: for each run, a result and the index of the run's replica in it.
     Errors: `Interrupted`; `RequestError` where task, device and algorithm do not fit together.
     """
     until = runs[0].cell.specification.until
@@ -81,7 +81,7 @@ def train_together(
         reason = run.go([*observers, *live], lambda: decided() or interrupted())
         if reason is StopReason.INTERRUPTED and not decided():
             if folder is not None:
-                make_folder(folder)  # which may have been deleted
+                make_folder(folder)  # it may have been deleted
             run.save()
             raise Interrupted
         result = run.result(reason, (), loop.device.space)
@@ -90,14 +90,15 @@ def train_together(
 
 
 def on_simulated_device(runs: Sequence[Planned]) -> bool:
-    """Whether runs are of a device that is simulated here, not of one in a lab."""
+    """Whether the device of runs is simulated instead of real."""
     return isinstance(runs[0].cell.specification.device, AbstractDevice)
 
 
 def programs(runs: Sequence[Planned], varied: Sequence[str]) -> Iterator[Program]:
-    """The loops that do some runs: one, whose varied settings are its inputs.
+    """The loops for some runs: a single one, with the varied settings as inputs.
 
-    Where the algorithm cannot be compiled for those, one after another for each of their values.
+    If the algorithm cannot be compiled for these inputs, there is one loop for each of their
+    values.
     Errors: `RequestError` where task, device and algorithm do not fit together.
     """
     first = runs[0].cell.specification
@@ -109,12 +110,14 @@ def programs(runs: Sequence[Planned], varied: Sequence[str]) -> Iterator[Program
         parts, varied = _by_settings(runs, varied), ()
     for part in parts:
         one = part[0].cell.specification
-        # what varies is an input: programs that differ in nothing else are compiled once
+        # varied settings are inputs, so that programs which differ only in them are compiled once
         algorithm = vary(one.algorithm, "algorithm", dict.fromkeys(varied, 1.0))
         device = _checked(one, task)
         seeds = [run.seed for run in part]
         rows = None
-        if one.start_from is not None:  # every run by itself, whose one replica starts from the 0th
+        if (
+            one.start_from is not None
+        ):  # every run separately, with its single replica started from replica 0
             rows = np.repeat(start_of(one.start_from, device.space, 1)[0], len(part), axis=0)
         loop = FusedLoop(algorithm, device, task, seeds, _settings(part, varied), rows)
         every = evaluation_period(one.score_every, one.until)
@@ -122,7 +125,7 @@ def programs(runs: Sequence[Planned], varied: Sequence[str]) -> Iterator[Program
 
 
 def _checked(specification: Specification, task: Task) -> AbstractDevice:
-    """The device of a run, once task and algorithm fit it. Errors: `RequestError`."""
+    """The device of a run, after a check of task and algorithm. Errors: `RequestError`."""
     device = specification.device
     assert isinstance(device, AbstractDevice)
     check_fit(device, task, specification.algorithm, specification.until)
@@ -133,7 +136,7 @@ def _checked(specification: Specification, task: Task) -> AbstractDevice:
 def can_vary(
     algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, names: Sequence[str]
 ) -> bool:
-    """Whether an algorithm can be compiled for settings that are not known beforehand."""
+    """Whether an algorithm can be compiled for traced settings."""
 
     def one(settings: Varied) -> Any:
         problem, sampling = problem_of(device, task), task.sampling()
@@ -143,7 +146,7 @@ def can_vary(
     number = jax.ShapeDtypeStruct((), jnp.result_type(float))
     try:
         jax.eval_shape(one, dict.fromkeys(names, number))
-    except Exception:  # whatever a rule does with a number that it wants to know
+    except Exception:  # any error of a rule that needs a concrete number
         return False
     return True
 
@@ -168,12 +171,12 @@ def _go_on(run: Run, folder: Path | None) -> None:
         return
     try:
         run.resume()
-    except RequestError:  # damaged, or of another version: begin again
+    except RequestError:  # damaged or of another version: start again
         (folder / CHECKPOINT).unlink()
 
 
 def _train_on_device(run: Planned, out: Path | None, observers: Sequence[Observer]) -> Result:
-    """A run on a real device, by itself; it sees to Ctrl-C and to the device's safety."""
+    """A single run on a real device, which handles Ctrl-C and the device's safety itself."""
     specification = run.cell.specification.model_copy(update={"seed": run.seed})
     begun = out is not None and (out / SPECIFICATION).is_file()
     result = specification.train(out, resume=begun, observers=observers)

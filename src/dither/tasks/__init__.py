@@ -1,4 +1,4 @@
-"""Tasks: what is learned, from batches of samples or along a series."""
+"""Tasks: data sets, time series and differential equations to learn."""
 
 from typing import Annotated
 
@@ -57,7 +57,7 @@ from dither.tasks.task import Task as Task
 from dither.tasks.task import make_task as make_task
 
 TASKS = Registry("task", AbstractTask, globals().values(), shorthand=by_file)
-"""The tasks that a specification can ask for, by their kind."""
+"""The tasks that a specification can select, by their kind."""
 
 AnyTask = Annotated[AbstractTask, TASKS]
 """A task: an instance, a table with its `kind`, the kind alone, or a file such as `own.csv`."""

@@ -1,4 +1,4 @@
-"""A task from the user's own arrays."""
+"""A task from arrays in NumPy files."""
 
 import zlib
 from pathlib import Path
@@ -19,12 +19,12 @@ NAMES = ("inputs", "targets", "test_inputs", "test_targets")
 class Arrays(AbstractSampledTask):
     """The arrays `inputs`, `targets` and, if there, `test_inputs`, `test_targets` of an NPZ file.
 
-    Integer targets are class labels, text is the names of classes, others are values to reach.
-    Without test arrays a share of the samples, of each class its share, is set aside.
+    Integer targets are class labels, text targets are class names, others are regression values.
+    Without test arrays, a stratified share of the samples is set aside.
 
-    Arguments: `file`, the NPZ file, or an NPY file of the inputs, beside `targets`, that of the
-    targets; `test_share` of the samples where there are no test arrays, in (0, 1); `seed` of that
-    draw; `batch`; `cost`. For arrays in memory call `make_task`.
+    Arguments: `file`, the NPZ file, or an NPY file of the inputs; then `targets` is the NPY file of
+    the targets; `test_share` of the samples without test arrays, in (0, 1); `seed` of that draw;
+    `batch`; `cost`. For arrays in memory use `make_task`.
     Errors: `RequestError` for a missing file or array, NaN, labels outside the classes.
     """
 
@@ -40,7 +40,10 @@ class Arrays(AbstractSampledTask):
             if name not in data:
                 raise RequestError(f"The task's file {self.file} has no array '{name}'.")
             if data[name].ndim == 0:
-                raise RequestError(f"The array '{name}' of {self.file} is one number, no samples.")
+                raise RequestError(
+                    f"The array '{name}' of {self.file} is a single number; give one row per "
+                    "sample."
+                )
         missing = [name for name in NAMES[2:] if name not in data]
         if len(missing) == 1:
             raise RequestError(
@@ -64,4 +67,6 @@ def _read(file: Path, kind: bytes) -> Any:
         raise RequestError(f"The task's file {file} does not exist.") from None
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         name = "NPY" if kind == NPY else "NPZ"
-        raise RequestError(f"The task's file {file} is no {name} file ({error}).") from None
+        raise RequestError(
+            f"The task's file {file} is not a valid {name} file ({error})."
+        ) from None

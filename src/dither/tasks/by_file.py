@@ -1,4 +1,4 @@
-"""A task's file, and a task that is named by it."""
+"""Tasks selected by a file name."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,14 +9,14 @@ from pydantic import AfterValidator
 DataFile: TypeAlias = Annotated[
     Path, AfterValidator(lambda file: file.resolve() if file.is_file() else file)
 ]
-"""A file that is found from any folder, where it is there."""
+"""An existing file with an absolute path."""
 
 KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".npz": "arrays"}
-"""The kind of task that a file is, by its ending."""
+"""The kind of task by file suffix."""
 
 
 def by_file(value: Any) -> Any:
-    """A table with `file` where a specification gives `spectra.csv` as the kind of a task."""
+    """The table with `file` for a shorthand such as `spectra.csv`."""
     value = {"kind": value} if isinstance(value, str) else value
     if isinstance(value, Mapping):
         file = str(value.get("kind", ""))

@@ -13,7 +13,7 @@ TAPS = np.array([0.08, -0.12, 1.0, 0.18, -0.1, 0.091, -0.05, 0.04, 0.03, 0.01])
 
 
 class ChannelEqualisation(AbstractSeries):
-    """The symbol sent, from what a nonlinear multipath channel with noise makes of it.
+    """Recover the transmitted symbol from the output of a noisy nonlinear multipath channel.
 
     `q(n) = 0.08 d(n+2) − 0.12 d(n+1) + d(n) + 0.18 d(n−1) − 0.1 d(n−2) + 0.091 d(n−3)
     − 0.05 d(n−4) + 0.04 d(n−5) + 0.03 d(n−6) + 0.01 d(n−7)`,
@@ -21,7 +21,8 @@ class ChannelEqualisation(AbstractSeries):
 
     The target at step n is d(n − delay); the score is the symbol error rate.
 
-    Arguments: `snr`, signal to noise in dB of u; `delay`, at least 0; `seed` of symbols and noise.
+    Arguments: `snr`, the signal-to-noise ratio of u in dB; `delay`, at least 0; `seed` of symbols
+    and noise.
     Source: Mathews and Lee (1994), Jaeger and Haas (2004); taps, cubic and delay 2 are recalled.
     """
 

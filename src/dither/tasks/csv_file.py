@@ -1,4 +1,4 @@
-"""A task from the user's own table."""
+"""A task from a table in a text file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -30,21 +30,22 @@ Column: TypeAlias = Annotated[str | int, BeforeValidator(_column)]
 
 
 class CSVFile(AbstractSampledTask):
-    """A table in a text file: a row a sample, a column an input, one column the label.
+    """A table in a text file, with one row per sample, one column per input, and a label column.
 
-    Columns are set apart by commas, semicolons (numbers may then have decimal commas) or tabs. A
-    label that is text or a whole number is a class, which keeps it as its name; a label with a
-    decimal point is a value to reach. A first column without a name that counts the rows, as pandas
-    writes it, is no input.
+    Columns are separated by commas, semicolons (numbers may then have decimal commas) or tabs. A
+    label that is text or a whole number is the name of a class; a label with a decimal point is a
+    regression value. An unnamed first column that counts the rows, as written by pandas, is
+    ignored.
 
-    Arguments: `file`; `label`, the name of the label's column or its number from 0, the last if not
-    given; `inputs`, the columns that are fed in, all others if not given; `header`, whether the
-    first row names the columns, found from it if not given; `values`, whether whole numbers are
-    values to reach, not classes; `scale` of each input, found from the training samples: `minmax`,
-    to 0 … 1, where other samples are held within too, or `standard`, to mean 0 and standard
-    deviation 1, or as it is; `test_file` to test with, or else `test_share` of the samples, in
-    (0, 1), of each class its share, and `seed` of that draw; `batch`; `cost`.
-    Errors: `RequestError` for a missing or unreadable file, a missing column, what is no number.
+    Arguments: `file`; `label`, the name of the label column or its number from 0, by default the
+    last; `inputs`, the input columns, by default all others; `header`, whether the first row names
+    the columns, detected if not given; `values`, whether whole numbers are regression values
+    instead of classes; `scale` of each input, computed from the training samples: `minmax`, to 0 …
+    1, to which other samples are clipped, or `standard`, to mean 0 and standard deviation 1, or
+    none; `test_file`, with the test samples, or else a stratified `test_share` of the samples, in
+    (0, 1), and the `seed` of that draw; `batch`; `cost`.
+    Errors: `RequestError` for a missing or unreadable file, a missing column, or an input that is
+    not a number.
     """
 
     kind: Literal["csv"] = "csv"
@@ -83,10 +84,10 @@ class CSVFile(AbstractSampledTask):
         return self.task_of(*parts, classes=classes, columns=columns)
 
     def inputs_of(self, file: str | Path) -> Float[np.ndarray, "N K"]:
-        """The inputs in another file as this task has them: the same columns, scaled as here.
+        """The inputs of another file with this task's columns and scale.
 
-        Its columns are found by their names, or it has no others than inputs and label.
-        Errors: `RequestError` as of `load`.
+        Columns are matched by name; without names the file must hold only inputs and label.
+        Errors: those of `load`.
         """
         file = Path(file)
         table, other = read_delimited(self.file, self.header), read_delimited(file)
@@ -102,8 +103,9 @@ class CSVFile(AbstractSampledTask):
     def _input_places(self, table: Table) -> list[int]:
         if table.frame.shape[1] < 2:
             raise RequestError(
-                f"The table {self.file} has one column; set columns apart by commas, semicolons or "
-                "tabs: inputs and a label."
+                f"The table {self.file} has one column; separate inputs and label by commas, "
+                "semicolons "
+                "or tabs."
             )
         label = self._label_place(table)
         if self.inputs is None:
@@ -113,7 +115,7 @@ class CSVFile(AbstractSampledTask):
         if label in places:
             column = title(table, label)
             raise RequestError(
-                f"The column {column} of {self.file} is an input and the label; give label."
+                f"The column {column} of {self.file} is both an input and the label; set label."
             )
         return places
 
@@ -126,14 +128,15 @@ class CSVFile(AbstractSampledTask):
             if column < width:
                 return column
             raise RequestError(
-                f"The table {self.file} has {width} columns, 0 to {width - 1}, and no {column}."
+                f"The table {self.file} has {width} columns, 0 to {width - 1}, but no column "
+                f"{column}."
             )
         names = [str(name) for name in table.frame.columns] if table.named else []
         if column in names:
             return names.index(column)
         if not names:
             raise RequestError(
-                f"The table {self.file} does not name its columns, so that there is no '{column}'; "
+                f"The table {self.file} does not name its columns, so '{column}' is unknown; "
                 f"give a number from 0 to {width - 1}, or header = true."
             )
         raise RequestError(
@@ -141,7 +144,7 @@ class CSVFile(AbstractSampledTask):
         )
 
     def _same_places(self, file: Path, other: Table, table: Table) -> list[int]:
-        """Where the inputs of this task's table stand in another one."""
+        """The positions of this task's inputs in another table."""
         places = self._input_places(table)
         if table.named and other.named:
             names = list(other.frame.columns)
@@ -158,8 +161,8 @@ class CSVFile(AbstractSampledTask):
         if width == len(places):
             return list(range(width))
         raise RequestError(
-            f"The table {file} has {width} columns and {self.file} has {len(places)} inputs; give "
-            "as many, or name the columns."
+            f"The table {file} has {width} columns, but {self.file} has {len(places)} inputs; give "
+            "equally many, or name the columns."
         )
 
     def _labels(self, file: Path, table: Table) -> "pd.Series":
@@ -185,21 +188,21 @@ class CSVFile(AbstractSampledTask):
         if self.values or pd.api.types.is_float_dtype(column):
             if not pd.api.types.is_numeric_dtype(column):
                 raise RequestError(
-                    f"The labels of {self.file} are text, such as '{column.iloc[0]}', and values "
-                    "are due; leave values out, or give label."
+                    f"The labels of {self.file} are text, such as '{column.iloc[0]}', but values "
+                    "were requested; leave out values, or set label."
                 )
             return [as_array(part.to_numpy(float)[:, None], "targets") for part in parts], ()
         found = sorted(column.unique())
         if len(found) > max(2, len(column) // 2):
             raise RequestError(
-                f"The labels of {self.file} are {len(found)} different ones in {len(column)} "
+                f"The labels of {self.file} have {len(found)} different values in {len(column)} "
                 "samples, such as "
-                f"{found[0]} and {found[-1]}; give label, the column of the classes, or values = "
-                "true where whole numbers are values to reach."
+                f"{found[0]} and {found[-1]}; set label to the column of the classes, or values = "
+                "true if the whole numbers are regression values."
             )
         if len(found) == 1:
             raise RequestError(
-                f"The labels of {self.file} are all {found[0]}; give label, the column of the "
+                f"The labels of {self.file} are all {found[0]}; set label to the column of the "
                 "classes."
             )
         classes = tuple(map(str, found))
@@ -217,7 +220,7 @@ class CSVFile(AbstractSampledTask):
 
 
 def _counts_rows(table: Table) -> bool:
-    """Whether a table's first column has no name and counts the rows, as pandas writes it."""
+    """Whether the first column has no name and counts the rows, as written by pandas."""
     from pandas.api.types import is_integer_dtype
 
     column = table.frame.iloc[:, 0]

@@ -1,4 +1,4 @@
-"""A task as several devices measure it: batches side by side, the data shared or dealt out."""
+"""Tasks for several devices: one batch per device, with shared or divided data."""
 
 from dataclasses import fields
 from typing import Annotated, Any, Literal
@@ -16,11 +16,11 @@ from dither.tasks.task import Task, drawn
 
 
 class Shards(Configuration):
-    """How the training samples are dealt out to devices, each sample to one of them.
+    """The division of the training samples among devices, each sample to one device.
 
-    Arguments: `split`, `equal`: at random, as many to each; `dirichlet`: of every class the devices
-    hold shares `p ~ Dir(concentration, …)`, so that they see different classes; `concentration`
-    > 0, small for very different ones; `seed` of the deal, ≥ 0.
+    Arguments: `split`: `equal`, at random with equal sizes, or `dirichlet`, with class shares
+    `p ~ Dir(concentration, …)`, so that devices have different classes; `concentration` > 0, small
+    for very different shares; `seed` of the split, ≥ 0.
     Source: Hsu2019 (Dirichlet shards); recalled, not verified.
     """
 
@@ -29,11 +29,11 @@ class Shards(Configuration):
     seed: Annotated[int, Field(ge=0)] = 0
 
     def deal(self, task: Task, devices: int) -> list[Int[np.ndarray, " _"]]:
-        """The samples of each device. Errors: `RequestError` where there are too few of them."""
+        """The samples of each device. Errors: `RequestError` if there are too few."""
         samples, rng = len(task.inputs), np.random.default_rng(self.seed)
         if samples < devices:
             raise RequestError(
-                f"The {samples} training samples cannot be dealt out to {devices} devices; give "
+                f"The {samples} training samples cannot be divided among {devices} devices; give "
                 "more samples or share them."
             )
         if self.split == "equal":
@@ -41,7 +41,7 @@ class Shards(Configuration):
             return list(rng.permutation(samples)[: each * devices].reshape(devices, each))
         if not np.issubdtype(task.targets.dtype, np.integer):
             raise RequestError(
-                "Dirichlet shards need classes and the task's targets are values; set the shards' "
+                "Dirichlet shards need classes, but the task's targets are values; set the shards' "
                 "split to equal."
             )
         hands: list[list[int]] = [[] for _ in range(devices)]
@@ -58,10 +58,11 @@ class Shards(Configuration):
 
 
 class DealtTask(Task):
-    """A task whose batches hold a batch for each of N devices, sample by sample.
+    """A task whose batches hold one batch for each of N devices, interleaved by sample.
 
     Row `s N + n` of a batch, and of the outputs for the test inputs, belongs to device n. With
-    `shards` and their `sizes`, device n draws its samples from its own; else all have the same.
+    `shards` and their `sizes`, device n draws from its own samples; else all devices receive the
+    same.
     """
 
     devices: int = eqx.field(static=True, default=1)
@@ -91,16 +92,16 @@ class DealtTask(Task):
 
 
 def dealt(task: Task, devices: int, shards: Shards | None = None) -> DealtTask:
-    """A task for several devices that are measured at once.
+    """A task for several devices that are measured at the same time.
 
-    A batch holds as many samples of each device as the task's batch did, with shards at the most
-    those of the mean shard. Errors: as of `Shards.deal`; `RequestError` for a task whose
-    samples are drawn in groups or by a sampler that learns.
+    Each device has as many samples per batch as the original task, with shards at most the mean
+    size of a shard. Errors: those of `Shards.deal`; `RequestError` for a task with grouped samples
+    or an adaptive sampler.
     """
     if task.group > 1 or task.sampler.learns:
         raise RequestError(
-            "A fleet takes tasks of single samples drawn uniformly; train a differential equation, "
-            "or with an adaptive sampler, on one device."
+            "A fleet needs single samples drawn uniformly; train a differential equation, "
+            "or use an adaptive sampler, on a single device."
         )
     each, hands, sizes = task.batch, None, None
     if shards is not None:

@@ -1,4 +1,4 @@
-"""A symbol to be remembered through a noisy wait."""
+"""Recall of a symbol after a noisy delay."""
 
 from typing import Annotated, Literal
 
@@ -10,15 +10,15 @@ from dither.tasks.task import AbstractSampledTask, BatchSize, Task
 
 
 class DelayedRecall(AbstractSampledTask):
-    """Which symbol a series began with: one is shown at the first step, then there is only noise.
+    """Recall the symbol at the first step of a series; the other steps are noise.
 
-    `u_t = [t = 0] onehot(symbol) + noise n_t`, n ~ N(0, 1) in every feature: T steps of as many
-    features as symbols; the class is the symbol. What has to be kept grows no larger with the
-    steps, only the wait does.
+    `u_t = [t = 0] onehot(symbol) + noise n_t`, n ~ N(0, 1) in every feature: T steps, with as many
+    features as symbols; the class is the symbol. More steps lengthen the delay but do not increase
+    the information to remember.
 
     Arguments: `steps`, T ≥ 1; `symbols` ≥ 2; `noise` ≥ 0; `samples` for training and `tests`;
     `seed` of their draw; `batch`, 32 by default; `cost`, cross-entropy by default.
-    Source: own, after the usual tests of long memory.
+    Source: our own, modelled on common tests of long memory.
     """
 
     kind: Literal["delayed-recall"] = "delayed-recall"

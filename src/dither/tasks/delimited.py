@@ -1,4 +1,4 @@
-"""Tables in text files, as spreadsheets, instruments and pandas write them."""
+"""Tables in text files, as written by spreadsheets, instruments and pandas."""
 
 import csv
 import re
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOOKED_AT = 50
-"""Rows from which it is found how a file is written."""
+"""The rows used to detect the format of a file."""
 
 MISSING = ("", "-", "na", "n/a", "nan", "none", "null")
-"""What may stand where a number is missing: no name of a column."""
+"""Markers of missing numbers, which cannot be column names."""
 
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
 
 
 class Table(NamedTuple):
-    """A table: its columns, the line of its first sample, whether they have names, its comma."""
+    """A table: its columns, its first sample's line, whether columns have names, its separator."""
 
     frame: "pd.DataFrame"
     first: int
@@ -37,13 +37,13 @@ class Table(NamedTuple):
 def read_delimited(file: Path, header: bool | None = None) -> Table:
     """A table from a text file.
 
-    Columns are set apart by tabs, semicolons or commas, whichever of them, in this order, stands in
-    the first row. Numbers have decimal commas where columns are set apart otherwise and some number
-    has one. Lines that begin with # before the table are left out.
+    Columns are separated by tabs, semicolons or commas, whichever occurs first, in this order, in
+    the first row. With another separator than the comma, numbers may have decimal commas. Lines
+    that begin with # before the table are skipped.
 
-    Arguments: the file; `header`, whether the first row names the columns, found from it if not
-    given: it does where it has a text above numbers.
-    Errors: `RequestError` for a file that is missing or no table.
+    Arguments: the file; `header`, whether the first row names the columns; if not given, it does if
+    it has text above numbers.
+    Errors: `RequestError` for a file that is missing or not a table.
     """
     import pandas as pd
 
@@ -57,7 +57,9 @@ def read_delimited(file: Path, header: bool | None = None) -> Table:
     named = _has_names(rows, decimal) if header is None else header
     if named and len(set(rows[0])) < len(rows[0]):
         twice = next(name for name in rows[0] if rows[0].count(name) > 1)
-        raise RequestError(f"Two columns of {file} have the name '{twice}'; name them apart.")
+        raise RequestError(
+            f"Two columns of {file} have the name '{twice}'; give them different names."
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -67,12 +69,12 @@ def read_delimited(file: Path, header: bool | None = None) -> Table:
             )  # fmt: skip
     except (ValueError, pd.errors.ParserWarning) as error:
         why = str(error).strip().rpartition("C error: ")[2]
-        raise RequestError(f"The file {file} is no table ({why}).") from None
+        raise RequestError(f"The file {file} is not a table ({why}).") from None
     if named:
         frame.columns = pd.Index([name.strip() for name in rows[0]])
     if len(rows) == 1 and not any(is_number(cell, decimal) for cell in rows[0]):
         raise RequestError(
-            f"The file {file} has a row of text and no samples; give a row a sample."
+            f"The file {file} has a row of text but no samples; give one row per sample."
         )
     table = Table(frame, skipped + 1 + named, named, decimal)
     if header is None and not named:
@@ -81,29 +83,29 @@ def read_delimited(file: Path, header: bool | None = None) -> Table:
 
 
 def _lines(file: Path) -> tuple[list[str], int]:
-    """The lines of a file from its table on, and how many were left out before."""
+    """The lines of a file from the table on, and the number of skipped lines."""
     try:
         content = file.read_bytes()
     except FileNotFoundError:
         raise RequestError(f"The file {file} does not exist.") from None
     except OSError as error:
         raise RequestError(f"The file {file} cannot be read: {error.strerror}.") from None
-    except ValueError:  # a null in its name
-        raise RequestError(f"No file has a name like {str(file)!r:.60}.") from None
+    except ValueError:  # a null character in its name
+        raise RequestError(f"{str(file)!r:.60} is not a valid file name.") from None
     if b"\0" in content and content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        raise RequestError(f"The file {file} is no text; save the table as CSV.")
+        raise RequestError(f"The file {file} is not text; save the table as CSV.")
     text = _decoded(content)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     start = 0
     while start < len(lines) and (not lines[start].strip() or lines[start].startswith("#")):
         start += 1
     if start == len(lines):
-        raise RequestError(f"The file {file} holds no table; give a row a sample.")
+        raise RequestError(f"The file {file} holds no table; give one row per sample.")
     return lines[start:], start
 
 
 def _decoded(content: bytes) -> str:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):  # as Excel's Unicode text
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):  # such as Excel's Unicode text
         return content.decode("utf-16", errors="replace")
     try:
         return content.decode("utf-8-sig")
@@ -115,24 +117,24 @@ def _check_rows(file: Path, rows: list[list[str]], mark: str, lines: list[str]) 
     for place, row in enumerate(rows):
         if len(row) != len(rows[0]):
             raise RequestError(
-                f"Row {place + 1} of {file} has {len(row)} columns and the first has "
-                f"{len(rows[0])}; give each row as many."
+                f"Row {place + 1} of {file} has {len(row)} columns, but the first has "
+                f"{len(rows[0])}; give all rows the same number."
             )
     if len(rows[0]) == 1 and _spaced(rows[-1][0]):
         raise RequestError(
-            f"The columns of {file} are set apart by spaces; set them apart by commas, semicolons "
+            f"The columns of {file} are separated by spaces; separate them by commas, semicolons "
             "or tabs."
         )
     digits = [",".join(cell for cell in row if is_number(cell)) for row in rows]
     if mark == "," and decimal_commas([row for row in digits if row]):
         raise RequestError(
-            f"In {file} the first row is '{lines[0][:80]}', whose commas are taken for decimal "
-            "ones; set columns apart by semicolons, or write numbers with a point."
+            f"The first row of {file} is '{lines[0][:80]}', whose commas are read as decimal "
+            "commas; separate columns by semicolons, or use decimal points."
         )
 
 
 def _spaced(cell: str) -> bool:
-    """Whether a cell holds several words, of which the first is a number."""
+    """Whether a cell holds several words, the first of which is a number."""
     words = cell.split()
     return len(words) > 1 and is_number(words[0])
 
@@ -157,7 +159,7 @@ def _has_names(rows: list[list[str]], decimal: str) -> bool:
 
 
 def _check_unnamed(file: Path, table: Table) -> None:
-    """Check that the first row is no header over numbers as names and labels as text."""
+    """Check that an unnamed first row is not a header above numeric names or text labels."""
     from pandas.api.types import is_numeric_dtype
 
     for place in table.frame:
@@ -165,13 +167,13 @@ def _check_unnamed(file: Path, table: Table) -> None:
         text = not is_numeric_dtype(column) and not is_number(str(column.iloc[0]))
         if text and len(column) > 1 and (column == column.iloc[0]).sum() == 1:
             raise RequestError(
-                f"The first row of {file} may be a header, as '{column.iloc[0]}' stands nowhere "
+                f"The first row of {file} may be a header, since '{column.iloc[0]}' occurs nowhere "
                 "else in its column; set header to true or false."
             )
 
 
 def numbers(file: Path, table: Table, places: list[int]) -> Float[np.ndarray, "N K"]:
-    """Columns of numbers. Errors: `RequestError` for a cell that holds none, with its line."""
+    """Columns of numbers. Errors: `RequestError` with the line of a cell that is not a number."""
     from pandas.api.types import is_numeric_dtype
 
     found = []
@@ -185,8 +187,9 @@ def numbers(file: Path, table: Table, places: list[int]) -> Float[np.ndarray, "N
                 holds = f"'{cell}'" if cell.strip() else "nothing"
                 raise RequestError(
                     f"The column {title(table, place)} of {file} holds {holds} in line "
-                    f"{table.first + line}, and an input is a number; mend it, name the column as "
-                    "the label, or leave it out by inputs."
+                    f"{table.first + line}, but inputs must be numbers; correct it, make the "
+                    "column "
+                    "the label, or exclude it with inputs."
                 )
         found.append(column.to_numpy(float))
     return np.stack(found, axis=1)

@@ -9,7 +9,7 @@ from dither.tasks.task import AbstractSampledTask, BatchSize, Task
 
 
 class Digits(AbstractSampledTask):
-    """1 797 handwritten digits on 8×8 grey pixels in [0, 1], every fifth one for the test.
+    """1 797 handwritten digits of 8×8 grey pixels in [0, 1]; every fifth is a test sample.
 
     Arguments: `batch`, 100 by default; `cost`, cross-entropy by default.
     Source: UCI optical recognition of handwritten digits, as packaged in scikit-learn.

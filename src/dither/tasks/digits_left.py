@@ -1,4 +1,4 @@
-"""What is left of data in the precision that it is trained in."""
+"""The resolution of data in the precision used for training."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,19 +7,19 @@ from jaxtyping import Float, Num
 from dither._errors import RequestError
 
 STEPS = 64
-"""Values are resolved if single precision has so many between the least and the largest."""
+"""Values are resolved if single precision has this many steps between the smallest and largest."""
 
 ROUNDING = 1e-12
-"""A smaller spread, relative to the values, is taken for rounding."""
+"""A smaller relative spread counts as rounding error."""
 
 FAR = 1000.0
-"""Values further from 0 than so many times their spread are brought near to it."""
+"""Values further from 0 than so many times their spread are shifted towards it."""
 
 
 def check_resolved(values: Num[np.ndarray, "N ..."], name: str, instead: str) -> None:
-    """Check that not all that varies in data, column by column, is lost in single precision.
+    """Check, column by column, that single precision resolves the variation of the data.
 
-    Arguments: the data; its name; what is to be done `instead`.
+    Arguments: the data; its name; `instead`, the advice in the error.
     Errors: `RequestError`.
     """
     if jnp.result_type(float) != jnp.float32:
@@ -42,6 +42,6 @@ def check_resolved(values: Num[np.ndarray, "N ..."], name: str, instead: str) ->
 def near_zero(
     values: Float[np.ndarray, " T"], like: Float[np.ndarray, " _"]
 ) -> Float[np.ndarray, " T"]:
-    """Values less the mean of a part of them, where that is large beside the part's spread."""
+    """Values minus the mean of a part of them, if the mean is large relative to the spread."""
     mean = float(np.mean(like))
     return values - mean if abs(mean) > FAR * float(np.ptp(like)) else values

@@ -1,4 +1,4 @@
-"""Data as users have it: arrays, lists, frames, tensors."""
+"""Conversion of users' data: arrays, lists, frames, tensors."""
 
 from typing import Any
 
@@ -10,26 +10,30 @@ from dither._errors import RequestError
 
 
 def as_array(given: Any, name: str) -> Shaped[np.ndarray, "_ ..."]:
-    """Samples as NumPy's array: of an array, nested lists, a data frame or series, or a tensor.
+    """Samples as a NumPy array, from an array, nested lists, a data frame or series, or a tensor.
 
-    Truth values become 0 and 1.
-    Errors: `RequestError` for what is no array of numbers, one axis at the least, or not finite in
-    the precision that it is trained in.
+    Booleans become 0 and 1.
+    Errors: `RequestError` unless it is an array of numbers with at least one axis, finite in the
+    precision used for training.
     """
     values = _converted(given, name)
     if values.dtype == bool or np.issubdtype(values.dtype, np.integer):
         values = values.astype(np.int64)
     if values.ndim == 0:
-        raise RequestError(f"The {name} are one value of type {values.dtype}; give a row a sample.")
+        raise RequestError(
+            f"The {name} are one value of type {values.dtype}; give one row per sample."
+        )
     if not np.issubdtype(values.dtype, np.number):
         raise RequestError(f"The {name} are of type {values.dtype}; give numbers.")
     if np.iscomplexobj(values):
         raise RequestError(
             f"The {name} are complex; give real numbers, such as real and imaginary parts in "
-            "columns of their own."
+            "separate columns."
         )
     if np.ma.is_masked(given):
-        raise RequestError(f"The {name} are masked in part; leave those samples out or fill them.")
+        raise RequestError(
+            f"The {name} are partly masked; leave out those samples or fill them in."
+        )
     with np.errstate(over="ignore"):
         held = values.astype(jnp.result_type(float))
     if not np.all(np.isfinite(held)):
@@ -43,12 +47,14 @@ def as_array(given: Any, name: str) -> Shaped[np.ndarray, "_ ..."]:
 
 def _converted(given: Any, name: str) -> Shaped[np.ndarray, "..."]:
     try:
-        if callable(getattr(given, "detach", None)):  # a tensor of torch
+        if callable(getattr(given, "detach", None)):  # a torch tensor
             given = given.detach().cpu()
-        if callable(getattr(given, "to_numpy", None)):  # a frame or a series
+        if callable(getattr(given, "to_numpy", None)):  # a data frame or series
             given = given.to_numpy()
         values = np.asarray(given)
         return np.asarray(values.tolist()) if values.dtype == object else values
     except (TypeError, ValueError) as error:
-        why = "have rows of unequal lengths" if "inhomogeneous" in str(error) else "are no array"
-        raise RequestError(f"The {name} {why}; give numbers, a row a sample.") from None
+        why = (
+            "have rows of unequal lengths" if "inhomogeneous" in str(error) else "are not an array"
+        )
+        raise RequestError(f"The {name} {why}; give numbers, one row per sample.") from None

@@ -1,4 +1,4 @@
-"""Recognition of a header in a stream of bits."""
+"""Recognition of a header in a bit stream."""
 
 from typing import Annotated, Literal
 
@@ -10,14 +10,14 @@ from dither.tasks.series import AbstractSeries, Series, make_series
 
 
 class HeaderRecognition(AbstractSeries):
-    """Where an n-bit header ends in a stream of random bits.
+    """Detect the end of an n-bit header in a stream of random bits.
 
     `t(k) = 1 if (b(k−n+1), ..., b(k)) = header, else 0`, u = b + noise
 
-    The score is the symbol error rate; never to see the header scores 2⁻ⁿ.
+    The score is the symbol error rate; a constant output of 0 scores 2⁻ⁿ.
 
-    Arguments: `header`, its n ≤ 16 bits, such as "101"; `noise`, standard deviation of that on the
-    bits; `seed` of bits and noise.
+    Arguments: `header`, its n ≤ 16 bits, such as "101"; `noise`, the standard deviation of noise on
+    the bits; `seed` of bits and noise.
     Source: Vandoorne et al. (2014), recalled.
     """
 

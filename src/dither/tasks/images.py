@@ -46,21 +46,21 @@ MD5 = {
 }
 
 PACKAGED = Path("/usr/share/datasets")
-"""Where Debian's dataset packages put their files."""
+"""The folder of Debian's dataset packages."""
 
 
 class AbstractImages(AbstractSampledTask):
-    """A data set of grey pictures, 28×28 in [0, 1], from the four files that MNIST has as well.
+    """A data set of grey images, 28×28 in [0, 1], from four IDX files as for MNIST.
 
-    Looked for in `$DITHER_DATA`, the user's cache and the folder of Debian's packages; else
-    downloaded into the cache.
+    The files are searched for in `$DITHER_DATA`, the user's cache and the folder of Debian's
+    packages, and otherwise downloaded into the cache.
 
     Arguments: `batch`, 100 by default; `cost`, cross-entropy by default; `offline`, whether to
-    leave the network alone. Errors: `RequestError` that says the ways to get the files.
+    avoid the network. Errors: `RequestError` that names the ways to get the files.
     """
 
     names: ClassVar[tuple[str, ...]]
-    """Of the classes."""
+    """The names of the classes."""
 
     batch: BatchSize = 100
     cost: CostName = "cross_entropy"
@@ -75,9 +75,9 @@ class AbstractImages(AbstractSampledTask):
 
 
 class FashionMNIST(AbstractImages):
-    """70 000 grey pictures of clothing, ten classes, 10 000 of them for the test.
+    """70 000 grey images of clothing in ten classes, with 10 000 test samples.
 
-    Arguments and errors: as of `AbstractImages`. Debian's package is `dataset-fashion-mnist`.
+    Arguments and errors: see `AbstractImages`. Debian's package is `dataset-fashion-mnist`.
     Source: Xiao, Rasul, Vollgraf, arXiv 1708.07747.
     """
 
@@ -86,9 +86,9 @@ class FashionMNIST(AbstractImages):
 
 
 class MNIST(AbstractImages):
-    """70 000 handwritten digits, 10 000 of them for the test.
+    """70 000 handwritten digits, with 10 000 test samples.
 
-    Arguments and errors: as of `AbstractImages`.
+    Arguments and errors: see `AbstractImages`.
     Source: LeCun, Cortes, Burges, the MNIST database.
     """
 
@@ -104,9 +104,9 @@ def cache_folder(name: str) -> Path:
 
 
 def find_files(name: str) -> list[Path] | None:
-    """The four IDX files of a data set, packed or not, from the first folder that has them all.
+    """The four IDX files of a data set, compressed or not, from the first folder with all of them.
 
-    A folder named by `$DITHER_DATA` may hold them itself or in a folder of the data set's name.
+    The folder `$DITHER_DATA` may hold them directly or in a folder with the data set's name.
     """
     folders = [cache_folder(name), PACKAGED / name]
     if chosen := os.environ.get("DITHER_DATA"):
@@ -125,7 +125,7 @@ def find_files(name: str) -> list[Path] | None:
 def fetch_files(name: str, offline: bool = False) -> list[Path]:
     """Download the four files into the user's cache, each checked against its MD5.
 
-    Errors: `RequestError` with the ways to get the files where there is no network.
+    Errors: `RequestError` with the ways to get the files if there is no network.
     """
     ways = (
         f"put the four IDX files ({FILES[0]}[.gz] and so on) into a folder and set DITHER_DATA to "
@@ -160,7 +160,7 @@ def fetch_files(name: str, offline: bool = False) -> list[Path]:
 
 
 def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
-    """The array of bytes in an IDX file, packed by gzip or not.
+    """The array of bytes in an IDX file, gzip-compressed or not.
 
     The format: two zero bytes, the type (8: unsigned byte), the number of axes, their lengths as
     big-endian 32-bit integers, the bytes. Errors: `RequestError` naming the file.
@@ -176,5 +176,5 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
     start = 4 + 4 * axes
     shape = struct.unpack(f">{axes}I", raw[4:start]) if len(raw) >= start else (-1,)
     if len(raw) - start != int(np.prod(shape)):
-        raise RequestError(f"The IDX file {path} is cut short or too long; fetch it again.")
+        raise RequestError(f"The IDX file {path} has the wrong length; fetch it again.")
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)

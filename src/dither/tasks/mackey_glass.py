@@ -11,7 +11,7 @@ from dither.tasks.scores import nmse
 from dither.tasks.series import AbstractSeries, Series, make_series
 
 MOST_STEPS = 10**8
-"""Integration steps that a series may take."""
+"""The integration steps of a series, at most."""
 
 
 class MackeyGlass(AbstractSeries):
@@ -19,14 +19,14 @@ class MackeyGlass(AbstractSeries):
 
     `dx/dt = production x(t − tau) / (1 + x(t − tau)^exponent) − decay x(t)`
 
-    Chaotic from tau ≈ 16.8 on with the other settings as they are.
+    The series is chaotic for tau above about 16.8 with the other settings at their defaults.
 
     Arguments: `tau`, `production`, `decay`, `exponent` of the equation; `sampling`, the time
     between two values; `steps` ahead to predict; `initial`, the constant history before time 0
-    (another one gives another piece of the attractor); `skip`, the time dropped at the start;
+    (another value gives another part of the attractor); `skip`, the time skipped at the start;
     `step`, the largest integration step.
-    Source: Mackey and Glass (1977) for the equation; its constants, as recalled, are the usual
-    ones; washout 100, 500 training and 500 test points as in the papers on the photonic reservoir
+    Source: Mackey and Glass (1977) for the equation; its constants, recalled, are the usual ones;
+    washout 100, 500 training and 500 test points as in the papers on the photonic reservoir
     (Andreoli2020, recalled).
     """
 
@@ -50,21 +50,21 @@ class MackeyGlass(AbstractSeries):
 
         Classical Runge-Kutta; x(t − tau) between grid points is the cubic Hermite interpolant of
         the values and slopes there, of the same fourth order.
-        Errors: `RequestError` for a step longer than tau, whose delayed value is not known yet, or
-        than 1/decay, which is not resolved.
+        Errors: `RequestError` for a step longer than tau, since the delayed value is then unknown,
+        or than 1/decay, which is then not resolved.
         """
         per_sample = int(np.ceil(self.sampling / self.step - 1e-9))
         h = self.sampling / per_sample
         if h > min(self.tau, 1 / self.decay):
             raise RequestError(
                 f"The integration step {h:g} is longer than tau = {self.tau:g} or 1/decay = "
-                f"{1 / self.decay:g}; take a smaller step."
+                f"{1 / self.decay:g}; set a smaller step."
             )
         dropped = int(np.ceil(self.skip / self.sampling))
         steps = (dropped + count) * per_sample
         if steps > MOST_STEPS:
             raise RequestError(
-                f"The series takes {steps:.3g} integration steps, more than {MOST_STEPS:.0g}; take "
+                f"The series needs {steps:.3g} integration steps, more than {MOST_STEPS:.0g}; set "
                 "a larger step, or a shorter series."
             )
         x, slope = np.empty(steps + 1), np.empty(steps + 1)
@@ -74,7 +74,7 @@ class MackeyGlass(AbstractSeries):
             return self.production * delayed / (1 + power) - self.decay * now
 
         def past(time: float) -> float:
-            """x at a time, counted in integration steps, before the present one."""
+            """x a number of integration steps in the past."""
             if time <= 0:
                 return self.initial
             n = int(time)

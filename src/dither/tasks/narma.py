@@ -13,14 +13,14 @@ ORDER = 10
 
 
 class NARMA10(AbstractSeries):
-    """The output of a nonlinear autoregressive moving average of order 10, from its input.
+    """Predict the output of a nonlinear autoregressive moving average of order 10 from its input.
 
     `y(n+1) = 0.3 y(n) + 0.05 y(n) Σ_{i=0}^{9} y(n−i) + 1.5 u(n−9) u(n) + 0.1`, u ~ U(0, 0.5)
 
     The target at step n is y(n+1); y and u are 0 before the start.
 
     Arguments: `seed` of the input.
-    Errors: `RequestError` for an input whose series diverges, as a rare one does.
+    Errors: `RequestError` for one of the rare inputs whose series diverges.
     Source: Atiya and Parlos (2000), recalled.
     """
 
@@ -37,7 +37,7 @@ class NARMA10(AbstractSeries):
             y[n + ORDER] = 0.3 * now + 0.05 * now * last.sum() + 1.5 * before[n] * u[n] + 0.1
             if y[n + ORDER] > 10:
                 raise RequestError(
-                    f"The NARMA10 series of seed {self.seed} diverges at step {n}; take another "
+                    f"The NARMA10 series of seed {self.seed} diverges at step {n}; set another "
                     "seed."
                 )
         return make_series(u, y[ORDER:], self, nmse, "NMSE")

@@ -15,17 +15,17 @@ LETTERS = {
     "S": (".######", "#......", "#......", ".#####.", "......#", "......#", "######."),
     "T": ("#######", "...#...", "...#...", "...#...", "...#...", "...#...", "...#..."),
 }
-"""Own drawing of the four letters; the paper's exact pixels are not published with it."""
+"""Our own drawing of the four letters; the paper does not publish the exact pixels."""
 
 
 class NIST7x7(AbstractSampledTask):
-    """The letters N, I, S, T on 7×7 pixels, some pixels flipped.
+    """The letters N, I, S, T on 7×7 pixels, with some pixels flipped.
 
     Training set: every image with 0, 1 or 2 pixels flipped, 4 (1 + 49 + 49·48/2) = 4 904 of them.
     Test set: `tests` images drawn with 3 flipped pixels, none of which is a training image.
 
     Arguments: `tests`, the size of the test set; `seed` of its draw; `batch`, 1 by default.
-    Source: McCaughan2023 (letters and number of flips; the pixels of the letters are ours).
+    Source: McCaughan2023 (letters and number of flips; the pixels of the letters are our own).
     """
 
     kind: Literal["nist7x7"] = "nist7x7"

@@ -1,4 +1,4 @@
-"""NumPy's own files, told from others by how they begin."""
+"""NumPy's files, recognised by their first bytes."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,22 +13,23 @@ KINDS = {NPY: "an NPY file, of numpy.save", NPZ: "an NPZ file, of numpy.savez"}
 
 
 def read_numpy(file: Path, kind: bytes, names: Iterable[str] = ()) -> Any:
-    """The array in a file, or of an archive those of some names that it has.
+    """The array in an NPY file, or the arrays with given names in an NPZ archive.
 
-    Errors: `ValueError`, the end of a sentence, for another kind of file, or no numbers.
+    Errors: `ValueError`, the end of a sentence, for another kind of file, or values other than
+    numbers.
     """
     check_permission(file)
     with file.open("rb") as content:
         begin = content.read(len(NPY))
         if kind == NPZ and begin == NPY:
             raise ValueError(
-                "it holds a single array without a name; in a task give targets too, the NPY file "
+                "it holds a single array without a name; in a task also give targets, the NPY file "
                 "of the targets"
             )
         if not begin.startswith(kind):
             raise ValueError(
-                f"it is not {KINDS[kind]}; load what other programs write, such as .mat, with "
-                "theirs, and save it so"
+                f"it is not {KINDS[kind]}; load files of other programs, such as .mat, with "
+                "their own reader and save them in this format"
             )
         content.seek(0)
         try:
@@ -39,4 +40,4 @@ def read_numpy(file: Path, kind: bytes, names: Iterable[str] = ()) -> Any:
         except ValueError as error:
             if "pickle" not in str(error):
                 raise
-            raise ValueError("it holds Python objects, and numbers are due") from None
+            raise ValueError("it holds Python objects instead of numbers") from None

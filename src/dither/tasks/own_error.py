@@ -1,4 +1,4 @@
-"""The task of a device that measures its own error."""
+"""A task for devices that measure their own error."""
 
 from typing import Literal
 
@@ -8,10 +8,10 @@ from dither.tasks.task import AbstractTask, Task, make_task
 
 
 class OwnError(AbstractTask):
-    """Nothing is fed in from outside: the device drives itself and says how wrong it is.
+    """No data: the device generates its inputs and measures its own error.
 
-    For an object with `error()`, such as a bench whose own software plays the series and compares.
-    It holds one sample of no meaning.
+    For an object with `error()`, such as a bench whose software plays the series and compares the
+    output. The task holds one dummy sample.
     """
 
     kind: Literal["own-error"] = "own-error"

@@ -1,4 +1,4 @@
-"""n-bit parity, of which XOR is the smallest."""
+"""n-bit parity, including XOR."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from dither.tasks.task import AbstractSampledTask, Task
 
 
 class Parity(AbstractSampledTask):
-    """All 2ⁿ patterns of n bits; the target is 1 where an odd number of them is set.
+    """All 2ⁿ patterns of n bits; the target is 1 for an odd number of ones.
 
     Arguments: `bits`, n, 2 to 16. The test set is the training set: the whole truth table.
     Source: McCaughan2023.
@@ -25,7 +25,7 @@ class Parity(AbstractSampledTask):
 
 
 class XOR(AbstractSampledTask):
-    """Exclusive or: the four patterns of two bits, target 1 where they differ.
+    """Exclusive or: the four patterns of two bits, with target 1 if they differ.
 
     Source: McCaughan2023.
     """

@@ -1,4 +1,4 @@
-"""Samples as users have them: arrays, a frame with its label column, a dataset of pairs."""
+"""Samples from users' data: arrays, a frame with a label column, a dataset of pairs."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from dither.tasks.set_aside import set_aside
 
 
 class Samples(NamedTuple):
-    """Training and test samples as arrays, and the names of classes and input columns if known."""
+    """Training and test samples as arrays, with the names of classes and input columns if known."""
 
     inputs: Num[np.ndarray, "N ..."]
     targets: Num[np.ndarray, "N ..."]
@@ -31,9 +31,9 @@ def samples_of(
     test_share: float = 0.2,
     seed: int = 0,
 ) -> Samples:
-    """The samples as arrays; where there are no test inputs, a share is set aside for the test.
+    """The samples as arrays; without test inputs, a share is set aside for testing.
 
-    Labels that are text become the numbers of their classes. See `make_task`.
+    Text labels become class numbers. See `make_task`.
     """
     given, t, named, columns = _pair(inputs, targets, "inputs", "targets")
     x, classes = as_array(given, "inputs"), classes or named
@@ -56,17 +56,17 @@ def samples_of(
 def check_lengths(
     x: Shaped[np.ndarray, "..."], t: Shaped[np.ndarray, "..."], name: str, goal: str
 ) -> None:
-    """Check that inputs and targets are as many, at least one. Errors: `RequestError`."""
+    """Check that inputs and targets have equal length, at least one. Errors: `RequestError`."""
     if len(x) == 0:
         raise RequestError(f"The {name} hold no samples; give at least one.")
     if len(x) != len(t):
-        raise RequestError(f"There are {len(x)} {name} and {len(t)} {goal}; give as many.")
+        raise RequestError(f"There are {len(x)} {name} but {len(t)} {goal}; give equally many.")
 
 
 def _pair(
     inputs: Any, targets: Any, name: str, goal: str
 ) -> tuple[Any, Any, tuple[str, ...], tuple[str, ...]]:
-    """Inputs, targets, and the names of classes and of input columns where they are known."""
+    """Inputs, targets, and the names of classes and input columns if known."""
     columns = list(getattr(inputs, "columns", ()))
     if columns and isinstance(targets, str | int):
         if targets not in columns:
@@ -77,30 +77,31 @@ def _pair(
     elif targets is None:
         if columns or hasattr(inputs, "shape"):
             how = ", such as make_task(frame, 'species')" if columns else ""
-            raise RequestError(f"There are {name} without {goal}; give {goal}{how}.")
+            raise RequestError(f"The {name} have no {goal}; give {goal}{how}.")
         return (*_of_dataset(inputs, name), tuple(map(str, getattr(inputs, "classes", ()))), ())
     for column in columns:
         if _texts(inputs[column], f"column {column!r} of the {name}") is not None:
             raise RequestError(
-                f"The column {column!r} of the {name} is text; leave it out, or name it as the "
+                f"The column {column!r} of the {name} is text; leave it out, or use it as the "
                 f"{goal}."
             )
     return inputs, targets, (), tuple(map(str, columns))
 
 
 def _of_dataset(dataset: Any, name: str) -> tuple[Any, Any]:
-    """Inputs and targets of what has a length and gives pairs by index, as datasets of torch do."""
+    """Inputs and targets of an indexable dataset of pairs, such as a torch dataset."""
     if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
         raise RequestError(
-            f"The {name} are a {type(dataset).__name__} without targets, and no dataset that gives "
-            "a pair of input and target by index; give arrays or such a dataset."
+            f"The {name} are a {type(dataset).__name__} without targets and not a dataset of "
+            "pairs of input and target; give arrays or such a dataset."
         )
     xs, ts = [], []
     for place in range(len(dataset)):
         pair = dataset[place]
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise RequestError(
-                f"Sample {place} of the {name} is no pair of input and target; give targets, or a "
+                f"Sample {place} of the {name} is not a pair of input and target; give "
+                "targets, or a "
                 "dataset of such pairs."
             )
         xs.append(_plain(pair[0]))
@@ -113,13 +114,13 @@ def _plain(part: Any) -> Any:
 
 
 def _single(targets: Any) -> Any:
-    """Targets; those of a data frame with a single column as a series."""
+    """Targets; a data frame with a single column becomes a series."""
     columns: Any = getattr(targets, "columns", ())
     return targets[columns[0]] if len(columns) == 1 else targets
 
 
 def _numbered(parts: list[Any], classes: tuple[str, ...]) -> tuple[list[Any], tuple[str, ...]]:
-    """Labels that are text as the numbers of their classes; others as they are."""
+    """Text labels as class numbers; other labels unchanged."""
     texts = [_texts(_single(part), name) for part, name in zip(parts, ("targets", "test targets"))]
     labels = [text for text in texts if text is not None]
     if len(labels) < len(parts):
@@ -129,24 +130,24 @@ def _numbered(parts: list[Any], classes: tuple[str, ...]) -> tuple[list[Any], tu
 
 
 def numbers_of(labels: Iterable[str], classes: tuple[str, ...]) -> Int[np.ndarray, " N"]:
-    """The number of each label's class. Errors: `RequestError` for a label that is no class."""
+    """The class number of each label. Errors: `RequestError` for an unknown class."""
     number = {name: place for place, name in enumerate(classes)}
     found = [number.get(label, -1) for label in labels]
     if -1 in found:
         wrong = list(labels)[found.index(-1)]
         near = nearest(wrong, classes)
-        raise RequestError(f"The label '{wrong}' (sample {found.index(-1)}) is no class; {near}")
+        raise RequestError(f"The label '{wrong}' (sample {found.index(-1)}) is not a class; {near}")
     return np.array(found, np.int64)
 
 
 def _texts(given: Any, name: str) -> Shaped[np.ndarray, " N"] | None:
-    """Text, one a sample; None where numbers are given."""
+    """Text labels, one per sample; None for numbers."""
     if callable(getattr(given, "detach", None)):
         return None
     try:
         values = given.to_numpy() if callable(getattr(given, "to_numpy", None)) else given
         values = np.asarray(values)
-    except ValueError:  # rows of unequal lengths, which are told elsewhere
+    except ValueError:  # rows of unequal lengths, which are reported elsewhere
         return None
     if values.ndim != 1 or values.dtype.kind not in "UO" or not len(values):
         return None
@@ -156,7 +157,7 @@ def _texts(given: Any, name: str) -> Shaped[np.ndarray, " N"] | None:
     if not all(text):
         place = text.index(False)
         raise RequestError(
-            f"The {name} are text and other things, such as {values[place]!r} in sample {place}; "
+            f"The {name} mix text and other values, such as {values[place]!r} in sample {place}; "
             "give text throughout, or numbers."
         )
     return values.astype(str)

@@ -1,4 +1,4 @@
-"""Costs of a sample and scores of a test set, and how a score is shown."""
+"""Costs of samples, scores of test sets, and the display of scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def cross_entropy(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) ->
 
 
 SMOOTHED = 0.01
-"""The target of a wrong class where targets are smoothed; that of the right one is 1."""
+"""The smoothed target of a wrong class; that of the right class is 1."""
 
 
 def smoothed_cross_entropy(
@@ -54,14 +54,14 @@ COSTS: dict[CostName, Cost] = {
 
 
 def told_class(outputs: Float[Array, "B K"]) -> Int[Array, " B"]:
-    """The class that outputs tell: that of the largest; of a single output, whether it is > 0.5."""
+    """The predicted class: that of the largest output; for a single output, whether it is > 0.5."""
     if outputs.shape[-1] == 1:
         return (outputs[:, 0] > 0.5).astype(int)
     return jnp.argmax(outputs, axis=-1)
 
 
 def accuracy(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, ""]:
-    """Share of samples whose largest output is the right class (one output: above 0.5 is 1)."""
+    """The share of samples with the right class (for one output, class 1 is above 0.5)."""
     return jnp.mean(told_class(outputs) == targets)
 
 
@@ -70,7 +70,7 @@ EXPLAINED = "1 - NMSE"
 
 
 def explained(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, ""]:
-    """Explained share of the targets' variance, `1 − NMSE = 1 − <(y − t)²> / <(t − <t>)²>`."""
+    """The explained share of the targets' variance, `1 − NMSE = 1 − <(y − t)²> / <(t − <t>)²>`."""
     wanted = targets.reshape(outputs.shape)
     residual = jnp.mean((outputs - wanted) ** 2)
     return 1.0 - residual / jnp.mean((wanted - jnp.mean(wanted, axis=0)) ** 2)
@@ -81,7 +81,7 @@ def z_scored(values: Any) -> Any:
     xp = values.__array_namespace__()
     centred = values - xp.mean(values, axis=-1, keepdims=True)
     variance = xp.mean(centred**2, axis=-1, keepdims=True)
-    # the mean of equal values may be off by a rounding, so that their variance is not always 0
+    # the mean of equal values may have a rounding error, so that their variance may not be 0
     rounding = 4 * float(np.finfo(values.dtype).eps) * xp.abs(values[..., :1])
     varies = variance > rounding**2
     return xp.where(varies, centred / xp.sqrt(xp.where(varies, variance, 1)), 0)
@@ -90,9 +90,9 @@ def z_scored(values: Any) -> Any:
 def nmse_cost(outputs: Float[Array, "B T"], targets: Float[Array, "B T"]) -> Float[Array, " B"]:
     """Normalised mean squared error of each series, `C_b = <(z(y_b) − z(t_b))²>`.
 
-    With the z-score over the T steps it is `2 (1 − correlation)`: 0 where y = a t + b with a > 0,
-    2 for an independent output, so that scale and offset of the output do not count. A constant
-    output counts as 1 (z = 0).
+    With the z-score over the T steps it is `2 (1 − correlation)`: 0 for y = a t + b with a > 0 and
+    2 for an independent output, so that scale and offset of the output do not matter. A constant
+    output has the value 1 (z = 0).
     """
     return jnp.mean((z_scored(outputs) - z_scored(targets)) ** 2, axis=-1)
 
@@ -100,14 +100,14 @@ def nmse_cost(outputs: Float[Array, "B T"], targets: Float[Array, "B T"]) -> Flo
 def explained_series(
     outputs: Float[Array, "B T"], targets: Float[Array, "B T"]
 ) -> Float[Array, ""]:
-    """`1 − NMSE` of z-scored output and target: 1 is perfect, 0 no better than a constant."""
+    """`1 − NMSE` of z-scored output and target: 1 is perfect, 0 is no better than a constant."""
     return 1 - jnp.mean(nmse_cost(outputs, targets))
 
 
 def nmse(output: Float[np.ndarray, " T"], target: Float[np.ndarray, " T"]) -> float:
-    """`nmse_cost` of one series of NumPy. Errors: `RequestError` for a constant target."""
+    """`nmse_cost` of one NumPy series. Errors: `RequestError` for a constant target."""
     if np.ptp(target) == 0:
-        raise RequestError("The target is constant, so that its NMSE is undefined.")
+        raise RequestError("The target is constant, so its NMSE is undefined; use another target.")
     return float(np.mean((z_scored(output.astype(float)) - z_scored(target.astype(float))) ** 2))
 
 
@@ -117,7 +117,7 @@ class RightSymbols:
 
     `SER = <d(z(y)) ≠ t>`, d(z) the level whose z-score is nearest to z
 
-    Arguments: `levels`, those that occur in the target.
+    Arguments: `levels`, of the target.
     """
 
     levels: tuple[float, ...]
@@ -128,7 +128,7 @@ class RightSymbols:
         return jnp.mean(self.decided(outputs, targets) == targets)
 
     def decided(self, outputs: Any, targets: Any) -> Any:
-        """The levels nearest to outputs, of NumPy or JAX."""
+        """The levels nearest to outputs, as NumPy or JAX arrays."""
         xp = targets.__array_namespace__()
         levels = xp.asarray(self.levels, dtype=targets.dtype)
         mean = xp.mean(targets, axis=-1, keepdims=True)
@@ -143,7 +143,7 @@ RELATIVE = "1 - relative error"
 
 @dataclass(frozen=True)
 class RelativeError:
-    """`1 − |u − u*| / |u*|`, of the first sample of each group; the norms are over the test set.
+    """`1 − |u − u*| / |u*|`, for the first sample of each group, with norms over the test set.
 
     Arguments: `group`, the samples in each; the last column of the targets is u*.
     """
@@ -158,31 +158,33 @@ class RelativeError:
 
 
 def symbol_error_rate(output: Float[np.ndarray, " T"], target: Float[np.ndarray, " T"]) -> float:
-    """`SER` of one series of NumPy; the levels are those that occur in the target.
+    """`SER` of one NumPy series; the levels are those of the target.
 
-    As in `nmse`, scale and offset of the output do not count.
+    As in `nmse`, scale and offset of the output do not matter.
     Errors: `RequestError` for a constant target.
     """
     levels = np.unique(target)
     if len(levels) == 1:
-        raise RequestError("The target is constant, so that its symbol error is undefined.")
+        raise RequestError(
+            "The target is constant, so its symbol error is undefined; use another target."
+        )
     target = target.astype(float)
     decided = RightSymbols(tuple(map(float, levels))).decided(output.astype(float), target)
     return float(np.mean(decided != target))
 
 
 def highest(score: Score) -> float | None:
-    """The most that a score can be; None where that is not known."""
+    """The highest possible score; None if unknown."""
     known = score in (accuracy, explained, explained_series)
     return 1.0 if known or isinstance(score, RightSymbols | RelativeError) else None
 
 
 @dataclass(frozen=True)
 class Display:
-    """How that is shown which a test set says.
+    """The display of test results.
 
-    Attributes: `column` of a history; `quantity`, what stands at the axis; `log`, its scale;
-    `lacking`, whether what the score lacks to 1 is shown; `limits` of the axis.
+    Attributes: `column` of a history; `quantity`, the axis label; `log`, whether the axis is
+    logarithmic; `lacking`, whether 1 minus the score is shown; `limits` of the axis.
     """
 
     column: str
@@ -192,23 +194,23 @@ class Display:
     limits: tuple[float, float] | None = None
 
     def of(self, score: Any) -> Any:
-        """What is shown for scores, or for a target."""
+        """The displayed values for scores, or for a target."""
         return 1 - score if self.lacking else score
 
 
 COST_DISPLAY = Display("test_cost", "test cost", log=True)
-"""Where only a cost can be seen."""
+"""For devices that show only a cost."""
 
 DISPLAYS = {
     "accuracy": Display("score", "test accuracy", limits=(0.0, 1.02)),
     EXPLAINED: Display("score", "test NMSE", log=True, lacking=True),
     RELATIVE: Display("score", "relative L2 error", log=True, lacking=True),
 }
-"""By a score's name, those that are not shown as they are."""
+"""The scores that are not displayed directly, by name."""
 
 
 def display_of(score_name: str | None) -> Display:
-    """How a score of this name is shown; None where there is none."""
+    """The display of a score of this name; None if there is none."""
     if score_name is None:
         return COST_DISPLAY
     return DISPLAYS.get(score_name, Display("score", f"test {score_name}"))

@@ -1,4 +1,4 @@
-"""A series to learn from left to right: its parts, and the errors it is scored by."""
+"""Time series: their parts and their scores."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -20,7 +20,7 @@ LONGEST = 10**7
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Inputs and targets in time: first the wash-out, then the training part, then the test part.
+    """Inputs and targets over time: wash-out, training part, test part.
 
     Attributes: `inputs`, u, T values scaled so that the wash-out and training part span [0, 1];
     `targets`, t, in their own units; `washout`, `train`, `test`, the lengths of the three parts,
@@ -38,12 +38,12 @@ class Series:
 
     @property
     def train_part(self) -> slice:
-        """Where the training part lies."""
+        """The slice of the training part."""
         return slice(self.washout, self.washout + self.train)
 
     @property
     def test_part(self) -> slice:
-        """Where the test part lies."""
+        """The slice of the test part."""
         return slice(self.washout + self.train, self.washout + self.train + self.test)
 
 
@@ -65,7 +65,7 @@ class AbstractSeries(Configuration):
 
     @abstractmethod
     def load(self) -> Series:
-        """The series, computed, drawn or read. Errors: `RequestError` in one sentence."""
+        """The series, computed, drawn or read. Errors: `RequestError`."""
 
 
 def make_series(
@@ -75,20 +75,20 @@ def make_series(
     score: SeriesScore,
     score_name: str,
 ) -> Series:
-    """A series from arrays, checked, its inputs scaled to [0, 1].
+    """A checked series from arrays, with inputs scaled to [0, 1].
 
-    The scale is taken from the wash-out and the training part alone, so that nothing of the test
-    part leaks into them; the test part may leave [0, 1] by a little.
+    The scale is that of the wash-out and the training part, so that no information leaks from the
+    test part, which may slightly exceed [0, 1].
 
-    Arguments: inputs and targets; the settings with the lengths of the parts; the error that
-    scores it, and its name.
-    Errors: `RequestError` where the arrays are of another length than the parts together, hold NaN
-    or infinity, or do not vary in a part that they are needed in.
+    Arguments: inputs and targets; the settings with the lengths of the parts; its error function,
+    and the name of the error.
+    Errors: `RequestError` if the arrays do not have the total length of the parts, hold NaN or
+    infinity, or are constant in a part where they are needed.
     """
     for name, values in (("inputs", inputs), ("targets", targets)):
         if len(values) != settings.length:
             raise RequestError(
-                f"The series has {len(values)} {name}, and wash-out, training and test part take "
+                f"The series has {len(values)} {name}, but wash-out, training and test part need "
                 f"{settings.length}; give a longer series or shorter parts."
             )
         if not np.all(np.isfinite(values)):
@@ -99,8 +99,8 @@ def make_series(
     for name, part in (("training", series.train_part), ("test", series.test_part)):
         if np.ptp(targets[part]) == 0:
             raise RequestError(
-                f"The targets are constant over the {name} part, so that their {score_name} is "
-                "undefined; take a longer part or another series."
+                f"The targets are constant over the {name} part, so their {score_name} is "
+                "undefined; use a longer part or another series."
             )
     return series
 
@@ -109,5 +109,5 @@ def _scaled(inputs: Float[np.ndarray, " T"], settings: AbstractSeries) -> Float[
     seen = inputs[: settings.washout + settings.train]
     low, high = float(seen.min()), float(seen.max())
     if low == high:
-        raise RequestError("The series' inputs are constant; there is nothing to learn from them.")
+        raise RequestError("The inputs of the series are constant; use another series.")
     return (inputs - low) / (high - low)

@@ -1,4 +1,4 @@
-"""A series from the user's own file."""
+"""A series from a file."""
 
 from typing import Annotated, Literal
 
@@ -16,13 +16,13 @@ from dither.tasks.series import AbstractSeries, Series, make_series
 
 
 class SeriesFile(AbstractSeries):
-    """Prediction of a series that a file holds, such as the Santa Fe laser: t(n) = x(n + steps).
+    """Prediction of a series in a file, such as the Santa Fe laser: t(n) = x(n + steps).
 
-    A `.npy` file holds an array of T or T × columns values; any other file is text, a row a step,
-    with columns set apart by commas (`.csv`) or blanks, and lines starting with # left out. Its
+    A `.npy` file holds an array of T or T × columns values; any other file is text with one row per
+    step, columns separated by commas (`.csv`) or spaces, and comment lines that begin with #. The
     first values are used, as many as the parts need.
 
-    Arguments: `file`; `column` of it, from 0; `steps` ahead to predict.
+    Arguments: `file`; its `column`, from 0; `steps` ahead to predict.
     Errors: `RequestError` for a missing or unreadable file, a missing column, too few values.
     """
 
@@ -36,8 +36,8 @@ class SeriesFile(AbstractSeries):
         needed = self.length + self.steps
         if len(x) < needed:
             raise RequestError(
-                f"The series in {self.file} has {len(x)} values, and wash-out, training and test "
-                f"part with {self.steps} ahead take {needed}; shorten the parts."
+                f"The series in {self.file} has {len(x)} values, but wash-out, training and test "
+                f"part with {self.steps} steps ahead need {needed}; shorten the parts."
             )
         return make_series(x[: self.length], x[self.steps : needed], self, nmse, "NMSE")
 
@@ -52,7 +52,7 @@ class SeriesFile(AbstractSeries):
             table = table[:, None]
         if table.ndim != 2 or self.column >= table.shape[1]:
             raise RequestError(
-                f"The series' file {self.file} has shape {table.shape} and no column {self.column}."
+                f"The series' file {self.file} has shape {table.shape} but no column {self.column}."
             )
         return table[:, self.column]
 
@@ -63,14 +63,14 @@ class SeriesFile(AbstractSeries):
             raise ValueError(f"it holds {error}") from None
 
     def _table(self) -> Float[np.ndarray, "T _"]:
-        # "utf-8-sig": some programs begin a file with a mark of its encoding
+        # "utf-8-sig": some programs begin a file with a byte order mark
         check_permission(self.file)
         lines = self.file.read_text(encoding="utf-8-sig").splitlines()
         comma = "," if self.file.suffix == ".csv" else None
         rows = [row for line in lines if (row := line.partition("#")[0].strip())]
         if comma and decimal_commas(rows):
             raise ValueError(
-                f"the first row is '{rows[0][:80]}', whose commas are taken for decimal ones: "
-                "write numbers with a point, such as 2.0 where there are two columns"
+                f"the first row is '{rows[0][:80]}', whose commas are read as decimal commas; "
+                "use decimal points, such as 2.0 if there are two columns"
             )
         return np.loadtxt(lines, delimiter=comma, ndmin=2)

@@ -1,4 +1,4 @@
-"""A series as a task: one sample is the whole series."""
+"""Series as tasks: the whole series is one sample."""
 
 from typing import Annotated, Literal
 
@@ -37,11 +37,12 @@ AnySeries = Annotated[AbstractSeries, SERIES]
 
 
 class SeriesTask(AbstractTask):
-    """A series to learn from left to right; its one sample is the whole of it.
+    """A time series as a task with a single sample, the whole series.
 
-    Inputs are the wash-out and the training part, targets those of the training part; for the test,
-    as many steps of wash-out before the test part. The cost is the NMSE of z-scored output and
-    target, the score 1 − NMSE, or 1 − SER for symbols; a large mean of the targets is taken off.
+    The inputs are the wash-out and the training part, the targets those of the training part. For
+    the test, the inputs are the test part with a wash-out of the same length before it. The cost is
+    the NMSE of z-scored output and target; the score is 1 − NMSE, or 1 − SER for symbols. A large
+    mean of the targets is subtracted.
 
     Arguments: `series`, a table with its `kind`, or the kind alone.
     """

@@ -9,14 +9,14 @@ from dither._errors import RequestError
 def set_aside(
     targets: Num[np.ndarray, "N ..."], share: float, seed: int
 ) -> tuple[Int[np.ndarray, " _"], Int[np.ndarray, " M"]]:
-    """Which samples to train with and which to test with: a pure function of seed and targets.
+    """Split samples into training and test sets: a pure function of seed and targets.
 
-    Of integer targets, class labels, each class gives its share: at least one sample where it has
-    two. Of other targets all samples are one class.
+    For integer targets (class labels) the split is stratified: each class with two or more samples
+    contributes at least one. For other targets all samples count as one class.
 
     Arguments: the targets; the `share` to test with, in (0, 1); `seed` of the draw.
-    Returns: the places of the training samples and of the test samples, each in random order.
-    Errors: `RequestError` where no class has two samples.
+    Returns: the indices of the training and of the test samples, each in random order.
+    Errors: `RequestError` if no class has two samples.
     """
     if not 0 < share < 1:
         raise RequestError(f"test_share is {share:g}; give a share between 0 and 1.")
@@ -29,8 +29,8 @@ def set_aside(
         if len(places) > 1:
             drawn[places[: min(max(1, round(share * len(places))), len(places) - 1)]] = True
     if not drawn.any():
-        why = "no class has two" if labelled else "there is one alone"
+        why = "no class has two" if labelled else "there is only one"
         raise RequestError(
-            f"There are no samples to set aside for the test, as {why}; give test samples."
+            f"There are no samples to set aside for testing, because {why}; give test samples."
         )
     return order[~drawn], order[drawn]

@@ -1,4 +1,4 @@
-"""Derivatives of a device's output in its inputs, from forward passes alone."""
+"""Derivatives of a device's output with respect to its inputs, from forward passes alone."""
 
 import math
 from abc import abstractmethod
@@ -13,7 +13,7 @@ from dither._configuration import Configuration, Registry
 
 
 class Stencil(NamedTuple):
-    """Where the output is measured around a point, and what of it makes derivatives.
+    """The measured points around a point, and their weights in derivatives.
 
     ```
     ∂u/∂x_i ≈ Σ_s first_is u(x + offset_s),   ∂²u/∂x_i² ≈ Σ_s second_is u(x + offset_s)
@@ -28,7 +28,7 @@ class Stencil(NamedTuple):
 
 
 class Derivatives(NamedTuple):
-    """u at n points, its first and its pure second derivatives by axis."""
+    """u at n points, its first and its unmixed second derivatives by axis."""
 
     u: Float[Array, " n"]
     first: list[Float[Array, " n"]]
@@ -36,10 +36,10 @@ class Derivatives(NamedTuple):
 
 
 def derivatives(stencil: Stencil, u: Float[Array, "n m"]) -> Derivatives:
-    """The derivatives at n points from the output at their stencils.
+    """The derivatives at n points from the outputs at their stencils.
 
-    What is subtracted is first the output at the point: weights of derivatives sum to 0, and the
-    differences keep the digits of single precision.
+    The output at the point itself is subtracted first: the weights of derivatives sum to 0, and the
+    differences preserve the digits of single precision.
     """
     change = u - u[:, :1]
 
@@ -50,7 +50,7 @@ def derivatives(stencil: Stencil, u: Float[Array, "n m"]) -> Derivatives:
 
 
 class AbstractStencil(Configuration):
-    """How derivatives are taken."""
+    """A method for derivatives."""
 
     kind: str
 
@@ -62,8 +62,8 @@ class AbstractStencil(Configuration):
 class CentralDifferences(AbstractStencil):
     """`∂u ≈ (u₊ − u₋) / 2h`, `∂²u ≈ (u₊ − 2u + u₋) / h²` along each axis: m = 1 + 2d.
 
-    The error is O(h²). Output noise σ becomes √6 σ/h² in a second derivative, and single precision
-    is noise of 6e-8 |u|.
+    The error is O(h²). Output noise σ becomes √6 σ/h² in a second derivative; single precision acts
+    as noise of 6e-8 |u|.
 
     Arguments: `h` > 0, in the units of the inputs.
     """
@@ -86,9 +86,9 @@ class Stein(AbstractStencil):
     ```
 
     The expectations are taken on a sparse Gauss–Hermite grid (Smolyak), whose axes have 1, 3, 5, …
-    nodes: level 3 takes 5 points in one input and 17 in two. The error in the derivatives of u
-    itself is O(σ²); in a linear equation with constant coefficients, which u_σ solves as u does,
-    it is that of the grid.
+    nodes: level 3 needs 5 points for one input and 17 for two. The error in the derivatives of u
+    itself is O(σ²); for a linear equation with constant coefficients, which u_σ solves like u, it
+    is only that of the grid.
 
     Arguments: `sigma` > 0, in the units of the inputs; `level`, 3 or 4; below 3 the grid is not
     exact for second derivatives.
@@ -128,7 +128,7 @@ def _sparse_grid(d: int, level: int) -> dict[tuple[float, ...], float]:
 
 
 STENCILS = Registry("stencil", AbstractStencil, globals().values())
-"""The ways to take derivatives that a specification can ask for, by their kind."""
+"""The methods for derivatives that a specification can select, by their kind."""
 
 AnyStencil = Annotated[AbstractStencil, STENCILS]
 """A stencil: an instance, a table with its `kind`, or the kind alone."""

@@ -1,4 +1,4 @@
-"""What is learned: data, a cost per sample, a score."""
+"""Tasks: data, a cost per sample, a score."""
 
 import math
 from abc import abstractmethod
@@ -37,19 +37,19 @@ BatchSize: TypeAlias = Annotated[int, Field(ge=1)] | Literal["all"]
 
 
 class Task(eqx.Module):
-    """Inputs, targets, a cost per sample and a score; it knows no network.
+    """Inputs, targets, a cost per sample and a score, independent of any network.
 
     Attributes: `inputs`, `targets`, N training samples; `test_inputs`, `test_targets`; `batch`, the
-    samples in one measurement; `cost`, from outputs and targets to one cost a sample; `score`, the
-    same to one number, larger is better; `classes`, the names of the classes; `image`, height and
-    width where the inputs are images; `columns`, the names of the inputs where a table has them;
-    `sampler`, which samples a batch holds.
+    samples in one measurement; `cost`, from outputs and targets to one cost per sample; `score`,
+    from the same to one number, larger is better; `classes`, the names of the classes; `image`,
+    height and width if the inputs are images; `columns`, the names of the inputs if known;
+    `sampler`, which selects the samples of a batch.
 
-    Where a cost is of several forward passes, such as the residual of a differential equation, a
-    `group` of so many samples that follow one another is drawn as one. The cost still has a value
-    for each sample; that of a group is their mean, and its sampler is told the first. `grid` is the
-    shape of the points that the groups belong to, `order` that of the derivatives of the outputs
-    in the inputs that the cost takes.
+    If a cost needs several forward passes, such as the residual of a differential equation, a
+    `group` of so many consecutive samples is drawn together. The cost still has a value for each
+    sample; that of a group is their mean, and the sampler receives that of the first. `grid` is the
+    shape of the points of the groups, `order` the order of the derivatives with respect to the
+    inputs that the cost needs.
     """
 
     inputs: Float[Array, "N ..."]
@@ -71,9 +71,9 @@ class Task(eqx.Module):
     def sample(
         self, key: Key[Array, ""], draw: Int[Array, ""], sampling: Any = ()
     ) -> Int[Array, " B"]:
-        """Which training samples the draw-th batch holds: a pure function of its arguments.
+        """The training samples of the draw-th batch: a pure function of its arguments.
 
-        Drawn with replacement; the whole training set in order where the batch is that large.
+        Drawn with replacement; if the batch is the whole training set, all samples in order.
         `sampling` is the sampler's state; without it an adaptive sampler draws uniformly.
         """
         samples = self.inputs.shape[0]
@@ -84,11 +84,11 @@ class Task(eqx.Module):
         return (chosen[:, None] * self.group + jnp.arange(self.group)).ravel()
 
     def sampling(self) -> Any:
-        """The sampler's state at the start."""
+        """The sampler's initial state."""
         return self.sampler.init(self.grid or (self.inputs.shape[0] // self.group,))
 
     def weights(self, sampling: Any, rows: Int[Array, " B"]) -> Float[Array, " B"] | None:
-        """The sampler's factors on the costs of a batch; None where all are 1."""
+        """The sampler's factors on the costs of a batch; None if all are 1."""
         of_groups = self.sampler.weights(sampling, rows[:: self.group] // self.group)
         return None if of_groups is None else jnp.repeat(of_groups, self.group)
 
@@ -100,13 +100,13 @@ class Task(eqx.Module):
         return lambda outputs, targets: weights * self.cost(outputs, targets)
 
     def sampled(self, sampling: Any, rows: Int[Array, " B"], y: Float[Array, "B K"]) -> Any:
-        """The sampler's state once it is told what a batch's outputs cost, without its factors."""
+        """The sampler's state after it received the costs of a batch, without its factors."""
         costs = self.cost(y, self.targets[rows])
         return self.sampler.tell(sampling, rows[:: self.group] // self.group, costs[:: self.group])
 
     @property
     def first_rows(self) -> Int[np.ndarray, " B"]:
-        """The samples of a batch that is known beforehand: the first ones."""
+        """The samples of a fixed batch: the first ones."""
         return np.arange(self.batch)
 
     @property
@@ -116,21 +116,21 @@ class Task(eqx.Module):
 
     @property
     def display(self) -> Display:
-        """How the score is shown."""
+        """The display of the score."""
         return display_of(self.score_name)
 
     @property
     def told_columns(self) -> str:
-        """How to feed in other columns, to end a sentence with; empty where they have no names."""
+        """The end of a sentence on choosing other input columns; empty if they have no names."""
         if not self.columns:
             return ""
         more = ", …" if len(self.columns) > MOST_TOLD else ""
         named = ", ".join(self.columns[:MOST_TOLD]) + more
-        return f"choose other columns than {named} by task.inputs"
+        return f"choose columns other than {named} with task.inputs"
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """How many outputs fit the targets: one is enough for two classes under mse."""
+        """The numbers of outputs that fit the targets; one is enough for two classes with mse."""
         if self.group > 1:
             return (1,)
         if jnp.issubdtype(self.targets.dtype, jnp.floating):
@@ -141,14 +141,14 @@ class Task(eqx.Module):
 
 
 def drawn(key: Key[Array, ""], draw: Int[Array, ""], batch: int, samples: int) -> Int[Array, " B"]:
-    """Which of the samples a batch holds: see `Task.sample`."""
+    """The samples of a batch; see `Task.sample`."""
     if batch >= samples:
         return jnp.arange(samples)
     return jax.random.randint(jax.random.fold_in(key, draw), (batch,), 0, samples)
 
 
 MOST_TOLD = 8
-"""So many columns are named in a sentence."""
+"""The number of columns that a message names, at most."""
 
 
 class AbstractTask(Configuration):
@@ -164,8 +164,8 @@ class AbstractTask(Configuration):
 class AbstractSampledTask(AbstractTask):
     """A task whose samples come in batches.
 
-    Arguments: `batch`, the samples in one measurement or `all` of the training set; `cost`,
-    the cost per sample; `sampler`, which samples a batch holds.
+    Arguments: `batch`, the samples in one measurement or `all` of the training set; `cost`, the
+    cost per sample; `sampler`, which selects the samples of a batch.
     """
 
     batch: BatchSize = "all"
@@ -173,7 +173,7 @@ class AbstractSampledTask(AbstractTask):
     sampler: AnySampler = Uniform()
 
     def task_of(self, *arrays: Shaped[np.ndarray, "_ ..."] | None, **more: Any) -> Task:
-        """The task of these arrays with this batch and cost. See `make_task`."""
+        """The task of arrays with a batch and a cost. See `make_task`."""
         return make_task(*arrays, cost=self.cost, batch=self.batch, sampler=self.sampler, **more)
 
 
@@ -194,16 +194,16 @@ def make_task(
     image: tuple[int, int] | None = None,
     sampler: AbstractSampler | None = None,
 ) -> Task:
-    """A task from arrays, checked: finite inputs, equal lengths, labels inside the classes.
+    """A task from arrays, checked for finite inputs, equal lengths and valid labels.
 
-    Arguments: training and test inputs (numbers) and targets (integer class labels, text that names
-    the classes, or rows of values), as arrays, lists, data frames or tensors. Of a data frame the
-    targets may be the name of one of its columns; a dataset that gives pairs of input and target by
-    index, such as torch's, has its own. Without test inputs `test_share` of the samples, of each
-    class its share, is set aside, drawn by `seed`. The names of the classes (found from the labels
-    if not given) and of the input columns; a cost by name or as a function; a score (accuracy for
-    labels, 1 − NMSE for values); the batch size, 1 to N; height and width of images; the sampler.
-    Returns: the task. Errors: `RequestError` in one sentence.
+    Arguments: training and test inputs (numbers) and targets (integer class labels, class names, or
+    rows of values), as arrays, lists, data frames or tensors. For a data frame the targets may be
+    the name of a column; an indexable dataset of pairs, such as torch's, contains its targets.
+    Without test inputs, a stratified `test_share` of the samples, drawn with `seed`, is set aside.
+    Further arguments: the names of the classes (by default from the labels) and of the input
+    columns; a cost, by name or as a function; a score (by default accuracy for labels, 1 − NMSE for
+    values); the batch size, 1 to N; height and width of images; the sampler.
+    Returns: the task. Errors: `RequestError`.
     """
     drawn = whole_number(seed, "The seed", 0)
     given = (inputs, targets, test_inputs, test_targets)
@@ -240,16 +240,16 @@ def make_task(
 
 
 MOST_CLASSES = 1000
-"""As many classes may have no sample at all."""
+"""The number of classes without samples, at most."""
 
 
 def _numbered(labels: Int[np.ndarray, " _"]) -> tuple[str, ...]:
-    """The names of numbered classes. Errors: `RequestError` for labels that number none."""
+    """The names of numbered classes. Errors: `RequestError` for invalid class numbers."""
     place, largest = int(np.argmax(labels)), int(labels.max())
     if largest >= max(MOST_CLASSES, len(labels)):
         raise RequestError(
-            f"The targets hold the label {largest} (sample {place}), and labels number the classes "
-            "from 0; number them so, or give values to reach as floating-point numbers."
+            f"The targets hold the label {largest} (sample {place}), but labels number the classes "
+            "from 0; renumber them, or give regression values as floating-point numbers."
         )
     return tuple(map(str, range(largest + 1)))
 
@@ -260,7 +260,8 @@ def _cost_of(cost: str | Cost) -> Cost:
     found = next((function for name, function in COSTS.items() if name == cost), None)
     if found is None:
         raise RequestError(
-            f"There is no cost {cost!r}; give {' or '.join(COSTS)}, or a function of outputs and "
+            f"The cost {cost!r} is unknown; give {' or '.join(COSTS)}, or a function of "
+            "outputs and "
             "targets."
         )
     return found
@@ -272,14 +273,16 @@ def _named(cost: Cost) -> str:
 
 def _names(classes: Any) -> tuple[str, ...]:
     if isinstance(classes, str) or not isinstance(classes, Iterable):
-        raise RequestError(f"The classes {classes!r} are no list of names; give a name for each.")
+        raise RequestError(
+            f"The classes {classes!r} are not a list of names; give a name for each."
+        )
     return tuple(map(str, classes))
 
 
 def _batch_size(batch: Any, samples: int) -> int:
     if isinstance(batch, str):
         if batch != "all":
-            raise RequestError(f"There is no batch '{batch}'; give a whole number, or 'all'.")
+            raise RequestError(f"The batch '{batch}' is not valid; give a whole number, or 'all'.")
         return samples
     size = whole_number(batch, "The batch", 1)
     if size > samples:
@@ -296,7 +299,7 @@ def _check_arrays(
     test_inputs: Shaped[np.ndarray, "_ ..."],
     test_targets: Shaped[np.ndarray, "_ ..."],
 ) -> bool:
-    """Check that arrays are of one kind and shape. Returns: whether the targets are labels."""
+    """Check the types and shapes of arrays. Returns: whether the targets are labels."""
     parts = {"inputs": (inputs, "targets", targets)}
     parts["test inputs"] = (test_inputs, "test targets", test_targets)
     for name, (x, goal, t) in parts.items():
@@ -304,13 +307,13 @@ def _check_arrays(
     labelled = bool(np.issubdtype(targets.dtype, np.integer))
     if labelled != np.issubdtype(test_targets.dtype, np.integer):
         raise RequestError(
-            "The targets and the test targets are not both labels (integers) or both values."
+            "The targets and the test targets must both be labels (integers) or both be values."
         )
     for what, one, other in (("input", inputs, test_inputs), ("target", targets, test_targets)):
         if one.shape[1:] != other.shape[1:]:
             raise RequestError(
-                f"A training {what} has shape {one.shape[1:]} and a test {what} "
-                f"{other.shape[1:]}; give them one shape."
+                f"A training {what} has shape {one.shape[1:]}, but a test {what} "
+                f"{other.shape[1:]}; give them the same shape."
             )
     check_resolved(inputs, "inputs", "subtract a constant from them")
     if not labelled:
@@ -318,7 +321,7 @@ def _check_arrays(
         check_resolved(targets, "targets", both)
     if labelled and targets.ndim > 1:
         raise RequestError(
-            f"Integer targets have shape {targets.shape}; give one label a sample, or values as "
+            f"Integer targets have shape {targets.shape}; give one label per sample, or values as "
             "floating-point numbers."
         )
     return labelled

@@ -1,10 +1,10 @@
-"""The batteries of tests that every class of a registry passes, for classes from outside too."""
+"""Test batteries that every class of a registry must pass, also classes from outside dither."""
 
 from typing import Any
 
 import pytest
 
-# before the batteries are imported, so that their asserts say what was compared
+# before the batteries are imported, so that pytest rewrites their asserts
 for name in ("algorithm", "code", "device", "imperfection", "network", "settings", "task"):
     pytest.register_assert_rewrite(f"dither.testing.{name}")
 
@@ -36,7 +36,7 @@ BATTERIES: dict[type[Configuration], type[SettingsBattery]] = {
 
 
 def battery(*subjects: type[Configuration] | Configuration) -> type[SettingsBattery]:
-    """The tests that a class must pass, as a class that pytest collects.
+    """The tests for classes of a registry, as a class that pytest collects.
 
     ```python
     from dither.testing import battery
@@ -45,7 +45,7 @@ def battery(*subjects: type[Configuration] | Configuration) -> type[SettingsBatt
     TestMyRule = battery(MyRule)
     ```
 
-    Arguments: classes of one family, each of which is tried as its `example()`; or instances.
+    Arguments: classes of one family, each tested with its `example()`; or instances.
     """
     tried = [one.example() if isinstance(one, type) else one for one in subjects]
     tests = next(tests for family, tests in BATTERIES.items() if isinstance(tried[0], family))

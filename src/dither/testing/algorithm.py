@@ -1,4 +1,4 @@
-"""What every training algorithm must do."""
+"""The test battery of training algorithms."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from dither.training.hosted import HostedLoop
 
 
 def hosted_until(algorithm: AbstractAlgorithm, tick: int, device: NumpyDevice) -> HostedLoop:
-    """The loop around a Python device when the rule's clock first shows a tick."""
+    """The loop around a Python device at the first measurement of a tick."""
     chip, task = dither.PythonDevice(hosted(algorithm, device)), SMALL_BATCH.load()
     loop = HostedLoop(algorithm, chip, task, 3, 100)
     while int(loop.carry.algorithm.clock.tick) < tick:
@@ -41,16 +41,17 @@ def hosted_until(algorithm: AbstractAlgorithm, tick: int, device: NumpyDevice) -
 
 
 def numbers(state: Any) -> list[np.ndarray]:
-    """The arrays of a state; of a key what is in it."""
+    """The arrays of a state, with keys as their data."""
     leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(state)]
     is_key = [jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves]
     return [np.asarray(jax.random.key_data(x) if k else x) for x, k in zip(leaves, is_key)]
 
 
 class AlgorithmBattery(SettingsBattery):
-    """An algorithm's runs are decided by the key, survive kills and failures, keep to the grid.
+    """Runs depend only on the key, survive kills and failures, and stay on the grid.
 
-    Its `example()` must move visibly in 74 measurements of a batch of three samples.
+    The algorithm's `example()` must change the parameters visibly in 74 measurements of a batch of
+    three samples.
     """
 
     def test_the_key_decides_the_run(self, subject: AbstractAlgorithm) -> None:
@@ -61,7 +62,7 @@ class AlgorithmBattery(SettingsBattery):
     def test_stopped_and_resumed_is_the_undisturbed_run(
         self, subject: AbstractAlgorithm, tmp_path: Path
     ) -> None:
-        """74 measurements at once, and 37 + 37, where 37 is no multiple of the evaluations' 20."""
+        """74 measurements in one run equal 37 + 37; 37 is not a multiple of the period 20."""
         whole = train(subject, 74, replicas=2)
         train(subject, 37, replicas=2, out=tmp_path / "run")
         again = train(subject, 74, replicas=2, out=tmp_path / "run", resume=True)
@@ -76,8 +77,8 @@ class AlgorithmBattery(SettingsBattery):
             bounds = getattr(device, "bounds", (-np.inf, np.inf))
             device.initial = np.clip(device.initial, *bounds)
             fused = train(subject, n, key=key, score_every=10**6)
-            # on a real device the self-test of 3 samples and the last look at 8 test samples, in
-            # batches of 3, are measurements too
+            # on a real device the self-test of 3 samples and the final evaluation of 8 test
+            # samples, in # batches of 3, are also measurements
             around = train(subject, n + 4, device, key=key, score_every=10**6)
         assert np.abs(fused.parameters - np.asarray(device.initial)).max() > 1e-3
         # rounding of 1e-16 over delta = 1e-2, growing over 150 steps
@@ -85,7 +86,7 @@ class AlgorithmBattery(SettingsBattery):
         assert fused.ledger["measurements"] == n
         assert fused.ledger["samples"] == 3 * n
         assert around.ledger["measurements"] == n + 4
-        # the self-test and the look write too; a probe need not say that it changes nothing
+        # self-test and evaluation also write; a probe need not declare that it changes nothing
         assert around.ledger["writes"] <= fused.ledger["writes"] + 4
         assert around.ledger["samples"] == 3 * n + 8 + 3
         assert around.score == fused.score
@@ -106,7 +107,7 @@ class AlgorithmBattery(SettingsBattery):
     def test_a_failed_measurement_changes_nothing_but_the_ledger(
         self, subject: AbstractAlgorithm
     ) -> None:
-        """Bit for bit the steady device's training, however many pairs are begun again."""
+        """Training equals that of a reliable device bit for bit, with repeated pairs."""
         steady = hosted_until(subject, 40, FlakyDevice(0.0, seed=0))
         device = FlakyDevice(0.3, seed=2)
         flaky = hosted_until(subject, 40, device)
@@ -130,11 +131,11 @@ class AlgorithmBattery(SettingsBattery):
             asked, wanted = moments(probes, run), moments(steady, run)
             kept: list[int] = []
             for k, moment in enumerate(asked):
-                # what is asked anew takes the place of what was read before
+                # a repeated reading replaces the earlier one
                 kept = [j for j in kept if asked[j] < moment]
                 if not fails[k]:
                     kept.append(k)
-            # a baseline that had served before and is measured anew is not in the steady run
+            # a baseline that is measured again is not in the reliable run
             kept = [k for k in kept if asked[k] in wanted]
             assert [asked[k] for k in kept] == wanted[: len(kept)]
             assert len(kept) > 20
@@ -152,7 +153,7 @@ class AlgorithmBattery(SettingsBattery):
         assert result.failure
         assert result.ledger["failed"] == device.calls - 1
         assert result.ledger["measurements"] == device.calls
-        assert result.ledger["failed"] in (7, 14)  # a look at the end may try again
+        assert result.ledger["failed"] in (7, 14)  # the final evaluation may retry
         assert device.made_safe == 1
         assert result.history.empty
 

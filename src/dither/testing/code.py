@@ -1,4 +1,4 @@
-"""What every perturbation code must do."""
+"""The test battery of perturbation codes."""
 
 import math
 
@@ -24,7 +24,7 @@ def tables(
 
 
 class CodeBattery(SettingsBattery):
-    """A code is a pure function, orthogonal in the mean, with the power and kappa that it says."""
+    """A code is a pure function, orthogonal on average, with its declared power and kappa."""
 
     def test_it_is_a_pure_function_of_key_and_tick(self, subject: AbstractCode) -> None:
         at = jax.jit(lambda key, tick: subject(key, tick, 20))

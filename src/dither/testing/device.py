@@ -1,4 +1,4 @@
-"""What every simulated device must do."""
+"""The test battery of simulated devices."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from dither.testing.settings import SettingsBattery
 
 
 class DeviceBattery(SettingsBattery):
-    """A device's state keeps its form, and its start lies within what can be set."""
+    """A device's state keeps its structure, and its start lies within bounds and grid."""
 
     def test_it_starts_within_its_bounds(self, subject: AbstractDevice) -> None:
         theta = subject.initial(jax.random.key(0))

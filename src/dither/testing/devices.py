@@ -1,4 +1,4 @@
-"""A lab's device for the tests: a multilayer perceptron in plain NumPy that counts what is done."""
+"""A device for the tests: a multilayer perceptron in plain NumPy that counts its calls."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class NumpyDevice:
     def measure_sites(
         self, inputs: np.ndarray, added: Mapping[str, np.ndarray]
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The same with something added to the neurons' inputs; and what the layers were given."""
+        """The outputs with perturbed neurons' inputs, and the inputs of the layers."""
         self.added = added
         try:
             outputs = self.measure(inputs)
@@ -70,12 +70,12 @@ class NumpyDevice:
         return x
 
     def safe(self) -> None:
-        """The safe state."""
+        """Go to the safe state."""
         self.made_safe += 1
 
 
 class FlakyDevice(NumpyDevice):
-    """Fails at random in every way that a reading can fail, up to its `last` measurement."""
+    """A device that fails at random in every possible way, up to its `last` measurement."""
 
     def __init__(self, share: float, seed: int, last: int = 10**9, **settings: Any) -> None:
         super().__init__(**settings)
@@ -102,7 +102,7 @@ class FlakyDevice(NumpyDevice):
 
 
 class Recorder(NumpyDevice):
-    """A device whose cost drives the parameters as far as they go."""
+    """A device whose cost drives the parameters to their limits."""
 
     def __init__(self, bounds: tuple[float, float], bits: int | None, seed: int) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Recorder(NumpyDevice):
         return np.full((len(inputs), 2), math.sqrt(1e6 + self.theta @ self.pull))
 
     def check_received(self, most: int) -> None:
-        """Some writes have come, so many at the most, all inside the bounds and on the grid."""
+        """Check that there were writes, at most so many, all inside the bounds and on the grid."""
         received, (low, high) = np.array(self.received, float), self.bounds
         assert 0 < len(received) <= most
         assert np.all(received >= low)
@@ -123,6 +123,6 @@ class Recorder(NumpyDevice):
         if self.bits:
             step = (high - low) / (2**self.bits - 1)
             level = (received - low) / step
-            # single precision holds the voltages to 2⁻²³ of their size
+            # single precision has a relative resolution of 2⁻²³
             off = np.abs(level - np.round(level)).max()
             assert off < 1e-3 + 2**-22 * (abs(low) + high - low) / step

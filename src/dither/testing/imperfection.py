@@ -1,4 +1,4 @@
-"""What every imperfection must do."""
+"""The test battery of imperfections."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ BATCH = Batch(jnp.asarray(np.random.default_rng(1).standard_normal((5, 3))), jnp
 
 
 def life(imperfection: AbstractImperfection, replicas: int = 1) -> list[np.ndarray]:
-    """Three writes and three measurements of some instances: every cost, status and output."""
+    """The costs, statuses and outputs of instances in three writes and three measurements."""
     device = SimulatedDevice(network=NETWORK, imperfections=(imperfection,))
 
     def one(key: Any) -> list[Any]:
@@ -43,7 +43,7 @@ def life(imperfection: AbstractImperfection, replicas: int = 1) -> list[np.ndarr
 
 
 class ImperfectionBattery(SettingsBattery):
-    """An imperfection keeps its shapes, is decided by the key, and survives a kill."""
+    """An imperfection keeps its shapes, depends only on the key, and survives a kill."""
 
     def test_what_it_holds_keeps_its_form(self, subject: AbstractImperfection) -> None:
         key = jax.random.key(0)
@@ -84,7 +84,7 @@ class ImperfectionBattery(SettingsBattery):
         parts = {"reservoir": EchoState(neurons=12, degree=3), "imperfections": (subject,)}
         hooks = ("limit", "parameters", "site")
         if any(getattr(type(subject), h) is not getattr(AbstractImperfection, h) for h in hooks):
-            with pytest.raises(ValueError, match="does not act on a readout"):
+            with pytest.raises(ValueError, match="does not apply to a readout"):
                 ReadoutDevice(**parts)
             return
         task = SeriesTask(series=NARMA10(washout=20, train=60, test=30))
@@ -92,7 +92,7 @@ class ImperfectionBattery(SettingsBattery):
 
 
 def same_after_a_stop(device: Any, task: Any, algorithm: Any, folder: Path) -> None:
-    """74 measurements at once are 37 and 37 more, to the last bit."""
+    """74 measurements in one run equal 37 and 37 more, to the last bit."""
 
     def trained(n: int, **more: Any) -> dither.Result:
         more = {"replicas": 2, "score_every": 20, **more}

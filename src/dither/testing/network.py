@@ -1,4 +1,4 @@
-"""What every network must do."""
+"""The test battery of networks."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from dither.testing.settings import SettingsBattery
 
 
 class NetworkBattery(SettingsBattery):
-    """A network is a pure function of its parameters and says its own shapes."""
+    """A network is a pure function of its parameters with its declared shapes."""
 
     def test_it_says_its_own_shapes(self, subject: AbstractNetwork) -> None:
         inputs = jnp.zeros((7, *subject.input_shape))
@@ -43,7 +43,9 @@ class NetworkBattery(SettingsBattery):
         for layer in subject.layers:
 
             def tap(site: str, value: Array, at: str = f"{layer.name}/z") -> Array:
-                shift = jax.random.normal(jax.random.key(2), value.shape)  # a norm takes out others
+                shift = jax.random.normal(
+                    jax.random.key(2), value.shape
+                )  # a norm removes other shifts
                 return value + 0.3 * shift if site == at else value
 
             assert not np.allclose(subject(parameters, inputs, tap), plain, atol=1e-6), layer.name

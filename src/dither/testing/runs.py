@@ -1,4 +1,4 @@
-"""A small device, a small task, and runs of an algorithm on them."""
+"""Short runs of an algorithm on a small device and a small task."""
 
 from typing import Any, TypeVar
 
@@ -28,9 +28,9 @@ P = 14
 DEVICE = SimulatedDevice(network=NETWORK)
 SMALL_BATCH = Parity(bits=3, batch=3)
 
-# no symmetry of ±1, by which two different settings would have one cost up to rounding
+# no ±1 symmetry, by which two different settings would have equal costs up to rounding
 GRIDS = (None, DAC(bits=1, low=-1.0, high=0.7), DAC(bits=1, low=0.0, high=1.0))
-"""What an algorithm may need of its parameters: nothing, Boolean ones, Boolean ones of {0, 1}."""
+"""Grids that an algorithm may need: none, Boolean, Boolean {0, 1}."""
 
 
 def keys(number: int, seed: int = 0) -> Key[Array, " number"]:
@@ -39,7 +39,7 @@ def keys(number: int, seed: int = 0) -> Key[Array, " number"]:
 
 
 def grid_of(algorithm: AbstractAlgorithm) -> DAC | None:
-    """The first of `GRIDS` that an algorithm can train. Errors: `RequestError` if it can none."""
+    """The first of `GRIDS` that an algorithm can train. Errors: `RequestError` if there is none."""
     for grid in GRIDS:
         device = SimulatedDevice(network=NETWORK, imperfections=() if grid is None else (grid,))
         try:
@@ -70,7 +70,7 @@ def trainable(algorithm: AbstractAlgorithm, device: D) -> D:
 
 
 def hosted(algorithm: AbstractAlgorithm, device: D) -> D:
-    """The same; the test is left out where a Python device does not give what it must see."""
+    """The same; the test is skipped if a Python device lacks the required access."""
     try:
         chip = PythonDevice(trainable(algorithm, NumpyDevice()))
         check_fit(chip, SMALL_BATCH.load(), algorithm, Until(measurements=100))
@@ -99,7 +99,7 @@ def collect(
     keys: Key[Array, " K"],
     n: int,
 ) -> Any:
-    """n measurements for each key from one theta: probes, estimates, whether updated, failures."""
+    """Run n measurements per key from one theta: probes, estimates, updates, failures."""
     problem = problem_of(device, task)
 
     def run(key: Key[Array, ""]) -> Any:
@@ -119,7 +119,7 @@ def collect(
 
 
 def same_run(one: Result, two: Result) -> None:
-    """Two runs agree to the last bit, in all but the time that they took."""
+    """Check that two runs agree to the last bit in everything but time."""
     assert np.array_equal(one.parameters, two.parameters)
     assert one.history.drop(columns="wall_seconds").equals(two.history.drop(columns="wall_seconds"))
     assert one.ledger == two.ledger
@@ -128,6 +128,6 @@ def same_run(one: Result, two: Result) -> None:
 
 
 def moments(probes: Any, run: int) -> list[tuple[int, int]]:
-    """The moment of every probe of a run, as pairs."""
+    """The clock of every probe of a run, as pairs."""
     tick, part = (np.asarray(x[run]).tolist() for x in (probes.clock.tick, probes.clock.part))
     return list(zip(tick, part))

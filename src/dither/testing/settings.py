@@ -1,4 +1,4 @@
-"""What every configuration must do."""
+"""The test battery of configurations."""
 
 import pickle
 import re
@@ -25,7 +25,7 @@ REGISTRIES: tuple[Registry, ...] = (
 
 
 class SettingsBattery:
-    """A configuration is documented, frozen, and found again from what is written of it."""
+    """A configuration is documented, frozen, and can be restored from its written form."""
 
     def test_it_is_found_again_from_toml(self, subject: Configuration) -> None:
         text = tomlkit.dumps(subject.model_dump(mode="json", exclude_none=True))
@@ -48,4 +48,4 @@ class SettingsBattery:
         said = "\n".join(cls.__doc__ or "" for cls in lineage)
         names = [name for name in type(subject).model_fields if name != "kind"]
         missing = [name for name in names if not re.search(rf"\b{name}\b", said)]
-        assert not missing, f"the docstring says nothing of {missing}"
+        assert not missing, f"the docstring does not mention {missing}"

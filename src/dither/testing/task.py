@@ -1,4 +1,4 @@
-"""What every task must do."""
+"""The test battery of tasks."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from dither.testing.settings import SettingsBattery
 
 
 def loaded(subject: AbstractTask) -> Task:
-    """The task; the test is left out where its data is not on this machine."""
+    """The task; the test is skipped if its data are not on this machine."""
     try:
         return subject.load()
     except RequestError as error:
@@ -19,7 +19,7 @@ def loaded(subject: AbstractTask) -> Task:
 
 
 class TaskBattery(SettingsBattery):
-    """A task is the same data whenever it is loaded, with a finite cost for every sample."""
+    """A task has the same data whenever it is loaded, and a finite cost for every sample."""
 
     def test_its_data_is_the_same_again(self, subject: AbstractTask) -> None:
         one, same = loaded(subject), loaded(subject)

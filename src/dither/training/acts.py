@@ -1,4 +1,4 @@
-"""What a probe does to a traceable device: what is written, and what is added at the neurons."""
+"""The effect of a probe on a traceable device: its write and its perturbation of neurons."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from dither.devices.device import AbstractDevice
 def written(
     device: AbstractDevice, instance: Any, probe: Probe, first_try: Bool[Array, ""]
 ) -> tuple[Any, Int[Array, ""]]:
-    """The device after a probe's write, if it takes one, and how many writes that was."""
+    """The device after a probe's write, if there is one, and the number of writes."""
 
     def write() -> Any:
         return device.write(instance, probe.parameters, probe.updated & first_try)
@@ -26,6 +26,6 @@ def written(
 
 
 def perturbed(probe: Probe) -> Int[Array, ""]:
-    """1 where something is added at the sites, else 0."""
+    """1 if the sites are perturbed, else 0."""
     added = [jnp.any(value != 0) for value in (probe.sites or {}).values()]
     return jnp.any(jnp.array(added, bool)).astype(jnp.int32)

@@ -1,4 +1,4 @@
-"""How many measurements an estimate takes until it points along the gradient: simulated."""
+"""Simulation of the measurements until an estimate points along the gradient."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from dither.training.fused import measure_once, start
 from dither.training.loop import Carry
 
 AT_ONCE = 1000
-"""Measurements between looks at how far it has come."""
+"""Measurements between two computations of the angle."""
 
 
 def measurements_to_angle(
@@ -36,11 +36,11 @@ def measurements_to_angle(
 
     `G · g / (|G| |g|) > cos(angle)`
 
-    Arguments: the algorithm, whose tau_x and tau_theta are so long that
-    neither batch nor parameters change; the device; the task, whose batch is all of it; the
-    parameters that the estimate is made at; g, the gradient there; `degrees`, in (0, 90); `most`
-    measurements; the `seed`; what to call now and then with the measurements and the angle.
-    Returns: the measurements; infinite where `most` are too few.
+    Arguments: the algorithm, with tau_x and tau_theta so long that neither batch nor parameters
+    change; the device; the task, whose batch is the whole training set; the parameters at which the
+    gradient is estimated; g, the gradient there; `degrees`, in (0, 90); `most` measurements; the
+    `seed`; a function called occasionally with the measurements and the angle.
+    Returns: the measurements; infinite if `most` are too few.
     """
     problem = problem_of(device, task)
     carry = start(algorithm, device, problem, jnp.int32(seed), None, parameters, task.sampling())

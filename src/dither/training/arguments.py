@@ -1,4 +1,4 @@
-"""What `dither.train` is called with, checked for its kind before anything is done."""
+"""Type checks of the arguments of `dither.train`, before anything else."""
 
 import math
 from numbers import Real
@@ -13,7 +13,7 @@ from dither.training.until import Until
 def check_arguments(
     task: Any, algorithm: Any, until: Any, observers: Any, checkpoint_seconds: Any, name: Any
 ) -> None:
-    """Check that arguments are of the kinds that they must be. Errors: `RequestError`."""
+    """Check the types of the arguments. Errors: `RequestError`."""
     _must(isinstance(task, Task | AbstractTask), "task", task, "a task, such as NIST7x7()")
     _must(
         isinstance(algorithm, AbstractAlgorithm), "algorithm", algorithm,

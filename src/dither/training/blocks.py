@@ -1,4 +1,4 @@
-"""Blocks of probes for a Python device: asked for together, and told together."""
+"""Blocks of probes for a Python device: `ask` and `tell` for several probes at once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,35 +22,35 @@ Telling: TypeAlias = Callable[..., tuple[Arrays, Float[Array, " K"]]]
 Reading: TypeAlias = (
     Float[np.ndarray, "..."] | tuple[Float[np.ndarray, "B O"], dict[str, Float[np.ndarray, "B _"]]]
 )
-"""A cost or outputs; or outputs and, by layer, what went into it."""
+"""A cost, or outputs, or outputs and the inputs of each layer."""
 
 Readings: TypeAlias = (
     Float[Array | np.ndarray, "K ..."]
     | tuple[Float[Array | np.ndarray, "K B O"], dict[str, Float[Array | np.ndarray, "K B _"]]]
 )
-"""Those of a block."""
+"""The readings of a block."""
 
 BLOCK = 65
-"""The most probes asked for at once: 64 perturbations and what they are compared with."""
+"""The largest block of probes: 64 perturbations and their reference."""
 
 ROOMS = (1, 2, 8, BLOCK)
-"""Sizes of the blocks that are compiled; each takes a good part of a second when a run begins."""
+"""The compiled block sizes; compiling each takes a large part of a second at the start of a run."""
 
 BLOCK_BYTES = 2**23
-"""The most that the settings of a block take in double precision, unless one alone takes more."""
+"""The largest size of a block's settings in double precision, bytes, if it exceeds one setting."""
 
 
 def largest_block(parameters: int) -> int:
-    """The most probes of so many parameters that are asked for at once."""
+    """The largest block of probes for so many parameters."""
     fits = BLOCK_BYTES // (8 * max(parameters, 1))
     return max(room for room in ROOMS if room <= max(fits, 1))
 
 
 class Asked(NamedTuple):
-    """K probes, the samples of their batches, and the K + 1 moments before and after them.
+    """K probes, the samples of their batches, and the K + 1 clocks before and after them.
 
-    In containers that JAX takes apart without Python; `parameters` are the places and the values
-    of sparse writes.
+    The containers are ones that JAX flattens without Python; for sparse writes, `parameters` holds
+    places and values.
     """
 
     parameters: Float[Array, "K P"] | tuple[Int[Array, "K _"], Float[Array, "K _"]]
@@ -63,7 +63,7 @@ class Asked(NamedTuple):
     part: Int[Array, " K+1"]
 
     def moment(self, k: int | Int[Array, ""]) -> Clock:
-        """The moment of the k-th probe."""
+        """The clock of the k-th probe."""
         return Clock(tick=self.tick[k], part=self.part[k])
 
     def probe(self, k: Int[Array, ""]) -> Probe:
@@ -82,7 +82,7 @@ def ask_block(
     sampling: Any,
     data: Key[Array, ""],
 ) -> Asked:
-    """The next K probes. An ask moves nothing but the clock: the moments first, then side by side.
+    """The next K probes. `ask` changes only the clock: first all clocks, then all probes.
 
     `sampling` is the state of the task's sampler, `data` the key of the batches.
     """
@@ -129,10 +129,10 @@ def tell_block(
     taken_off: Any = (),
     known: Float[Array | np.ndarray, "K B"] | None = None,
 ) -> tuple[State, Any, Float[Array, " K"]]:
-    """Tell the first n probes of a block; readings are costs, or outputs from which they come.
+    """Tell the first n probes of a block; readings are costs, or outputs that give costs.
 
-    `taken_off` is what has been taken off costs; `known`, each sample's cost less that, where it
-    was computed before. A sampler that learns is told blocks of one probe.
+    `taken_off` is the constant subtracted from costs; `known`, each sample's cost less that
+    constant, if it was computed before. An adaptive sampler receives blocks of one probe.
     """
     outputs, x = readings if isinstance(readings, tuple) else (readings, None)
     costs = each = jnp.asarray(outputs)
@@ -165,10 +165,10 @@ def tell_block(
 
 @dataclass(frozen=True)
 class Layout:
-    """How a pytree is taken apart into arrays, random keys into their data, and put together.
+    """The layout of a pytree as a list of arrays, with random keys as their data.
 
-    What is compiled takes and returns such rows of arrays: JAX needs tens of microseconds to take
-    a pytree of classes apart, and more where it holds a key.
+    Compiled functions take and return such lists: JAX needs tens of microseconds to flatten a
+    pytree of classes, and more if it holds a key.
     """
 
     structure: jax.tree_util.PyTreeDef
@@ -186,7 +186,7 @@ class Layout:
         return tuple(jax.random.key_data(x) if k else x for x, k in zip(leaves, self.keys))
 
     def together(self, leaves: Sequence[Array]) -> Any:
-        """The pytree of some arrays."""
+        """The pytree made from the arrays."""
         back = [jax.random.wrap_key_data(x, impl=k) if k else x for x, k in zip(leaves, self.keys)]
         return jax.tree.unflatten(self.structure, back)
 
@@ -199,9 +199,9 @@ def _is_key(leaf: Any) -> bool:
 def compiled(
     algorithm: AbstractAlgorithm, states: Layout, tasks: Layout, keys: Layout
 ) -> tuple[Asking, Telling]:
-    """`ask_block` and `tell_block` of an algorithm, compiled for arrays in a row.
+    """`ask_block` and `tell_block` of an algorithm, compiled for lists of arrays.
 
-    What is told, the states of the algorithm and of the sampler, is given up for what is returned.
+    The states of the algorithm and the sampler that are passed in are donated to the result.
     """
 
     def ask(k: int, task: Arrays, before: Arrays, data: Arrays) -> Asked:
@@ -218,7 +218,7 @@ def compiled(
 
 
 def stacked(room: int, readings: Sequence[Reading], dtype: np.dtype) -> Readings:
-    """Readings one behind the other, with zeros where there are no more."""
+    """Stacked readings, padded with zeros."""
     first, *others = readings
     if isinstance(first, np.ndarray):
         return _filled(room, dtype, readings)

@@ -1,4 +1,4 @@
-"""Checkpoints: one file, replaced atomically, that a run goes on from bit for bit."""
+"""Checkpoints: one file, replaced atomically, from which a run resumes bit for bit."""
 
 import hashlib
 import json
@@ -22,11 +22,11 @@ VERSION = 4
 
 
 class About(BaseModel):
-    """What a checkpoint says of itself in plain facts.
+    """The metadata of a checkpoint.
 
-    Attributes: `digest`, of the specification's parts by name or as a whole; `leaves` of the
-    pytree; `wall_seconds` so far; `every`, measurements between evaluations; the stop rules
-    `plateau` and `score` that it was made under.
+    Attributes: `digest`, of the specification as a whole or of its parts by name; `leaves`, of the
+    pytree; `wall_seconds` so far; `every`, measurements between evaluations; `plateau` and `score`,
+    the stop rules of the run.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -41,23 +41,23 @@ class About(BaseModel):
 
 
 def plain(leaf: Any) -> np.ndarray:
-    """A pytree's leaf as an array that any format can hold; of a random key its data."""
+    """A leaf of a pytree as a plain array; for a random key, its data."""
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     return np.asarray(leaf)
 
 
 def like(template: Any, saved: np.ndarray) -> Any:
-    """What `plain` made, as a leaf like the template."""
+    """The inverse of `plain`: a leaf like the template."""
     if isinstance(template, jax.Array) and jnp.issubdtype(template.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(saved), impl=jax.random.key_impl(template))
-    if isinstance(template, np.ndarray):  # kept on the host, in double precision or not
+    if isinstance(template, np.ndarray):  # kept on the host, in single or double precision
         return np.array(saved, template.dtype)
     return jnp.asarray(saved, template.dtype)
 
 
 def digest(content: Any) -> str:
-    """A short name for a table that JSON can hold."""
+    """A digest of a table that JSON can represent."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -69,7 +69,7 @@ def save_checkpoint(
 ) -> None:
     """Save a pytree, named arrays and plain facts in one file.
 
-    Errors: `RequestError` where it cannot be written; the checkpoint before it stays.
+    Errors: `RequestError` if it cannot be written; the earlier checkpoint is then kept.
     """
     leaves = {f"leaf{k}": plain(leaf) for k, leaf in enumerate(jax.tree.leaves(tree))}
     named = {f"array.{name}": array for name, array in arrays.items()}
@@ -88,21 +88,21 @@ def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays in a file of `npz`. Errors: as of `read_sealed`."""
+    """The arrays in a file of `npz`. Errors: those of `read_sealed`."""
     content = read_sealed(path)
     try:
         with np.load(BytesIO(content), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except Exception as error:  # whatever a reader raises for what is no archive
+    except Exception as error:  # any error of the reader for an invalid archive
         raise DamagedFileError(
-            f"{path} holds no arrays as dither writes them ({type(error).__name__})."
+            f"{path} does not hold arrays that dither wrote ({type(error).__name__})."
         ) from None
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], About]:
-    """The arrays in a checkpoint and what it says of itself.
+    """The arrays and the metadata of a checkpoint.
 
-    Errors: `RequestError` for a missing, damaged or unreadable file, or one of another version.
+    Errors: `RequestError` for a file that is missing, damaged, unreadable or of another version.
     """
     if not is_file(path):
         raise RequestError(f"There is no checkpoint at {path}; start the run without --resume.")
@@ -111,24 +111,24 @@ def read_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], About]:
         facts = json.loads(str(saved.pop("about")))
         if isinstance(facts, dict) and facts.get("version", VERSION) != VERSION:
             raise RequestError(
-                f"The checkpoint {path} was written by another version of dither; go on with that "
+                f"The checkpoint {path} was written by another version of dither; resume with that "
                 "one."
             )
         return saved, About.model_validate(facts)
     except (ValueError, KeyError, RecursionError) as error:
         lacks = f": {error.errors()[0]['loc']}" if isinstance(error, ValidationError) else ""
         raise DamagedFileError(
-            f"The checkpoint {path} does not say of which run it is ({type(error).__name__}{lacks})"
-            "; it is not one that dither has written."
+            f"The checkpoint {path} does not identify its run ({type(error).__name__}{lacks})"
+            "; dither did not write it."
         ) from None
 
 
 def check_digest(
     path: Path, saved: str | Mapping[str, str], expected: Any, in_part: bool = False
 ) -> None:
-    """Whether a checkpoint is of a specification, or of as much of it as is known by now.
+    """Check that a checkpoint belongs to a specification, or to the part of it known so far.
 
-    Errors: `RequestError` where it is of another one.
+    Errors: `RequestError` if it belongs to another one.
     """
     other = []
     if isinstance(saved, Mapping) and isinstance(expected, Mapping):
@@ -140,8 +140,8 @@ def check_digest(
         verb = "differs" if len(other) == 1 else "differ"
         told = f" (its {' and '.join(other)} {verb})" if all(other) else ""
         raise RequestError(
-            f"The checkpoint {path} is of another specification{told}; give the one in spec.toml "
-            "beside it, or another --out."
+            f"The checkpoint {path} belongs to another specification{told}; use spec.toml "
+            "beside it, or choose another --out."
         )
 
 
@@ -151,10 +151,10 @@ def load_checkpoint(
     expected: str | Mapping[str, str],
     due: Mapping[str, np.ndarray],
 ) -> tuple[T, dict[str, np.ndarray], About]:
-    """What `save_checkpoint` saved, as a pytree like the template.
+    """The content of a checkpoint, as a pytree like the template.
 
-    Arguments: the file; a pytree of the same structure; the digest of the specification, or those
-    of its parts by name; named arrays like those that are `due`, in which a length of 0 is open.
+    Arguments: the file; a pytree of the same structure; the digest of the specification, or of its
+    parts by name; `due`, templates of the named arrays, in which a length of 0 matches any length.
     Errors: `RequestError` for a missing or damaged file, or one of another specification.
     """
     saved, about = read_checkpoint(path)
@@ -165,8 +165,8 @@ def load_checkpoint(
     alike = saved.keys() == wanted.keys() and all(_alike(saved[n], a) for n, a in wanted.items())
     if about.leaves != len(leaves) or not alike:
         raise RequestError(
-            f"The checkpoint {path} holds other arrays than this version of dither would have "
-            "written; go on with the version that has."
+            f"The checkpoint {path} holds other arrays than this version of dither "
+            "writes; resume with the version that wrote it."
         )
     tree: T = jax.tree.unflatten(
         structure, [like(leaf, saved[f"leaf{k}"]) for k, leaf in enumerate(leaves)]
@@ -175,7 +175,7 @@ def load_checkpoint(
 
 
 def _alike(saved: np.ndarray, wanted: np.ndarray) -> bool:
-    """Whether an array is of the kind and the shape of another, whose lengths of 0 are open."""
+    """Whether an array has the type and shape of another, in which length 0 matches any length."""
     return (
         saved.dtype.kind == wanted.dtype.kind
         and saved.ndim == wanted.ndim

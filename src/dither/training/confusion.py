@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Confusion matrices."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +23,14 @@ def confusion_of(result: "Result", inputs: Any, labels: Any, replica: int) -> "p
     import pandas as pd
 
     if (inputs is None) != (labels is None):
-        raise RequestError("A confusion matrix needs inputs and their labels; give both or none.")
+        raise RequestError("A confusion matrix needs inputs and labels; give both or neither.")
     task = result.task.load() if isinstance(result.task, AbstractTask) else result.task
     names = _classes(task)
     if inputs is None:
         if task is None:
             raise RequestError(
-                "The run's task was a Python object, which its folder does not hold; give the "
-                "inputs and their labels: confusion(inputs, labels)."
+                "The run's task was a Python object, which is not saved in its folder; give "
+                "inputs and labels: confusion(inputs, labels)."
             )
         inputs, labels = task.test_inputs, np.asarray(task.test_targets)
     true = _numbers(labels, names)
@@ -46,20 +46,22 @@ def confusion_of(result: "Result", inputs: Any, labels: Any, replica: int) -> "p
 
 
 def _classes(task: Task | None) -> tuple[str, ...]:
-    """The names of a task's classes; none where the task is not known."""
+    """The names of a task's classes; none if the task is unknown."""
     if task is None:
         return ()
     if np.issubdtype(task.targets.dtype, np.floating):
-        raise RequestError("The task's targets are values, not classes, so none can be confused.")
+        raise RequestError(
+            "The task's targets are values, not classes; a confusion matrix needs classes."
+        )
     return task.classes
 
 
 def _numbers(labels: Any, names: tuple[str, ...]) -> Int[np.ndarray, " B"]:
-    """Labels as numbers of classes, from 0, whether they come as numbers or as names."""
+    """Labels, given as numbers or names, as class numbers from 0."""
     given = np.asarray(labels).reshape(-1)
     if given.dtype.kind in "USO":
         if not names:
-            raise RequestError("The names of the classes are not known; give labels as numbers.")
+            raise RequestError("The names of the classes are unknown; give labels as numbers.")
         numbers = {name: k for k, name in enumerate(names)}
         unknown = [str(one) for one in given if str(one) not in numbers]
         if unknown:
@@ -67,7 +69,7 @@ def _numbers(labels: Any, names: tuple[str, ...]) -> Int[np.ndarray, " B"]:
         return np.array([numbers[str(one)] for one in given], int)
     given = as_array(given, "labels")
     if given.size and (given != np.round(given)).any():
-        raise RequestError("The labels are no whole numbers; give the number or name of a class.")
+        raise RequestError("The labels are not whole numbers; give the number or name of a class.")
     most = len(names) or np.inf
     if given.size and (given.min() < 0 or given.max() >= most):
         wrong = int(given[(given < 0) | (given >= most)][0])

@@ -1,4 +1,4 @@
-"""Short names for what makes a run this run, so that no other one is resumed in its place."""
+"""Digests that identify a run, so that no other run is resumed in its place."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +16,10 @@ from dither.training.fingerprint import fingerprint
 def digests_of(
     whole: Mapping[str, Any], task: Task | AbstractTask, data: Task, algorithm: AbstractAlgorithm
 ) -> dict[str, str]:
-    """Short names for what makes a run this run, part by part; not when to stop, nor the guard.
+    """Digests of the parts that identify a run; stop rules and guard are not among them.
 
-    Of dither's own tasks settings and files say it all; of others the data does. Of the device they
-    are the settings; no file of a lab's is run for them.
+    dither's own tasks are identified by settings and files, other tasks by their data, devices by
+    their settings. No user file is run for this.
     """
     asked = {key: value for key, value in whole.items() if key != "until"}
     asked["device"] = {key: value for key, value in whole["device"].items() if key != "guard"}
@@ -29,12 +29,12 @@ def digests_of(
 
 
 def shape_digest(chip: AbstractDevice | PythonDevice, seed: int) -> str:
-    """A short name for what shows in a device once it is there."""
+    """A digest of the shape of a device, known once it is made."""
     if not isinstance(chip, PythonDevice):
         return digest(fingerprint(chip))
     shape: tuple[Any, ...] = (chip.space, int(chip.access_level))
     if np.any(origin := chip.origin(seed)):
-        shape = (*shape, origin)  # the parameters that are saved are less this
+        shape = (*shape, origin)  # saved parameters are relative to this origin
     return digest(fingerprint(shape))
 
 

@@ -1,4 +1,4 @@
-"""How all figures are drawn: colours, style, axes, files."""
+"""The common style of all figures: colours, axes, files."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#6b6b6b")
-"""Okabe and Ito's colours, told apart by colour-blind readers."""
+"""The colours of Okabe and Ito, which colour-blind readers can distinguish."""
 
 BLUE, ORANGE, *_, GREY = PALETTE
 
@@ -29,19 +29,19 @@ STYLE: Any = {
     "legend.frameon": False,
     "svg.hashsalt": "dither",
     "svg.fonttype": "none",
-    "text.parse_math": False,  # names come from users, who may write a dollar
+    "text.parse_math": False,  # user-given names may contain a dollar sign
 }
 
 
 NARROW = 3.0
-"""The range of a logarithmic axis, as a factor, below which its numbers are evenly spaced."""
+"""The range of a logarithmic axis, as a factor, below which its ticks are evenly spaced."""
 
 
 @contextmanager
 def picture(width: float, height: float, **style: Any) -> Iterator["Figure"]:
-    """A figure of a size in inches, to be drawn inside in dither's style.
+    """A figure of a size in inches, in dither's style.
 
-    It depends neither on the user's own style nor on the program that shows their figures.
+    It depends neither on the user's style nor on their Matplotlib backend.
     """
     with styled(style):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -53,10 +53,10 @@ def picture(width: float, height: float, **style: Any) -> Iterator["Figure"]:
 
 
 def styled(style: Any = None) -> AbstractContextManager[None]:
-    """Matplotlib's own style, and on it dither's."""
+    """Matplotlib's default style with dither's on top."""
     try:
         import matplotlib.style
-    except ValueError:  # MPLBACKEND names what Matplotlib does not know
+    except ValueError:  # MPLBACKEND is unknown to Matplotlib
         for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
             del sys.modules[name]
         named = os.environ.pop("MPLBACKEND", "")
@@ -68,7 +68,7 @@ def styled(style: Any = None) -> AbstractContextManager[None]:
 
 
 def band(axes: Any, x: Any, quartiles: Any, colour: str, **line: Any) -> None:
-    """The median as a line and the middle half shaded, of rows low, middle and high."""
+    """Draw a median line and a shaded interquartile range from the rows low, middle and high."""
     low, middle, high = quartiles
     named = "middle half" if "label" in line else None
     axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0, label=named)
@@ -76,13 +76,13 @@ def band(axes: Any, x: Any, quartiles: Any, colour: str, **line: Any) -> None:
 
 
 def logarithmic(axes: Any) -> None:
-    """A logarithmic vertical axis with numbers on it."""
+    """Make the vertical axis logarithmic with plain numbers."""
     axes.set_yscale("log")
     number_decades(axes)
 
 
 def number_decades(axes: Any) -> None:
-    """Numbers on a logarithmic vertical axis, also over less than a decade."""
+    """Put numbers on a logarithmic vertical axis, also for less than a decade."""
     _number_decades(axes.yaxis)
 
 
@@ -101,7 +101,7 @@ def _number_decades(axis: Any) -> None:
 
 
 def _number_the_rest(figure: "Figure") -> None:
-    """Numbers on every logarithmic axis that has Matplotlib's own, which are mathematics to it."""
+    """Replace Matplotlib's mathematical tick labels on the other logarithmic axes."""
     from matplotlib.ticker import LogFormatter
 
     for axes in figure.axes:
@@ -111,7 +111,7 @@ def _number_the_rest(figure: "Figure") -> None:
 
 
 def figure_bytes(figure: "Figure", ending: str) -> bytes:
-    """A figure in a format, the same bytes whenever it is written."""
+    """A figure in a file format, with reproducible bytes."""
     made = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
     extra: dict[str, Any] = {"dpi": 200} if made is None else {"metadata": made}
     buffer = BytesIO()
@@ -122,6 +122,6 @@ def figure_bytes(figure: "Figure", ending: str) -> bytes:
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG, for a look, and beside it as SVG, for print."""
+    """Write a figure as PNG and SVG."""
     for ending in ("png", "svg"):
         write_atomically(path.with_suffix(f".{ending}"), figure_bytes(figure, ending))

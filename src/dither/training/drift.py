@@ -1,4 +1,4 @@
-"""A reference point, measured again and again, that shows how a device drifts."""
+"""Drift detection by repeated measurements of a reference point."""
 
 import math
 
@@ -14,7 +14,7 @@ class DriftWarning(UserWarning):
 
 
 class Reference:
-    """The cost of a reference point as it was, its noise, and when it has moved.
+    """The baseline cost of a reference point, its noise, and its alarm.
 
     ```
     alarm:  |mean of the new readings − baseline| > alarm · σ √(2/5)
@@ -31,7 +31,7 @@ class Reference:
         self._variances: list[float] = []
 
     def told(self, costs: Float[np.ndarray, " N"]) -> tuple[float, bool]:
-        """How far the cost has moved from the baseline, and whether that is an alarm."""
+        """The change of the cost from the baseline, and whether it raises an alarm."""
         mean = float(costs.mean())
         self._variances.append(float(costs.var(ddof=1)))
         if math.isnan(self.baseline):
@@ -39,7 +39,7 @@ class Reference:
         moved = mean - self.baseline
         error = math.sqrt(2 / len(costs) * float(np.mean(self._variances)))
         single = np.array_equal(costs, costs.astype(np.float32))
-        # rounding is no drift
+        # rounding is not drift
         rounding = (1e-6 if single else 1e-12) * abs(self.baseline)
         alarmed = abs(moved) > max(self.alarm * error, rounding)
         if alarmed:

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 
 SIZE = (8.0, 3.2)
-"""Inches."""
+"""The size in inches."""
 
 LETTERS = 95
-"""The most in a line of a title."""
+"""The longest line of a title, in characters."""
 
 
 def run_figure(result: Result, name: str, target: float | None = None) -> "Figure":
-    """Cost and score against measurements: each replica, their median, the middle half shaded.
+    """Cost and score against measurements: replicas, their median and interquartile range.
 
-    Arguments: the result; the run's name, for the title; the score that was aimed at, if any.
+    Arguments: the result; the run's name, for the title; the target score, if any.
     """
     with picture(*SIZE) as figure:
         draw_curves(figure, result, name, target)
@@ -69,7 +69,7 @@ def plot_result(result: Result, axes: Any = None) -> Any:
 
 
 def draw_cost(axes: Any, history: "pd.DataFrame") -> None:
-    """Draw the cost measured in training into axes."""
+    """Draw the training cost into axes."""
     _curves(axes, history, "cost", ORANGE)
     axes.set(ylabel="cost measured")
     if _spans_decades(history["cost"]):
@@ -80,12 +80,12 @@ def draw_cost(axes: Any, history: "pd.DataFrame") -> None:
 def draw_score(
     axes: Any, history: "pd.DataFrame", score_name: str | None, target: float | None
 ) -> None:
-    """Draw what the test set shows into axes: the score, or the cost where there is none."""
+    """Draw the test score, or the test cost if there is no score, into axes."""
     shown = display_of(score_name)
     told = history.assign(score=shown.of(history["score"]))
     _curves(axes, told, shown.column, BLUE)
     axes.set_ylabel(shown.quantity)
-    if shown.limits is not None:  # limits of None would freeze those of now
+    if shown.limits is not None:  # setting None would freeze the present limits
         axes.set_ylim(shown.limits)
     if shown.log and _spans_decades(told[shown.column]):
         logarithmic(axes)
@@ -104,7 +104,7 @@ def _count_measurements(axes: Any) -> None:
 
 
 def _spans_decades(values: "pd.Series[float]") -> bool:
-    """Whether a logarithmic axis can show values: none of them negative, not all of them 0."""
+    """Whether values suit a logarithmic axis: none is negative and not all are 0."""
     finite = values[np.isfinite(values)]
     return bool((finite >= 0).all() and (finite > 0).any())
 
@@ -120,7 +120,7 @@ def _ending(result: Result) -> str:
 
 def _curves(axes: Any, history: "pd.DataFrame", column: str, colour: str) -> None:
     table = by_replica(history, column)
-    if table.empty:  # it was never seen, or never finite
+    if table.empty:  # never measured, or never finite
         return
     x = table.index.to_numpy(float)
     if table.shape[1] == 1:
@@ -131,18 +131,18 @@ def _curves(axes: Any, history: "pd.DataFrame", column: str, colour: str) -> Non
 
 
 class DrawingWarning(UserWarning):
-    """A figure could not be drawn; what it shows is kept."""
+    """A figure could not be drawn; its data are kept."""
 
 
 def draw_run(result: Result, name: str, out: Path, target: float | None = None) -> None:
-    """Write `figure.png` and `figure.svg` of a run into its folder. Warns where that fails."""
+    """Write `figure.png` and `figure.svg` of a run into its folder; warn if that fails."""
     if not len(result.history):
         return
     try:
         save_figure(run_figure(result, name, target), out / "figure")
-    except Exception as error:  # whatever Matplotlib or a full disk raises: the run is worth more
+    except Exception as error:  # any error of Matplotlib or the disk: the run must not be lost
         warnings.warn(
-            f"The run is done and kept, but its figure could not be drawn ({error}); "
+            f"The run is finished and saved, but its figure could not be drawn ({error}); "
             f"`dither report {out}` tries again.",
             DrawingWarning,
             stacklevel=2,

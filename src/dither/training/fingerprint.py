@@ -1,4 +1,4 @@
-"""Fingerprints: short names for data, functions and settings, the same in every process."""
+"""Fingerprints: digests of data, functions and settings, equal in every process."""
 
 import dataclasses
 import functools
@@ -18,11 +18,11 @@ from dither._files import read_file
 
 
 def fingerprint(*values: Any) -> str:
-    """A short name for what values are.
+    """A digest of values.
 
-    Of an array it covers type, shape and content; of a file its content; of a function what it
-    does, with its defaults, what it has closed over, and the plain global values that it names; of
-    a configuration from outside dither what its module defines, but for comments.
+    It covers type, shape and content of an array; the content of a file; the code of a function,
+    its defaults, its closure, and the plain global values it refers to; and, for a configuration
+    from outside dither, everything its module defines except comments.
     """
     content = hashlib.sha256()
     for piece in _pieces(values):
@@ -31,7 +31,7 @@ def fingerprint(*values: Any) -> str:
 
 
 def _pieces(value: Any, within: tuple[int, ...] = ()) -> Iterator[bytes]:
-    """What makes a value, piece by piece; `within` are the objects that it is a part of."""
+    """The pieces of a value; `within` are the objects that contain it."""
     yield type(value).__name__.encode()
     if id(value) in within:
         return
@@ -44,7 +44,7 @@ def _pieces(value: Any, within: tuple[int, ...] = ()) -> Iterator[bytes]:
 
 
 def _parts(value: Any) -> bytes | tuple[Any, ...]:
-    """A value as bytes, or the values that it is made of."""
+    """A value as bytes, or the values it consists of."""
     if isinstance(value, np.ndarray | np.generic | jax.Array):
         array = np.asarray(value)
         return f"{array.dtype} {array.shape} ".encode() + array.tobytes()
@@ -67,15 +67,15 @@ def _parts(value: Any) -> bytes | tuple[Any, ...]:
         return _of_callable(value)
     if dataclasses.is_dataclass(value):
         return tuple((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-    # without a text of its own an object shows only where in memory it is
+    # the default repr of an object only shows its address in memory
     text = repr(value)
     return b"" if hex(id(value)) in text else text.encode()
 
 
 def _made_by(cls: type) -> tuple[Any, ...]:
-    """What a class from outside does: all that is defined in its modules; nothing of dither's.
+    """The definitions that a foreign class depends on: all of its modules, none of dither's.
 
-    Of a script or a notebook only the class, since what else is in it changes all the time.
+    For a script or a notebook it is only the class, since the rest changes all the time.
     """
     found: list[Any] = []
     for c in cls.__mro__:
@@ -87,7 +87,7 @@ def _made_by(cls: type) -> tuple[Any, ...]:
 
 
 def _defined_in(module: ModuleType) -> tuple[Any, ...]:
-    """The functions of a module, those of its classes among them, and its plain values, by name."""
+    """The functions of a module, including methods, and its plain values, by name."""
     own = [(name, one) for name, one in sorted(vars(module).items()) if name[:2] != "__"]
     found: list[Any] = [(name, one) for name, one in own if _plain(one)]
     for name, one in own:
@@ -101,9 +101,9 @@ def _defined_in(module: ModuleType) -> tuple[Any, ...]:
 
 
 def _written(cls: type) -> dict[str, Any]:
-    """What stands in a class: functions, and plain values but for what Python and pydantic add."""
+    """The functions and plain values of a class, without those added by Python and pydantic."""
     found = {}
-    for name, one in dict(vars(cls)).items():  # whose attributes may build the class
+    for name, one in dict(vars(cls)).items():  # reading the attributes may build the class
         one = getattr(one, "fget", None) or getattr(one, "func", None) or one
         one = getattr(one, "__func__", one)
         own = isinstance(one, FunctionType) and one.__module__ == cls.__module__

@@ -15,11 +15,11 @@ from dither.training.drift import AGAIN
 from dither.training.until import Until
 
 SELF_TEST = 1
-"""Measurements before a device is trained."""
+"""Measurements of the self-test, before training."""
 
 
 def problem_of(device: AbstractDevice | PythonDevice, task: Task) -> Problem:
-    """What an algorithm is told of a run on a device and a task."""
+    """The problem that an algorithm receives for a device and a task."""
     return Problem(
         space=device.trained_space if isinstance(device, PythonDevice) else device.space,
         layers=device.layers,
@@ -42,13 +42,13 @@ def check_fit(
 ) -> None:
     """Check that device, task and algorithm fit together.
 
-    Errors: `RequestError` for shapes that do not fit, what cannot be seen, a failed self-test.
+    Errors: `RequestError` for mismatched shapes, insufficient access, or a failed self-test.
     """
     if device.access_level < algorithm.access_level:
         wanted, shown = algorithm.access_level.name.lower(), device.access_level.name.lower()
         raise RequestError(
-            f"The algorithm {algorithm.kind} must see {wanted} and the device shows only {shown}; "
-            "take another algorithm or device."
+            f"The algorithm {algorithm.kind} needs {wanted}, but the device shows only {shown}; "
+            "choose another algorithm or device."
         )
     _check_sampling(device, task, algorithm)
     problem = problem_of(device, task)
@@ -63,7 +63,7 @@ def check_fit(
             )
         if device.access_level is AccessLevel.COST and until.score is not None:
             raise RequestError(
-                f"The device {device.name} shows only a cost, so no score can be reached; remove "
+                f"The device {device.name} shows only a cost, which gives no score; remove "
                 "until.score."
             )
         _check_budget(device, task, until)
@@ -72,7 +72,7 @@ def check_fit(
         try:
             device.self_test(inputs, targets, task.outputs)
         except RequestError as error:
-            # what raised may be the wrong number of inputs; a reading is of the device alone
+            # the cause may be a wrong number of inputs; a bad reading is due to the device alone
             other = isinstance(error.__cause__, ValueError | IndexError) and task.told_columns
             raise RequestError(
                 f"{str(error).rstrip('.')}{(other and f'; {other}') or ''}."
@@ -82,7 +82,7 @@ def check_fit(
 
 
 def measurements_per_evaluation(device: PythonDevice, task: Task) -> int:
-    """How many measurements a look at the test set takes, one of drift beside it."""
+    """The measurements per evaluation of the test set, including the drift check."""
     watching = AGAIN if device.guard is not None and device.guard.drift is not None else 0
     tests = len(task.test_inputs if device.fed else task.inputs) * device.count
     return watching + math.ceil(tests / task.batch)
@@ -91,7 +91,7 @@ def measurements_per_evaluation(device: PythonDevice, task: Task) -> int:
 def to_train_with(
     device: AbstractDevice | PythonDevice, task: Task, most: int | None
 ) -> int | None:
-    """What is left of the measurements that a run may take, one look at the test set at the end."""
+    """The measurements left for training, after one evaluation at the end."""
     if most is None or not isinstance(device, PythonDevice):
         return most
     return most - measurements_per_evaluation(device, task) - SELF_TEST
@@ -100,7 +100,7 @@ def to_train_with(
 def budget_traps(
     device: AbstractDevice | PythonDevice, task: Task, most: int | None
 ) -> tuple[str, ...]:
-    """What is said where a run may take so few measurements that training gets the lesser part."""
+    """Warnings if the budget is so small that evaluations take most of it."""
     left = to_train_with(device, task, most)
     if most is None or left is None or not isinstance(device, PythonDevice):
         return ()
@@ -108,8 +108,8 @@ def budget_traps(
     if left >= look:
         return ()
     return (
-        f"Of until.measurements = {most} one look at the test set takes {look}, so that {left} are "
-        f"left to train with; set {4 * look} or more, or a larger batch.",
+        f"One evaluation takes {look} of until.measurements = {most}, which leaves {left} "
+        f"for training; set {4 * look} or more, or a larger batch.",
     )
 
 
@@ -119,14 +119,16 @@ def _check_sampling(
     task.sampler.check(task.grid)
     if device.access_level < task.sampler.access_level:
         raise RequestError(
-            f"The sampler {task.sampler.kind} must see outputs and the device shows only "
-            f"{device.access_level.name.lower()}; take the sampler uniform."
+            f"The sampler {task.sampler.kind} needs outputs, but the device shows only "
+            f"{device.access_level.name.lower()}; use the sampler uniform."
         )
     singly = algorithm.access_level in (AccessLevel.OUTPUTS, AccessLevel.SITES)
     if task.group > 1 and singly:
         raise RequestError(
-            f"The algorithm {algorithm.kind} compares single samples and this task has one cost of "
-            f"{task.group} samples together; take one that sees the cost alone, such as weight-mgd."
+            f"The algorithm {algorithm.kind} compares single samples, but this task has one "
+            "cost for "
+            f"{task.group} samples together; choose one that needs only the cost, such as "
+            "weight-mgd."
         )
 
 
@@ -137,8 +139,9 @@ def _check_aim(task: Task, until: Until) -> None:
     percent = 100 * most >= until.score >= 2 * most
     instead = f"{until.score / 100:g} for {until.score:g} %" if percent else f"{most:g} or less"
     raise RequestError(
-        f"until.score = {until.score:g} cannot be reached, as the {task.score_name} is {most:g} at "
-        f"the most; set {instead}."
+        f"until.score = {until.score:g} cannot be reached, because the {task.score_name} is "
+        "at most "
+        f"{most:g}; set {instead}."
     )
 
 
@@ -146,7 +149,7 @@ def _check_budget(device: PythonDevice, task: Task, until: Until) -> None:
     look = measurements_per_evaluation(device, task)
     if until.measurements is not None and until.measurements <= look + SELF_TEST:
         raise RequestError(
-            f"until.measurements = {until.measurements} leaves none to train with: the device's "
-            f"self-test takes {SELF_TEST} and one look at the test set, in batches of "
-            f"{task.batch}, {look}; set {4 * look} or more, or a larger batch."
+            f"until.measurements = {until.measurements} leaves none for training: the device's "
+            f"self-test takes {SELF_TEST} and one evaluation of the test set, in batches of "
+            f"{task.batch}, takes {look}; set {4 * look} or more, or a larger batch."
         )

@@ -1,4 +1,4 @@
-"""How each device of a fleet has done."""
+"""Results of the single devices of a fleet."""
 
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def devices_of(loop: AbstractLoop, result: Result) -> "pd.DataFrame | None":
-    """The account, score and cost of each device of a fleet; None for a single device.
+    """The ledger, score and cost of each device of a fleet; None for a single device.
 
-    Of a replica that ended before the others, failures are counted to the end of the run.
+    For a replica that ended early, failures are counted to the end of the run.
     """
     if isinstance(loop, HostedLoop):
         return _real(loop) if loop.device.count > 1 else None
@@ -60,13 +60,13 @@ def _scored(task: Task, outputs: np.ndarray, n: int, count: int) -> tuple[float,
 
 
 def further_of(result: Result, number: int, replica: int) -> "pd.DataFrame":
-    """How the trained parameters do on devices that training has not seen; see `Result.further`."""
+    """The score of the trained parameters on devices not used in training; see `Result.further`."""
     device = result.device
     task = result.task.load() if isinstance(result.task, AbstractTask) else result.task
     if not isinstance(device, AbstractDevice) or task is None:
         raise RequestError(
-            "Further devices are made of a simulated device that learned a task of a known kind, "
-            "and this run's is not."
+            "Further devices need a run of a simulated device on a task of a known kind, "
+            "which this run is not."
         )
     *_, key = jax.random.split(random_key(result.replicas[replica].seed), 4)
     theta = jnp.asarray(result.parameters[replica], jnp.result_type(float))
@@ -84,7 +84,7 @@ def further_of(result: Result, number: int, replica: int) -> "pd.DataFrame":
 
 
 def table_of(rows: list[dict[str, Any]]) -> "pd.DataFrame":
-    """A line for each row."""
+    """A table with one line per row."""
     import pandas as pd
 
     return pd.DataFrame(rows)

@@ -1,8 +1,9 @@
-"""How long training will take, from the initial weights and a short probe without backpropagation.
+"""Prediction of the training time from the initial weights by forward passes alone.
 
-All unbiased methods follow the gradient flow `dθ/dτ = −g` in the mean, eta of its time an update,
-and scatter about it: `dθ = −g dτ + √eta dW`, with the covariance of their estimates. A probe takes
-the mean from whatever method is quickest, and the scatter of many updates in one step.
+The mean of every unbiased method follows the gradient flow `dθ/dτ = −g`, by a time eta per update.
+The method scatters about it: `dθ = −g dτ + √eta dW`, with the covariance of its estimates. The
+prediction takes the mean from the fastest method, and combines the scatter of many updates in one
+step.
 """
 
 from typing import Any, NamedTuple
@@ -22,10 +23,10 @@ from dither.training.fit import problem_of
 
 
 class Flow(NamedTuple):
-    """The gradient flow from some weights to an accuracy, as a probe has followed it.
+    """The simulated gradient flow from some weights to an accuracy.
 
-    Attributes: `time`, τ, in units of eta times updates, infinite where it did not arrive;
-    `measurements` that the probe took, and the `samples` in them.
+    Attributes: `time`, τ, in units of eta times updates, infinite if the accuracy was not reached;
+    `measurements`, the cost of the simulation, and the `samples` in them.
     """
 
     time: float
@@ -34,7 +35,7 @@ class Flow(NamedTuple):
 
 
 class Scatter(NamedTuple):
-    """What scatters about the flow: an unbiased rule, its rate eta, the task with its batches."""
+    """The source of scatter: an unbiased rule, its rate eta, and the task with its batches."""
 
     algorithm: AbstractAlgorithm
     learning_rate: float
@@ -42,10 +43,10 @@ class Scatter(NamedTuple):
 
 
 def time_to_accuracy(flow_time: float, learning_rate: float, per_update: int) -> float:
-    """Measurements until an accuracy, from the time τ that it takes: `M τ / eta`.
+    """Measurements until an accuracy, from the flow time τ: `M τ / eta`.
 
     Arguments: `flow_time`, τ ≥ 0, as from `follow_flow`; `learning_rate`, eta > 0, of plain
-    descent; `per_update`, M ≥ 1, the measurements in an update.
+    descent; `per_update`, M ≥ 1, the measurements per update.
     Errors: `RequestError` for a rate of 0. Source: derived here, checked by the tests.
     """
     _check_rate(learning_rate)
@@ -64,25 +65,25 @@ def follow_flow(
     steps: int = 2000,
     scatter: Scatter | None = None,
 ) -> Flow:
-    """Follow the gradient flow to an accuracy, in long steps and by forward passes alone.
+    """Follow the gradient flow to an accuracy in long steps, by forward passes alone.
 
     ```
     without scatter:  θ ← θ − h G                     dθ = −g dτ
     with scatter:     θ ← θ − h G − √(h eta) (E − G)  dθ = −g dτ + √eta dW,  cov dW = cov E dτ
     ```
 
-    G is the guide's estimate of the gradient, E that of the rule that is to train at the rate eta.
-    In the time h the rule makes h/eta updates; their means add up to h, the variances of their
-    scatter to h/eta eta², which a single estimate stands for when it is made √(h/eta) as large. At
-    h = eta the steps are the rule's own. The two equations agree where the rule's noise costs
-    nothing; what it costs at eta is the difference between their times.
+    G is the guide's estimate of the gradient, E that of the rule to be predicted, at the rate eta.
+    In the time h the rule makes h/eta updates. Their means add up to h and the variances of their
+    scatter to h/eta eta²; a single estimate scaled by √(h/eta) has the same variance. At h = eta
+    the steps are the rule's own. The difference between the times of the two equations is the price
+    of the rule's noise at eta.
 
-    Arguments: `guide`, an unbiased algorithm whose estimates scatter little, such as node
-    perturbation per example; its own rate is not used. `task`, its batch as large
-    as can be read at once; `theta`, the initial parameters; `target`, the score on the test set;
-    `learning_rate`, h > 0, well below the limit of stability `2 / lambda_max`; `steps`, after
-    which it gives up; `scatter`, the rule, for a task with its own batches. Looks at the test set
-    are not counted, as in simulated training.
+    Arguments: `guide`, an unbiased algorithm with low-variance estimates, such as node perturbation
+    per example; its own rate is not used. `task`, with the largest batch that can be read at once;
+    `theta`, the initial parameters; `target`, the score on the test set; `learning_rate`, h > 0,
+    well below the limit of stability `2 / lambda_max`; `steps`, the maximum number of steps;
+    `scatter`, the rule, with a task that has its own batches. Evaluations are not counted, as in
+    simulated training.
     Returns: the `Flow`. Errors: `RequestError` for a rate of 0. Source: derived here, checked by
     the tests; the equation with scatter is the stochastic modified equation of Li, Tai and E.
     """
@@ -122,7 +123,7 @@ def _follow(
     steps: Int[Array, ""],
     scatter: tuple[AbstractAlgorithm, Float[Array, ""], Task] | None,
 ) -> tuple[Int[Array, ""], Int[Array, ""], Int[Array, ""], Bool[Array, ""]]:
-    """Steps, measurements of the guide and of the rule, whether the flow has arrived."""
+    """The steps, the measurements of guide and rule, and whether the target was reached."""
 
     def at_target(chip: Any, theta: Float[Array, " P"]) -> Bool[Array, ""]:
         chip = device.write(chip, theta, jnp.bool_(False))
@@ -157,7 +158,7 @@ def _estimate(
     chip: Any,
     theta: Float[Array, " P"],
 ) -> tuple[Float[Array, " P"], Int[Array, ""], Any]:
-    """An algorithm's first estimate from theta, the measurements it took, the chip after them."""
+    """An algorithm's first estimate at theta, its measurements, and the device after them."""
     learning, data = jax.random.split(key)
 
     def measure(now: Any) -> Any:
@@ -180,4 +181,4 @@ def _estimate(
 
 def _check_rate(learning_rate: float) -> None:
     if not learning_rate > 0:
-        raise RequestError(f"Nothing is learned at a rate of {learning_rate:g}; set it above 0.")
+        raise RequestError(f"The learning rate is {learning_rate:g}; set it above 0.")

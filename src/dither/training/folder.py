@@ -1,4 +1,4 @@
-"""A run's folder: everything needed to repeat it, and what came of it."""
+"""The folder of a run: everything needed to repeat it, and its results."""
 
 import contextlib
 import itertools
@@ -36,23 +36,22 @@ SPECIFICATION = "spec.toml"
 CHECKPOINT = Path("checkpoint") / "state.npz"
 HISTORY = "history.parquet"
 PROGRESS = "progress.json"
-"""Where a run is: there as long as it goes on."""
+"""The progress of a run; the file exists while the run is going."""
 PARAMETERS = "parameters.npz"
 RESULT = "result.json"
 TRACEBACK = "traceback.txt"
-"""How a device failed: there where a run was given up for it."""
+"""The traceback of a device's failure; the file exists if it ended the run."""
 LEASE = "lease.json"
-"""Who is training in a folder: there as long as that goes on."""
+"""The process that trains in a folder; the file exists while it does."""
 
 LEASE_SECONDS = 60.0
-"""Without a sign of life until a run is taken for dead: less than for a study's job, which is that
-of the same process and must not be taken over before."""
+"""The time without a sign of life, s, after which a run counts as dead: less than for a job."""
 
 
 def open_folder(out: Path, resume: bool) -> None:
     """Check that a folder can take this run.
 
-    Errors: `RequestError` where it holds another run, or is no folder.
+    Errors: `RequestError` if it holds another run or is not a folder.
     """
     try:
         if out.exists() and not out.is_dir():
@@ -63,20 +62,20 @@ def open_folder(out: Path, resume: bool) -> None:
     if taken:
         what = "another run" if (out / SPECIFICATION).exists() else "other files"
         raise RequestError(
-            f"The output folder {out} holds {what}; give another --out, or --resume to go on."
+            f"The output folder {out} holds {what}; give another --out, or --resume to continue it."
         )
 
 
 def _counts(path: Path) -> bool:
-    """Whether a file is more than what a start, under way or killed, has left."""
+    """Whether a file is more than the remains of a running or killed start."""
     return not path.name.startswith((LEASE, f".{LEASE}-", f".{SPECIFICATION}-", ".clock-"))
 
 
 @contextmanager
 def owned(out: Path, resume: bool) -> Iterator[None]:
-    """A run's folder for this run alone; where nothing was written, it leaves none behind.
+    """Lock a run's folder for this run; remove the folder if nothing was written.
 
-    Errors: `RequestError` where the folder cannot be written, holds another run, or one that is
+    Errors: `RequestError` if the folder cannot be written, holds another run, or a run that is
     still going.
     """
     open_folder(out, resume)
@@ -104,34 +103,34 @@ def _still_going(out: Path) -> str:
     about = holder(out / LEASE)
     by = f" (process {about['pid']} on {about['host']})" if about else ""
     return (
-        f"The run in {out} is still going{by}: give another --out, or wait until it has ended or, "
-        f"where that machine is down, for {LEASE_SECONDS:.0f} s."
+        f"The run in {out} is still going{by}; give another --out, or wait until it ends or, "
+        f"if that machine is down, for {LEASE_SECONDS:.0f} s."
     )
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:
-    with contextlib.suppress(OSError):  # one that is not empty, and so are those above it
+    with contextlib.suppress(OSError):  # it is not empty, and neither are its parents
         for folder in folders:
             folder.rmdir()
 
 
 def gone(out: Path | None) -> bool:
-    """Whether the folder of a run of this process was deleted or taken over while it goes on."""
+    """Whether the folder of a running run of this process was deleted or taken over."""
     if out is None:
         return False
     try:
         if not (out / SPECIFICATION).exists():
             return True
-    except OSError:  # a shared folder may be away for a while
+    except OSError:  # a shared folder may be unavailable for a while
         return False
     about = holder(out / LEASE)
     return bool(about) and (about["host"], about["pid"]) != (socket.gethostname(), os.getpid())
 
 
 def folder_beside(folder: Path) -> Path:
-    """A new folder `FOLDER.saved` for what is known where a folder was deleted.
+    """A new folder `FOLDER.saved` for the results if a folder was deleted.
 
-    Errors: `RequestError` where it cannot be made.
+    Errors: `RequestError` if it cannot be made.
     """
     for number in itertools.count(1):
         beside = folder.with_name(f"{folder.name}.saved{'' if number == 1 else f'-{number}'}")
@@ -142,7 +141,7 @@ def folder_beside(folder: Path) -> Path:
 
 
 def cut_before_checkpoint(out: Path, specification: Mapping[str, Any]) -> bool:
-    """Whether a folder holds this very run, cut before its first checkpoint."""
+    """Whether a folder holds this same run, stopped before its first checkpoint."""
     file = out / SPECIFICATION
     if not is_file(file) or is_file(out / CHECKPOINT):
         return False
@@ -154,7 +153,7 @@ def _specification(specification: Mapping[str, Any]) -> bytes:
 
 
 def sweep(out: Path) -> None:
-    """Remove what a write that was killed has left."""
+    """Remove the remains of a killed write."""
     for file in (SPECIFICATION, str(CHECKPOINT), HISTORY, PROGRESS, PARAMETERS, RESULT,
                  TRACEBACK, "figure.png", "figure.svg"):  # fmt: skip
         path = out / file
@@ -163,9 +162,9 @@ def sweep(out: Path) -> None:
 
 
 def free_folder(name: str) -> Path:
-    """The first free folder `runs/NAME-k`, made: whoever asks at the same time gets another.
+    """Make the first free folder `runs/NAME-k`; a concurrent caller gets another one.
 
-    Errors: `RequestError` where it cannot be made.
+    Errors: `RequestError` if it cannot be made.
     """
     for number in itertools.count(1):
         folder = Path("runs") / f"{name}-{number}"
@@ -184,7 +183,7 @@ def free_folder(name: str) -> Path:
 
 @contextmanager
 def new_folder(name: str) -> Iterator[Path]:
-    """The same, and removed again where nothing was written to it."""
+    """The same; the folder is removed again if nothing was written to it."""
     new = [] if Path("runs").exists() else [Path("runs")]
     folder = free_folder(name)
     try:
@@ -194,9 +193,9 @@ def new_folder(name: str) -> Iterator[Path]:
 
 
 def latest_folder(name: str) -> Path:
-    """The folder `runs/NAME-k` that was last written to.
+    """The most recently written folder `runs/NAME-k`.
 
-    Errors: `RequestError` where there is none.
+    Errors: `RequestError` if there is none.
     """
     own = re.compile(re.escape(name) + r"-\d+")
     found = [
@@ -220,7 +219,7 @@ def write_history(out: Path, history: "pd.DataFrame", durable: bool = True) -> N
 
 
 def write_result(out: Path, result: Result) -> None:
-    """Write `history.parquet`, `parameters.npz` and, last, `result.json` for `progress.json`."""
+    """Write `history.parquet`, `parameters.npz` and then `result.json`; remove `progress.json`."""
     write_history(out, result.history)
     arrays, start = {}, 0
     for parameter in result.space.parameters:
@@ -235,18 +234,18 @@ def write_result(out: Path, result: Result) -> None:
 
 
 def read_parameters(folder: Path) -> tuple[Float[np.ndarray, "R P"], Space]:
-    """The parameters in `parameters.npz`, a row a replica, and the space that names them."""
+    """The parameters in `parameters.npz`, one row per replica, and the space that names them."""
     file = folder / PARAMETERS
     arrays = {name.replace(".", "/"): array for name, array in read_npz(file).items()}
     if any(array.ndim == 0 for array in arrays.values()) or len({*map(len, arrays.values())}) > 1:
-        raise DamagedFileError(f"{file} holds the parameters of different numbers of replicas.")
+        raise DamagedFileError(f"{file} holds arrays with different numbers of replicas.")
     space = Space(tuple(Parameter(name, array.shape[1:]) for name, array in arrays.items()))
     rows = [array.reshape(len(array), -1) for array in arrays.values()]
     return np.hstack(rows or [np.zeros((1, 0))]), space
 
 
 def write_traceback(out: Path, traceback: str) -> None:
-    """Write `traceback.txt`, or remove it where there is none."""
+    """Write `traceback.txt`, or remove it if there is no traceback."""
     if traceback:
         write_atomically(out / TRACEBACK, traceback.encode())
     else:
@@ -255,7 +254,7 @@ def write_traceback(out: Path, traceback: str) -> None:
 
 @cache
 def made() -> dict[str, str]:
-    """With what and where a run was made."""
+    """The versions and the machine that produced a run."""
     return {
         "dither": version("dither"),
         "jax": jax.__version__,

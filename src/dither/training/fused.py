@@ -1,4 +1,4 @@
-"""The loop around a traceable device: compiled whole, replicas side by side."""
+"""The loop around a traceable device: compiled as a whole, with replicas side by side."""
 
 import importlib
 from dataclasses import replace
@@ -34,9 +34,9 @@ def start(
     parameters: Float[Array, " P"] | None = None,
     sampling: Any = (),
 ) -> Carry:
-    """A fresh instance of the device and a fresh state of the algorithm, from a seed.
+    """A new instance of the device and an initial state of the algorithm, from a seed.
 
-    The parameters are drawn by the device unless they are given; `sampling`, the sampler's state.
+    The device draws the parameters unless they are given; `sampling` is the sampler's state.
     """
     varied = dict(varied or {})
     algorithm, device = vary(algorithm, "algorithm", varied), vary(device, "device", varied)
@@ -63,7 +63,7 @@ def measure_once(
     carry: Carry,
     known: Known | None = None,
 ) -> tuple[Carry, Probe, Info]:
-    """Ask, write, measure, tell: one measurement, of which a part may be known."""
+    """Ask, write, measure, tell: one measurement, part of which may be known already."""
     algorithm = vary(algorithm, "algorithm", carry.varied)
     device = vary(device, "device", carry.varied)
     probe, asked = algorithm.ask(carry.algorithm)
@@ -149,11 +149,11 @@ def start_all(
     varied: Varied | None = None,
     parameters: Float[Array, "R P"] | None = None,
 ) -> Carry:
-    """Every replica's start; the clock is kept once where it is common.
+    """The start of every replica; a common clock is stored once.
 
-    `varied` has one value for each replica, `parameters` a row, from which it starts. Where probes
-    are sparse, the devices hold the initial parameters; the first probe, which changes nothing, is
-    the write that put them there.
+    `varied` has one value and `parameters` one initial row for each replica. For sparse probes the
+    devices hold the initial parameters from the beginning; the first probe, which changes nothing,
+    counts as the write of these.
     """
     problem = problem_of(device, task)
     carry = _start_all(
@@ -167,10 +167,10 @@ def start_all(
 def advance(
     setting: tuple[AbstractAlgorithm, AbstractDevice, Task, Int[Array, ""]], carry: Carry
 ) -> Carry:
-    """Every replica n measurements on.
+    """Advance every replica by n measurements.
 
-    The number of measurements is a traced bound of a loop, so that however a run is cut into
-    calls, every measurement is computed by the same code, bit for bit.
+    The number of measurements is a traced loop bound. Every measurement is therefore computed by
+    the same code, bit for bit, however a run is divided into calls.
     """
     algorithm, device, task, n = setting
     axes = replica_axes(carry, device)
@@ -188,7 +188,7 @@ def advance(
         now: Any = carry, kept
         along = axes, kept_axes
         if R == 1:
-            # without an axis of replicas, of which there is one, products of matrices are faster
+            # for a single replica, matrix products are faster without the replica axis
             now = jax.tree.map(lambda leaf, axis: leaf if axis is None else leaf[0], now, along)
             now = jax.lax.fori_loop(0, n, lambda _, now: once(task, *now), now)
             alone: Carry = jax.tree.map(
@@ -200,7 +200,7 @@ def advance(
         return after
 
     def every_replica(carry: Carry, task: Task, n: Int[Array, ""]) -> Carry:
-        # by name: they know rules, devices and this loop, which knows only that they are there
+        # imported by name: they know rules, devices and this loop, which only knows that they exist
         loops = importlib.import_module("dither.loops")
         kernel = loops.compiled(algorithm, device, task, carry)
         if kernel is None:
@@ -227,7 +227,7 @@ def advance(
 def evaluate(
     algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry
 ) -> tuple[Float[Array, " R"], Float[Array, " R"], Float[Array, "R P"], Float[Array, " R"]]:
-    """Each replica's score and cost on the test set, parameters and rate; not a measurement."""
+    """Each replica's test score, test cost, parameters and rate; not a measurement."""
 
     def one(carry: Carry) -> tuple[Array, ...]:
         mine, rule = (vary(device, "device", carry.varied),
@@ -239,7 +239,7 @@ def evaluate(
         score = task.score(outputs, task.wanted_tests)
         return score, cost, theta, rule.rate_of(carry.algorithm)
 
-    # one replica at a time: a large test set times many replicas is large
+    # one replica at a time, to limit memory
     axes = replica_axes(carry, device)
     everyone, common = eqx.partition(
         carry, jax.tree.map(lambda a: a == 0, axes, is_leaf=lambda a: a is None)
@@ -249,7 +249,7 @@ def evaluate(
 
 
 class FusedLoop(AbstractLoop):
-    """Advances the replicas of a simulated device and keeps their account."""
+    """Advances the replicas of a simulated device and keeps their ledger."""
 
     def __init__(
         self,
@@ -307,11 +307,11 @@ class FusedLoop(AbstractLoop):
         return ledger, tally.cost.astype(float) / done, int(tally.failed_in_a_row.max())
 
     def given_up(self) -> str:
-        return "The simulated device failed too many times in a row; set until.failures higher."
+        return "The simulated device failed too many times in a row; increase until.failures."
 
     def clear(self) -> None:
         def zero(leaf: Array) -> Array:
-            # from the host and where the leaf was: no program is compiled for it
+            # from the host to the leaf's device: no program is compiled for it
             where = leaf.sharding if leaf.committed else None
             fresh: Array = jax.device_put(np.zeros(leaf.shape, leaf.dtype), where)
             return fresh
@@ -327,7 +327,7 @@ class FusedLoop(AbstractLoop):
         return Evaluation(score, cost, np.asarray(seen[2]), rate)
 
     def parameters(self) -> Float[Array, "R P"]:
-        """The parameters that every replica has come to."""
+        """The present parameters of every replica."""
         now: Float[Array, "R P"] = jax.vmap(
             lambda one: self.algorithm.parameters(one.algorithm),
             in_axes=(replica_axes(self.carry, self.device),),

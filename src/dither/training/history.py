@@ -1,4 +1,4 @@
-"""What a run has recorded, evaluation by evaluation."""
+"""The history of a run, evaluation by evaluation."""
 
 import math
 from io import BytesIO
@@ -30,32 +30,34 @@ COLUMNS = (
     "test_cost",
     "score",
 )
-"""`drift` is how far the cost of the parameters at the start has moved since it was first measured,
-or since the last alarm, NaN where it is not watched; `learning_rate`, the rate in use, that of
-`auto` too, NaN for an algorithm without one; `cost` is the mean of the costs measured since
-the row before; `test_cost` and `score` are of the unperturbed parameters on the test set; the
-counts are of one replica since its start."""
+"""The columns of a history; all counts are those of one replica since its start.
+
+`drift` is the change of the initial parameters' cost since it was first measured, or since the last
+alarm, NaN if drift is not watched; `learning_rate` is the rate in use, including that of `auto`,
+NaN for an algorithm without one; `cost` is the mean of the costs measured since the previous row;
+`test_cost` and `score` are those of the unperturbed parameters on the test set.
+"""
 
 
 NEEDED = ("replica", "measurements", "wall_seconds", "cost", "test_cost", "score")
-"""The columns without which a history shows nothing."""
+"""The columns that a history must have."""
 
 
 def known(value: float | None) -> float | None:
-    """A number, None where there is none or it is not finite."""
+    """A number; None if it is missing or not finite."""
     return float(value) if value is not None and math.isfinite(value) else None
 
 
 def by_replica(history: "pd.DataFrame", column: str) -> "pd.DataFrame":
-    """A column of a history, a line for each count of measurements, a column for each replica.
+    """A quantity of a history, with one line per count of measurements and one column per replica.
 
-    Without the lines and the replicas of which nothing is known.
+    Lines and replicas without data are dropped.
     """
     return history.pivot_table(index="measurements", columns="replica", values=column)
 
 
 def held(lines: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, "N ..."]:
-    """Lines in which what has ended keeps its last value, so that a median stays one over all."""
+    """Lines in which a finished replica keeps its last value, so that a median covers all."""
     import pandas as pd
 
     filled = pd.DataFrame(lines.reshape(len(lines), math.prod(lines.shape[1:]))).ffill()
@@ -63,10 +65,10 @@ def held(lines: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, "N ..."]:
 
 
 def quartiles(table: "pd.DataFrame") -> Float[np.ndarray, "3 N"]:
-    """The quartiles over the columns, line by line; a column that has ended keeps its last."""
+    """The quartiles over the columns, line by line; a finished replica keeps its last value."""
     if table.empty:
         return np.full((3, len(table)), np.nan)
-    with np.errstate(invalid="ignore"):  # between two infinite costs there is none
+    with np.errstate(invalid="ignore"):  # undefined between two infinite costs
         return np.asarray(np.nanpercentile(held(table.to_numpy(float)), [25, 50, 75], axis=1))
 
 
@@ -84,24 +86,26 @@ def history_bytes(history: "pd.DataFrame") -> bytes:
 
 
 def read_history(path: Path) -> "pd.DataFrame":
-    """The history in a file of `history_bytes`. Errors: as of `read_sealed`."""
+    """The history in a file of `history_bytes`. Errors: those of `read_sealed`."""
     import pandas as pd
 
     content = read_sealed(path)
     try:
         history = pd.read_parquet(BytesIO(content))
-    except Exception as error:  # whatever a reader raises for what is no table
+    except Exception as error:  # any error of the reader for an invalid table
         raise DamagedFileError(
-            f"{path} holds no table as dither writes it ({type(error).__name__})."
+            f"{path} does not hold a table that dither wrote ({type(error).__name__})."
         ) from None
     lacking = [name for name in NEEDED if name not in history.select_dtypes("number")]
     if lacking:
-        raise DamagedFileError(f"{path} is no run's history: it lacks numbers of {lacking[0]}.")
+        raise DamagedFileError(
+            f"{path} is not the history of a run: it lacks the column {lacking[0]}."
+        )
     return history
 
 
 class History:
-    """Rows of one number per replica and column; a replica's rows end when it is finished."""
+    """Rows with one number per replica and column; the rows of a replica end when it finishes."""
 
     def __init__(self, seeds: list[int]) -> None:
         self.seeds = seeds
@@ -121,7 +125,7 @@ class History:
         return np.stack([*counts, wall, drift, seen.rate, cost, seen.cost, seen.score])
 
     def frame(self, rows: list[Float[np.ndarray, "C R"]]) -> "pd.DataFrame":
-        """Tidy: a line per evaluation and replica, without those past a replica's end (NaN)."""
+        """A tidy table: one line per evaluation and replica, up to the replica's end."""
         import pandas as pd
 
         values = np.array(rows).reshape(len(rows), len(COLUMNS), len(self.seeds))

@@ -1,4 +1,4 @@
-"""The loop around a Python device: the same ask and tell, in blocks."""
+"""The loop around a Python device: ask and tell in blocks."""
 
 import time
 import warnings
@@ -34,17 +34,17 @@ from dither.training.measuring import AbstractMeasuringLoop, Write
 from dither.training.outputs import far, in_double, scored
 
 LONGEST_CALL = 1.0
-"""Seconds after which the driver is to look for Ctrl-C, and failures are no longer waited for."""
+"""The longest call, s: then the driver checks for Ctrl-C and no longer waits for failures."""
 
 FALLEN = 16.0
-"""A cost that has fallen by this factor below what is taken off is taken off itself."""
+"""The factor by which a cost must fall below the subtracted constant to replace it."""
 
 
 class HostedLoop(AbstractMeasuringLoop):
-    """Advances one Python device and keeps its account.
+    """Advances one Python device and keeps its ledger.
 
-    After a failed measurement the rule goes on where its `retry` says; after `failures` in a row
-    the device is given up. Each batch of the test set that an evaluation takes is a measurement.
+    After a failed measurement the rule continues as its `retry` specifies; after `failures` in a
+    row the run ends. Each batch of the test set in an evaluation is a measurement.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class HostedLoop(AbstractMeasuringLoop):
 
     @property
     def carry(self) -> Carry:
-        """The carry; between two looks at it there are only its arrays, and numbers."""
+        """The carry; internally it is stored as arrays and numbers."""
         tally = Tally(
             measurements=np.asarray(self.measured, np.int32),
             failed=np.asarray(self.failed, np.int32),
@@ -106,7 +106,7 @@ class HostedLoop(AbstractMeasuringLoop):
 
     @carry.setter
     def carry(self, carry: Carry) -> None:
-        # copies, since what is told gives its arrays up
+        # copies, because `tell` donates its arrays
         states = carry.algorithm, carry.sampling
         self.arrays = tuple(jnp.array(x) for x in self.layout.apart(states))
         self.taken_off = np.float32(carry.taken_off)
@@ -116,7 +116,7 @@ class HostedLoop(AbstractMeasuringLoop):
 
     @property
     def clock(self) -> Clock:
-        """The moment of the next probe, as numbers of NumPy."""
+        """The clock of the next probe, as NumPy numbers."""
         clock: Clock = jax.tree.map(lambda at: np.asarray(self.arrays[at]), self.clock_places)
         return clock
 
@@ -132,7 +132,7 @@ class HostedLoop(AbstractMeasuringLoop):
 
     def to_save(self) -> Carry:
         self._renew_lease()
-        # of a real device's state nothing can be saved, but what a fleet has counted
+        # the state of a real device cannot be saved, except for the counts of a fleet
         return replace(self.carry, device=self.device.counts or None)
 
     def advance(self, n: int) -> None:
@@ -142,9 +142,9 @@ class HostedLoop(AbstractMeasuringLoop):
             n -= self._block(n)
 
     def _block(self, n: int) -> int:
-        """Ask for a block, measure it up to the first failure, tell what was measured.
+        """Ask for a block, measure it up to the first failure, and tell the results.
 
-        Returns: how many measurements that took, n at the most.
+        Returns: the number of measurements, at most n.
         """
         size = min(n, self.most, self.algorithm.lookahead(self.problem, self.clock))
         room = next(room for room in ROOMS if room >= size)
@@ -176,18 +176,18 @@ class HostedLoop(AbstractMeasuringLoop):
         return done + failed
 
     def _renew_lease(self) -> None:
-        """Called between steps that may be slow: compilations, evaluations, the disk."""
+        """Renew the lease between steps that may be slow: compilations, evaluations, the disk."""
         self.programmed &= self.device.renew_lease()
 
     def _whole(self, theta: Float[Array | np.ndarray, "*K P"]) -> Float[np.ndarray, "*K P"]:
-        """Parameters with what was taken off them before single precision began."""
+        """Parameters including the origin subtracted before single precision."""
         single = np.asarray(theta)
         return np.asarray(single, float) + self.origin if self.away else single
 
     def _costs(
         self, readings: list[Reading], rows: Int[np.ndarray, "K B"]
     ) -> list[Float[np.ndarray, "..."]]:
-        """The costs of readings in doubles: the device's own, or each sample's of far outputs."""
+        """The costs of readings in double precision: the device's, or per sample."""
         if self.device.by_cost:
             return [np.asarray(reading, float) for reading in readings]
         outputs = [reading[0] if isinstance(reading, tuple) else reading for reading in readings]
@@ -197,9 +197,10 @@ class HostedLoop(AbstractMeasuringLoop):
         return [self.cost_of(y, self.targets[mine]) for y, mine in zip(outputs, rows)]
 
     def _taken_off(self, costs: list[float], done: bool) -> np.float32:
-        """What is taken off costs, in double precision: the first, 0 where outputs are near zero.
+        """The constant subtracted from costs, in double precision: the first cost, or 0.
 
-        A large constant would leave single precision no digits for what a parameter changes.
+        With a large constant, single precision could not resolve the effect of a parameter. The
+        constant is 0 if outputs are near zero.
         """
         less = self.taken_off
         if not done or not np.isnan(less):
@@ -207,20 +208,20 @@ class HostedLoop(AbstractMeasuringLoop):
         return np.float32(costs[0] if costs else 0.0)
 
     def _take_off(self, less: np.float32) -> None:
-        """Take something else off costs; what is remembered of them is measured again."""
+        """Change the subtracted constant; remembered costs are measured again."""
         done = self.measured - self.failed
         moved = done * (float(self.taken_off) - float(less))
         self.cost, self.taken_off = self.cost + self.cost.dtype.type(moved), less
         self._drifted()
 
     def _drifted(self) -> None:
-        """What is remembered of old costs is measured again."""
+        """Drift was detected: remembered costs are measured again."""
         carry = self.carry
         state = self.algorithm.on_drift(carry.algorithm)
         self.carry = eqx.tree_at(lambda c: c.algorithm, carry, state)
 
     def _measure(self, asked: Asked, rows: Int[np.ndarray, "K B"]) -> list[Reading]:
-        """The readings of K probes, each on its rows of the data, up to the first that fails."""
+        """The readings of K probes, each on its rows of the data, up to the first failure."""
         added = None if asked.sites is None else jax.device_get(asked.sites)
         if self.device.in_blocks and added is None and not isinstance(asked.parameters, tuple):
             parameters = np.asarray(asked.parameters)[: len(rows)]
@@ -238,7 +239,7 @@ class HostedLoop(AbstractMeasuringLoop):
         return readings
 
     def _writes(self, asked: Asked, size: int) -> Iterator[Write]:
-        """What to program for each probe; the first write of all is one of all parameters."""
+        """The write of each probe; the first write of a run programs all parameters."""
         if not isinstance(asked.parameters, tuple):
             for theta in np.asarray(asked.parameters)[:size]:
                 yield self.device.next_settings(self._whole(theta)), None
@@ -282,7 +283,7 @@ class HostedLoop(AbstractMeasuringLoop):
         return Evaluation(np.array([score]), np.array([cost]), theta[None], rate)
 
     def _test_readings(self, theta: Float[np.ndarray, " P"]) -> list[Float[np.ndarray, "..."]]:
-        """The readings of all batches of the test set, in blocks where the device takes them."""
+        """The readings of all batches of the test set, in blocks if the device supports them."""
         (inputs, targets), batch = self.tests, self.task.batch
         readings: list[Float[np.ndarray, ...]] = []
         while (begin := len(readings) * batch) < len(inputs):
@@ -310,9 +311,9 @@ class HostedLoop(AbstractMeasuringLoop):
         moved, alarmed = self.reference.told(np.array(costs))
         if alarmed:
             self.alarms.append(
-                f"The device {self.device.name} has drifted: the cost of the parameters at the "
-                f"start is {abs(moved):.3g} {'higher' if moved > 0 else 'lower'} than it was; what "
-                "was remembered of old costs is measured again."
+                f"The device {self.device.name} has drifted: the cost of the initial parameters "
+                f"is now {abs(moved):.3g} {'higher' if moved > 0 else 'lower'}; "
+                "remembered costs are measured again."
             )
             warnings.warn(self.alarms[-1], DriftWarning, stacklevel=2)
             self._drifted()

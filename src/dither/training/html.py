@@ -1,4 +1,4 @@
-"""A result as a notebook shows it."""
+"""The HTML form of a result, for notebooks."""
 
 from base64 import b64encode
 from html import escape
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def result_html(result: "Result") -> str:
-    """A result in short: its numbers, and its learning curve where there is one."""
+    """A summary of a result: its numbers and, if there is one, its learning curve."""
     many = len(result.replicas)
     facts = [] if result.score is None else [
         (result.score_name, number(result.score) + (f", the median of {many}" if many > 1 else ""))
@@ -32,9 +32,9 @@ def result_html(result: "Result") -> str:
         if how_much != "0" and what != "samples":
             facts.append((what + whose * (what == "measurements"), f"{how_much} {unit}".strip()))
     if len(result.history):
-        facts.append(("on the clock", duration(float(result.history["wall_seconds"].max()))))
+        facts.append(("wall time", duration(float(result.history["wall_seconds"].max()))))
     if result.start_from is not None:
-        facts.append(("started from", f"{result.start_from}, whose ledger is not counted here"))
+        facts.append(("started from", f"{result.start_from}, whose ledger is not included"))
     if result.out is not None:
         facts.append(("folder", str(result.out)))
     rows = "".join(
@@ -52,7 +52,7 @@ def result_html(result: "Result") -> str:
 
 
 def image(figure: "Figure", seen: str) -> str:
-    """A figure as HTML that needs nothing else. `seen`, what is to be seen in it, in words."""
+    """A figure as self-contained HTML. `seen`: the alternative text."""
     data = b64encode(figure_bytes(figure, "png")).decode()
     width = f"{figure.get_figwidth():g}in"
     return (

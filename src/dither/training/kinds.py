@@ -1,4 +1,4 @@
-"""The devices that a specification can ask for: simulations and instruments."""
+"""The devices that a specification can select: simulations and instruments."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,21 +23,19 @@ from dither.instruments.torch import TorchConnection
 def fleet_of(devices: Sequence[Any]) -> Fleet | FleetConnection | PythonFleet:
     """Devices trained as one: simulated ones, connections, or Python objects.
 
-    Errors: `RequestError` for unlike ones.
+    Errors: `RequestError` for devices of different sorts.
     """
     if devices and all(isinstance(one, AbstractDevice) for one in devices):
         return Fleet(devices=tuple(devices))
     if any(isinstance(one, AbstractDevice) for one in devices):
-        raise RequestError(
-            "Of a fleet's devices some are simulated and some are not; give devices of one sort."
-        )
+        raise RequestError("The fleet mixes simulated and real devices; give devices of one sort.")
     if devices and all(isinstance(one, AbstractConnection) for one in devices):
         return FleetConnection(devices=tuple(devices))
     return PythonFleet(devices)
 
 
 def shorthand(value: Any) -> Any:
-    """A table of a fleet where a specification gives a list, as `[[device]]` does."""
+    """The table of a fleet for a list of devices, as `[[device]]` gives it."""
     if not isinstance(value, list | tuple):
         return by_address(value)
     first = by_address(value[0]) if value else {}
@@ -67,7 +65,7 @@ DEVICES = Registry(
     ),
     shorthand=shorthand,
 )
-"""The devices that a specification can ask for, by their kind."""
+"""The devices that a specification can select, by their kind."""
 
 AnyDevice = Annotated[AbstractDevice | AbstractConnection, DEVICES]
 """A device: an instance, a table with its `kind`, the kind alone, `remote://…`, or a list."""

@@ -1,6 +1,7 @@
-"""What many probes of one batch and one θ have in common, computed once.
+"""Reuse of the computation that many probes of one batch and one θ share.
 
-The layers before the perturbed one; or, where the z of several are added to, z of the first.
+The shared part is the layers before the perturbed one or, if the z of several layers are perturbed,
+the z of the first.
 """
 
 from dataclasses import replace
@@ -24,9 +25,9 @@ Shared: TypeAlias = tuple[tuple[Float[Array, "..."], ...], Int[Array, "..."] | N
 
 
 class Kept(eqx.Module):
-    """What is known of the reference pass (see `Known`), and whether it is to be computed anew.
+    """The known part of the reference pass (see `Known`), and whether it must be recomputed.
 
-    They are no part of a run: a loop begins with none, and computes them by the same code.
+    It is not part of a run's state: a loop begins without it and computes it by the same code.
     """
 
     known: Shared
@@ -36,7 +37,7 @@ class Kept(eqx.Module):
 def _reference(
     algorithm: AbstractAlgorithm, device: AbstractDevice, carry: Carry
 ) -> Reference | None:
-    """The reference of the next probe, its layers numbered as the device's; None if not shared."""
+    """The reference of the next probe, with the device's layer numbers; None if not shared."""
     names = device.in_layers
     reference = algorithm.reference(carry.algorithm) if names or device.shares_z else None
     if reference is None:
@@ -52,9 +53,9 @@ def _reference(
 def _shared(
     device: AbstractDevice, task: Task, reference: Reference, rows: Int[Array, " B"]
 ) -> Shared:
-    """What probes have in common with their reference, of those samples.
+    """The part that probes share with their reference, for those samples.
 
-    The whole training set is not kept: the replicas read it from one place.
+    The whole training set is not kept: all replicas read the same copy.
     """
     x = task.inputs[rows]
     if reference.first is not None:
@@ -66,9 +67,9 @@ def _shared(
 def nothing_kept(
     algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry, replicas: int
 ) -> tuple[Kept | None, Any]:
-    """What a loop of some replicas begins with, `carry` being one; and which axis counts them.
+    """The initial value for a loop over replicas with one `carry`, and the replica axes.
 
-    None where probes share nothing with a reference.
+    None if probes share nothing with a reference.
     """
     reference = _reference(algorithm, device, carry)
     if reference is None or task.sampler.learns:
@@ -83,7 +84,7 @@ def nothing_kept(
 def keep(
     algorithm: AbstractAlgorithm, device: AbstractDevice, task: Task, carry: Carry, kept: Kept
 ) -> tuple[Kept, Known]:
-    """What is kept for the next probe, computed anew if its reference is another, and its use."""
+    """The part kept for the next probe, recomputed if its reference differs, and its use."""
     algorithm = vary(algorithm, "algorithm", carry.varied)
     device = vary(device, "device", carry.varied)
     reference = _reference(algorithm, device, carry)

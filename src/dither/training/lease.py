@@ -1,4 +1,4 @@
-"""Leases: who is at work on a run or a job, on one machine or many that share a folder."""
+"""Leases: locks on runs and jobs, for machines that share a folder."""
 
 import os
 import socket
@@ -16,20 +16,20 @@ from dither._files import refusal
 from dither._seal import read_json, sealed_json
 
 EXPIRES_AFTER = 90.0
-"""Seconds without a sign of life after which another may take a job over."""
+"""The time without a sign of life, s, after which another process may take a job over."""
 
 SIGN_OF_LIFE_EVERY = 5.0
 
 _SEEN: dict[Path, tuple[int, float]] = {}
-"""When leases that look abandoned were last touched, and since when that is known here."""
+"""The last time stamp of leases that look abandoned, and when this process first saw it."""
 
 
 class Lease:
-    """The right to do one job: a file that is there as long as its holder lives.
+    """The right to do one job: a file that exists as long as its holder works.
 
-    The file is made in one step that only one process can win, and touched every few seconds. A
-    lease is over when it has not been touched for some seconds, told by the clock of the file
-    system itself, or when its holder was a process of this machine that is no more.
+    The file is made atomically, so that only one process gets it, and touched every few seconds. A
+    lease ends when it has not been touched for some seconds, by the file system's clock, or when
+    its holder was a process of this machine that has ended.
     """
 
     def __init__(self, file: Path) -> None:
@@ -45,10 +45,10 @@ class Lease:
 
     @staticmethod
     def take(file: Path, expires_after: float = EXPIRES_AFTER) -> "Lease | None":
-        """The lease, or None where somebody else has it.
+        """The lease, or None if another process holds it.
 
-        Arguments: the file; `expires_after`, s, without a sign of life of the one who has it.
-        Errors: `RequestError` where it cannot be written, `RunError` where the disk is full.
+        Arguments: the file; `expires_after`, the time without a sign of life of its holder, s.
+        Errors: `RequestError` if it cannot be written, `RunError` if the disk is full.
         """
         lease = Lease(file)
         try:
@@ -67,11 +67,11 @@ class Lease:
         self.give_up()
 
     def give_up(self) -> None:
-        """Let others have the job."""
+        """Release the job."""
         self._over.set()
         if self._touching.is_alive():
             self._touching.join()
-        if holder(self.file) in ({}, self.about):  # else another has taken it over
+        if holder(self.file) in ({}, self.about):  # else another process has taken it over
             self.file.unlink(missing_ok=True)
 
     def _make(self) -> bool:
@@ -92,12 +92,12 @@ class Lease:
         while not self._over.wait(SIGN_OF_LIFE_EVERY):
             try:
                 os.utime(self.file)
-            except OSError:  # a shared folder may be away for a while, or gone
+            except OSError:  # a shared folder may be unavailable or deleted
                 continue
 
 
 def holder(file: Path) -> dict[str, Any]:
-    """Who holds a lease; empty where nobody does, it is just being written, or it is damaged."""
+    """The holder of a lease; empty if there is none or the file is incomplete or damaged."""
     try:
         about = read_json(file)
     except RequestError:
@@ -106,9 +106,9 @@ def holder(file: Path) -> dict[str, Any]:
 
 
 def died_here(about: Mapping[str, Any]) -> bool | None:
-    """Whether the holder of a lease was a process of this machine that is no more.
+    """Whether the holder of a lease was a process of this machine that has ended.
 
-    None where it is of another machine, from which nothing can be told of it at once.
+    None if the holder is on another machine, where this cannot be checked.
     """
     if about.get("host") != socket.gethostname():
         return None
@@ -132,14 +132,14 @@ def abandoned(file: Path, expires_after: float = EXPIRES_AFTER) -> bool:
 
 
 def watched_for() -> float:
-    """Seconds for which a lease must not be touched before it is taken over."""
+    """The time a lease must stay untouched before it is taken over, s."""
     return 2.2 * SIGN_OF_LIFE_EVERY
 
 
 def silent(file: Path) -> bool:
-    """Whether a lease has not been touched while it was watched from here.
+    """Whether a lease stayed untouched while this process watched it.
 
-    That is told by how long this process has seen it so, not by clocks, which may be set.
+    This relies on how long this process has watched it, not on clocks, which may be changed.
     """
     try:
         touched = file.stat().st_mtime_ns
@@ -152,9 +152,9 @@ def silent(file: Path) -> bool:
 
 
 def _born(pid: int) -> float | None:
-    """When a process was started, which tells it from a later one of the same number.
+    """The start time of a process, which distinguishes it from a later one with the same ID.
 
-    On Linux in seconds since the system's start, which stay when its clock is set.
+    On Linux, in seconds since boot, which do not change when the clock is set.
     """
     try:
         process = psutil.Process(pid)
@@ -167,7 +167,7 @@ def _born(pid: int) -> float | None:
 
 
 def _remove_abandoned(file: Path, expires_after: float) -> bool:
-    """Remove the lease of one who has died; of several that try, one succeeds."""
+    """Remove the lease of a dead holder; of several processes that try, one succeeds."""
     before = holder(file)
     if not abandoned(file, expires_after):
         return False
@@ -178,7 +178,7 @@ def _remove_abandoned(file: Path, expires_after: float) -> bool:
         file.rename(grave)
     except OSError:
         return False
-    quick = holder(grave) != before  # another was quicker, and this is the new holder's
+    quick = holder(grave) != before  # another process was faster, and this is the new holder's
     if quick and not file.exists():
         grave.rename(file)
     grave.unlink(missing_ok=True)

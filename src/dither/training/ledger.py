@@ -1,4 +1,4 @@
-"""What training has cost."""
+"""The ledger: the cost of training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -11,12 +11,11 @@ from dither._words import count, number
 
 @dataclass(frozen=True)
 class Ledger:
-    """What each replica's device has been asked to do, counted apart.
+    """The operations of each replica's device.
 
-    Attributes, one number a replica: `measurements`, forward passes of one batch, failed ones
-    included; `writes`; `samples` measured; `failed` measurements; `perturbations` added at the
-    neurons, one in each measurement that has any; `device_seconds` and `joules` spent on the
-    device.
+    Attributes, one number per replica: `measurements`, forward passes of one batch, failed ones
+    included; `writes`; `samples` measured; `failed` measurements; `perturbations` of neurons, at
+    most one per measurement; `device_seconds` and `joules` spent on the device.
     """
 
     measurements: Int[np.ndarray, " R"]
@@ -29,7 +28,7 @@ class Ledger:
 
     @staticmethod
     def empty(replicas: int) -> "Ledger":
-        """Nothing asked yet."""
+        """An empty ledger."""
         kinds = [np.int64] * 5 + [np.float64] * 2
         return Ledger(*(np.zeros(replicas, kind) for kind in kinds))
 
@@ -37,30 +36,30 @@ class Ledger:
         return Ledger(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def replica(self, number: int) -> dict[str, int | float]:
-        """One replica's account as plain numbers."""
+        """The ledger of one replica as plain numbers."""
         return {f.name: getattr(self, f.name)[number].item() for f in fields(self)}
 
     def total(self) -> dict[str, int | float]:
-        """All replicas' accounts added up."""
+        """The sum over all replicas."""
         return {f.name: getattr(self, f.name).sum().item() for f in fields(self)}
 
 
 def one_measurement(samples: int) -> Ledger:
-    """The account of one measurement of a batch by one device, whose writes it counts itself."""
+    """The ledger of one measurement of a batch by one device, which counts its writes itself."""
     one, none = np.ones(1, np.int64), np.zeros(1)
     return Ledger(one, 0 * one, samples * one, 0 * one, 0 * one, none, none)
 
 
 def in_words(account: Mapping[str, int | float]) -> list[tuple[str, str, str]]:
-    """An account for people: what, how much, of which unit.
+    """A ledger as text: quantity, amount, unit.
 
-    Without seconds and joules where there are none: then they are not known.
+    Seconds and joules are left out if they are 0, that is, unknown.
     """
     counted = {"measurements": "measurements", "writes": "writes",
                "perturbations": "perturbations at neurons", "samples": "samples",
                "failed": "failed measurements"}  # fmt: skip
     taken = {"device_seconds": ("time on the device", "s"), "joules": ("energy", "J")}
-    # a perturbation at the neurons is told of only where there were any
+    # perturbations of neurons are shown only if there were any
     said = [(name, count(account[key]), "") for key, name in counted.items()
             if key != "perturbations" or account.get(key)]  # fmt: skip
     said += [(name, number(account[key]), unit) for key, (name, unit) in taken.items()

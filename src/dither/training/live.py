@@ -1,4 +1,4 @@
-"""A run's folder while the run goes on: its history so far, and where it is."""
+"""The folder of a running run: its history so far and its progress."""
 
 import contextlib
 import time
@@ -17,23 +17,23 @@ from dither.training.run import Progress
 from dither.training.until import Until
 
 EVERY = 1.0
-"""Seconds between writes, at least."""
+"""The shortest time between writes, s."""
 
 SHARE = 0.02
-"""The most of a run's time that goes into writing its history."""
+"""The largest share of a run's time that is spent on writing its history."""
 
 FACTS = {"measurements", "most", "cost", "score", "score_name", "ledger", "replicas", "finished"}
-"""What stands in `progress.json` without fail."""
+"""The required keys of `progress.json`."""
 
 WINDOW = 10.0
-"""Seconds over which a rate is told."""
+"""The averaging time of a rate, s."""
 
 
 class Live:
-    """An observer that keeps `history.parquet` and `progress.json` fresh while a run goes on.
+    """An observer that updates `history.parquet` and `progress.json` during a run.
 
-    Nothing of a run depends on the two: they are not waited for until the disk has them, and a disk
-    that does not take them does not stop the run.
+    A run does not depend on these files: it does not wait for the disk, and a failed write does not
+    stop it.
     """
 
     def __init__(self, out: Path, until: Until) -> None:
@@ -48,7 +48,7 @@ class Live:
         self.seen.append((now.wall_seconds, now.measurements))
         while len(self.seen) > 2 and self.seen[1][0] < now.wall_seconds - WINDOW:
             self.seen.popleft()
-        with contextlib.suppress(Exception):  # whatever a disk raises: the run is worth more
+        with contextlib.suppress(Exception):  # any error of the disk: the run must not be lost
             facts = sealed_json(progress_facts(now, self.until, self._rate()))
             write_atomically(self.out / PROGRESS, facts, durable=False)
             self._history(now)
@@ -69,7 +69,7 @@ class Live:
 
 
 def read_progress(file: Path) -> dict[str, Any] | None:
-    """What stands in `progress.json`; None where there is none, or it is damaged."""
+    """The content of `progress.json`; None if it is missing or damaged."""
     try:
         facts = read_json(file)
     except RequestError:
@@ -78,11 +78,11 @@ def read_progress(file: Path) -> dict[str, Any] | None:
 
 
 def progress_facts(now: Progress, until: Until, rate: float | None) -> dict[str, Any]:
-    """Where a run is, as plain numbers; null for what is not known.
+    """The progress of a run as plain numbers; null for unknown ones.
 
     Arguments: `rate`, measurements of one device per second.
-    Returns: `ledger` is of the replica that measured most; `left_seconds`, on the clock, is until
-    the stop rule that is met first, other than a score or a plateau.
+    Returns: a table in which `ledger` is that of the replica with the most measurements, and
+    `left_seconds` is the time until the first stop rule other than a score or a plateau.
     """
     ledger = now.ledger.replica(int(np.argmax(now.ledger.measurements)))
     waits = []

@@ -1,4 +1,4 @@
-"""A finished run, read again from its folder."""
+"""Reading a finished run from its folder."""
 
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,14 @@ from dither.training.stop import StopReason
 def load_run(folder: str | Path, device: Any = None) -> Result:
     """The result of a finished run.
 
-    Arguments: the run's folder; `device`, which was trained, where it was a Python object: for
-    `Result.predict` and `Result.confusion` alone.
-    Errors: `RequestError` where there is no run, or one that is not finished or cannot be read.
+    Arguments: the run's folder; `device`, the trained device if it was a Python object; only
+    `Result.predict` and `Result.confusion` need it.
+    Errors: `RequestError` if there is no run, or if it is unfinished or cannot be read.
     """
     if not isinstance(folder, str | Path):
-        raise RequestError(f"A run is read from its folder, not from a {type(folder).__name__}.")
+        raise RequestError(
+            f"A run is loaded from its folder; give a path, not a {type(folder).__name__}."
+        )
     folder = Path(folder)
     if not is_file(folder / RESULT):
         what = "unfinished run" if is_file(folder / SPECIFICATION) else "run"
@@ -39,7 +41,7 @@ def load_run(folder: str | Path, device: Any = None) -> Result:
     parameters, space = read_parameters(folder)
     if len(parameters) != len(replicas):
         raise DamagedFileError(
-            f"{folder / PARAMETERS} holds the parameters of another number of replicas."
+            f"{folder / PARAMETERS} holds parameters for another number of replicas."
         )
     asked = read_table(str(folder))[0]
     accounts = {n: np.array([one.ledger[n] for one in replicas]) for n in replicas[0].ledger}
@@ -67,7 +69,7 @@ def load_run(folder: str | Path, device: Any = None) -> Result:
 
 
 def _part(folder: Path, asked: dict[str, Any], name: str, kind: Any) -> Any:
-    """A part of a run as its specification has it; None where it was a Python object."""
+    """A part of a run from its specification; None if it was a Python object."""
     table = asked.get(name, {"kind": "python-object"})
     if table.get("kind") == "python-object":
         return None
@@ -77,7 +79,7 @@ def _part(folder: Path, asked: dict[str, Any], name: str, kind: Any) -> Any:
         place = ".".join([name, *key_path(error)])
         said = error.errors()[0]["msg"].removeprefix("Value error, ").rstrip(".?")
         raise RequestError(
-            f"In {folder / SPECIFICATION} {place} is not what this version of dither knows: {said}."
+            f"This version of dither cannot read {place} in {folder / SPECIFICATION}: {said}."
         ) from None
 
 
@@ -100,13 +102,15 @@ class Told(BaseModel):
 
 
 def read_result(file: Path) -> Told:
-    """What stands in `result.json`. Errors: `RequestError` where it cannot be read."""
+    """The content of `result.json`. Errors: `RequestError` if it cannot be read."""
     try:
         told = Told.model_validate(read_json(file))
     except ValidationError as error:
         where = ".".join(str(key) for key in error.errors()[0]["loc"])
-        raise DamagedFileError(f"{file} is no result of a run: see {where} in it.") from None
+        raise DamagedFileError(f"{file} is not the result of a run; see its key {where}.") from None
     ledger = set(Ledger.empty(0).total())
     if not told.replicas or any(set(one.ledger) != ledger for one in told.replicas):
-        raise DamagedFileError(f"{file} is no result of a run: its replicas lack their ledger.")
+        raise DamagedFileError(
+            f"{file} is not the result of a run: its replicas lack their ledger."
+        )
     return told

@@ -1,4 +1,4 @@
-"""The loop around a device: what it carries from measurement to measurement, and what it offers."""
+"""The loop around a device: its state and its interface."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
@@ -13,7 +13,7 @@ from dither.training.ledger import Ledger
 
 
 class Tally(eqx.Module):
-    """What has happened since the last evaluation."""
+    """The counts since the last evaluation."""
 
     measurements: Int[Array | np.ndarray, "*R"]
     failed: Int[Array | np.ndarray, "*R"]
@@ -31,16 +31,16 @@ class Tally(eqx.Module):
 
     @staticmethod
     def empty() -> "Tally":
-        """Nothing yet."""
+        """An empty tally."""
         zero = jnp.int32(0)
         return Tally(zero, zero, zero, jnp.zeros(()), zero, zero, zero)
 
 
 class Carry(eqx.Module):
-    """All that is needed to go on: the algorithm's state, the device's, the key of the batches.
+    """The complete state: of the algorithm, of the device, and the key of the batches.
 
-    `varied` holds the settings in which this replica differs from the others; `taken_off`, what is
-    taken off a device's own costs; `sampling`, what the task's sampler has learned.
+    `varied` holds the settings in which this replica differs from the others; `taken_off`, the
+    constant subtracted from the device's costs; `sampling`, the state of the task's sampler.
     """
 
     algorithm: State
@@ -53,7 +53,7 @@ class Carry(eqx.Module):
 
 
 class Evaluation(NamedTuple):
-    """What the test set shows of every replica, its parameters, the learning rate in use."""
+    """The test results of every replica, its parameters, and its learning rate."""
 
     score: Float[np.ndarray, " R"]
     cost: Float[np.ndarray, " R"]
@@ -62,12 +62,12 @@ class Evaluation(NamedTuple):
 
 
 class AbstractLoop(ABC):
-    """Advances the replicas of a device and keeps their account since the last evaluation.
+    """Advances the replicas of a device and keeps their ledger since the last evaluation.
 
-    Attributes: `replicas`, how many; `carry`; `scores`, whether outputs are seen, which can be
-    scored, or only a cost; `alarms`, sentences on what was noticed on the way; `last_failure`, why
-    the last failed measurement failed, and `traceback`, all of how it did; `real`, whether a real
-    device is measured, which cannot be computed again.
+    Attributes: `replicas`, their number; `carry`; `scores`, whether outputs are available and can
+    be scored, not only a cost; `alarms`, messages for the user; `last_failure`, the cause of the
+    last failed measurement, and `traceback`, its traceback; `real`, whether a real device is
+    measured, whose measurements cannot be recomputed.
     """
 
     replicas: int
@@ -80,46 +80,46 @@ class AbstractLoop(ABC):
 
     @abstractmethod
     def advance(self, n: int) -> None:
-        """Every replica n measurements on, or fewer where the device fails or takes too long."""
+        """Advance every replica by n measurements, or fewer if the device fails or is slow."""
 
     @abstractmethod
     def account(self) -> tuple[Ledger, Float[np.ndarray, " R"], int]:
-        """Since the last evaluation: the ledger, the mean cost, the most failures in a row."""
+        """The ledger, the mean cost and the most failures in a row since the last evaluation."""
 
     @abstractmethod
     def clear(self) -> None:
-        """Begin a new account."""
+        """Reset the counts."""
 
     @abstractmethod
     def evaluate(self) -> Evaluation:
-        """Look at the test set; on a device this takes measurements.
+        """Evaluate the test set; on a real device this takes measurements.
 
-        Errors: `RunError` where the device fails too many times in a row.
+        Errors: `RunError` if the device fails too many times in a row.
         """
 
     @abstractmethod
     def drift(self) -> Float[np.ndarray, " R"]:
-        """How far the cost of the parameters at the start has moved, NaN where it is not watched.
+        """The change of the initial parameters' cost, NaN if drift is not watched.
 
-        To be followed by `evaluate`, which writes the parameters that training has reached.
+        Call `evaluate` afterwards, which writes the present parameters again.
         """
 
     @abstractmethod
     def to_save(self) -> Carry:
-        """The carry without what can be computed again, or cannot be saved."""
+        """The carry without parts that can be recomputed or cannot be saved."""
 
     @abstractmethod
     def resume(self, carry: Carry, partial: Ledger) -> None:
-        """Go on from a carry that was saved, and the account since the last evaluation."""
+        """Continue from a saved carry and the counts since the last evaluation."""
 
     @abstractmethod
     def given_up(self) -> str:
-        """Why the device is given up, and what to do."""
+        """Why the run ends because of the device, and what to do."""
 
     @abstractmethod
     def measurements_per_evaluation(self) -> int:
-        """How many measurements an evaluation takes; in a simulation it is none."""
+        """The measurements per evaluation; 0 in a simulation."""
 
     @abstractmethod
     def seconds_per_measurement(self) -> float:
-        """The most that a measurement and its write take on the device; 0 where not known."""
+        """The longest time of a measurement with its write on the device, s; 0 if unknown."""

@@ -1,4 +1,4 @@
-"""Measuring a Python device: every call counted, every failure told from a reading."""
+"""Measuring a Python device: calls are counted, and failures are separated from readings."""
 
 import time
 from abc import ABC
@@ -16,13 +16,13 @@ from dither.training.ledger import Ledger
 from dither.training.loop import AbstractLoop
 
 Write: TypeAlias = tuple[Float[np.ndarray, " K"], Int[np.ndarray, " K"] | None]
-"""Values, and where to write them: everywhere if None."""
+"""Values and the places to write them; None for all places."""
 
 
 class AbstractMeasuringLoop(AbstractLoop, ABC):
-    """A loop that measures a Python device and keeps the account of it.
+    """A loop that measures a Python device and keeps its ledger.
 
-    Attributes: `device`; `failures`, in a row, after which it is given up; `ledger`;
+    Attributes: `device`; `failures`, the number in a row that ends the run; `ledger`;
     `failed_in_a_row`; `programmed`, whether all parameters have been written.
     """
 
@@ -65,7 +65,7 @@ class AbstractMeasuringLoop(AbstractLoop, ABC):
         inputs: Float[np.ndarray, "K B ..."],
         targets: np.ndarray,
     ) -> list[Float[np.ndarray, "..."]]:
-        """The readings of a block up to the first that fails."""
+        """The readings of a block up to the first failure."""
         started = time.perf_counter()
         readings: list[Float[np.ndarray, ...]] = []
         ends = [Status.DONE] * len(settings)
@@ -92,7 +92,7 @@ class AbstractMeasuringLoop(AbstractLoop, ABC):
         self.ledger.perturbations[0] += perturbed
 
     def _count_all(self, ends: list[Status], samples: int, seconds: float) -> None:
-        """Account for measurements of so many samples each, of which only the last can fail."""
+        """Count measurements of so many samples each, of which only the last can have failed."""
         failed = int(ends[-1] is not Status.DONE)
         in_a_row = self.failed_in_a_row if len(ends) == 1 else 0
         self.failed_in_a_row = (in_a_row + 1) * failed
@@ -122,5 +122,5 @@ class AbstractMeasuringLoop(AbstractLoop, ABC):
     def given_up(self) -> str:
         return (
             f"The device {self.device.name} failed {self.failures} times in a row "
-            f"({self.last_failure}); mend it and go on with --resume."
+            f"({self.last_failure}); repair it and continue with --resume."
         )

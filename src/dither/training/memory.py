@@ -1,4 +1,4 @@
-"""The machine's memory that a run takes, and what the controller of a device must hold."""
+"""The memory that a run needs, on this machine and in the controller of a device."""
 
 import math
 from typing import Any
@@ -15,13 +15,13 @@ from dither.devices.fleet import Fleet
 from dither.devices.simulated import SimulatedDevice
 
 SMALL = 0.01
-"""Parameters that take less of the memory than this are not looked at further."""
+"""The share of the memory below which parameters are not checked further."""
 
 
 def check_memory(algorithm: AbstractAlgorithm, problem: Problem, replicas: int) -> None:
-    """Check that what an algorithm remembers, and what is written, fits into memory.
+    """Check that the state of an algorithm and its writes fit into memory.
 
-    Errors: `RequestError` where all replicas together take more than the machine has.
+    Errors: `RequestError` if all replicas together need more than the machine has.
     """
     size, each = problem.space.size, jnp.dtype(jnp.result_type(float)).itemsize
     memory = psutil.virtual_memory().total
@@ -33,16 +33,16 @@ def check_memory(algorithm: AbstractAlgorithm, problem: Problem, replicas: int) 
     kept = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     if (needed := replicas * (kept + size * each)) > memory:
         raise RequestError(
-            f"{replicas} replicas of {size} parameters take {needed / 1e9:.3g} GB at the least, "
-            f"and this machine has {memory / 1e9:.3g} GB; set fewer replicas or a smaller device."
+            f"{replicas} replicas of {size} parameters need at least {needed / 1e9:.3g} GB, "
+            f"but this machine has {memory / 1e9:.3g} GB; set fewer replicas or a smaller device."
         )
 
 
 def inputs_held(algorithm: AbstractAlgorithm, device: Any, problem: Problem) -> dict[str, int]:
-    """The bytes of layer inputs, by layer, that a controller holds until their costs are known.
+    """The bytes of layer inputs, by layer, that a controller stores until the costs are known.
 
-    They are those of a batch, in the run's precision, sketched where the rule sketches them. Empty
-    for a rule that correlates no layer inputs, or that also holds other values of the layers.
+    They are the inputs of a batch, in the run's precision, compressed if the rule sketches them.
+    Empty for a rule that uses no layer inputs, or that also stores other values of the layers.
     """
     if not isinstance(algorithm, AbstractSketchedRule):
         return {}

@@ -1,4 +1,4 @@
-"""A run's progress in a notebook: a bar and the curves so far."""
+"""The progress of a run in a notebook: a bar and the curves so far."""
 
 import sys
 import time
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from dither.training.result import Result
 
 EVERY = 0.5
-"""Seconds between two displays, at least."""
+"""The shortest time between two displays, s."""
 
 SHARE = 0.05
-"""The most of a run's time that goes into displaying it."""
+"""The largest share of a run's time that is spent on the display."""
 
 
 def in_notebook() -> bool:
-    """Whether a notebook's kernel runs this program; without importing IPython for it."""
+    """Whether this program runs in a notebook kernel, determined without importing IPython."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return hasattr(shell, "kernel")
 
 
 class NotebookProgress:
-    """An observer that shows a run below the notebook's cell; what goes wrong there is its own."""
+    """An observer that shows a run below the notebook cell; its errors do not stop the run."""
 
     def __init__(self, name: str, aim: float | None) -> None:
         self.name, self.aim = name, aim
@@ -45,7 +45,7 @@ class NotebookProgress:
         self.next = began + max(EVERY, took / SHARE)
 
     def end(self, result: "Result") -> None:
-        """Say how it ended, in place of what has been shown; nothing where nothing has been."""
+        """Replace the display, if there is one, by the reason for the end."""
         if self.handle is not None:
             why = str(result.stop_reason).replace("_", " ")
             self._display(f"stopped by: {why}", 1.0, None)
@@ -60,7 +60,7 @@ class NotebookProgress:
                 self.handle = show(shown, raw=True, display_id=True)
             else:
                 self.handle.update(shown, raw=True)
-        except Exception:  # whatever a front end or Matplotlib raises: the run is worth more
+        except Exception:  # any error of the front end or Matplotlib: the run must not be lost
             self.broken = True
 
     def _html(self, text: str, share: float | None, now: Progress | None) -> str:

@@ -1,4 +1,4 @@
-"""Costs and scores of a device's outputs, in double precision where single lacks the digits."""
+"""Costs and scores of a device's outputs, in double precision if single is not enough."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,16 +12,16 @@ from jaxtyping import Float
 from dither.tasks.task import Task
 
 FAR = 1e4
-"""Outputs beyond this, of which single precision resolves a thousandth, are far from zero."""
+"""Outputs beyond this, where single precision resolves a thousandth, are far from zero."""
 
 
 def far(outputs: Float[np.ndarray, "..."]) -> bool:
-    """Whether outputs lie so far from zero that their changes drown in single precision."""
+    """Whether outputs are so far from zero that single precision cannot resolve their changes."""
     return bool(np.abs(outputs).max(initial=0.0) > FAR)
 
 
 def in_double(cost: Callable[..., Any]) -> Callable[..., Float[np.ndarray, " B"]]:
-    """A cost of each sample that is computed in double precision, from outputs and targets."""
+    """The cost of each sample from outputs and targets, in double precision."""
     compiled = jax.jit(cost)
 
     def costs(outputs: Float[np.ndarray, "B K"], targets: np.ndarray) -> Float[np.ndarray, " B"]:

@@ -1,4 +1,4 @@
-"""A user's own classes, tried before anything is written."""
+"""A trial of user-defined classes before anything is written."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,18 +19,18 @@ from dither.training.fit import problem_of
 from dither.training.fused import measure_once, start
 
 PLAIN = AbstractDevice.prepare
-"""Of a device that needs no preparation."""
+"""The method of a device that needs no preparation."""
 
 
 def check_own_classes(
     algorithm: AbstractAlgorithm, device: AbstractDevice | PythonDevice, task: Task
 ) -> None:
-    """Trace a measurement, where the class of a rule or of a part of a device is none of dither's.
+    """Trace a measurement if a rule or a part of a device is a user-defined class.
 
-    Around a Python device, a rule that must see more than the cost is asked but not told; on a
-    device that is prepared outside the trace, such as a readout, it is asked alone.
+    With a Python device, a rule that needs more than the cost is only asked, not told; likewise on
+    a device that is prepared outside the trace, such as a readout.
 
-    Errors: `RequestError` with the user's file and line for what the class raises.
+    Errors: `RequestError` with the user's file and line for an exception of the class.
     """
     own = sorted({type(one).__name__ for one in (*_parts(algorithm), *_parts(device))
                   if not type(one).__module__.startswith("dither.")})  # fmt: skip
@@ -40,7 +40,7 @@ def check_own_classes(
         jax.eval_shape(lambda: _measured(algorithm, device, task))
     except DitherError:
         raise
-    except Exception as error:  # whatever a user's code raises
+    except Exception as error:  # any error of the user's code
         what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".rstrip(".: ")
         whose = f"class {own[0]} fails" if len(own) == 1 else f"classes {', '.join(own)} fail"
         raise RequestError(f"The {whose} when traced by JAX: {what}{place_of(error)}.") from error
@@ -63,7 +63,7 @@ def _measured(
 
 
 def _parts(whole: Any) -> Iterator[Configuration]:
-    """A configuration and all within it."""
+    """A configuration and all configurations inside it."""
     if isinstance(whole, Configuration):
         yield whole
         for name in type(whole).model_fields:

@@ -1,4 +1,4 @@
-"""What a trained device makes of new inputs."""
+"""The outputs of a trained device for new inputs."""
 
 import math
 import zlib
@@ -28,19 +28,20 @@ from dither.training.safety import made_safe
 def outputs_of(
     device: Any, parameters: Float[np.ndarray, " P"], seed: int, inputs: Any
 ) -> Float[np.ndarray, "B K"]:
-    """The outputs of a device for inputs, one row a sample.
+    """The outputs of a device for inputs, one row per sample.
 
-    Of a simulated device the instance that a run of this seed has trained, as it was fabricated; a
-    real one is written to, measured once, and brought into its safe state. Of a fleet, device 0.
+    A simulated device is the instance, with its fabrication errors, that a run with this seed
+    trained. A real device is written, measured once, and brought into its safe state. For a fleet,
+    it is device 0.
 
-    Errors: `RequestError` where there is no device, it shows only a cost, or inputs do not fit.
+    Errors: `RequestError` if there is no device, if it shows only a cost, or if inputs do not fit.
     """
     rows = as_array(inputs, "inputs")
     if isinstance(device, AbstractConnection):
         device = device.connect()
     if device is None:
         raise RequestError(
-            "The run's device was a Python object, which its folder does not hold; give it: "
+            "The run's device was a Python object, which is not saved in its folder; give it: "
             "load_run(folder, device)."
         )
     if not isinstance(device, AbstractDevice | PythonDevice):
@@ -54,7 +55,7 @@ def outputs_of(
         raise RequestError(
             f"Inputs of shape {rows.shape} do not fit the device "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); give "
-            "rows as the task has them."
+            "rows with the task's inputs."
         ) from error
 
 
@@ -62,26 +63,25 @@ def _check_fit(
     device: AbstractDevice | PythonDevice, parameters: Float[np.ndarray, " P"], rows: np.ndarray
 ) -> None:
     if not len(rows):
-        raise RequestError("The inputs hold no samples; give a row a sample.")
+        raise RequestError("The inputs hold no samples; give one row per sample.")
     if parameters.size != device.space.size:
         raise RequestError(
-            f"The run has {parameters.size} parameters and the device {device.space.size}; give "
+            f"The run has {parameters.size} parameters, but the device {device.space.size}; give "
             "the device that was trained."
         )
     due = device.network.input_shape if isinstance(device, SimulatedDevice) else rows.shape[1:]
     if math.prod(due) != math.prod(rows.shape[1:]):
         raise RequestError(
             f"Inputs of shape {rows.shape} do not fit the device, whose network takes {due}; give "
-            "rows as the task has them."
+            "rows with the task's inputs."
         )
 
 
 def inputs_in(file: Path, task: Any) -> Num[np.ndarray, "B ..."]:
-    """The inputs in a file, as a task has them: its columns, its scale.
+    """The inputs in a file, with the task's columns and scale.
 
-    Arguments: the file, a table, NPY, or NPZ with an array `inputs`; the task, None where it is not
-    known.
-    Errors: `RequestError` for a file that is missing, is neither, or has not the task's columns.
+    Arguments: the file, a table, NPY, or NPZ with an array `inputs`; the task, None if unknown.
+    Errors: `RequestError` for a file that is missing, invalid, or lacks the task's columns.
     """
     if file.suffix.lower() not in (".npy", ".npz"):
         if isinstance(task, CSVFile):
@@ -93,15 +93,15 @@ def inputs_in(file: Path, task: Any) -> Num[np.ndarray, "B ..."]:
         found = read_numpy(file, kind, ["inputs"])
         return as_array(found if kind == NPY else found["inputs"], "inputs")
     except FileNotFoundError:
-        raise RequestError(f"The inputs' file {file} does not exist.") from None
+        raise RequestError(f"The input file {file} does not exist.") from None
     except KeyError:
-        raise RequestError(f"The inputs' file {file} has no array 'inputs'.") from None
+        raise RequestError(f"The input file {file} has no array 'inputs'.") from None
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise RequestError(f"The inputs' file {file} cannot be read: {error}.") from None
+        raise RequestError(f"The input file {file} cannot be read: {error}.") from None
 
 
 def told_names(outputs: Float[np.ndarray, "B K"], classes: tuple[str, ...]) -> list[str]:
-    """The name of the class that each row of outputs tells; none where there are no classes."""
+    """The class name that each row of outputs predicts; none without classes."""
     return [classes[place] for place in np.asarray(told_class(jnp.asarray(outputs)), int)
             if classes]  # fmt: skip
 
@@ -120,7 +120,9 @@ def _measured(
     device: PythonDevice, parameters: Float[np.ndarray, " P"], rows: np.ndarray
 ) -> Float[np.ndarray, "B K"]:
     if device.by_cost:
-        raise RequestError(f"The device {device.name} shows only a cost, so no outputs are known.")
+        raise RequestError(
+            f"The device {device.name} shows only a cost, not outputs; predictions need outputs."
+        )
     with made_safe(device):
         device.write(parameters)
         return device.measure(np.repeat(rows, device.count, axis=0), None)[:: device.count]

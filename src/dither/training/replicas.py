@@ -1,4 +1,4 @@
-"""Replicas side by side: which parts of the carry they share, and where each one runs."""
+"""Replicas side by side: the shared parts of the carry, and the placement on processors."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from dither.training.loop import Carry
 
 
 def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
-    """Which axis of each leaf counts the replicas.
+    """The replica axis of each leaf.
 
-    The clock is common to all replicas unless failures let them drift apart: what depends on the
-    clock alone, such as whether an update is due, is then decided once and not for each replica.
+    The clock is common to all replicas unless failures separate them. Decisions that depend on the
+    clock alone, such as whether an update is due, are then made once instead of once per replica.
     """
     axes = jax.tree.map(lambda _: 0, carry)
     if device.fails:
@@ -27,7 +27,7 @@ def replica_axes(carry: Carry, device: AbstractDevice) -> Any:
 
 
 def replica_sharding(carry: Carry, axes: Any) -> tuple[Mesh, Any] | None:
-    """Replicas dealt out over the machine's devices, where there are several and it comes out."""
+    """The distribution of replicas over JAX's devices, if there are several that divide them."""
     devices = jax.local_devices()
     replicas = carry.tally.cost.shape[0]
     if len(devices) == 1 or replicas % len(devices):
@@ -41,7 +41,7 @@ def replica_sharding(carry: Carry, axes: Any) -> tuple[Mesh, Any] | None:
 
 
 def deal_out(device: AbstractDevice, carry: Carry) -> Carry:
-    """Place every replica on the processor that will run it."""
+    """Place every replica on its processor."""
     sharding = replica_sharding(carry, replica_axes(carry, device))
     if sharding is None:
         return carry
@@ -51,7 +51,7 @@ def deal_out(device: AbstractDevice, carry: Carry) -> Carry:
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             words = deal(jax.random.key_data(leaf), spec)
             return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
-        # from the host, where no program is needed to cut an array into parts
+        # from the host, where splitting an array needs no compiled program
         return jax.device_put(np.asarray(leaf), NamedSharding(mesh, spec))
 
     dealt: Carry = jax.tree.map(deal, carry, specs)

@@ -1,4 +1,4 @@
-"""What a run ends with."""
+"""The result of a run."""
 
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Replica:
-    """How one replica ended.
+    """The result of one replica.
 
-    Attributes: `stop_reason`; `score` and `test_cost` on the test set; `ledger`, its account;
-    `learning_rate`, the last that was in use, that of `auto` too; None where there is none.
+    Attributes: `stop_reason`; `score` and `test_cost` on the test set; `ledger`, its costs;
+    `learning_rate`, the last one in use, including that of `auto`; None if there is none.
     """
 
     seed: int
@@ -35,24 +35,23 @@ class Replica:
 
     @property
     def reached(self) -> bool:
-        """Whether it came to the score that was asked for."""
+        """Whether it reached the target score."""
         return self.stop_reason is StopReason.SCORE
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run ended with.
+    """The result of a run.
 
-    Attributes: `score`, the median over the replicas (None where only a cost can be seen), under
+    Attributes: `score`, the median over the replicas (None if the device shows only a cost), called
     `score_name`; `stop_reason`; `replicas`; `history`, a tidy DataFrame; `parameters`, R rows of P;
-    `space`, which names them; `seed`; `out`, the run's folder; `failure`, the device's last
-    complaint; `device` and `task`, what was trained on what, None where that is not known; `name`,
-    the run's; `aim`, the score that was asked for; `start_from`, the run whose parameters it began
-    with, where there is one: the ledger counts from there on; `devices`, the account, score and
-    test cost of each device of a fleet, a row for each, None for a single device: the ledger counts
-    a measurement of all at once as one, and the score is the mean over them; `memory`, by layer,
-    the bytes of its inputs that a rule which perturbs neurons holds until the costs of a batch are
-    known, empty for other rules.
+    `space`, which names them; `seed`; `out`, the run's folder; `failure`, the last error of the
+    device; `device` and `task`, None if unknown; `name`, of the run; `aim`, the target score;
+    `start_from`, the run whose parameters it started from, if any: the ledger does not include that
+    run; `devices`, the ledger, score and test cost of each device of a fleet, one row per device,
+    None for a single device: the run's ledger counts a joint measurement of all devices as one, and
+    its score is the mean over them; `memory`, the bytes of each layer's inputs that a rule which
+    perturbs neurons stores until the costs of a batch are known, empty for other rules.
     """
 
     score: float | None
@@ -77,17 +76,17 @@ class Result:
 
     @property
     def ledger(self) -> dict[str, int | float]:
-        """The account of one device: of the replica that measured most."""
+        """The ledger of the replica with the most measurements."""
         return self.accounts.replica(int(np.argmax(self.accounts.measurements)))
 
     def predict(self, inputs: Any, replica: int = 0) -> Float[np.ndarray, "B K"]:
-        """The outputs of the trained device for new inputs, one row a sample.
+        """The outputs of the trained device for new inputs, one row per sample.
 
-        A real device is written to and measured for it, which no ledger counts. Of a fleet they are
-        those of device 0.
+        A real device is written and measured for this; no ledger counts it. For a fleet, the
+        outputs are those of device 0.
 
-        Arguments: the inputs, as the task has them; which `replica`, from 0.
-        Errors: `RequestError` where inputs do not fit, or the device is not known.
+        Arguments: the inputs, as in the task; the index of the `replica`, from 0.
+        Errors: `RequestError` if inputs do not fit or the device is unknown.
         """
         from dither.training.predict import outputs_of
 
@@ -95,13 +94,13 @@ class Result:
         return outputs_of(self.device, theta, self.replicas[int(replica)].seed, inputs)
 
     def further(self, number: int = 8, replica: int = 0) -> "pd.DataFrame":
-        """How the trained parameters do on simulated devices that training has not seen.
+        """Evaluate the trained parameters on simulated devices that were not used in training.
 
-        They are of the same make, each with defects of its own: the ones after those trained.
+        They are further instances of the same device, each with its own fabrication errors.
 
-        Arguments: how many, ≥ 1; which `replica`, from 0.
-        Returns: a row a device: its number, its `score` and `test_cost` on the task's test set.
-        Errors: `RequestError` where the device or the task is not known, or not simulated.
+        Arguments: the number of devices, ≥ 1; the index of the `replica`, from 0.
+        Returns: one row per device: its number, its `score` and its `test_cost` on the test set.
+        Errors: `RequestError` if the device or the task is unknown, or the device is not simulated.
         """
         from dither.training.fleet import further_of
 
@@ -109,31 +108,31 @@ class Result:
         return further_of(self, whole_number(number, "The number of devices", 1), replica)
 
     def confusion(self, inputs: Any = None, labels: Any = None, replica: int = 0) -> "pd.DataFrame":
-        """How many samples of each class were told to be of which: a confusion matrix.
+        """The confusion matrix: how many samples of each class were assigned to each class.
 
-        A real device is written to and measured for it, which no ledger counts.
+        A real device is written and measured for this; no ledger counts it.
 
-        Arguments: inputs, as the task has them, and their labels (numbers or names of classes), the
-        task's own test set if not given; which `replica`, from 0.
-        Returns: counts, a row for each true class, a column for each class that was told.
-        Errors: `RequestError` where inputs or labels do not fit, or there are no classes.
+        Arguments: inputs, as in the task, and their labels (numbers or names of classes), by
+        default the task's test set; the index of the `replica`, from 0.
+        Returns: counts, with one row per true class and one column per predicted class.
+        Errors: `RequestError` if inputs or labels do not fit, or if there are no classes.
         """
         from dither.training.confusion import confusion_of
 
         return confusion_of(self, inputs, labels, replica)
 
     def named(self, replica: int = 0) -> dict[str, np.ndarray]:
-        """The trained parameters by name, each array in its own shape. `replica` is from 0."""
+        """The trained parameters by name, each in its own shape. `replica` counts from 0."""
         arrays = self.space.parameters
         ends = np.cumsum([one.size for one in arrays])[:-1]
         parts = np.split(self._parameters_of(replica), ends)
         return {one.name: part.reshape(one.shape) for one, part in zip(arrays, parts)}
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the run's figure by Matplotlib.
+        """Draw the run's figure with Matplotlib.
 
-        Arguments: `ax`, axes to draw the test score (or the cost, where there is no score) into; a
-        new figure with the cost measured beside it if not given.
+        Arguments: `ax`, axes for the test score (or the test cost, if there is no score). If not
+        given, a new figure also shows the training cost.
         Returns: the axes of the score.
         """
         from dither.training.figure import plot_result
@@ -148,12 +147,15 @@ class Result:
 
     def _parameters_of(self, replica: int) -> Float[np.ndarray, " P"]:
         if not isinstance(replica, Integral) or not 0 <= replica < len(self.replicas):
-            raise RequestError(f"There are {len(self.replicas)} replicas and none is {replica}.")
+            raise RequestError(
+                f"The replica {replica} does not exist; the run has {len(self.replicas)} "
+                "replicas, from 0."
+            )
         return np.asarray(self.parameters[int(replica)])
 
     @property
     def learning_rate(self) -> float | None:
-        """The last learning rate in use, that of `auto` too: the median over the replicas."""
+        """The last learning rate in use, including that of `auto`: the median over the replicas."""
         rates = [one.learning_rate for one in self.replicas if one.learning_rate is not None]
         return float(np.median(rates)) if rates else None
 
@@ -163,7 +165,7 @@ class Result:
         return not self.stop_reason.failed
 
     def _of_devices(self) -> dict[str, Any]:
-        """A fleet's devices as plain numbers, and their counts added up."""
+        """The devices of a fleet as plain numbers, and the sums of their counts."""
         if self.devices is None:
             return {}
         counts = self.devices.drop(columns=["replica", "device", "score", "test_cost"])

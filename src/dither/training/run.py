@@ -1,4 +1,4 @@
-"""A run under way: evaluations, stop rules, checkpoints."""
+"""A running run: evaluations, stop rules, checkpoints."""
 
 import math
 import time
@@ -22,19 +22,19 @@ from dither.training.stop import StopReason
 from dither.training.until import Until
 
 SECONDS_PER_CALL = 0.3
-"""About how long the compiled loop runs before the driver looks at the clock and for Ctrl-C."""
+"""The approximate time of a compiled call, s; after it the driver checks the clock and Ctrl-C."""
 
 LOOK_SECONDS = 1.0
-"""A checkpoint that is older is written anew before a look at a device's test set."""
+"""The age of a checkpoint, s, from which it is renewed before an evaluation on a device."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: for observers, several times a second.
+    """The progress of a run, passed to observers several times per second.
 
-    Attributes: `ledger`, the account of each replica so far; `history`, what is recorded so far;
-    `failing`, why a real device has failed more than once in a row, empty while it answers;
-    `learning_rate`, in use at the last evaluation, the replicas' median.
+    Attributes: `ledger`, of each replica so far; `history`, so far; `failing`, why a real device
+    has failed more than once in a row, empty while it answers; `learning_rate`, at the last
+    evaluation, the median over the replicas.
     """
 
     measurements: int
@@ -52,11 +52,11 @@ class Progress:
 
 
 Observer: TypeAlias = Callable[[Progress], None]
-"""Called with a `Progress` several times a second."""
+"""A function called with a `Progress` several times per second."""
 
 
 class Run:
-    """The account of a run under way: its history, its finished replicas, its checkpoints."""
+    """The state of a running run: its history, its finished replicas, its checkpoints."""
 
     def __init__(
         self,
@@ -84,11 +84,11 @@ class Run:
         self.failure = ""
 
     def wall_seconds(self) -> float:
-        """Seconds on the clock, those before a resume included."""
+        """The wall time, including that before a resume, s."""
         return self.wall_before + time.monotonic() - self.started
 
     def go(self, observers: Sequence[Observer], interrupted: Callable[[], bool]) -> StopReason:
-        """Advance until a stop rule is met; returns which."""
+        """Advance until a stop rule is met, and return it."""
         size, until, loop = 16, self.until, self.loop
         while True:
             partial, cost, in_a_row = loop.account()
@@ -100,7 +100,7 @@ class Run:
             on_grid = measured >= self.every
             if on_grid or (reason and measured):
                 if loop.real:
-                    # a look at a device may take long
+                    # an evaluation on a device may take long
                     self._save_if_older(LOOK_SECONDS)
                 try:
                     self._evaluate(on_grid)
@@ -142,7 +142,7 @@ class Run:
         return max(n, 1)
 
     def _most(self) -> int | None:
-        """The most measurements before the last evaluation, which takes some itself on a device."""
+        """The most measurements before the last evaluation, which itself takes some on a device."""
         if self.until.measurements is None:
             return None
         return max(1, self.until.measurements - self.loop.measurements_per_evaluation())
@@ -188,28 +188,28 @@ class Run:
         if self.until.plateau is not None:
             self.reasons[running & (self.reasons == "") & self._flat()] = StopReason.PLATEAU
         if on_grid:
-            # what an evaluation off the grid settles is not kept: undisturbed, there is none
+            # an extra evaluation changes no state: an undisturbed run would not have it
             self.settled = self.reasons.copy()
         if on_grid:
-            # what a device has measured cannot be computed again
+            # measurements of a device cannot be recomputed
             self._save_if_older(0.0 if self.loop.real else self.checkpoint_seconds)
 
     def _save_if_older(self, seconds: float) -> None:
-        """Write the checkpoint where the last one is so old."""
+        """Write the checkpoint if the last one is older than this."""
         if self.out is not None and time.monotonic() - self.saved >= seconds:
             self.save()
 
     def rows(self) -> list[Float[np.ndarray, "C R"]]:
-        """Every evaluation, one off the grid at the end included."""
+        """Every evaluation, including an extra one at the end."""
         return [*self.history.rows, *([] if self.last_row is None else [self.last_row])]
 
     def _confirmed(self, aim: float) -> np.ndarray:
-        """Which replicas have shown the score in as many evaluations in a row as are asked for."""
+        """Which replicas have reached the score in the required number of evaluations in a row."""
         last = np.array([row[-1] >= aim for row in self.rows()[-self.until.confirm :]])
         return np.asarray(last.all(axis=0) & (len(last) == self.until.confirm))
 
     def _flat(self) -> np.ndarray:
-        """Which replicas have had no better score (or cost) for `plateau` measurements."""
+        """Which replicas have not improved their score (or cost) for `plateau` measurements."""
         rows = np.stack(self.rows())
         measured = rows[:, COLUMNS.index("measurements")]
         worth = rows[:, COLUMNS.index("score")] if self.loop.scores else -rows[:, -2]
@@ -219,7 +219,8 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint."""
-        if self.out is None or not self.out.is_dir():  # deleted: it is saved beside it at the end
+        # if the folder was deleted, the run is saved beside it at the end
+        if self.out is None or not self.out.is_dir():
             return
         about = {
             "digest": self.digest,
@@ -232,12 +233,14 @@ class Run:
         try:
             save_checkpoint(file, self.loop.to_save(), self._arrays(), about)
         except RunError as error:
-            so_far = "--resume goes on from it" if file.is_file() else "no checkpoint was saved yet"
+            so_far = (
+                ("--resume continues from it") if file.is_file() else "no checkpoint was saved yet"
+            )
             raise RunError(f"{str(error).rstrip('.')}; {so_far}.") from None
         self.saved = time.monotonic()
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        """What a checkpoint holds beside the loop's carry."""
+        """The arrays of a checkpoint other than the loop's carry."""
         partial, _, _ = self.loop.account()
         rows, none = self.history.rows, np.zeros((len(self.seeds), 0))
         return {
@@ -249,7 +252,7 @@ class Run:
         }
 
     def resume(self) -> None:
-        """Go on from the checkpoint."""
+        """Continue from the checkpoint."""
         assert self.out is not None
         path = self.out / CHECKPOINT
         carry, arrays, about = load_checkpoint(
@@ -270,7 +273,7 @@ class Run:
         self.every = about.every
 
     def result(self, reason: StopReason, traps: tuple[str, ...], space: Space) -> Result:
-        """What the run has come to."""
+        """The result of the run so far."""
         history = self.history.frame(self.rows())
         last = history.groupby("replica").last(skipna=False)
         ends = []
@@ -311,7 +314,7 @@ class Run:
 
 
 def _median(values: Float[np.ndarray, " R"]) -> float:
-    """The median of what is known of the replicas; NaN where nothing is."""
+    """The median over the replicas with data; NaN without data."""
     return float(np.nanmedian(values)) if np.isfinite(values).any() else math.nan
 
 

@@ -1,4 +1,4 @@
-"""The safe state on every way out of a run."""
+"""The safe state at the end of every run."""
 
 import warnings
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ class UnsafeWarning(UserWarning):
 
 @contextmanager
 def made_safe(device: Any) -> Iterator[list[str]]:
-    """A real device is brought into its safe state at the end, whatever the end is.
+    """Bring a real device into its safe state at the end, however it ends.
 
-    Yields: a list, to which a sentence is added where that has failed; it is warned of too.
+    Yields: a list, to which a message is added if that fails; it is also given as a warning.
     """
     trouble: list[str] = []
     try:

@@ -13,11 +13,11 @@ from dither._errors import RequestError
 T = TypeVar("T")
 
 Varied: TypeAlias = Mapping[str, float | Float[Array, "*R"]]
-"""Values by key path: of one replica, or one for each."""
+"""Values by key path: for one replica, or one for each."""
 
 
 def setting(whole: Any, path: str) -> Any:
-    """The setting at a key path of a table or a configuration; None where it leads nowhere."""
+    """The setting at a key path of a table or a configuration; None if it does not exist."""
     for key in path.split("."):
         try:
             if isinstance(whole, Configuration):
@@ -30,7 +30,7 @@ def setting(whole: Any, path: str) -> Any:
 
 
 def settings(table: Mapping[str, Any], above: str = "") -> dict[str, str]:
-    """A specification's table as text by key path."""
+    """The settings of a specification's table, as text by key path."""
     found: dict[str, str] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
@@ -41,7 +41,7 @@ def settings(table: Mapping[str, Any], above: str = "") -> dict[str, str]:
 
 
 def without_none(value: Any) -> Any:
-    """A table without what is None, which TOML does not know."""
+    """A table without values of None, which TOML cannot represent."""
     if isinstance(value, Mapping):
         return {key: without_none(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, list | tuple):
@@ -50,11 +50,10 @@ def without_none(value: Any) -> Any:
 
 
 def change_setting(table: dict[str, Any], path: str, value: Any) -> None:
-    """Change a setting in a specification's table, which is checked afterwards.
+    """Change a setting in a specification's table, which is validated later.
 
-    Arguments: the table; the key path; the value. A kind given by its name becomes a table on the
-    way.
-    Errors: `RequestError` for a path through what is no table.
+    Arguments: the table; the key path; the value. A kind given by name alone becomes a table.
+    Errors: `RequestError` for a path through a value that is not a table.
     """
     keys = [key.strip() for key in path.split(".")]
     if not all(keys):
@@ -69,23 +68,25 @@ def change_setting(table: dict[str, Any], path: str, value: Any) -> None:
             here[key] = inner = {"name" if key in ("optimizer", "schedule") else "kind": inner}
         if not isinstance(inner, dict | list):
             above = ".".join(keys[: depth + 1])
-            raise RequestError(f"The setting {path} goes into {above}, which is no table.")
+            raise RequestError(
+                f"The setting {path} is inside {above}, which is not a table; correct the key path."
+            )
         here = inner
     here[_index(here, keys[-1], path) if isinstance(here, list) else keys[-1]] = value
 
 
 def _index(items: list[Any], key: str, path: str) -> int:
     if not key.isdigit() or int(key) >= len(items):
-        raise RequestError(f"The change of {path} needs an index below {len(items)}, not '{key}'.")
+        raise RequestError(f"The key path {path} needs an index below {len(items)}, not '{key}'.")
     return int(key)
 
 
 def vary(part: T, name: str, varied: Varied) -> T:
     """A part of a run with its varied settings replaced.
 
-    Arguments: `part`, a configuration, known as `name`; `varied`, by key paths that begin with the
-    names of parts; those of other parts are left out.
-    Errors: `LookupError` where a path leads nowhere.
+    Arguments: `part`, a configuration, called `name`; `varied`, by key paths that begin with the
+    name of a part; those of other parts are ignored.
+    Errors: `LookupError` if a path does not exist.
     """
     for path, value in varied.items():
         first, *keys = path.split(".")

@@ -1,4 +1,4 @@
-"""A run as a specification: a preset, a TOML file, with settings changed."""
+"""Specifications of runs: presets and TOML files, with changed settings."""
 
 import re
 import tomllib
@@ -30,30 +30,30 @@ from dither.training.train import train
 from dither.training.until import Until
 
 SEALED = ("spec.toml", "study.toml")
-"""What dither itself writes in the folders of runs and studies."""
+"""The files that dither writes in the folders of runs and studies."""
 
 C = TypeVar("C", bound=Configuration)
 
 
 def _names_a_folder(name: str) -> str:
     if not name.strip(". ") or re.search(r"[/\\\x00-\x1f]", name):
-        raise ValueError("a run's folder is named so; give a name without slashes")
+        raise ValueError("the name is used for folders; give a name without slashes")
     return name
 
 
 class Specification(Configuration):
-    """What to train, on what, how, and when to stop.
+    """The specification of a run: task, device, algorithm and stop rules.
 
     Arguments:
-        name: what to call it.
-        about: one line for people.
-        seed: of the first replica; replica r has seed + r.
-        replicas: instances trained side by side.
+        name: the name of the run.
+        about: a description in one line.
+        seed: the seed of the first replica; replica r has seed + r.
+        replicas: the number of instances trained side by side.
         score_every: training measurements between evaluations.
-        start_from: the folder of a run whose parameters to start from.
-        task, device, algorithm: each a table with its `kind`; several tables `[[device]]` are a
+        start_from: the folder of a run whose parameters are the start.
+        task, device, algorithm: each a table with its `kind`; several tables `[[device]]` form a
             fleet, trained as one.
-        devices: of so many simulated devices like `device` makes a fleet; ≥ 1.
+        devices: the size of a fleet of simulated devices like `device`, ≥ 1.
         until: the stop rules.
     """
 
@@ -78,7 +78,7 @@ class Specification(Configuration):
                     "table [[device]]"
                 )
             fleet = Fleet(devices=(self.device,), copies=self.devices)
-            # frozen: what is asked for in short stands as if it had been given in full
+            # frozen: a shorthand is stored as if it had been given in full
             self.__dict__.update(device=fleet, devices=1)
         return self
 
@@ -90,7 +90,7 @@ class Specification(Configuration):
         observers: Sequence[Observer] = (),
         track: str | None = None,
     ) -> Result:
-        """Run it; see `dither.train`."""
+        """Run the specification; see `dither.train`."""
         return train(
             self.device,
             self.task,
@@ -109,7 +109,7 @@ class Specification(Configuration):
 
 
 def preset_names() -> list[str]:
-    """The names of the presets that come with dither."""
+    """The names of dither's presets."""
     files = resources.files("dither") / "presets"
     return sorted(p.name.removesuffix(".toml") for p in files.iterdir() if p.name.endswith(".toml"))
 
@@ -117,10 +117,10 @@ def preset_names() -> list[str]:
 def read_table(
     what: str, changes: Sequence[str] = ()
 ) -> tuple[dict[str, Any], dict[str, int], str]:
-    """The table of a preset's name, a TOML file or a run's folder, with changes.
+    """The table of a preset, a TOML file or a run's folder, with changes.
 
-    Returns: the table; the line of each of its key paths; where it was read.
-    Errors: `RequestError` in one sentence.
+    Returns: the table; the line of each key path; the source.
+    Errors: `RequestError`.
     """
     table, lines, where = _table_of(what)
     for change in changes:
@@ -135,7 +135,7 @@ def _table_of(what: str) -> tuple[dict[str, Any], dict[str, int], str]:
             path = path / "spec.toml"
     except (OSError, ValueError) as error:
         raise RequestError(
-            f"{what!r:.80} is no name of a preset or a file: {error!s:.80}."
+            f"{what!r:.80} is not the name of a preset or a file: {error!s:.80}."
         ) from None
     if path.suffix == ".toml":
         table, text = read_toml(path)
@@ -147,9 +147,9 @@ def _table_of(what: str) -> tuple[dict[str, Any], dict[str, int], str]:
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:
-    """The table in a TOML file, its name that of the file where it has none, and the text.
+    """The table in a TOML file, with the file's name if it has none, and the text.
 
-    Errors: `RequestError` for a file that is missing, cannot be read, or is not TOML.
+    Errors: `RequestError` for a file that is missing, unreadable, or not TOML.
     """
     content = read_file(path)
     if path.name in SEALED:
@@ -157,14 +157,14 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
     try:
         text = content.decode("utf-8-sig")
         return {"name": path.stem, **tomllib.loads(text)}, text
-    except ValueError as error:  # tomllib's own, and Python's of a number of thousands of digits
+    except ValueError as error:  # of tomllib, or of Python for a number with thousands of digits
         raise RequestError(f"{path} is not TOML: {str(error).partition(';')[0]}.") from None
     except RecursionError:
         raise RequestError(f"{path} is not TOML: its tables are nested too deep.") from None
 
 
 def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
-    """The specification of a preset's name, a TOML file or a run's folder, with changes.
+    """The specification of a preset, a TOML file or a run's folder, with changes.
 
     Arguments: `what`; `changes`, each `key.path=value` with a TOML value (a bare word is a string).
     Errors: `RequestError` in one sentence with the line or the key path.
@@ -174,19 +174,19 @@ def read_specification(what: str, changes: Sequence[str] = ()) -> Specification:
 
 
 class Bench(Configuration):
-    """What can be checked before it is known how to train it: a specification's first two tables.
+    """The device of a specification and its task, for a check before training.
 
-    Arguments: `task`, whose inputs are measured, the device's own if not given; `device`.
+    Arguments: `task`, whose inputs are measured, by default the device's own; `device`.
     """
 
     task: AnyTask | None = None
     device: AnyDevice
 
     def real_device(self) -> AbstractConnection:
-        """The device, which must be a real one. Errors: `RequestError` where it is not."""
+        """The device, which must be real. Errors: `RequestError` if it is simulated."""
         if not isinstance(self.device, AbstractConnection):
             raise RequestError(
-                "The device is simulated by dither, which knows all of it; give one of the kind "
+                "The device is simulated, so there is nothing to check; give a device of kind "
                 "lab, remote, scpi, qcodes or ophyd."
             )
         return self.device
@@ -195,9 +195,8 @@ class Bench(Configuration):
 def read_bench(what: str, task: str | None = None, changes: Sequence[str] = ()) -> Bench:
     """The task and the device of a TOML file, or the device at a place, with changes.
 
-    Arguments: a TOML file, which may hold the rest of a specification or not, `FILE.py:NAME`,
-    `MODULE:NAME` or `remote://HOST:PORT`; a task in place of the file's; `changes`, each
-    `key.path=value`.
+    Arguments: a TOML file, whose other tables are optional, `FILE.py:NAME`, `MODULE:NAME` or
+    `remote://HOST:PORT`; a task that replaces the file's; `changes`, each `key.path=value`.
     Errors: `RequestError` in one sentence with the line or the key path.
     """
     if what.endswith(".toml"):
@@ -232,7 +231,7 @@ def validated(
 
 
 def _paths(changes: Sequence[str]) -> list[list[str]]:
-    """The keys that lead to each setting that is changed."""
+    """The key path of each changed setting."""
     return [change.partition("=")[0].strip().split(".") for change in changes]
 
 
@@ -248,7 +247,7 @@ def _change(table: dict[str, Any], change: str) -> None:
 
 
 def _number_or_text(text: str) -> float | str:
-    """A number that TOML would write otherwise, such as .5, or a bare word."""
+    """A number in a form that TOML does not allow, such as .5, or a bare word."""
     try:
         return float(text)
     except ValueError:
@@ -256,7 +255,7 @@ def _number_or_text(text: str) -> float | str:
 
 
 def _lines(text: str) -> dict[str, int]:
-    """The line of every key path in a TOML text, as far as simple tables tell."""
+    """The line of every key path in a TOML text, found in simple tables."""
     lines, table = {}, ""
     for number, line in enumerate(text.splitlines(), start=1):
         if header := re.match(r"\s*\[+\s*([\w.\-]+)\s*\]+", line):
@@ -268,7 +267,7 @@ def _lines(text: str) -> dict[str, int]:
 
 
 def _line_of(keys: Sequence[str], lines: Mapping[str, int]) -> int | None:
-    """The line of the longest key path that leads to a place."""
+    """The line of the longest known key path that leads to a place."""
     for length in range(len(keys), 0, -1):
         if (path := ".".join(keys[:length])) in lines:
             return lines[path]

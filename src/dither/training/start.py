@@ -1,4 +1,4 @@
-"""The parameters that a run starts from, where they are another run's."""
+"""Starting a run from another run's parameters."""
 
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ from dither.training.result import Result
 
 
 def start_name(start: Any) -> str:
-    """A start as it stands in `spec.toml`: the other run's folder, or what its parameters are.
+    """A start as written in `spec.toml`: the other run's folder, or a digest of its parameters.
 
-    Errors: `RequestError` for what is neither a folder nor a result.
+    Errors: `RequestError` for anything but a folder or a result.
     """
     if isinstance(start, str) and "\0" in start:
-        raise RequestError(f"A run's folder has no name like {start!r:.60}.")
+        raise RequestError(f"{start!r:.60} is not a valid folder name.")
     if not isinstance(start, str | Path | Result):
         raise RequestError(
-            f"A run starts from a run's folder or result, not from a {type(start).__name__}."
+            f"start_from must be a run's folder or result, not a {type(start).__name__}."
         )
     if isinstance(start, Result):
         if start.out is None:
@@ -35,11 +35,11 @@ def start_name(start: Any) -> str:
 def start_of(
     start: Any, space: Space, replicas: int
 ) -> tuple[Float[np.ndarray, "R P"], tuple[str, ...]]:
-    """The parameters that each replica starts from: replica r from the other run's r mod R.
+    """The initial parameters of each replica: replica r starts from the other run's r mod R.
 
-    Arguments: the other run's folder or result; the device's space; how many replicas.
-    Returns: a row for each; what is to be warned of.
-    Errors: `RequestError` where there is no such run, or its parameters do not fit.
+    Arguments: the other run's folder or result; the device's space; the number of replicas.
+    Returns: one row for each; warnings.
+    Errors: `RequestError` if there is no such run or its parameters do not fit.
     """
     if isinstance(start, Result):
         found, theirs, run = start.parameters, start.space, "that result"
@@ -48,7 +48,7 @@ def start_of(
         run = f"the run in {start}"
     if _shapes(theirs) != _shapes(space):
         raise RequestError(
-            f"The parameters of {run} are {_told(theirs)} and the device's are {_told(space)}; "
+            f"The parameters of {run} are {_told(theirs)}, but the device's are {_told(space)}; "
             "start from a run of the same shapes."
         )
     rows = found[np.arange(replicas) % len(found)]
@@ -70,8 +70,10 @@ def start_of(
 def _read(folder: Path) -> tuple[Float[np.ndarray, "R P"], Space]:
     if not is_file(folder / PARAMETERS):
         if is_file(folder / SPECIFICATION):
-            raise RequestError(f"The run in {folder} is not finished; go on with --resume first.")
-        raise RequestError(f"There is no run in {folder} to start from.")
+            raise RequestError(
+                f"The run in {folder} is not finished; finish it with --resume first."
+            )
+        raise RequestError(f"The folder {folder} holds no run to start from; give another folder.")
     return read_parameters(folder)
 
 

@@ -1,4 +1,4 @@
-"""Train a device: the one call."""
+"""`dither.train`."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ LARGEST = 2**31 - 1
 
 
 class TrapWarning(UserWarning):
-    """A setting that is likely a mistake, with what to change."""
+    """A setting is probably a mistake; the message says what to change."""
 
 
 def train(
@@ -79,27 +79,27 @@ def train(
     track: str | None = None,
     name: str = "run",
 ) -> Result:
-    """Train a device on a task by an algorithm that sees only what can be measured.
+    """Train a device on a task with an algorithm that uses measurements only.
 
     Arguments:
-        device: a `SimulatedDevice`, what `PythonDevice` takes, `FILE.py:NAME`, `remote://…`, a list
-        task: what to learn; also a file such as `spectra.csv`, or a kind of task.
-        algorithm: how.
-        key: the seed, 0 to 2³¹ − 1; replica r is the run that the seed key + r alone would give.
-        until: the stop rules; 100 000 measurements if not given.
-        replicas: how many instances of a simulated device to train side by side.
-        score_every: training measurements between evaluations on the test set; a hundredth of the
-            run if not given, and at least four times those that an evaluation takes on a device.
-        start_from: a run's folder or result, whose parameters to start from: replica r from its
-            replica r mod R. All else is new, the ledger too.
-        checkpoint_seconds: between checkpoints; a real device's follow each evaluation too.
-        out, resume: the run's folder, nothing is written if not given; go on from its checkpoint.
-        observers: called with a `Progress` several times a second; a bar and curves in a notebook.
-        track: `mlflow` or `tensorboard`, to send the history to (to MLFLOW_TRACKING_URI, if set).
-        name: what to call the run in its figure.
+        device: a `SimulatedDevice`, a `PythonDevice`, `FILE.py:NAME`, `remote://…`, or a list.
+        task: the task, a file such as `spectra.csv`, or a kind of task.
+        algorithm: the training algorithm.
+        key: the seed, 0 to 2³¹ − 1; replica r equals a single run with the seed key + r.
+        until: the stop rules; by default 100 000 measurements.
+        replicas: the number of instances of a simulated device to train side by side.
+        score_every: training measurements between evaluations of the test set; by default a
+            hundredth of the run, and on a device at least four times those of an evaluation.
+        start_from: a run's folder or result whose parameters are the start; replica r starts from
+            its replica r mod R. Everything else is new, including the ledger.
+        checkpoint_seconds: time between checkpoints, s; each evaluation of a real device adds one.
+        out, resume: the run's folder, if it is to be saved; whether to continue its checkpoint.
+        observers: called with a `Progress` several times per second; in a notebook, a bar shows.
+        track: `mlflow` (logs to MLFLOW_TRACKING_URI, if set) or `tensorboard`.
+        name: the run's name in its figure.
 
-    Returns: the `Result`. Errors: `RequestError` before anything is written for what does not fit.
-    Warns with `TrapWarning` of settings that are likely mistakes.
+    Returns: the `Result`. Errors: `RequestError`, before anything is written, for an invalid
+    request. Warns with `TrapWarning` about settings that are probably mistakes.
     """
     check_platform()
     until = until or Until(measurements=100_000)
@@ -112,7 +112,7 @@ def train(
         data = task.load() if isinstance(task, AbstractTask) else task
         asked = digests_of(whole, task, data, algorithm)
         goes_on = resume and _goes_on(folder, whole, asked)
-        chip = _as_device(device)  # which runs a lab's own file
+        chip = _as_device(device)  # runs the user's file
         with ctrl_c(*LEAVING) as interrupted, made_safe(chip) as trouble:
             run, traps = _begun(whole, chip, chip.deal(data), algorithm, until, folder,
                                 checkpoint_seconds, asked, goes_on, start_from)  # fmt: skip
@@ -125,9 +125,9 @@ def train(
 
 
 def _goes_on(folder: Path | None, whole: Mapping[str, Any], asked: Mapping[str, str]) -> bool:
-    """Whether a run is resumed from a checkpoint, which must be of this run; else it begins.
+    """Whether a run resumes from a checkpoint, which must belong to this run, or is new.
 
-    Errors: `RequestError` where it is another run's.
+    Errors: `RequestError` if it belongs to another run.
     """
     if folder is None or cut_before_checkpoint(folder, whole):
         return False
@@ -144,7 +144,7 @@ def _kept(
     result: Result,
     watching: Sequence[Observer],
 ) -> Result:
-    """A result, once it is in the run's folder, or beside it where that was deleted meanwhile."""
+    """The result, saved in the run's folder, or beside it if the folder was deleted meanwhile."""
     if folder is None or not gone(folder):
         _keep(folder, run, result, watching)
         return result
@@ -152,13 +152,13 @@ def _kept(
     write_specification(beside, whole)
     _keep(beside, run, replace(result, out=beside), watching)
     raise RunError(
-        f"The folder {folder} was deleted or taken over while its run went on; all that is known "
-        f"is saved in {beside}: go on with --out {beside} --resume."
+        f"The folder {folder} was deleted or taken over during the run; everything known "
+        f"is saved in {beside}; continue with --out {beside} --resume."
     )
 
 
 def _named(device: Any, task: Task | AbstractTask | str) -> tuple[Any, Task | AbstractTask]:
-    """Device and task, which may be given by their names; what the device needs is installed."""
+    """Device and task, which may be given by name, after a check of the installed packages."""
     device = device_at(device) if isinstance(device, str) else device
     device = fleet_of(device) if isinstance(device, list | tuple) else device
     if isinstance(device, AbstractConnection):
@@ -183,7 +183,7 @@ def _observers(
     until: Until,
     whole: Mapping[str, Any],
 ) -> list[Observer]:
-    """Who looks at the run: the caller's own, or else the notebook; a tracker; its folder."""
+    """The observers: the caller's or the notebook's, a tracker, and the run's folder."""
     watching = [*own]
     if not own and in_notebook():
         watching.append(NotebookProgress(whole["name"], until.score))
@@ -203,7 +203,7 @@ def _ended(
     algorithm: AbstractAlgorithm,
     whole: Mapping[str, Any],
 ) -> Result:
-    """What the run has come to, with what was trained on what."""
+    """The result of the run, with its device and task."""
     result = run.result(reason, (*traps, *run.loop.alarms, *trouble), chip.space)
     result = replace(result, devices=devices_of(run.loop, result))
     more = {"name": whole["name"], "start_from": whole.get("start_from"), "aim": run.until.score}
@@ -236,7 +236,7 @@ def _begun(
     goes_on: bool,
     start_from: Any,
 ) -> tuple[Run, tuple[str, ...]]:
-    """A run at its start or at its checkpoint, and the traps that its settings are."""
+    """A run at its start or its checkpoint, and warnings about its settings."""
     key, replicas = whole["seed"], whole["replicas"]
     check_memory(algorithm, problem_of(chip, data), replicas)
     check_fit(chip, data, algorithm, until, replicas)
@@ -271,20 +271,20 @@ def _begun(
 
 @contextmanager
 def _opened(out: str | Path | None, resume: bool) -> Iterator[Path | None]:
-    """The run's folder for this run alone, if there is to be one."""
+    """The locked folder of the run, if there is one."""
     if not isinstance(out, str | Path | None) or "\0" in str(out):
         raise RequestError(f"The argument out must be a folder, not {out!r:.60}.")
     if out is not None:
         with owned(Path(out), resume):
             yield Path(out)
     elif resume:
-        raise RequestError("To resume, say which run's folder: give out.")
+        raise RequestError("Resuming needs the run's folder; give out.")
     else:
         yield None
 
 
 def evaluation_period(score_every: int | None, until: Until, of_an_evaluation: int = 0) -> int:
-    """Training measurements between evaluations, each of which takes `of_an_evaluation` itself."""
+    """Training measurements between evaluations, each of which itself takes `of_an_evaluation`."""
     return score_every or max(1, (until.measurements or 100_000) // 100, 4 * of_an_evaluation)
 
 
@@ -307,7 +307,7 @@ def described(
     until: Until,
     start_from: Any = None,
 ) -> dict[str, Any]:
-    """A run as it stands in `spec.toml`."""
+    """A run as written in `spec.toml`."""
     start = {} if start_from is None else {"start_from": start_name(start_from)}
     parts = {"task": task, "device": device, "algorithm": algorithm, "until": until}
     return {
@@ -321,7 +321,7 @@ def described(
 
 
 def describe(part: Any) -> dict[str, Any]:
-    """A part of a run as it stands in `spec.toml`; Python objects by their name and size."""
+    """A part of a run as written in `spec.toml`; Python objects by name and size."""
     if isinstance(part, Configuration):
         return part.model_dump(mode="json", exclude_none=True)
     if isinstance(part, Task):

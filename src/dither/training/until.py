@@ -1,4 +1,4 @@
-"""When to stop."""
+"""Stop rules."""
 
 from typing import Annotated
 
@@ -8,17 +8,17 @@ from dither._configuration import Configuration
 
 
 class Until(Configuration):
-    """Stop rules; a run ends at the first that is met.
+    """Stop rules; a run ends when the first one is met.
 
     Arguments:
-        score: the score to reach, at an evaluation.
-        confirm: evaluations in a row that must show it, ≥ 1. Of a noisy device's evaluations one
-            may be lucky; the result is the last one's parameters, and its own score.
-        measurements: the most measurements, per replica.
-        device_seconds: the most time on the device, per replica.
-        wall_seconds: the most time on the clock.
-        plateau: measurements without a better score (or cost, where there is no score).
-        failures: failed measurements in a row after which the device is given up.
+        score: the target score at an evaluation.
+        confirm: evaluations in a row that must reach it, ≥ 1, since a single evaluation of a noisy
+            device may be lucky; the result has the parameters and score of the last evaluation.
+        measurements: the maximum number of measurements per replica.
+        device_seconds: the maximum time on the device per replica, s.
+        wall_seconds: the maximum wall time, s.
+        plateau: measurements without a better score (or cost, if there is no score).
+        failures: failed measurements in a row that end the run.
     """
 
     score: float | None = None

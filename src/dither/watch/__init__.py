@@ -1,4 +1,4 @@
-"""The live page of a run or a study: what its folder says, in a browser, read-only."""
+"""The live page of a run or a study: a read-only view of its folder in a browser."""
 
 from dither.watch.run import RunView as RunView
 from dither.watch.run import RunWatch as RunWatch

@@ -1,4 +1,4 @@
-"""Who is let in: the page, its scripts and its websocket all pass the same door."""
+"""Access control for the page, its scripts and its websocket."""
 
 import secrets
 from collections.abc import Callable
@@ -15,33 +15,33 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Refused(RequestHandler):
-    """Answers 403."""
+    """A handler that answers 403."""
 
     def prepare(self) -> None:
-        """Whatever is asked."""
+        """Refuse any request."""
         self.set_status(403)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish("Open the address that dither watch has printed, with its token.\n")
+        self.finish("Open the address that dither watch printed, including its token.\n")
 
 
 class Welcome(RequestHandler):
-    """Takes the token out of the address and leaves it in a cookie, which scripts cannot read."""
+    """Moves the token from the address into a cookie that scripts cannot read."""
 
     def initialize(self, cookie: str, token: str) -> None:
-        """Which cookie."""
+        """Set the name of the cookie."""
         self.cookie, self.token = cookie, token
 
     def get(self) -> None:
-        """On to the page."""
+        """Redirect to the page."""
         self.set_cookie(self.cookie, self.token, httponly=True, samesite="Strict")
         self.redirect("/")
 
 
 class Door(BokehTornado):
-    """Bokeh's application behind a check of every request.
+    """Bokeh's application with a check of every request.
 
-    With a token, a request needs it: in the address of the page once, then in a cookie. Without, it
-    must be for this machine by name, so that no foreign page reaches it through a name of its own.
+    With a token, every request needs it: first in the address of the page, then in a cookie.
+    Without a token, the request must address this machine by name, which prevents DNS rebinding.
     """
 
     def __init__(self, page: Callable[[Document], None], port: int, token: str | None) -> None:
@@ -49,7 +49,7 @@ class Door(BokehTornado):
         super().__init__({"/": page}, extra_websocket_origins=["*"], include_cookies=[])
 
     def find_handler(self, request: HTTPServerRequest, **more: Any) -> Any:
-        """The handler of a request that is let in."""
+        """The handler of an accepted request."""
         if not same_origin(request):
             return self.get_handler_delegate(request, Refused)
         if self.token is None:
@@ -70,12 +70,12 @@ class Door(BokehTornado):
 
 
 def same_origin(request: HTTPServerRequest) -> bool:
-    """Whether a request comes from the page itself, as far as the browser says where from."""
+    """Whether a request comes from the page itself, according to the browser."""
     origin = request.headers.get("Origin")
     return origin is None or urlsplit(origin).netloc.lower() == request.host.lower()
 
 
 def application(page: Callable[[Document], None], port: int, token: str | None) -> Door:
-    """The web application, silent in the browser's console."""
+    """The web application, without messages in the browser's console."""
     settings.log_level = "error"
     return Door(page, port, token)

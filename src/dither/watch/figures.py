@@ -1,4 +1,4 @@
-"""The pages as Bokeh models, made once and then only fed."""
+"""The pages as Bokeh models, made once and then updated."""
 
 from abc import ABC, abstractmethod
 from html import escape
@@ -27,17 +27,17 @@ from dither.watch.view import Head, TextTable
 
 
 class AbstractPart(ABC):
-    """A piece of a page: a Bokeh model, and how it is fed."""
+    """A part of a page: a Bokeh model and its update."""
 
     model: Any
 
     @abstractmethod
     def feed(self, view: Any) -> None:
-        """Show this."""
+        """Update the model."""
 
 
 class LivePage:
-    """A page of a run or a study in one session; `layout` is its only root."""
+    """The page of a run or a study in one session; `layout` is its only root."""
 
     def __init__(self, view: RunView | StudyView) -> None:
         self.head = HeadPart()
@@ -51,7 +51,7 @@ class LivePage:
         self.show(view)
 
     def show(self, view: RunView | StudyView) -> None:
-        """Feed what has changed; what is drawn is made anew only where it becomes another thing."""
+        """Update what has changed; rebuild the layout only if its structure changes."""
         if self.shape != (now := shape(view)):
             self._build(view)
             self.shape = now
@@ -75,14 +75,14 @@ class LivePage:
 
 
 def pictures(view: RunView | StudyView) -> list[Any]:
-    """What is drawn."""
+    """The figures of the view."""
     if isinstance(view, RunView):
         return list(view.curves)
     return [view.done, *([] if view.medians is None else [view.medians])]
 
 
 def shape(view: RunView | StudyView) -> tuple[Any, ...]:
-    """What makes a page another one, rather than the same with other numbers."""
+    """The structure of a page, without its numbers."""
     drawn = [
         (what.quantity, what.log, len(what.each)) if isinstance(what, RunCurve)
         else (type(what), getattr(what, "quantity", ""))
@@ -92,7 +92,7 @@ def shape(view: RunView | StudyView) -> tuple[Any, ...]:
 
 
 def part_for(what: Any) -> AbstractPart:
-    """The part that draws this."""
+    """The part that draws an element."""
     if isinstance(what, RunCurve):
         return CurvePart(what)
     return DonePart(what) if isinstance(what, Done) else MediansPart(what)
@@ -102,13 +102,13 @@ def part_for(what: Any) -> AbstractPart:
 
 
 class HeadPart(AbstractPart):
-    """Name, state and numbers."""
+    """The name, the state and the numbers."""
 
     def __init__(self) -> None:
         self.model = _text()
 
     def feed(self, head: Head) -> None:
-        """Show this."""
+        """Update the model."""
         tiles = "".join(
             f"<div class=tile><span>{escape(tile.label)}</span><b>{escape(tile.value)}</b>"
             f"<i>{escape(tile.detail)}</i></div>"
@@ -131,7 +131,7 @@ class TablePart(AbstractPart):
         self.model = _text({"flex": "1 1 300px", "min-width": "0"})
 
     def feed(self, table: TextTable) -> None:
-        """Show this."""
+        """Update the model."""
         head = "".join(f"<th>{escape(cell)}</th>" for cell in table.headings)
         rows = "".join(
             "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
@@ -186,7 +186,7 @@ def _legend(made: Any) -> None:
 
 
 class CurvePart(AbstractPart):
-    """A curve against measurements: replicas faint, quartiles shaded, the median strong."""
+    """A curve against measurements: thin replicas, shaded quartiles, a thick median."""
 
     def __init__(self, curve: RunCurve) -> None:
         colour = ORANGE if curve.quantity.startswith("cost") else BLUE
@@ -221,7 +221,7 @@ class CurvePart(AbstractPart):
         _legend(made)
 
     def feed(self, curve: RunCurve) -> None:
-        """Show this: points that are new are sent alone."""
+        """Update the model; only new points are sent."""
         known = np.asarray(self.median.data["x"], float)
         n = len(known)
         columns = {"x": curve.x, "low": curve.low, "middle": curve.middle, "high": curve.high}
@@ -237,13 +237,13 @@ class CurvePart(AbstractPart):
 
 
 class DonePart(AbstractPart):
-    """How much is done: a heat map over two axes, bars over one."""
+    """The share of finished runs: a heat map over two axes, bars over one."""
 
     def __init__(self, done: Done) -> None:
         self.source = ColumnDataSource(name="done")
         plain = not done.y
         self.model = made = _figure(
-            title="Share of the runs done",
+            title="Share of finished runs",
             x_range=list(done.x_labels), x_axis_label=done.x,
             y_range=Range1d(0, 1) if plain else list(reversed(done.y_labels)),
             y_axis_label="share done" if plain else done.y,
@@ -272,7 +272,7 @@ class DonePart(AbstractPart):
         )
 
     def feed(self, done: Done) -> None:
-        """Show this."""
+        """Update the model."""
         share = (done.done / np.maximum(done.planned, 1)).ravel()
         data = {
             "x": list(done.x_labels) * len(done.y_labels),
@@ -286,7 +286,7 @@ class DonePart(AbstractPart):
 
 
 class MediansPart(AbstractPart):
-    """What the runs came to, against the first axis."""
+    """The results of the runs against the first axis."""
 
     def __init__(self, medians: Medians) -> None:
         numbers = all(isinstance(place, int | float) for place in medians.places)
@@ -294,7 +294,7 @@ class MediansPart(AbstractPart):
         positive = [float(p) for p in medians.places if numbers and float(p) > 0]
         wide = len(positive) == len(medians.places) and max(positive) >= 8 * min(positive)
         self.model = made = _figure(
-            title="Medians of the runs that are done",
+            title="Medians of the finished runs",
             x_axis_type="log" if wide else "auto" if not numbers else "linear",
             y_axis_type="log" if medians.log else "linear",
             x_axis_label=medians.x, y_axis_label=medians.quantity,
@@ -319,7 +319,7 @@ class MediansPart(AbstractPart):
             made.legend.title_text_font_style = "normal"
 
     def feed(self, medians: Medians) -> None:
-        """Show this."""
+        """Update the model."""
         for source, values in zip(self.sources, medians.of):
             there = np.flatnonzero(np.isfinite(values))
             data = {"x": [self.places[k] for k in there], "y": values[there].tolist()}

@@ -1,4 +1,4 @@
-"""What the page of a run shows, from the run's folder."""
+"""The content of a run's page, from its folder."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from dither.planning.left import Expected
 
 QUIET_AFTER = 15.0
-"""Seconds without a sign of life that are said."""
+"""The time without a sign of life that is reported, s."""
 
 GONE_AFTER = 2.0
-"""The same where nobody holds the folder's lease, as after an error."""
+"""The same if no process holds the folder's lease, as after an error."""
 
 MOST_POINTS = 500
 MOST_REPLICAS = 40
-"""What of a curve is drawn."""
+"""The replicas drawn of a curve, at most."""
 
 AIMS = {
     "score": "score",
     "measurements": "measurements",
-    "device_seconds": "s on the device",
-    "wall_seconds": "s on the clock",
+    "device_seconds": "s of device time",
+    "wall_seconds": "s of wall time",
     "plateau": "measurements without a better score",
 }
 
@@ -49,9 +49,9 @@ AIMS = {
 class RunCurve:
     """A quantity against the measurements of one device.
 
-    Attributes: `quantity`, what stands at the axis; `log`, its scale; `aim`, a level to reach;
-    `limits` of the axis;
-    `x`, measurements; `low`, `middle`, `high`, quartiles over the replicas; `each`, replicas.
+    Attributes: `quantity`, the axis label; `log`, whether the axis is logarithmic; `aim`, the
+    target; `limits` of the axis; `x`, measurements; `low`, `middle`, `high`, quartiles over the
+    replicas; `each`, replicas.
     """
 
     quantity: str
@@ -75,9 +75,9 @@ class RunView:
 
 
 class RunWatch:
-    """Looks at a run's folder, and reads its history again only when that is new.
+    """Watches a run's folder, and reads its history again only when it has changed.
 
-    Arguments: the folder; `like`, that of a finished run, by whose curve the time left is told.
+    Arguments: the folder; `like`, that of a finished run whose curve gives the time left.
     """
 
     def __init__(self, folder: Path, like: Path | None = None) -> None:
@@ -93,7 +93,7 @@ class RunWatch:
         self.history: pd.DataFrame | None = None
 
     def look(self, now: float) -> RunView:
-        """The page now. Arguments: seconds since the epoch. Errors: `RequestError`."""
+        """The present page. Arguments: seconds since the epoch. Errors: `RequestError`."""
         specification, _ = read_toml(self.folder / SPECIFICATION)
         progress, result = read_progress(self.folder / PROGRESS), _result(self.folder / RESULT)
         signs = [modified(self.folder / name) for name in (SPECIFICATION, HISTORY, PROGRESS)]
@@ -131,9 +131,9 @@ def run_view(
 ) -> RunView:
     """The page of a run.
 
-    Arguments: its folder; its specification as a table; `progress.json` and `result.json`, None
-    where there is none; its history; seconds since the last sign of life; when that was, where it
-    is known that whoever trained is no more; when the run is expected at its target.
+    Arguments: its folder; its specification as a table; `progress.json` and `result.json`, None if
+    missing; its history; seconds since the last sign of life; the time of that, if the training
+    process is known to have ended; the expected time to the target.
     """
     facts = progress or _facts_at_the_end(result, history)
     state, mood = _state(progress, result, silent, stopped)
@@ -159,11 +159,11 @@ def _state(
         failure = f": {result['failure']}" if result.get("failure") else ""
         return f"ended ({result['stop_reason'].replace('_', ' ')}{failure})", "ended"
     if stopped is not None:
-        return f"stopped, last heard of at {clock(stopped)}", "quiet"
+        return f"stopped, last sign of life at {clock(stopped)}", "quiet"
     if progress is None:
         waited = f", for {duration(silent)}" if silent > QUIET_AFTER else ""
-        return f"starting: nothing measured yet{waited}", "quiet" if waited else "going"
-    # between two signs of life a slow device makes a few measurements
+        return f"starting, no measurements yet{waited}", "quiet" if waited else "going"
+    # a slow device makes few measurements between signs of life
     if silent > max(QUIET_AFTER, 3 / (progress.get("rate") or 1.0)):
         return f"no sign of life for {duration(silent)}", "quiet"
     return "running", "going"
@@ -209,9 +209,9 @@ def _tiles(
     if facts.get("rate"):
         rate = facts["rate"]
         shown = count(rate) if rate >= 100 else f"{rate:.3g}"
-        tiles.append(Tile("rate", f"{shown} / s", "measurements on the clock"))
+        tiles.append(Tile("rate", f"{shown} / s", "measurements per wall time"))
     if facts.get("wall_seconds") is not None:
-        tiles.append(Tile("on the clock", duration(facts["wall_seconds"])))
+        tiles.append(Tile("wall time", duration(facts["wall_seconds"])))
     if mood == "going" and expected is not None and facts.get("rate"):
         tiles.append(_time_left(facts, expected))
     elif mood == "going" and facts.get("left_seconds") is not None:
@@ -220,12 +220,12 @@ def _tiles(
     of_all = f"{100 * share:.2g} % of all" if share else ""
     tiles.append(Tile("failed measurements", count(ledger["failed"]), of_all))
     if replicas > 1:
-        tiles.append(Tile("replicas done", f"{facts['finished']} of {replicas}"))
+        tiles.append(Tile("replicas finished", f"{facts['finished']} of {replicas}"))
     return tiles
 
 
 def _time_left(facts: Mapping[str, Any], expected: "Expected") -> Tile:
-    """By the curve of a run like this one; no longer than until another stop rule is met."""
+    """The time left from the curve of a similar run, limited by the other stop rules."""
     most = facts.get("left_seconds")
 
     def left(end: float) -> float:
@@ -235,7 +235,7 @@ def _time_left(facts: Mapping[str, Any], expected: "Expected") -> Tile:
     low, middle, high = (
         duration(left(end)) for end in (expected.low, expected.measurements, expected.high)
     )
-    return Tile("time left", middle, f"{low} to {high}, by the curve of a run like it")
+    return Tile("time left", middle, f"{low} to {high}, from the curve of a similar run")
 
 
 def _share(facts: Mapping[str, Any] | None, mood: Mood) -> float | None:
@@ -256,10 +256,10 @@ def _tables(specification: Mapping[str, Any], facts: Mapping[str, Any] | None) -
     tables = []
     if facts is not None:
         rows = tuple(in_words(facts["ledger"]))
-        tables.append(TextTable("Ledger of one device", ("what", "how much", "unit"), rows))
+        tables.append(TextTable("Ledger of one device", ("quantity", "amount", "unit"), rows))
     until = specification.get("until", {})
     aims = tuple((_limit(until[key]), what) for key, what in AIMS.items() if key in until)
-    tables.append(TextTable("Ends at the first of", ("limit", "of"), aims))
+    tables.append(TextTable("Stop rules (the first one met ends the run)", ("limit", "of"), aims))
     asked = settings({key: value for key, value in specification.items() if key != "until"})
     tables.append(TextTable("Settings", ("setting", "value"), tuple(asked.items())))
     return tables
@@ -294,7 +294,7 @@ def curve(
 ) -> RunCurve:
     """A column of a history as a curve.
 
-    Of long histories every 2ᵏth point is taken, so that points stay when others come.
+    Long histories are thinned to every 2ᵏth point, so that points stay when others are added.
     """
     table = by_replica(history, column)
     stride = 1

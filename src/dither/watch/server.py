@@ -1,4 +1,4 @@
-"""The server of the live page: read-only, for this machine alone unless told otherwise."""
+"""The server of the live page: read-only, by default for this machine only."""
 
 import asyncio
 import contextlib
@@ -24,33 +24,35 @@ if TYPE_CHECKING:
 HERE = "127.0.0.1"
 LOOPBACK = (HERE, "::1", "localhost")
 LOOK_EVERY = 1.0
-"""Seconds between looks at the folder."""
+"""The time between reads of the folder, s."""
 
 SHOW_EVERY = 300
-"""Milliseconds after which a page asks whether there is something new."""
+"""The time between updates of a page, ms."""
 
 
 def watch_folder(folder: str | Path, like: Path | None = None) -> RunWatch | StudyWatch:
-    """Who looks at a run's or a study's folder.
+    """The watcher of a run's or a study's folder.
 
-    Arguments: the folder; `like`, that of a finished run, by whose curve a run's time left is told.
-    Errors: `RequestError` where there is neither, or `like` tells nothing.
+    Arguments: the folder; `like`, that of a finished run whose curve gives the time left.
+    Errors: `RequestError` if there is neither, or if `like` is not usable.
     """
     folder = Path(folder)
     if (folder / STUDY).is_file():
         if like is not None:
-            raise RequestError("--like tells the time left of a run, and this is a study.")
+            raise RequestError(
+                "--like estimates the time left of a run, but this is a study; leave it out."
+            )
         return StudyWatch(folder)
     if (folder / RUN).is_file():
         return RunWatch(folder, like)
     raise RequestError(
-        f"There is no run or study in {folder}: it has neither {RUN} nor {STUDY}; give the folder "
-        "that dither train or dither study named."
+        f"The folder {folder} holds neither a run ({RUN}) nor a study ({STUDY}); give the folder "
+        "that dither train or dither study reported."
     )
 
 
 class Looking:
-    """A thread that looks at the folder once a second, however many pages are open."""
+    """A thread that reads the folder once per second, for any number of open pages."""
 
     def __init__(self, watch: RunWatch | StudyWatch) -> None:
         self.watch = watch
@@ -63,7 +65,7 @@ class Looking:
         while not self.over.wait(LOOK_EVERY):
             try:
                 self.view = self.watch.look(time.time())
-            except Exception as error:  # the folder may be away for a while
+            except Exception as error:  # the folder may be unavailable for a while
                 head = replace(self.view.head, state=f"cannot be read: {error}", mood="quiet")
                 self.view = replace(self.view, head=head)
 
@@ -84,20 +86,18 @@ def serve(
     """Show a folder's page until Ctrl-C.
 
     Arguments:
-        folder: of a run or a study.
-        port: 0 takes a free one.
-        listen: the address; on one that others can reach, a token in the page's address is needed.
-        told: called with the page's address once it is there.
-        stop: ends it too, where it is set.
-        like: a finished run's folder, by whose curve a run's time left is told.
-    Errors: `RequestError` where Bokeh is missing, the port is taken or the folder is no run's.
+        folder: the folder of a run or a study.
+        port: the port; 0 picks a free one.
+        listen: the address; if others can reach it, the page's address needs a token.
+        told: a function called with the page's address when it is ready.
+        stop: an event that also ends the server.
+        like: the folder of a finished run whose curve gives the time left.
+    Errors: `RequestError` if Bokeh is missing, the port is in use, or the folder holds no run.
     """
     try:
         import bokeh.server.server  # noqa: F401  # only whether it is there
     except ImportError:
-        raise RequestError(
-            "The live page needs Bokeh: pip install 'dither[watch]', then try again."
-        ) from None
+        raise RequestError("The live page needs Bokeh; run pip install 'dither[watch]'.") from None
     watch = watch_folder(folder, like)
     with _bind(listen, port) as here, contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(watch, here, listen, told, stop or threading.Event()))
@@ -138,18 +138,18 @@ async def _serve(
 
 def _bind(listen: str, port: int) -> socket.socket:
     if not 0 <= port < 2**16:
-        raise RequestError(f"There is no port {port}; give one from 0 to 65535.")
+        raise RequestError(f"The port {port} is not valid; give one from 0 to 65535.")
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     try:
         here = socket.create_server((listen, port), family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise RequestError(
-                f"The port {port} is in use; give another by --port (0 takes a free one)."
+                f"The port {port} is in use; give another with --port (0 picks a free one)."
             ) from None
         why = (error.strerror or str(error)).split(" (while")[0]
         raise RequestError(
-            f"Cannot listen at {listen}, port {port}: {why}; see --listen and --port."
+            f"The address {listen}, port {port} cannot be used: {why}; change --listen or --port."
         ) from None
     here.setblocking(False)
     return here

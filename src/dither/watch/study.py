@@ -1,4 +1,4 @@
-"""What the page of a study shows, from the study's folder."""
+"""The content of a study's page, from its folder."""
 
 import socket
 import time
@@ -25,7 +25,7 @@ from dither.training.stop import FAILED
 from dither.watch.view import Head, TextTable, Tile, modified
 
 READING_SHARE = 0.05
-"""The most of the time that goes into reading the finished runs again."""
+"""The largest share of time that is spent on reading finished runs."""
 
 MOST_LINES = 7
 MOST_JOBS = 20
@@ -33,10 +33,10 @@ MOST_JOBS = 20
 
 @dataclass(frozen=True)
 class Done:
-    """How much is done of each cell of the first two axes.
+    """The finished runs of each cell of the first two axes.
 
-    Attributes: `x`, `y`, the axes' names, none where there are fewer; their labels; `done` and
-    `planned` runs, a row for each label of `y`.
+    Attributes: `x`, `y`, the names of the axes, None if there are fewer; their labels; `done` and
+    `planned` runs, one row for each label of `y`.
     """
 
     x: str
@@ -49,10 +49,10 @@ class Done:
 
 @dataclass(frozen=True)
 class Medians:
-    """What the finished runs came to, against the first axis, a line for a label of the second.
+    """The results of the finished runs against the first axis, one line per label of the second.
 
-    Attributes: `quantity`; `log`, its scale; `x`, the axis; `labels` of the lines; `places` on the
-    axis, numbers or text; `of`, the medians, NaN where there is no median yet.
+    Attributes: `quantity`; `log`, whether its axis is logarithmic; `x`, the axis; `labels` of the
+    lines; `places` on the axis, numbers or text; `of`, the medians, NaN if there is none yet.
     """
 
     quantity: str
@@ -75,7 +75,7 @@ class StudyView:
 
 
 class StudyWatch:
-    """Looks at a study's folder, and reads finished runs again only when there are more."""
+    """Watches a study's folder, and reads finished runs again only when there are more."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.study = folder, read_study(folder)
@@ -86,7 +86,7 @@ class StudyWatch:
         self.next_read = 0.0
 
     def look(self, now: float) -> StudyView:
-        """The page now. Arguments: seconds since the epoch."""
+        """The present page. Arguments: seconds since the epoch."""
         there = frozenset(store.done(self.folder))
         self._read(there)
         doing = [look for job in self.jobs if (look := _doing(self.folder, job, now)) is not None]
@@ -106,7 +106,7 @@ class StudyWatch:
 
 @dataclass(frozen=True)
 class Doing:
-    """A job that is being done: by whom, since when, and how far it is, of so many runs."""
+    """A running job: its process, its start, its progress and its number of runs."""
 
     what: str
     host: str
@@ -117,7 +117,7 @@ class Doing:
 
     @property
     def share(self) -> float:
-        """The share of its measurements that is made."""
+        """The finished share of its measurements."""
         if self.progress is None or not self.progress.get("most"):
             return 0.0
         return float(min(1.0, self.progress["measurements"] / self.progress["most"]))
@@ -150,7 +150,7 @@ def study_view(
     """The page of a study.
 
     Arguments: its folder; the study; its planned runs; the names of the finished ones; the table of
-    those that were read; what is being done.
+    those that were read; the running jobs.
     """
     finished = sum(run.name in there for run in runs)
     left = len(runs) - finished
@@ -160,9 +160,9 @@ def study_view(
     if not left:
         state, mood = "complete", "ended"
     elif doing:
-        state, mood = f"{len(doing)} job{'s' if len(doing) > 1 else ''} being done", "going"
+        state, mood = f"{len(doing)} job{'s' if len(doing) > 1 else ''} running", "going"
     else:
-        state, mood = "nobody is working on it", "quiet"
+        state, mood = "no process is working on it", "quiet"
     head = Head(
         name=study.name,
         folder=str(folder),
@@ -182,20 +182,20 @@ def _tiles(
     grid: pd.DataFrame | None,
     doing: Sequence[Doing],
 ) -> list[Tile]:
-    tiles = [Tile("runs done", f"{count(finished)} of {count(len(runs))}")]
+    tiles = [Tile("finished runs", f"{count(finished)} of {count(len(runs))}")]
     if doing:
-        tiles.append(Tile("runs under way", count(sum(job.runs for job in doing))))
+        tiles.append(Tile("running", count(sum(job.runs for job in doing))))
     if grid is None:
         return tiles
     left = len(runs) - finished - sum(job.runs * job.share for job in doing)
     if doing and left > 0:
         seconds = left * float(grid["job_seconds"].mean()) / len(doing)
-        tiles.append(Tile("time left", duration(seconds), "if runs take as long as so far"))
+        tiles.append(Tile("time left", duration(seconds), "at the present speed"))
     if grid["target"].notna().any():
         reached = int(grid["reached"].sum())
         tiles.append(Tile("reached the target", f"{count(reached)} of {count(len(grid))}"))
     failed = int(grid["stop_reason"].isin(FAILED).sum())
-    tiles.append(Tile("runs failed", count(failed), "diverged, or the device was given up"))
+    tiles.append(Tile("failed runs", count(failed), "diverged, or the device failed"))
     tiles.append(Tile("measurements so far", count(float(grid["measurements"].sum()))))
     return tiles
 
@@ -220,7 +220,7 @@ def _labels(study: Study, axis: str) -> tuple[str, ...]:
 
 
 def _medians(study: Study, grid: pd.DataFrame | None) -> Medians | None:
-    """Medians over all else; a run that missed its target is one that needs longer than others."""
+    """Medians over all other axes; a run that missed its target counts as slower than any."""
     if grid is None or not study.axes:
         return None
     x, by = [*study.axes, ""][:2]
@@ -260,7 +260,15 @@ def _tables(study: Study, grid: pd.DataFrame | None, doing: Sequence[Doing]) -> 
              f"{job.host}, {job.pid}")
         )  # fmt: skip
     words = axis_words(study)
-    headings = ("from", "runs", "measurements", "done", "cost", "for", "by (machine, process)")
+    headings = (
+        "first run",
+        "runs",
+        "measurements",
+        "progress",
+        "cost",
+        "running for",
+        "machine, process",
+    )
     tables = [TextTable("Being done", headings, tuple(rows))]
     failed = [] if grid is None else [
         (", ".join(f"{words.get(name, name)} {text_of(row[name])}"

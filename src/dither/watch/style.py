@@ -1,16 +1,16 @@
-"""Colours and style sheets; dark where the reader's machine is."""
+"""Colours and style sheets, with a dark mode."""
 
 from dither.training.drawing import BLUE
 
 SHARES = ["#eceff1", "#d3e3ee", "#b3d3e8", "#8fc0df", "#69abd3", "#4595c5", "#247fb8", BLUE]
-"""From nothing done to all."""
+"""Colours from no finished runs to all."""
 
 PLOT = """
 @media (prefers-color-scheme: dark) {
   :host(.bk-Figure) { filter: invert(0.92) hue-rotate(180deg); }
 }
 """
-"""In the dark a figure's lightness is turned over and its hues are kept."""
+"""In dark mode a figure's lightness is inverted and its hues are kept."""
 
 TEXT = """
 :host { color: var(--ink); font: 15px/1.4 system-ui, sans-serif; }
@@ -39,7 +39,7 @@ th, td { padding: 2px 14px 2px 0; border-bottom: 1px solid var(--line); vertical
 }
 """
 
-# Bokeh greets in the console; what is wrong still stands there
+# Bokeh greets in the console; errors are still shown there
 HTML = """
 {% extends base %}
 {% block preamble %}

@@ -1,4 +1,4 @@
-"""What the pages of runs and studies are made of."""
+"""The elements of the pages of runs and studies."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ Cells: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Tile:
-    """A number with what it is, and a word on it."""
+    """A number with its name and a remark."""
 
     label: str
     value: str
@@ -31,8 +31,8 @@ class TextTable:
 class Head:
     """The top of a page.
 
-    Attributes: `name`; `folder`; `state`, a few words; `mood`, whether something goes on, has ended
-    or gives no sign of life; `tiles`; `share` done, from 0 to 1, or None where no end is known.
+    Attributes: `name`; `folder`; `state`, a few words; `mood`, whether it is going, has ended or
+    gives no sign of life; `tiles`; `share`, the finished share, 0 to 1, None if no end is known.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Head:
 
 
 def modified(file: Path) -> float:
-    """When a file was last written, in seconds since the epoch; 0 where there is none."""
+    """The modification time of a file, in seconds since the epoch; 0 if it does not exist."""
     try:
         return file.stat().st_mtime
     except OSError:

@@ -12,7 +12,7 @@ from dither.algorithms.selection.selection import Memory as Memory
 from dither.algorithms.selection.uniform import Uniform as Uniform
 
 SELECTIONS = Registry("selection", AbstractSelection, globals().values())
-"""The selection rules that a specification can ask for, by their kind."""
+"""The selection rules that a specification can select, by their kind."""
 
 AnySelection = Annotated[AbstractSelection, SELECTIONS]
 """A selection rule: an instance, a table with its `kind`, or the kind alone."""

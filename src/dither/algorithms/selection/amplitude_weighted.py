@@ -1,4 +1,4 @@
-"""Amplitude-weighted selection: mirrors that move the output much are tested often."""
+"""Amplitude-weighted selection: mirrors with a large effect on the output are tested often."""
 
 from typing import Annotated, Literal
 
@@ -14,23 +14,23 @@ from dither.algorithms.selection.selection import AbstractSelection
 
 
 class AmplitudeMemory(eqx.Module):
-    """The amplitudes known or estimated, and how often each mirror was tested."""
+    """The known or estimated amplitudes, and the number of tests of each mirror."""
 
     amplitudes: Float[Array, " N"]
     tests: Int[Array, " N"]
 
 
 class AmplitudeWeighted(AbstractSelection):
-    """A random mirror, with a probability that grows with its amplitude.
+    """A random mirror, with a probability that increases with its amplitude.
 
     `P(i) ∝ a_i^power`
 
     Without given amplitudes, a_i is the running mean of `|fall|` over the mirror's own tests, and
-    mirrors not yet tested come first, in random order. Mirrors of no amplitude are left out unless
+    untested mirrors come first, in random order. Mirrors with zero amplitude are skipped unless
     there are no others.
 
     Arguments: `power`, 0 for uniform; `amplitudes`, one for each of the N mirrors.
-    Errors: `RequestError` where there are not N amplitudes.
+    Errors: `RequestError` unless there are N amplitudes.
     Source: derived here, checked by the tests.
     """
 
@@ -42,7 +42,7 @@ class AmplitudeWeighted(AbstractSelection):
         known = self.amplitudes
         if known is not None and len(known) != size:
             raise RequestError(
-                f"The selection was given {len(known)} amplitudes and there are {size} mirrors; "
+                f"The selection has {len(known)} amplitudes for {size} mirrors; "
                 "give one for each, or none."
             )
         start = jnp.zeros(size) if known is None else jnp.asarray(known, float)

@@ -1,4 +1,4 @@
-"""Cyclic selection: every mirror once a sweep, in a fresh order."""
+"""Cyclic selection: every mirror once per sweep, in a new random order."""
 
 from typing import Literal
 
@@ -11,17 +11,17 @@ from dither.algorithms.selection.selection import AbstractSelection
 
 
 class CyclicMemory(eqx.Module):
-    """The order of the mirrors, of which the first `done` were tested in this sweep."""
+    """The order of the mirrors; the first `done` were tested in this sweep."""
 
     order: Int[Array, " N"]
     done: Int[Array, ""]
 
 
 class Cyclic(AbstractSelection):
-    """Every mirror exactly once a sweep, the order drawn anew for each sweep.
+    """Every mirror exactly once per sweep, in a new random order for each sweep.
 
-    An incremental Fisher-Yates shuffle: with j mirrors of the sweep done, draw r in [j, N), swap
-    places j and r of the order, test what then stands at j.
+    An incremental Fisher-Yates shuffle: after j mirrors of the sweep, draw r in [j, N), swap places
+    j and r of the order, and test the mirror at place j.
 
     Source: Fisher and Yates (1938) for the shuffle.
     """
@@ -49,5 +49,5 @@ class Cyclic(AbstractSelection):
 
 
 def _drawn(memory: CyclicMemory, key: Key[Array, ""]) -> Int[Array, ""]:
-    """r, where in the order the next mirror stands."""
+    """r, the place of the next mirror in the order."""
     return jax.random.randint(key, (), memory.done, memory.order.size)

@@ -1,4 +1,4 @@
-"""Greedy selection: the published rule, which favours mirrors not tested for long."""
+"""Greedy selection: the published rule, which favours mirrors not tested for a long time."""
 
 from typing import Literal
 
@@ -10,12 +10,12 @@ from dither.algorithms.selection.selection import AbstractSelection
 
 
 class Greedy(AbstractSelection):
-    """A random mirror, the likelier the longer it was not tested.
+    """A random mirror, with a preference for those not tested for a long time.
 
     `W_select = rand(N) · W_bias`, test `argmax W_select`; then `W_bias ← W_bias + 1/N`, and 0 for
     the mirror just tested. W_bias is 1 at first.
 
-    In effect a sweep without replacement: a mirror comes back after 1.00 ± 0.03 N tests.
+    In effect this is a sweep without replacement: a mirror returns after 1.00 ± 0.03 N tests.
 
     Source: Andreoli2020.
     """

@@ -1,4 +1,4 @@
-"""Priority selection: first the mirrors that nearly paid off or were not tested for long."""
+"""Priority selection: first the mirrors with a nearly successful or long past test."""
 
 from typing import Literal
 
@@ -11,11 +11,11 @@ from dither.algorithms.selection.selection import AbstractSelection
 
 
 class PriorityMemory(eqx.Module):
-    """What is known of every mirror, and of how fast it becomes obsolete.
+    """The knowledge about every mirror, and the rate at which it becomes obsolete.
 
-    Attributes: `falls`, g, by how much the error would have fallen at the mirror's last test;
-    `moved`, m, by how much the error has fallen since; `waited`, the tests since; `tested`, whether
-    it ever was; `squares` and `moves`, the sums that kappa² is the ratio of.
+    Attributes: `falls`, g, the decrease of the error at the mirror's last test; `moved`, m, the
+    decrease of the error since then; `waited`, the tests since then; `tested`, whether it was ever
+    tested; `squares` and `moves`, the sums whose ratio is kappa².
     """
 
     falls: Float[Array, " N"]
@@ -27,19 +27,19 @@ class PriorityMemory(eqx.Module):
 
 
 class Priority(AbstractSelection):
-    """Thompson sampling of the fall, from each mirror's last measured one and its age.
+    """Thompson sampling of the decrease of the error, from each mirror's last test and its age.
 
     `argmax_i [g_i + kappa √m_i n_i]`, `n_i ~ N(0, 1)`
 
-    g_i is the fall that mirror i's last test measured (sign changed where it was kept: flipping it
-    back would undo it). Since then the error has fallen by m_i in all, and with it the residual has
-    moved by √m_i: what is known of the mirror walks away from g_i at a rate kappa, the same for all
-    mirrors, that comparing each test with the mirror's last one teaches:
+    g_i is the decrease measured in mirror i's last test, with the sign reversed if the flip was
+    kept, because flipping back would undo it. Since then the error has fallen by m_i in total, and
+    the residual has moved by √m_i. The true decrease therefore diffuses away from g_i at a rate
+    kappa, which is common to all mirrors and estimated from pairs of successive tests of a mirror:
     `kappa² = Σ (g_now − g_last)² / Σ m`.
 
     First every mirror is tested once, in random order. A mirror with m_i = 0 cannot have changed
-    and waits until the others are through; where nothing has changed at all, the mirror that has
-    waited longest is tested.
+    and waits for the others; if nothing has changed at all, the mirror that has waited longest is
+    tested.
 
     Source: derived here, checked by the tests; Thompson (1933) for the sampling.
     """

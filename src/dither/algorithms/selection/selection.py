@@ -1,4 +1,4 @@
-"""What a selection rule is: which mirror of a Boolean readout to test next."""
+"""The base class of selection rules, which choose the next mirror of a Boolean readout to test."""
 
 from abc import abstractmethod
 from typing import Any, TypeAlias
@@ -8,14 +8,14 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from dither._configuration import Configuration
 
 Memory: TypeAlias = Any
-"""What a selection rule remembers of the tests so far: a pytree of arrays."""
+"""The memory of a selection rule: a pytree of arrays."""
 
 
 class AbstractSelection(Configuration):
     """A selection rule: a frozen configuration and pure functions `init`, `choose`, `learn`.
 
-    It sees which mirror was tested, by how much the measured error fell, and whether the flip was
-    kept; never the output or the states.
+    It knows which mirror was tested, the decrease of the measured error, and whether the flip was
+    kept; it never sees the output or the states.
     """
 
     kind: str
@@ -26,7 +26,7 @@ class AbstractSelection(Configuration):
 
     @abstractmethod
     def choose(self, memory: Memory, key: Key[Array, ""]) -> Int[Array, ""]:
-        """The mirror to test next; the key is a fresh one for every test."""
+        """The mirror to test next; the key is new for every test."""
 
     @abstractmethod
     def learn(
@@ -39,7 +39,6 @@ class AbstractSelection(Configuration):
     ) -> Memory:
         """The memory after a test.
 
-        Arguments: the memory and the key that the mirror was chosen with; `place`, the mirror;
-        `fall`, the measured error before the flip minus that after it; `kept`, whether the flip
-        was kept.
+        Arguments: the memory and the key used for the choice; `place`, the mirror; `fall`, the
+        measured error before the flip minus that after it; `kept`, whether the flip was kept.
         """

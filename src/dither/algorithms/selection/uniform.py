@@ -1,4 +1,4 @@
-"""Uniform selection: any mirror, each time."""
+"""Uniform selection: a random mirror for every test."""
 
 from typing import Literal
 
@@ -10,13 +10,13 @@ from dither.algorithms.selection.selection import AbstractSelection
 
 
 class UniformMemory(eqx.Module):
-    """Nothing but the number of mirrors, N."""
+    """The number of mirrors, N."""
 
     size: int = eqx.field(static=True)
 
 
 class Uniform(AbstractSelection):
-    """A mirror drawn at random for every test, whatever came before.
+    """A random mirror for every test, independent of earlier tests.
 
     `P(i) = 1/N`
 

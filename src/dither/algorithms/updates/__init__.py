@@ -1,4 +1,4 @@
-"""Updates: what a gradient rule does with its estimate, one file each."""
+"""Updates: how a gradient rule uses its estimates, one file each."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from dither.algorithms.updates.update import AbstractUpdateAtTheta as AbstractUp
 from dither.algorithms.updates.update import Descend as Descend
 
 UPDATES = Registry("update", AbstractUpdate, globals().values())
-"""The updates that a specification can ask for, by their kind."""
+"""The updates that a specification can select, by their kind."""
 
 AnyUpdate = Annotated[AbstractUpdate, UPDATES]
 """An update: an instance, a table with its `kind`, or the kind alone."""

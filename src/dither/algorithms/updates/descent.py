@@ -9,7 +9,7 @@ from dither.contract import Problem
 
 
 class Descent(AbstractUpdateAtTheta):
-    """Measure at θ, and step down the estimate from there: `θ ← θ − eta G` or an Optax update."""
+    """Measure at θ, and step along the negative estimate: `θ ← θ − eta G` or an Optax update."""
 
     kind: Literal["descent"] = "descent"
 

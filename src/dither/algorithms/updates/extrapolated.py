@@ -1,4 +1,4 @@
-"""Extrapolation: measure elsewhere, and step from θ."""
+"""Extrapolation: measure away from θ, and step from θ."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from dither.contract import Problem
 
 
 class Lookahead(eqx.Module):
-    """The velocity V; ζ; whether the next estimate is the one at θ − gamma ζ; the key of ζ."""
+    """The velocity V; ζ; whether the next estimate is made at θ − gamma ζ; the key of ζ."""
 
     velocity: Float[Array, " P"]
     zeta: Float[Array, " P"]
@@ -22,25 +22,25 @@ class Lookahead(eqx.Module):
 
 
 class Extrapolated(AbstractUpdate):
-    """Measure where ζ leads to, and step from θ.
+    """Measure at an extrapolated point, and step from θ.
 
     ```
     G_t measured at θ_t − gamma ζ_t
     V_t = momentum V_{t−1} + G_t,   θ_{t+1} = θ_t − eta V_t  (or an Optax update)
-    past    ζ_t = V_{t−1}           no measurement is added
-    fresh   ζ_t measured at θ_t     of a batch of its own: twice the measurements
-    noise   ζ_t ~ N(0, 1)           drawn anew for every parameter and step
+    past    ζ_t = V_{t−1}           no extra measurements
+    fresh   ζ_t measured at θ_t     on its own batch: twice the measurements
+    noise   ζ_t ~ N(0, 1)           drawn for every parameter and step
     ```
 
     At gamma = eta without momentum, `past` is the optimistic form of the extragradient step, and
     `fresh` the extragradient step. At gamma = eta momentum, `past` is Nesterov's momentum. `noise`
     descends the cost smoothed by a Gaussian of width gamma.
 
-    Arguments: `gamma` ≥ 0, the length of the extrapolation in units of eta, for `noise` in units of
-    the parameters; at 0 it is plain descent; `along`, ζ; `momentum` in [0, 1).
+    Arguments: `gamma` ≥ 0, the length of the extrapolation in units of eta, or of the parameters
+    for `noise`; 0 is plain descent; `along`, the choice of ζ; `momentum` in [0, 1).
 
     Source: Lin, Kong, Stich and Jaggi, *Extrapolation for large-batch training*, 2006.05720; the
-    place of the momentum recalled, not verified.
+    position of the momentum recalled, not verified.
     """
 
     kind: Literal["extrapolated"] = "extrapolated"

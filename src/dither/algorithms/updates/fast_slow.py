@@ -1,4 +1,4 @@
-"""Two small networks that learn, from the estimates alone, what step to make of them."""
+"""Two small networks that learn the step from the gradient estimates."""
 
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -17,7 +17,7 @@ from dither.contract import Problem
 Weights: TypeAlias = dict[str, Array]
 
 SMALLEST = 1e-30
-"""What estimates of 0 are divided by."""
+"""The divisor for estimates of 0."""
 
 
 class Learned(eqx.Module):
@@ -30,7 +30,7 @@ class Learned(eqx.Module):
 
 
 class FastSlow(AbstractUpdateAtTheta):
-    """A fast network on the present estimate and a slow one on the last of them make the step.
+    """A fast network on the present estimate and a slow one on the last estimates make the step.
 
     ```
     x_t = G_t / s,   s the root of the mean square of the last l estimates, all parameters together
@@ -40,15 +40,16 @@ class FastSlow(AbstractUpdateAtTheta):
     once G_{t+1} is measured:   φ ← φ − Adam(∂L/∂φ),   ∂L/∂φ = −eta ⟨G_{t+1}, ∂h_t/∂φ⟩
     ```
 
-    φ = (a, b, c, u, U, e, w), the same for every parameter, of which e is one for each layer. c and
-    w are 0 at the start, so that it starts as plain descent. The gradient of φ needs no other
-    measurement, and none goes through the device. Adam takes no notice of eta's size there.
+    φ = (a, b, c, u, U, e, w) is common to all parameters, except for e, which is one for each
+    layer. c and w are 0 at the start, which is plain descent. The gradient of φ needs no extra
+    measurements and no backward pass through the device. Adam makes it independent of the size of
+    eta.
 
     Arguments: `length`, l ≥ 1; `width` ≥ 1, of either network; `meta_rate` ≥ 0, that of Adam; at 0
-    it stays plain descent.
+    the update remains plain descent.
 
     Source: *Fast and slow gradient approximation for binary neural network optimization*,
-    2412.11777, recalled, not verified; a plain recurrent network stands for theirs.
+    2412.11777, recalled, not verified; a plain recurrent network replaces theirs.
     """
 
     kind: Literal["fast-slow"] = "fast-slow"
@@ -78,7 +79,7 @@ class FastSlow(AbstractUpdateAtTheta):
         descend: Descend,
     ) -> tuple[Float[Array, " P"], Any, Learned]:
         def loss(phi: Weights) -> Float[Array, ""]:
-            """−⟨G_{t+1}, h_t⟩, of which eta is left out."""
+            """−⟨G_{t+1}, h_t⟩, without the factor eta."""
             return -jnp.vdot(direction, _made(phi, memory.queue.estimates, memory.layers))
 
         learned, adam = optax.adam(self.meta_rate).update(
@@ -92,7 +93,7 @@ class FastSlow(AbstractUpdateAtTheta):
 def _made(
     phi: Weights, estimates: Float[Array, "l P"], layers: Int[Array, " P"]
 ) -> Float[Array, " P"]:
-    """h of the last estimates, the newest first."""
+    """h from the last estimates, the newest first."""
     s = jnp.maximum(jnp.sqrt(jnp.mean(jnp.square(estimates))), SMALLEST)
     x = estimates / s
     r = jnp.zeros((layers.size, phi["b"].size), estimates.dtype)

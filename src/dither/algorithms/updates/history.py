@@ -1,4 +1,4 @@
-"""The last estimates as first-order memory."""
+"""Averages of the last estimates."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,14 +12,14 @@ from dither.contract import Problem
 
 
 class Queue(eqx.Module):
-    """The last estimates, the newest first, and how many have come."""
+    """The last estimates, the newest first, and their number."""
 
     estimates: Float[Array, "l P"]
     come: Int[Array, ""]
 
     @staticmethod
     def empty(length: int, theta: Float[Array, " P"]) -> "Queue":
-        """None has come."""
+        """An empty queue."""
         return Queue(jnp.zeros((length, theta.size), theta.dtype), jnp.int32(0))
 
     def after(self, estimate: Float[Array, " P"]) -> "Queue":
@@ -30,11 +30,11 @@ class Queue(eqx.Module):
 class History(AbstractUpdateAtTheta):
     """Step by the mean of the last estimates: `θ ← θ − eta (G_t + … + G_{t−l+1}) / l`.
 
-    The first ones are the mean of those that there are.
+    The first steps use the mean of the available estimates.
 
-    Arguments: `length`, l ≥ 1; at 1 it is plain descent.
+    Arguments: `length`, l ≥ 1; 1 is plain descent.
 
-    Source: the store of past gradients of 2412.11777, there the input of networks (`fast-slow`);
+    Source: the memory of past gradients of 2412.11777, which feeds networks there (`fast-slow`);
     equal weights recalled, not verified.
     """
 

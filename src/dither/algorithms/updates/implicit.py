@@ -12,7 +12,7 @@ from dither.contract import Problem
 
 
 class Anchor(eqx.Module):
-    """θ_t, where the implicit step begins, and how many inner steps have been made from it."""
+    """θ_t, the start of the implicit step, and the number of inner steps so far."""
 
     theta: Float[Array, " P"]
     made: Int[Array, ""]
@@ -22,21 +22,21 @@ class Implicit(AbstractUpdateAtTheta):
     """Step by the gradient at the end of the step: `θ_{t+1} = θ_t − λ g(θ_{t+1})`.
 
     θ_{t+1} is the minimum of `C(θ) + |θ − θ_t|² / 2λ`, approached from θ_t by the rule's optimiser
-    at its rate eta. The second term is known, and costs no measurement.
+    at its rate eta. The second term is known and needs no measurements.
 
     ```
     R = G + (θ − θ_t) / λ,   θ ← θ − eta R  (or an Optax update)
     θ_t ← θ   after `inner` estimates, or once |R| ≤ tolerance |G|
     ```
 
-    The inner steps converge for `eta (L + 1/λ) < 2`, L the largest curvature; any λ will do. With
-    inner = 1 it is plain descent.
+    The inner steps converge for `eta (L + 1/λ) < 2`, L the largest curvature, for any λ. With inner
+    = 1 the update is plain descent.
 
-    Arguments: `prox_step`, λ > 0, in the units of eta; `inner`, K ≥ 1, the most estimates in a
-    step; `tolerance` ≥ 0, of which 0 makes all K.
+    Arguments: `prox_step`, λ > 0, in the units of eta; `inner`, K ≥ 1, the maximum number of
+    estimates per step; `tolerance` ≥ 0; 0 uses all K.
 
     Source: *Implicit stochastic gradient descent for training physics-informed neural networks*,
-    2303.01767, recalled, not verified; the stop rule is ours.
+    2303.01767, recalled, not verified; the stop rule is our own.
     """
 
     kind: Literal["implicit"] = "implicit"

@@ -12,7 +12,7 @@ from dither.contract import Problem
 
 
 class Moments(eqx.Module):
-    """The first moment m, the α-th moment v, and the steps made."""
+    """The first moment m, the α-th moment v, and the number of steps."""
 
     m: Float[Array, " P"]
     v: Float[Array, " P"]
@@ -20,7 +20,7 @@ class Moments(eqx.Module):
 
 
 class OverTheAir(AbstractUpdateAtTheta):
-    """AdaGrad and Adam with the α-th moment, which exists where the second one does not.
+    """AdaGrad and Adam with the α-th moment, which exists when the second does not.
 
     ```
     adagrad   v ← v + |G|^α,                       θ ← θ − eta G / (v^(1/α) + epsilon)
@@ -28,15 +28,15 @@ class OverTheAir(AbstractUpdateAtTheta):
               θ ← θ − eta m' / (v'^(1/α) + epsilon),   m' = m / (1 − b1^t),  v' = v / (1 − b2^t)
     ```
 
-    Under α-stable noise the mean of |G|^p exists for p < α alone: take `alpha` at or below the
-    noise's own. At 2 they are AdaGrad and Adam. `eta` is that of the rule's optimiser, which should
-    be plain descent.
+    Under α-stable noise the mean of |G|^p exists only for p < α: set `alpha` at or below that of
+    the noise. With alpha = 2 the norms are AdaGrad and Adam. `eta` is that of the rule's optimiser,
+    which should be plain descent.
 
     Arguments: `norm`, `adagrad` or `adam`; `alpha` in (1, 2]; `b1`, `b2` in [0, 1), of `adam`;
     `epsilon` > 0.
 
-    Source: 2403.06823, adaptive federated learning over the air, recalled, not verified; the
-    corrections of Adam's moments are its own.
+    Source: 2403.06823, adaptive federated learning over the air, recalled, not verified; the bias
+    correction is Adam's.
     """
 
     kind: Literal["over-the-air"] = "over-the-air"

@@ -1,4 +1,4 @@
-"""Variance reduction by a shuffled pass."""
+"""Variance reduction with shuffled passes."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,11 +14,11 @@ from dither.contract import Problem
 
 
 class Pass(eqx.Module):
-    """Where a pass stands.
+    """The state of a pass.
 
-    Attributes: `order` of its batches; `place`, the batch at hand; `compares`, whether the next
-    estimate is the one at the snapshot; `first`, whether it is the first pass; `here`, the estimate
-    at θ; `snapshot`, ω; `direction`, v; `mean`, of the estimates at θ so far; `key` of the orders.
+    Attributes: `order` of its batches; `place`, the present batch; `compares`, whether the next
+    estimate is made at the snapshot; `first`, whether it is the first pass; `here`, the estimate at
+    θ; `snapshot`, ω; `direction`, v; `mean`, of the estimates at θ so far; `key` of the orders.
     """
 
     order: Int[Array, " m"]
@@ -33,30 +33,32 @@ class Pass(eqx.Module):
 
 
 class Shuffled(AbstractUpdate):
-    """Compare the estimate at θ with one at a snapshot ω: the same batch, the same perturbation.
+    """Compare the estimate at θ with one at a snapshot ω, with equal batch and perturbation.
 
-    The m batches of a pass come in a new random order in every pass. No full gradient is measured:
-    the mean of a pass's estimates takes its place in the next.
+    The m batches of a pass are in a new random order in every pass. No full gradient is measured;
+    the mean of a pass's estimates replaces it in the next pass.
 
     ```
-    svrg    D = G_b(θ) − G_b(ω) + v           ω, v stay for the pass
+    svrg    D = G_b(θ) − G_b(ω) + v           ω, v fixed during the pass
     sarah   v ← v + (G_b(θ) − G_b(ω)) / m,   D = v,   ω ← θ
     both    θ ← θ − eta D  (or an Optax update)
             after a pass  v ← mean of its G_b(θ),   ω ← θ
     ```
 
-    In the first pass, which knows no v, D = G_b(θ). A step takes two estimates, both counted. With
-    h_b = g_b(θ) − g_b(ω) and a code of kappa, central pairs give the difference the variance
-    `(1 + kappa) mean |h_b|² − |mean h_b|²` on a quadratic cost, in place of that of g_b itself.
-    The noise of the cost is not common: it counts twice.
+    In the first pass v is unknown and D = G_b(θ). A step takes two estimates, both counted. With
+    h_b = g_b(θ) − g_b(ω) and a code with kappa, the difference of central pairs has the variance
+    `(1 + kappa) mean |h_b|² − |mean h_b|²` on a quadratic cost, instead of that of g_b itself. The
+    noise of the cost is independent in both and counts twice.
 
-    Arguments: `form`, `svrg` or `sarah`; `batches`, m ≥ 1: a pass holds the task's first m
-    batches, which are all that is trained on. Take the training set's size over the batch's, or
-    some times that, as batches are drawn with replacement. A rule's tau_x must be its tau_theta.
-    Errors: refused for a device that is not fed its batches.
+    Arguments: `form`, `svrg` or `sarah`; `batches`, m ≥ 1: training uses only the task's first m
+    batches. Set m to the size of the training set over that of a batch, or to a multiple, since
+    batches are drawn with replacement. The rule's tau_x must equal its tau_theta.
+
+    Errors: `RequestError` for a device to which dither does not feed the batches.
 
     Source: *Variance reduction methods do not need to compute full gradients*, 2502.14648, No Full
-    Grad SVRG and SARAH, recalled, not verified: the 1/m of SARAH above all. The first pass is ours.
+    Grad SVRG and SARAH, recalled, not verified, in particular the 1/m of SARAH. The first pass is
+    our own.
     """
 
     kind: Literal["shuffled"] = "shuffled"
@@ -69,13 +71,13 @@ class Shuffled(AbstractUpdate):
     def check(self, problem: Problem, tau_x: int, tau_theta: int) -> None:
         if not problem.repeats_batches:
             raise RequestError(
-                "The update shuffled measures every batch twice, and this device takes its own "
-                "inputs, so that it cannot repeat a batch; take another update."
+                "The update shuffled measures every batch twice, but this device chooses its own "
+                "inputs and cannot repeat a batch; use another update."
             )
         if tau_x != tau_theta:
             raise RequestError(
-                "The update shuffled takes a batch for each estimate, and here a batch lasts "
-                f"{tau_x} ticks and an estimate {tau_theta}; set tau_x to tau_theta."
+                "The update shuffled needs one batch per estimate, but here a batch lasts "
+                f"{tau_x} ticks and an estimate {tau_theta}; set tau_x equal to tau_theta."
             )
 
     def init(self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem) -> Pass:
@@ -122,7 +124,7 @@ class Shuffled(AbstractUpdate):
         optimizer: Any,
         descend: Descend,
     ) -> tuple[Float[Array, " P"], Any, Pass]:
-        """A step, once both estimates of a batch are there."""
+        """A step, after both estimates of a batch."""
         sarah = self.form == "sarah"
         difference = now.here - there
         D = now.direction + (difference / self.batches if sarah else difference)

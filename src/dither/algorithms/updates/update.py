@@ -1,4 +1,4 @@
-"""What is done with a gradient estimate, and where the next measurement is made."""
+"""The base class of updates: the use of an estimate, and the place of the next measurement."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from dither.contract import Problem
 Descend: TypeAlias = Callable[
     [Float[Array, " P"], Float[Array, " P"], Any], tuple[Float[Array, " P"], Any]
 ]
-"""From θ, a direction and Optax's state: θ after a step of the rule's optimiser, and its state."""
+"""A step of the rule's optimiser: from θ, a direction and Optax's state to the new θ and state."""
 
 
 class AbstractUpdate(Configuration):
@@ -22,35 +22,35 @@ class AbstractUpdate(Configuration):
 
     @property
     def descends(self) -> bool:
-        """Whether every step is one of plain descent, so that the rate `auto` holds for it."""
+        """Whether every step is plain descent, so that the rate `auto` is valid."""
         return True
 
     @property
     def estimates(self) -> int:
-        """How many estimates a step takes, each made where `point` then says."""
+        """The estimates per step, each made at `point`."""
         return 1
 
     @property
     def shared(self) -> int:
-        """How many estimates in a row are made with one batch and the same perturbations."""
+        """The successive estimates that share a batch and perturbations."""
         return 1
 
     def check(self, problem: Problem, tau_x: int, tau_theta: int) -> None:
-        """Check that it goes with a problem and a rule's periods. Errors: `RequestError`."""
+        """Check that the update suits a problem and a rule's periods. Errors: `RequestError`."""
         del problem, tau_x, tau_theta
 
     @abstractmethod
     def init(self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem) -> Any:
-        """What the update remembers at the start: a pytree."""
+        """The update's initial memory: a pytree."""
 
     def batch_index(self, memory: Any, number: Int[Array, ""]) -> Int[Array, ""]:
-        """Which batch is the number-th to be measured."""
+        """The batch index of the number-th batch."""
         del memory
         return number
 
     @abstractmethod
     def point(self, memory: Any, theta: Float[Array, " P"]) -> Float[Array, " P"]:
-        """Where the next measurements are made; the driver keeps it inside the bounds."""
+        """The point of the next measurements; the driver keeps it inside the bounds."""
 
     @abstractmethod
     def step(
@@ -61,10 +61,10 @@ class AbstractUpdate(Configuration):
         optimizer: Any,
         descend: Descend,
     ) -> tuple[Float[Array, " P"], Any, Any]:
-        """θ after an estimate, Optax's state, and what the update remembers.
+        """θ after an estimate, Optax's state, and the update's memory.
 
-        Arguments: what it remembers; θ; the preconditioned estimate; Optax's state; the step of the
-        rule's optimiser, inside the bounds.
+        Arguments: its memory; θ; the preconditioned estimate; Optax's state; the step of the rule's
+        optimiser, inside the bounds.
         """
 
 

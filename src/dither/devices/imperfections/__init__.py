@@ -1,4 +1,4 @@
-"""Imperfections of simulated devices, which compose."""
+"""Imperfections of simulated devices, which can be combined."""
 
 from typing import Annotated
 
@@ -33,7 +33,7 @@ from dither.devices.imperfections.wander import AbstractWander as AbstractWander
 from dither.devices.imperfections.write_noise import WriteNoise as WriteNoise
 
 IMPERFECTIONS = Registry("imperfection", AbstractImperfection, globals().values())
-"""The imperfections that a specification can ask for, by their kind."""
+"""The imperfections that a specification can select, by their kind."""
 
 AnyImperfection = Annotated[AbstractImperfection, IMPERFECTIONS]
 """An imperfection: an instance, a table with its `kind`, or the kind alone."""

@@ -12,7 +12,7 @@ Defects: TypeAlias = dict[str, dict[str, Float[Array, "..."]]]
 
 
 class ActivationDefects(AbstractImperfection):
-    """Each neuron's activation scaled and shifted, once for the life of a instance.
+    """Scale and shift each neuron's activation, fixed for the life of an instance.
 
     `f(x) = L f₀(k (x − x0)) + y0`, k, L ~ N(1, sigma), x0, y0 ~ N(0, sigma) per neuron
 

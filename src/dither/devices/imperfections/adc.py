@@ -1,4 +1,4 @@
-"""An analog-to-digital converter behind every output."""
+"""An analog-to-digital converter at every output."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 def converted(value: Float[Array, "..."], bits: int, low: float, high: float) -> Array:
-    """The nearest of 2ᵇ equally spaced values from low to high; its derivative is taken to be 1."""
+    """The nearest of 2ᵇ equally spaced values from low to high, with a derivative of 1."""
     step = (high - low) / (2**bits - 1)
     rounded = low + step * jnp.round((jnp.clip(value, low, high) - low) / step)
     through: Array = jax.lax.stop_gradient(rounded) + (value - jax.lax.stop_gradient(value))
@@ -19,14 +19,14 @@ def converted(value: Float[Array, "..."], bits: int, low: float, high: float) ->
 
 
 class ADC(AbstractImperfection):
-    """Every output is read as the nearest of 2ᵇ equally spaced values, and clipped to their range.
+    """Quantise every output to the nearest of 2ᵇ equally spaced values, and clip it to their range.
 
     `y ← low + k (high − low)/(2ᵇ − 1)`, `k = round((clip(y) − low) (2ᵇ − 1)/(high − low))`
 
-    Gradients, which only a simulation shows, go through it as if it were not there.
+    Gradients, available in a simulation only, ignore it (straight-through).
 
-    Arguments: `bits`, b, 1 to 24; `low` < `high`, in units of the outputs; `joules_per_bit`, spent
-    on each bit of each output that is read, ≥ 0.
+    Arguments: `bits`, b, 1 to 24; `low` < `high`, in units of the outputs; `joules_per_bit`, the
+    energy per bit of each output, ≥ 0.
     """
 
     kind: Literal["adc"] = "adc"

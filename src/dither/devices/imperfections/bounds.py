@@ -1,4 +1,4 @@
-"""Bounds on what can be written."""
+"""Bounds of the parameters."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 class Bounds(AbstractImperfection):
-    """Every parameter stays in [low, high].
+    """Limit every parameter to [low, high].
 
     Arguments: `low` < `high`, in units of the parameters.
     """

@@ -12,17 +12,17 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 def alpha_stable(key: Key[Array, ""], alpha: float, shape: tuple[int, ...]) -> Float[Array, "..."]:
-    """Symmetric alpha-stable numbers of scale 1.
+    """Symmetric alpha-stable random numbers of scale 1.
 
     ```
     X = sin(αU) / cos(U)^(1/α) · (cos((1 − α)U) / W)^((1 − α)/α),   U ~ U(−π/2, π/2),  W ~ Exp(1)
     ```
 
-    Arguments: α in [0.5, 2]: 2 is normal of variance 2, 1 is Cauchy; the shape wanted.
+    Arguments: α in [0.5, 2]: 2 is normal with variance 2, 1 is Cauchy; the shape of the result.
     Source: Chambers, Mallows, Stuck (1976); checked by the tests.
     """
     for_angle, for_wait = jax.random.split(key)
-    # short of ±π/2, where single precision would make the cosine negative
+    # excluding ±π/2, where single precision would make the cosine negative
     u = 0.5 * math.pi * (1 - 1e-6) * jax.random.uniform(for_angle, shape, minval=-1.0)
     w = jnp.maximum(jax.random.exponential(for_wait, shape), 1e-7)
     power = (1 - alpha) / alpha
@@ -30,12 +30,13 @@ def alpha_stable(key: Key[Array, ""], alpha: float, shape: tuple[int, ...]) -> F
 
 
 class Bursts(AbstractImperfection):
-    """Now and then a measurement is off by alpha-stable noise.
+    """Add alpha-stable noise to occasional measurements.
 
-    `y ← y + sigma X` with a probability, X alpha-stable of scale 1, own for each number read
+    `y ← y + sigma X` with a probability, X alpha-stable of scale 1, independent for each number
+    read
 
-    Arguments: `probability` of a burst in a measurement, 0 to 1; `sigma` ≥ 0, in units of what it
-    is added to; `alpha` in [0.5, 2], small for heavy tails: 2 is normal, 1 Cauchy; `on`, the
+    Arguments: `probability` of a burst in a measurement, 0 to 1; `sigma` ≥ 0, in units of the
+    output or cost; `alpha` in [0.5, 2], small for heavy tails: 2 is normal, 1 Cauchy; `on`, the
     `outputs` of every sample or the `cost`.
     Source: Chambers, Mallows, Stuck (1976).
     """

@@ -10,9 +10,9 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 class CostNoise(AbstractImperfection):
-    """Gaussian noise on every cost read: `C ← C + sigma n`, n ~ N(0, 1).
+    """Add Gaussian noise to every measured cost: `C ← C + sigma n`, n ~ N(0, 1).
 
-    Where costs are seen per sample, each is a read with noise of its own.
+    If costs are measured per sample, each has independent noise.
 
     Arguments: `sigma` ≥ 0, in units of the cost. Source: McCaughan2023.
     """

@@ -1,4 +1,4 @@
-"""Parameters that leak into their neighbours."""
+"""Crosstalk between neighbouring parameters."""
 
 from typing import Annotated, Literal
 
@@ -10,13 +10,13 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 class Crosstalk(AbstractImperfection):
-    """Every parameter takes a share of its neighbours', which falls geometrically with distance.
+    """Add to every parameter shares of its neighbours that decrease geometrically with distance.
 
     `theta_i ← theta_i + Σ_d coupling^d (theta_{i−d} + theta_{i+d})`, d = 1 … reach
 
-    Neighbours are those in the flat vector of parameters; beyond its ends there is nothing.
+    Neighbours are neighbours in the flat vector of parameters, which has no wrap-around.
 
-    Arguments: `coupling`, −1 to 1; `reach` ≥ 1, the farthest neighbour that is felt.
+    Arguments: `coupling`, −1 to 1; `reach` ≥ 1, the largest distance.
     """
 
     kind: Literal["crosstalk"] = "crosstalk"

@@ -1,4 +1,4 @@
-"""A digital-to-analog converter in front of every parameter."""
+"""A digital-to-analog converter for every parameter."""
 
 from typing import Annotated, Literal
 
@@ -9,12 +9,12 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 class DAC(AbstractImperfection):
-    """Every parameter is one of 2ᵇ equally spaced values from low to high.
+    """Restrict every parameter to 2ᵇ equally spaced values from low to high.
 
     `theta ∈ {low + k (high − low)/(2ᵇ − 1)}`, k = 0 … 2ᵇ − 1
 
-    Arguments: `bits`, b, 1 to 24; `low` < `high`, in units of the parameters; `joules_per_bit`,
-    spent on each bit of each parameter that is written, ≥ 0.
+    Arguments: `bits`, b, 1 to 24; `low` < `high`, in units of the parameters; `joules_per_bit`, the
+    energy per bit of each written parameter, ≥ 0.
     """
 
     kind: Literal["dac"] = "dac"

@@ -11,9 +11,9 @@ from dither.devices.imperfections.imperfection import AbstractImperfection, Blue
 
 
 class Dead(AbstractImperfection):
-    """Some parameters are 0 whatever is written, for the life of a instance.
+    """Fix some parameters at 0 for the life of an instance, whatever is written.
 
-    Arguments: `share`, the probability with which a parameter is dead, 0 to 1.
+    Arguments: `share`, the probability that a parameter is dead, 0 to 1.
     """
 
     kind: Literal["dead"] = "dead"

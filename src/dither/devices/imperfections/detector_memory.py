@@ -1,4 +1,4 @@
-"""A detector that remembers what it has read."""
+"""A detector with memory (image lag)."""
 
 from typing import Annotated, Literal
 
@@ -10,18 +10,18 @@ from dither.devices.imperfections.imperfection import AbstractImperfection, Blue
 
 
 class DetectorMemory(AbstractImperfection):
-    """Every detector adds a share of what it has read before, which it forgets exponentially.
+    """Add to every reading a share of an exponentially fading memory of earlier readings.
 
     ```
-    y ← x + share r        x what comes to the detector, r what it remembers, 0 at first
+    y ← x + share r        x the signal at the detector, r its memory, initially 0
     r ← r + (1 − exp(−1/over)) (x̄ − r)       after every measurement
     ```
 
     x̄ is the mean of x over the samples of the measurement (over the steps of a series, for a
-    readout), so that r is a running mean over about the last `over` measurements. Looking at the
-    outputs for display changes no memory.
+    readout), so that r is a running mean over about the last `over` measurements. Reading the
+    outputs for display does not change the memory.
 
-    Arguments: `share` of what is remembered, negative where a detector tires; `over` > 0, the time
+    Arguments: `share` of the memory, negative for a detector that fatigues; `over` > 0, the time
     constant, in measurements.
     Source: the one-pole model of image lag; checked against its closed form by the tests.
     """

@@ -12,7 +12,7 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 class FailedReads(AbstractImperfection):
-    """A measurement fails with a probability, independently of all others.
+    """Let each measurement fail with a probability, independently.
 
     Arguments: `probability` in [0, 1).
     """

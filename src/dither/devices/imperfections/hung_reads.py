@@ -12,12 +12,12 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 class HungReads(AbstractImperfection):
-    """A measurement hangs with a probability and is given up after some seconds.
+    """Let a measurement hang with a probability until a time-out.
 
-    It counts as failed, and its seconds are added to the device's.
+    It counts as failed, and its time is added to the device time.
 
     Arguments: `probability` in [0, 1); `seconds_hung` ≥ 0, the time-out; of several on one device
-    the longest holds.
+    the longest applies.
     """
 
     kind: Literal["hung-reads"] = "hung-reads"

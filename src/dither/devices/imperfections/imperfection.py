@@ -1,4 +1,4 @@
-"""What an imperfection of a simulated device is."""
+"""The base class of imperfections."""
 
 from typing import Any, NamedTuple
 
@@ -11,9 +11,9 @@ from dither.contract import Parameter, Status
 
 
 class Blueprint(NamedTuple):
-    """What a device is made by.
+    """The design of a device.
 
-    Attributes: `size`, P; `outputs`, how many it reads out at once; `sites`, its network's, with
+    Attributes: `size`, P; `outputs`, the number read at once; `sites`, those of its network with
     their shapes for one example.
     """
 
@@ -23,10 +23,10 @@ class Blueprint(NamedTuple):
 
 
 class Write(eqx.Module):
-    """One write as it is asked for.
+    """A requested write.
 
-    Attributes: `before`, `after`, the parameters asked for until now and from now on; `updated`,
-    whether the unperturbed ones have changed; `places`, which of the P are written, None for all.
+    Attributes: `before`, `after`, the requested parameters before and after; `updated`, whether the
+    unperturbed ones have changed; `places`, the indices of those written, None for all.
     """
 
     before: Float[Array, " P"]
@@ -36,16 +36,16 @@ class Write(eqx.Module):
 
     @property
     def touched(self) -> Bool[Array, " P"]:
-        """Which parameters are written, changed or not."""
+        """Which parameters are written, whether or not they change."""
         if self.places is None:
             return jnp.ones_like(self.after, bool)
         return jnp.zeros_like(self.after, bool).at[self.places].set(True, mode="drop")
 
 
 class AbstractImperfection(Configuration):
-    """One way in which a device departs from its network; several compose in the order given.
+    """A deviation of a device from its network; several are applied in the given order.
 
-    Each hook below leaves its argument as it is unless an imperfection says otherwise.
+    By default, each hook below returns its argument unchanged.
     """
 
     kind: str
@@ -57,25 +57,25 @@ class AbstractImperfection(Configuration):
 
     @property
     def seconds(self) -> float:
-        """What it adds to the time of a write and a measurement."""
+        """The additional time of a write and a measurement, s."""
         return 0.0
 
     @property
     def time_out(self) -> float:
-        """What a measurement that it makes hang takes beyond the others, in seconds."""
+        """The additional time of a measurement that hangs, s."""
         return 0.0
 
     def joules(self, size: int, outputs: int) -> tuple[float, float]:
-        """What it spends beyond the device's own on a write of P parameters, and on a sample."""
+        """The additional energy of a write of P parameters, and of a sample, J."""
         del size, outputs
         return 0.0, 0.0
 
     def limit(self, parameter: Parameter) -> Parameter:
-        """What of a parameter can be set: bounds, levels."""
+        """The limits of a parameter: bounds, levels."""
         return parameter
 
     def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Any:
-        """What is particular to one instance: a pytree, drawn once."""
+        """The random properties of one instance: a pytree, drawn once."""
         del key, blueprint
         return ()
 
@@ -85,15 +85,15 @@ class AbstractImperfection(Configuration):
         return instance
 
     def measured(self, instance: Any, key: Key[Array, ""], outputs: Float[Array, "B K"]) -> Any:
-        """The instance after a measurement, which is what time is counted in.
+        """The instance after a measurement, the unit of time.
 
-        `outputs` are those that came to it, before its own hook `outputs`: what it can remember.
+        `outputs` are those before its own hook `outputs`, which it can remember.
         """
         del key, outputs
         return instance
 
     def parameters(self, instance: Any, theta: Float[Array, " P"]) -> Float[Array, " P"]:
-        """The parameters in effect for those written."""
+        """The effective parameters for the written ones."""
         del instance
         return theta
 
@@ -112,11 +112,11 @@ class AbstractImperfection(Configuration):
     def cost(
         self, instance: Any, key: Key[Array, ""], cost: Float[Array, "*B"]
     ) -> Float[Array, "*B"]:
-        """The cost as read: one of the batch, or one for each sample."""
+        """The cost as read: one for the batch, or one for each sample."""
         del instance, key
         return cost
 
     def status(self, instance: Any, key: Key[Array, ""]) -> Int[Array, ""] | Status:
-        """How this measurement ends; of several imperfections the highest status holds."""
+        """The status of this measurement; of several imperfections the highest status applies."""
         del instance, key
         return Status.DONE

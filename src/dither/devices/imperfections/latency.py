@@ -1,4 +1,4 @@
-"""The time that it takes to reach a device."""
+"""Additional time of writes and measurements."""
 
 from typing import Annotated, Literal
 
@@ -8,9 +8,9 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 class Latency(AbstractImperfection):
-    """Every write and every measurement takes longer: what settles, travels or waits in between.
+    """Lengthen every write and every measurement, by settling, transport or waiting.
 
-    Arguments: `per_write`, `per_measurement`, seconds ≥ 0 on top of the device's own.
+    Arguments: `per_write`, `per_measurement`, in seconds ≥ 0, in addition to the device's own.
     """
 
     kind: Literal["latency"] = "latency"

@@ -10,10 +10,10 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 class LayerConverter(AbstractImperfection):
-    """A converter in front of or behind every layer: a crossbar's DACs or its ADCs.
+    """Add a converter before or after every layer: a crossbar's DACs or its ADCs.
 
     `v ← low + k (high − low)/(2ᵇ − 1)`, k the nearest in 0 … 2ᵇ − 1; v is x or z at every layer.
-    Gradients, which only a simulation shows, go through it as if it were not there.
+    Gradients, available in a simulation only, ignore it (straight-through).
 
     Arguments: `at`, `inputs` of the layers, x, or `sums`, their neurons' inputs z; `bits`, b, 1 to
     24; `low` < `high`, in units of x or z.

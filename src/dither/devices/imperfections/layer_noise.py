@@ -1,4 +1,4 @@
-"""Noise on what the neurons sum."""
+"""Noise on the neurons' inputs."""
 
 import zlib
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 class LayerNoise(AbstractImperfection):
-    """Gaussian noise on every neuron's input for every sample: `z ← z + sigma n`, n ~ N(0, 1).
+    """Add Gaussian noise to every neuron's input for every sample: `z ← z + sigma n`, n ~ N(0, 1).
 
     Arguments: `sigma` ≥ 0, in units of z. Source: the output noise of a crossbar tile, as in IBM's
     analog hardware acceleration kit.

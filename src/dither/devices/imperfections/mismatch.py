@@ -1,4 +1,4 @@
-"""Parameters that differ from what is asked for by a gain and an offset."""
+"""Gain and offset errors of the parameters."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ from dither.devices.imperfections.imperfection import AbstractImperfection, Blue
 
 
 class Mismatch(AbstractImperfection):
-    """Every parameter scaled and shifted, once for the life of a instance.
+    """Scale and shift every parameter, fixed for the life of an instance.
 
     `theta_i ← (1 + gain n_i) theta_i + offset m_i`, n_i, m_i ~ N(0, 1)
 

@@ -1,4 +1,4 @@
-"""Devices whose response to a change depends on where they are and on its sign."""
+"""Parameters whose response to a change depends on their state and on its sign."""
 
 from typing import Annotated, Literal
 
@@ -10,20 +10,20 @@ from dither.devices.imperfections.imperfection import AbstractImperfection, Blue
 
 
 class NonlinearUpdate(AbstractImperfection):
-    """Every asked change moves a parameter unevenly: soft bounds, one response up, one down.
+    """Distort every requested change: soft bounds, with different responses up and down.
 
     ```
-    Δ = what is asked for now − what was asked for before       at every write, perturbed or not
-    u = (2 g − low − high) / (high − low)                       where it stands, −1 to 1
+    Δ = requested value − previous requested value      at every write, perturbed or not
+    u = (2 g − low − high) / (high − low)                       position in the range, −1 to 1
     up:    g ← g + (1 + asymmetry) (1 − nonlinearity u) Δ
-    down:  g ← g + (1 − asymmetry) (1 + nonlinearity u) Δ       and g stays in [low, high]
+    down:  g ← g + (1 − asymmetry) (1 + nonlinearity u) Δ       and g is clipped to [low, high]
     ```
 
-    Nobody reads g back: it departs from what is asked for, and only the cost tells. Perturbations
-    are changes like any others, so that each leaves a little of itself behind. A new instance
-    stands at 0, or at the bound next to it.
+    The true value g is not read back: it deviates from the requested value, and only the cost shows
+    it. Perturbations are changes like any others, and each leaves a small residue. A new instance
+    starts at 0, or at the nearest bound.
 
-    Arguments: `nonlinearity`, 0 (linear) to 1 (it stops at the bounds); `asymmetry`, −1 to 1;
+    Arguments: `nonlinearity`, 0 (linear) to 1 (no response at the bounds); `asymmetry`, −1 to 1;
     `low` < `high`, in units of the parameters.
     Source: the soft-bounds model of resistive devices; with nonlinearity 1 and symmetric bounds
     `Δg = Δ (1 − g/g_max)`. Recalled.
@@ -42,7 +42,7 @@ class NonlinearUpdate(AbstractImperfection):
         return self
 
     def fabricate(self, key: Key[Array, ""], blueprint: Blueprint) -> Float[Array, " P"]:
-        """How far each parameter is from what is asked for, which is 0 at first."""
+        """The deviation of each parameter from its requested value, initially 0."""
         del key
         return jnp.full(blueprint.size, min(max(0.0, self.low), self.high))
 

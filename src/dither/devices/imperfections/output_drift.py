@@ -9,22 +9,21 @@ from dither.devices.imperfections.wander import AbstractWander, Wandering
 
 
 class OutputDrift(AbstractWander):
-    """The gain of every output drifts with every measurement: a laser, an amplifier.
+    """Let the gain of every output drift with every measurement, as of a laser or an amplifier.
 
     `y_k ← (1 + d_k) y_k`
     ```
     random-walk   d ← d + amount s / √over         at every measurement, s = ±1
     relaxation    d = amount n (1 − exp(−t/over))
-    sinusoid      d = amount n sin(2π (t/over + phase))     one phase, U(0, 1), as of a temperature
-    jumps         d ← d + amount s                 at a measurement in `over`, at random
+    sinusoid      d = amount n sin(2π (t/over + phase))     one phase, U(0, 1), as for a temperature
+    jumps         d ← d + amount s                 at random, on average once in `over`
     ```
 
-    with n ~ N(0, 1) drawn once for each output, and signs s for each and each time.
+    with n ~ N(0, 1) drawn once per output, and signs s drawn per output and time.
 
-    Arguments: `form`; `amount` ≥ 0, relative, the standard deviation that it comes to after `over`
-    measurements (random-walk), at last (relaxation), that of its swing's size (sinusoid), or the
-    size of a jump; `over` ≥ 1, in measurements; `common`, whether all outputs drift alike, then
-    with n = 1.
+    Arguments: `form`; `amount` ≥ 0, relative, the standard deviation after `over` measurements
+    (random-walk), in the limit (relaxation), of the amplitude (sinusoid), or the size of a jump;
+    `over` ≥ 1, in measurements; `common`, whether all outputs drift together, with n = 1.
     Source: derived here, checked by the tests.
     """
 

@@ -10,7 +10,7 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 class OutputNoise(AbstractImperfection):
-    """Gaussian noise on every output of every sample: `y ← y + sigma n`, n ~ N(0, 1).
+    """Add Gaussian noise to every output of every sample: `y ← y + sigma n`, n ~ N(0, 1).
 
     Arguments: `sigma` ≥ 0, in units of the outputs.
     """

@@ -1,4 +1,4 @@
-"""Noise whose power falls as one over the frequency."""
+"""1/f noise."""
 
 import math
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from dither.devices.imperfections.imperfection import AbstractImperfection, Blue
 
 
 class PinkNoise(AbstractImperfection):
-    """1/f noise from measurement to measurement, as a sum of relaxation processes.
+    """Add 1/f noise from measurement to measurement, as a sum of relaxation processes.
 
     ```
     y ← y + sigma x(t),   x of variance 1
@@ -20,10 +20,10 @@ class PinkNoise(AbstractImperfection):
     ```
 
     for k = 0 … octaves − 1: relaxation times 1, 2, 4, … in measurements, so that the spectrum falls
-    as 1/f between the slowest and the fastest. All samples of a measurement see the same x.
+    as 1/f between the slowest and the fastest. All samples of a measurement have the same x.
 
-    Arguments: `sigma` ≥ 0, in units of what it is added to; `on`, the `outputs`, each with an x of
-    its own, or the `cost`; `octaves`, 1 to 24.
+    Arguments: `sigma` ≥ 0, in units of the output or cost; `on`, the `outputs`, each with its own
+    x, or the `cost`; `octaves`, 1 to 24.
     Source: the sum of relaxation processes is the textbook model; spectrum checked by the tests.
     """
 

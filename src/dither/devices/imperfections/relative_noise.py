@@ -1,4 +1,4 @@
-"""Noise on the outputs, relative to how much they vary."""
+"""Noise on the outputs, relative to their standard deviation."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 class RelativeNoise(AbstractImperfection):
-    """Gaussian noise on every output: `y ← y + sigma std(y) n`, n ~ N(0, 1).
+    """Add Gaussian noise to every output: `y ← y + sigma std(y) n`, n ~ N(0, 1).
 
     The standard deviation is that over all outputs of the measurement, such as a whole series.
 

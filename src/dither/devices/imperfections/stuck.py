@@ -13,9 +13,9 @@ Stays: TypeAlias = tuple[Bool[Array, " P"], Float[Array, " P"]]
 
 
 class Stuck(AbstractImperfection):
-    """Some parameters stay at one value whatever is written, for the life of a instance.
+    """Fix some parameters at one value for the life of an instance, whatever is written.
 
-    Arguments: `share`, the probability with which a parameter is stuck, 0 to 1; `at`, where:
+    Arguments: `share`, the probability that a parameter is stuck, 0 to 1; `at`, its value:
     `random`, anywhere from low to high, or at the bound `low` or `high`; `low` < `high`, in units
     of the parameters.
     """

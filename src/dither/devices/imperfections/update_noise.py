@@ -11,9 +11,9 @@ from dither.devices.imperfections.imperfection import AbstractImperfection, Blue
 
 
 class UpdateNoise(AbstractImperfection):
-    """Every update leaves an error on every parameter, and the errors add up.
+    """Add an error to every parameter at each update; the errors accumulate.
 
-    `theta ← theta + sigma n` at each update, n ~ N(0, 1) per parameter; the trainer does not see it
+    `theta ← theta + sigma n` at each update, n ~ N(0, 1) per parameter, unknown to the algorithm
 
     Arguments: `sigma` ≥ 0, in units of the parameters. Source: McCaughan2023, per parameter.
     """

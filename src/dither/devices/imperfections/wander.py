@@ -1,4 +1,4 @@
-"""What drifts, whatever it acts on."""
+"""The common base of drifts."""
 
 import math
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ from dither.devices.imperfections.imperfection import AbstractImperfection
 
 
 class Wandering(eqx.Module):
-    """How far things have drifted: d; how far each tends to, n; the phase; measurements so far."""
+    """The drift d, its limit n, the phase, and the measurements so far."""
 
     d: Float[Array, " N"]
     n: Float[Array, " N"]
@@ -23,20 +23,20 @@ class Wandering(eqx.Module):
 
 
 class AbstractWander(AbstractImperfection):
-    """A drift d(t) of each of some things, t counted in measurements.
+    """A drift d(t) of several quantities, with t in measurements.
 
     ```
     random-walk   d ← d + amount s / √over         at every measurement, s = ±1
     relaxation    d = amount n (1 − exp(−t/over))
-    sinusoid      d = amount n sin(2π (t/over + phase))     one phase, U(0, 1), as of a temperature
-    jumps         d ← d + amount s                 at a measurement in `over`, at random
+    sinusoid      d = amount n sin(2π (t/over + phase))     one phase, U(0, 1), as for a temperature
+    jumps         d ← d + amount s                 at random, on average once in `over`
     ```
 
-    with n ~ N(0, 1) drawn once for each thing, and signs s for each and each time.
+    with n ~ N(0, 1) drawn once per quantity, and signs s drawn per quantity and time.
 
-    Arguments: `form`; `amount` ≥ 0, the standard deviation that it comes to after `over`
-    measurements (random-walk), at last (relaxation), that of its swing's size (sinusoid), or the
-    size of a jump; `over` ≥ 1, in measurements; `common`, whether all drift alike, then with n = 1.
+    Arguments: `form`; `amount` ≥ 0, the standard deviation after `over` measurements (random-walk),
+    in the limit (relaxation), of the amplitude (sinusoid), or the size of a jump; `over` ≥ 1, in
+    measurements; `common`, whether all drift together, with n = 1.
     """
 
     form: Annotated[
@@ -47,7 +47,7 @@ class AbstractWander(AbstractImperfection):
     common: bool = False
 
     def start(self, key: Key[Array, ""], number: int) -> Wandering:
-        """Nothing has drifted yet, but for the sinusoid, of which no moment is the first."""
+        """The initial state: no drift, except for the sinusoid, whose phase is random."""
         number = 1 if self.common else number
         for_size, for_phase = jax.random.split(key)
         n = jnp.ones(1) if self.common else jax.random.normal(for_size, (number,))

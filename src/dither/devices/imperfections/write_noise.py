@@ -11,11 +11,11 @@ from dither.devices.imperfections.imperfection import AbstractImperfection, Blue
 
 
 class WriteNoise(AbstractImperfection):
-    """Every write lands off, each time anew, and stays there until the next.
+    """Add a new random error to every write, which lasts until the next write.
 
     `theta_i ← theta_i + sigma n_i`, n_i ~ N(0, 1)
 
-    for every parameter that is written, changed or not.
+    for every written parameter, whether or not it changes.
 
     Arguments: `sigma` ≥ 0, in units of the parameters. Source: the usual model of programming
     noise.

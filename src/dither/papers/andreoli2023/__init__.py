@@ -1,4 +1,4 @@
-"""Andreoli2023: Boolean coordinate descent on photonic reservoirs, and how it scales."""
+"""Andreoli2023: Boolean coordinate descent on photonic reservoirs and its scaling."""
 
 from dither.papers.andreoli2023.noise import noise
 from dither.papers.andreoli2023.rules import rules

@@ -1,4 +1,4 @@
-"""The noise sweep: what noise on the output costs, with each way to decide."""
+"""The noise sweep: the effect of output noise with each decision rule."""
 
 from dither.laws import noisy_nmse
 from dither.papers.andreoli2023.runs import descents, predicted
@@ -7,7 +7,7 @@ from dither.papers.paper import Made, Observe, Row, known, mean, part_of
 from dither.papers.scale import Scale, device_of
 
 MEASURED = {"keep": 1, "remeasure": 2}
-"""Measurements that a test takes; the third way to decide takes as many as it needs."""
+"""Measurements per test; the third decision rule uses as many as it needs."""
 
 
 def noise(scale: Scale, observe: Observe) -> Made:
@@ -28,7 +28,7 @@ def noise(scale: Scale, observe: Observe) -> Made:
                 Row("noise", decision, {"neurons": neurons, "noise": sigma},
                     f"final training NMSE, {quantity}", "1", *mean(of(final)), len(final),
                     law=None if law is None else float(of(law).mean()),
-                    # the earlier simulation did not say whether its error has the noise
+                    # the earlier simulation did not report whether its error includes the noise
                     expected=known("andreoli2023", "expected", figure="noise", method=decision,
                                    neurons=neurons, noise=sigma))
             )  # fmt: skip

@@ -15,22 +15,22 @@ SHORT, LONG = 1.5, 15.0
 """Budgets, in N measurements."""
 
 NEAR = 1.1
-"""Times greedy's final error: when a rule counts as having come as far."""
+"""The multiple of greedy's final error that counts as equally good."""
 
 LINES: dict[str, tuple[str, str]] = {
     str(row["rule"]): (PALETTE[int(row["colour"])], str(row["line"]))
     for _, row in table("andreoli2023", "rules.csv").iterrows()
 }
-"""How each rule is drawn; those "seen" see the output, all others the error alone."""
+"""The style of each rule; those marked "seen" use the output, all others only the error."""
 
 FIRST = 5
-"""The rules that differ in which mirror to test: they are drawn above, the others below."""
+"""The number of rules that differ in the choice of mirrors, which are drawn in the upper panels."""
 
 
 def rules(scale: Scale, observe: Observe) -> Made:
     """Error against measurements for every rule, at every noise."""
     study = scale.study("rules")
-    # without noise there is nothing to measure again for
+    # without noise a repeated measurement is useless
     cells = [c for c in study.cells if c.labels["noise"] or "re-measured" not in c.labels["rule"]]
     found: dict[tuple[float, str], Curves] = {}
     rows = []
@@ -83,7 +83,7 @@ def _draw(
     found: dict[tuple[float, str], Curves],
     levels: dict[str, float],
 ) -> Any:
-    """A column for each noise: above which mirror to test, below what else there is."""
+    """One column per noise level: selection rules above, other rules below."""
     first = list(LINES)[:FIRST]
     with picture(2.7 * len(noises) + 2.2, 5.6) as figure:
         halves: Any = figure.subfigures(2, 1)

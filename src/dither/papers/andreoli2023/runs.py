@@ -1,4 +1,4 @@
-"""Trainings of a Boolean readout, recorded as the curves that the figures are made of."""
+"""Trainings of a Boolean readout, recorded as curves for the figures."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,19 +21,19 @@ from dither.tasks import nmse, nmse_cost
 from dither.training.fused import FusedLoop
 
 BITS = (1, 2, 4)
-"""The quantised readouts to hold Boolean weights against."""
+"""The quantised readouts for comparison with Boolean weights."""
 
 REFERENCES = 4
-"""The runs on whose states the readouts are computed: they vary little."""
+"""The number of runs for which readouts are computed; they vary little."""
 
 
 class Curves(NamedTuple):
-    """Trainings side by side, each on a reservoir of its own.
+    """Parallel trainings, each on its own reservoir.
 
     Attributes: `measurements`, counted from 1, after which the errors were recorded; `errors`, the
-    noiseless training NMSE of the weights kept; `last_kept`, the measurements before the last
-    record at which the weights had changed; `start` and `weights`, the first and the last ones;
-    `columns` and `target` of the training part, `test_columns` and `test_target` of the test part.
+    noiseless training NMSE of the accepted weights; `last_kept`, the measurements before the last
+    record with changed weights; `start` and `weights`, the first and the last ones; `columns` and
+    `target` of the training part, `test_columns` and `test_target` of the test part.
     """
 
     measurements: Int[np.ndarray, " records"]
@@ -77,14 +77,14 @@ class Curves(NamedTuple):
 
 
 def descents(cell: Cell, seeds: tuple[int, ...], observe: Callable[[float], None]) -> Curves:
-    """A cell of a study with the errors on the training part, which a study does not record.
+    """Run a cell of a study and record the training errors, which a study does not.
 
     Arguments: the cell, whose `score_every` is the measurements between records after the first;
-    the seeds; what to call with the share done.
+    the seeds; a function called with the finished share.
     """
     ((_, loop, every, _),) = programs([planned(cell, seed) for seed in seeds], ())
     most = (cell.specification.until.measurements or 1) - 1
-    # copies, since advancing takes over the memory of what it starts from
+    # copies, since advancing donates the memory of its start
     columns = jax.tree.map(np.array, loop.carry.device.columns)
     weights = start = np.array(loop.parameters())
     loop.advance(1)
@@ -116,9 +116,9 @@ def _errors_of(
 def predicted(
     curves: Curves, noise: float = 0.0, decision: str = "keep", each: int = 1
 ) -> PredictedCurve:
-    """The law for each run; `each`, the measurements that a test takes.
+    """The law for each run; `each`, the measurements per test.
 
-    In sweep order, which greedy's is in effect.
+    In sweep order, which is effectively that of greedy.
     """
     every, tests = int(curves.tests[1]), int(curves.tests[-1]) // each
     return predicted_curves(

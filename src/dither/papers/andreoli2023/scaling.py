@@ -21,7 +21,7 @@ from dither.papers.paper import Made, Observe, Row, known, mean, part_of
 from dither.papers.scale import Scale
 
 LEAST_SIZES = 4
-"""From fewer sizes no exponent is told."""
+"""With fewer sizes no exponent is reported."""
 
 expected = partial(known, "andreoli2023", "expected", method="greedy")
 
@@ -36,7 +36,7 @@ class SizeRuns(NamedTuple):
 
 @lru_cache(1)
 def greedy_descents(scale: Scale, observe: Observe) -> tuple[SizeRuns, ...]:
-    """What all three figures are made of."""
+    """The data of all three figures."""
     study, found, done = scale.study("descents"), list[SizeRuns](), 0
     total = sum(cell.labels["neurons"] ** 2 for cell in study.cells)
     for cell in study.cells:
@@ -51,7 +51,7 @@ def greedy_descents(scale: Scale, observe: Observe) -> tuple[SizeRuns, ...]:
 
 
 def curves(scale: Scale, observe: Observe) -> Made:
-    """Training error against tests for each N, the law drawn over it; readouts beside."""
+    """Training error against tests for each N, with the law; readouts for comparison."""
     sizes, rows = greedy_descents(scale, observe), []
     for neurons, found, law in sizes:
 
@@ -90,7 +90,7 @@ def curves(scale: Scale, observe: Observe) -> Made:
 
 
 def exponent(neurons: Sequence[int], values: Sequence[np.ndarray]) -> Interval | None:
-    """The exponent of values against N; None from too few sizes or where a run has no value."""
+    """The exponent of values against N; None for too few sizes or missing values."""
     if len(neurons) < LEAST_SIZES:
         return None
     try:
@@ -150,14 +150,14 @@ def _excess(errors: np.ndarray) -> np.ndarray:
 
 
 def _constants(tests: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """The constant of each run by itself."""
+    """The constant of each single run."""
     return np.array(
         [exponential_constant(tests, one[None], draws=1).value for one in _excess(errors)]
     )
 
 
 def exponents(scale: Scale, observe: Observe) -> Made:
-    """Tests to each criterion against N, and the exponent that each of them gives."""
+    """Tests to each criterion against N, and their exponents."""
     sizes, rows = greedy_descents(scale, observe), list[Row]()
     fits: dict[str, Row] = {}
     for name, criterion in CRITERIA.items():

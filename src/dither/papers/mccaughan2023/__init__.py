@@ -1,4 +1,4 @@
-"""McCaughan2023: multiplexed gradient descent, its codes, its time constants, imperfections."""
+"""McCaughan2023: multiplexed gradient descent, codes, time constants, imperfections."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The rows and pictures of McCaughan2023, from studies whose learning rates are searched."""
+"""The rows and figures of McCaughan2023, from studies with searched learning rates."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,9 +20,9 @@ SHARE = "share solved"
 RATE = "best learning rate"
 
 LABELS = {
-    "cost-noise": "sigma of the noise on a measured cost (units of the cost)",
-    "update-noise": "sigma of the error of an update (units of the weights)",
-    "activation-defects": "sigma of the neurons' defects (1)",
+    "cost-noise": "sigma of the cost noise (units of the cost)",
+    "update-noise": "sigma of the update noise (units of the weights)",
+    "activation-defects": "sigma of the activation defects (1)",
 }
 
 TAU_P = {"1 ms": 1e-3, "10 ns": 1e-8, "200 ps": 2e-10}
@@ -30,10 +30,10 @@ TAU_P = {"1 ms": 1e-3, "10 ns": 1e-8, "200 ps": 2e-10}
 
 
 class Solved(NamedTuple):
-    """What the runs of a cell took at the learning rate that was found for it.
+    """The results of a cell's runs at the learning rate found for it.
 
-    Attributes: `cell`; `rate`; `measurements` of each run to the first of the evaluations in a row
-    that are asked for, infinite where it is not solved; `seconds` on the device until then.
+    Attributes: `cell`; `rate`; `measurements` of each run to the first of the required consecutive
+    evaluations, infinite if not solved; `seconds`, the device time until then.
     """
 
     cell: Cell
@@ -43,12 +43,12 @@ class Solved(NamedTuple):
 
     @property
     def criterion(self) -> str:
-        """When a training counts as solved."""
+        """The criterion for a solved training."""
         until = self.cell.specification.until
         return f"accuracy {until.score:g} in {until.confirm} evaluations in a row"
 
     def rows(self, figure: str, name: str, point: Table) -> list[Row]:
-        """Measurements to solve, the share solved (Wilson's interval), the learning rate taken."""
+        """Measurements to solve, the solved share (Wilson interval), the learning rate."""
         times, end = self.measurements, f", {self.cell.labels['problem']}"
         runs, solved = len(times), int(np.isfinite(times).sum())
         share = binomtest(solved, runs).proportion_ci(method="wilson")
@@ -64,7 +64,7 @@ class Solved(NamedTuple):
 def solved(
     scale: Scale, study: Study, observe: Observe, begun: float = 0.0, share: float = 1.0
 ) -> Iterator[Solved]:
-    """The study's cells, in the order of its grid; it is a share of what has begun."""
+    """The study's cells in grid order; the study is a share of the whole figure."""
     table = scale.run(study, lambda what, done: observe(what, begun + share * done))
     for cell in study.cells:
         mine = table[(table[list(cell.labels)] == list(cell.labels.values())).all(axis=1)]
@@ -77,7 +77,7 @@ def solved(
 
 
 def budgets(study: Study) -> dict[str, int]:
-    """The most measurements of one training, by problem."""
+    """The measurement budget of one training, by problem."""
     return {c.labels["problem"]: c.specification.until.measurements or 0 for c in study.cells}
 
 
@@ -108,7 +108,7 @@ def _draw_sweep(name: str, found: Sequence[Row], study: Study) -> Any:
             below.set_xticks([_place(sigmas, 1.0, s) for s in sigmas], [f"{s:g}" for s in sigmas])
             below.minorticks_off()
             below.tick_params(axis="x", labelsize=7.5)
-        panels[0, 0].set_ylabel("measurements to solve\n(median; dotted: all there were)")
+        panels[0, 0].set_ylabel("measurements to solve\n(median; dotted: the budget)")
         panels[1, 0].set_ylabel("share solved")
         panels[0, 0].legend()
         figure.supxlabel(LABELS[name], fontsize=9)
@@ -120,13 +120,13 @@ def _of(found: Sequence[Row], quantity: str, method: Any) -> list[Row]:
 
 
 def _place(sigmas: Sequence[float], shift: float, sigma: float) -> float:
-    """Where sigma stands on a logarithmic axis, shifted by a factor; zero below the least."""
+    """The position of sigma on a logarithmic axis, shifted by a factor; zero is leftmost."""
     least = min((s for s in sigmas if s > 0), default=1.0)
     return shift * (sigma if sigma > 0 else least / 3)
 
 
 def codes(scale: Scale, observe: Observe) -> Made:
-    """Measurements to solve each problem with each code, both forms."""
+    """Measurements to solve each problem with each code, for both forms."""
     study, found = scale.study("codes"), list[Row]()
     for one in solved(scale, study, observe):
         found += one.rows(
@@ -148,7 +148,7 @@ def codes(scale: Scale, observe: Observe) -> Made:
             axes.set(yscale="log", title=problem, xlim=(-0.5, len(names) - 0.5))
             axes.axhline(most[problem], color="0.42", linewidth=0.8, linestyle=":")
             axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
-        panels[0].set_ylabel("measurements to solve\n(median; dotted: all there were)")
+        panels[0].set_ylabel("measurements to solve\n(median; dotted: the budget)")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return Made(found, figure)
 
@@ -156,9 +156,9 @@ def codes(scale: Scale, observe: Observe) -> Made:
 def tau_theta(scale: Scale, observe: Observe) -> Made:
     """Measurements to solve NIST7x7 against the update period, or the low-pass's time constant.
 
-    The digital form's learning rates are those of the grid times how much smaller the averaged
-    estimate is than that of one tick: `√((1 + kappa) / (1 + kappa / tau_theta))` squared. The
-    budget grows with the period.
+    The digital form's learning rates are those of the grid times the ratio by which averaging
+    shrinks the estimate of one tick: `√((1 + kappa) / (1 + kappa / tau_theta))` squared. The budget
+    grows with the period.
     """
     whole, axis = scale.study("tau-theta"), "algorithm.tau_theta"
     assert whole.search is not None
@@ -194,7 +194,7 @@ def tau_theta(scale: Scale, observe: Observe) -> Made:
 
 
 def hardware(scale: Scale, observe: Observe) -> Made:
-    """Device time to solve the problems by the ledger of each training, at three speeds.
+    """Device time to solve the problems from the ledger of each training, at three speeds.
 
     Both measurements of a pair take tau_p; the study's ledger is in units of it.
     """

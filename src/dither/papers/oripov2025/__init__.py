@@ -1,4 +1,4 @@
-"""Oripov2025: how training by perturbations scales with the size of the network."""
+"""Oripov2025: the scaling of perturbative training with the size of the network."""
 
 from dither.papers.oripov2025.accuracy import accuracies
 from dither.papers.oripov2025.angle import angles

@@ -25,7 +25,7 @@ METHODS = ("backprop", "node", "weight")
 
 @cache
 def slowdown(method: str, network: CNN, seeds: int) -> float:
-    """The law: how many times the iterations of backpropagation, at the initial weights."""
+    """The law: the iterations relative to backpropagation, at the initial weights."""
     nodes = np.array([math.prod(layer.nodes) for layer in network.layers])
     found = []
     for seed in range(seeds):
@@ -35,10 +35,10 @@ def slowdown(method: str, network: CNN, seeds: int) -> float:
 
 
 class AccuracyCurves:
-    """The evaluations of all trainings, and what of them is known at which accuracy.
+    """The evaluations of all trainings, and the accuracies to which they were run.
 
-    Attributes: `table`, a line for each evaluation; `run_to`, the accuracy that each method and
-    size is run to; `every`, the iterations between its evaluations.
+    Attributes: `table`, one line per evaluation; `run_to`, the accuracy to which each method and
+    size is run; `every`, the iterations between its evaluations.
     """
 
     def __init__(self, scale: Scale, observe: Observe) -> None:
@@ -59,7 +59,7 @@ class AccuracyCurves:
         return [run for _, run in mine.groupby("seed")]
 
     def first(self, method: str, d: int, accuracy: float) -> list[float]:
-        """The iterations of each training's first record at an accuracy; none if it is not run."""
+        """The iterations of each training's first record at an accuracy; None if not run."""
         if self.run_to.get((method, d), 0.0) < accuracy:
             return []
         reached = [run["iterations"][run["score"] >= accuracy] for run in self.of(method, d)]
@@ -67,13 +67,13 @@ class AccuracyCurves:
 
 
 def published(method: str, d: int, accuracy: float, what: str = "median") -> float | None:
-    """What the paper took to an accuracy, in iterations."""
+    """The published iterations to an accuracy."""
     quantity = f"iterations to {100 * accuracy:.0f} % test accuracy"
     return known("oripov2025", what, figure="4", method=method, d=d, quantity=quantity)
 
 
 def accuracies(scale: Scale, observe: Observe) -> Made:
-    """Iterations, and measurements, to a test accuracy; cells that are not run have no value."""
+    """Iterations and measurements to a test accuracy; cells that were not run have no value."""
     curves = AccuracyCurves(scale, observe)
     networks = {cell.labels["d"]: network_of(cell) for cell in scale.study("angles").cells}
     rows = [

@@ -1,4 +1,4 @@
-"""Figure 3: how long the summed estimate takes to point along the gradient."""
+"""Figure 3: the time until the summed estimate points along the gradient."""
 
 import math
 from collections.abc import Callable
@@ -30,12 +30,12 @@ from dither.training.fit import check_fit
 DEGREES = 15.0
 
 LIMIT = 5
-"""A simulation is given up after so many times as long as the law says."""
+"""The length at which a simulation stops, as a multiple of the law."""
 
 
 @lru_cache(1)
 def first_batch() -> Task:
-    """The first training images as the whole of a task, the same for all seeds."""
+    """A task with only the first training images, the same for all seeds."""
     task = FashionMNIST(cost="smoothed_cross_entropy").load()
     n, parts = task.batch, (task.inputs, task.targets)
     cut: Task = eqx.tree_at(lambda t: (t.inputs, t.targets), task, [part[:n] for part in parts])
@@ -55,7 +55,7 @@ def _costs(outputs: Float[Array, "B K"]) -> Float[Array, " B"]:
 
 @lru_cache(None)
 def exactly(network: CNN, seed: int) -> tuple[Parameters, Parameters]:
-    """The weights that a network begins with, and the gradient there on the first batch."""
+    """The initial weights of a network, and the gradient there on the first batch."""
     parameters = network.init(jax.random.key(seed))
     return parameters, exact_gradient(network, parameters, first_batch().inputs, _costs)
 
@@ -75,11 +75,11 @@ def angle_law(method: str, network: CNN, seed: int, probes: int) -> AngleTime:
 def kept_iterations(
     cell: Cell, seed: int, limit: float, folder: Path | None, tell: Callable[[str], None]
 ) -> float:
-    """`simulated_iterations`, read from the folder where they are kept there, else kept there."""
+    """`simulated_iterations`, cached in the folder."""
     name = "{method}-d{d}".format(**cell.labels)
     file = None if folder is None else folder / "angles" / f"{name}-seed{seed}.json"
     kept = None if file is None or not is_file(file) else _kept(file)
-    # one that was given up earlier than now is not known
+    # a result with an earlier limit than now is not used
     if kept is not None and (kept["iterations"] is not None or kept["limit"] >= limit):
         return math.inf if kept["iterations"] is None else float(kept["iterations"])
     found = simulated_iterations(cell, seed, limit, tell)
@@ -91,7 +91,7 @@ def kept_iterations(
 
 
 def _kept(file: Path) -> dict[str, Any] | None:
-    """What a file holds; None where it is damaged, so that it is simulated again."""
+    """The content of a file; None if it is damaged, so that the simulation is repeated."""
     try:
         return read_json(file)
     except DamagedFileError:
@@ -116,7 +116,7 @@ def simulated_iterations(cell: Cell, seed: int, limit: float, tell: Callable[[st
 
 
 def angles(scale: Scale, observe: Observe) -> Made:
-    """Iterations, and measurements, until the estimate is within 15° of the gradient."""
+    """Iterations and measurements until the estimate is within 15° of the gradient."""
     study, rows, done = scale.study("angles"), list[Row](), 0.0
     seeds = {int(d): number for d, number in scale["simulated"].items()}
     work = [c.labels["d"] ** 2 * (1 + 20 * seeds.get(c.labels["d"], 0)) for c in study.cells]

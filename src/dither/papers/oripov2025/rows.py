@@ -1,4 +1,4 @@
-"""How this paper's rows are made and its published numbers drawn."""
+"""The rows of this paper and its published numbers."""
 
 from dither.laws import Interval
 from dither.papers.paper import Row, known
@@ -6,13 +6,13 @@ from dither.papers.scale import Table
 
 LAYERS = 9
 MEASURED = 2
-"""Measurements for each layer of an iteration: a baseline and a perturbed one.
+"""Measurements per layer and iteration: a baseline and a perturbed one.
 
 dither measures the baseline once for all layers; the rows count as the paper does.
 """
 
 AN_ITERATION = {"backprop": 1, "node": 1 + LAYERS, "weight": 1 + LAYERS}
-"""Measurements that an iteration takes here."""
+"""The measurements per iteration in dither."""
 
 
 def rows_of(
@@ -26,11 +26,11 @@ def rows_of(
     law: float | None,
     criterion: str | None = None,
 ) -> list[Row]:
-    """Rows in iterations and, but for backpropagation, in measurements.
+    """Rows in iterations and, except for backpropagation, in measurements.
 
-    Arguments: where they stand; what follows `iterations` in their quantity; what was measured, in
-    iterations, None where it was not run; the published `statistic` to put beside, with its
-    standard deviation.
+    Arguments: their place; the text that follows `iterations` in their quantity; the measured
+    iterations, None if not run; the published `statistic` for comparison, with its standard
+    deviation.
     """
     where = {"figure": figure, "method": method, "d": point["d"]}
     where["quantity"] = f"iterations {quantity}"

@@ -19,9 +19,9 @@ PUBLISHED = 24
 
 
 def sweep(figure: str, axis: str, unit: str, length: int, scale: Scale, observe: Observe) -> Made:
-    """Every published setting; where the sweeps are not run its measured values stay empty.
+    """All published settings; measured values are empty if the sweeps are not run.
 
-    Arguments: `unit`, what is counted beside measurements, `length` iterations each.
+    Arguments: `unit`, counted in addition to measurements, `length` iterations each.
     """
     everything = table("oripov2025")
     numbers: Any = everything[everything["figure"] == figure].to_dict("records")
@@ -52,7 +52,7 @@ def sweep(figure: str, axis: str, unit: str, length: int, scale: Scale, observe:
 
 
 def _iterations(axis: str, scale: Scale, observe: Observe) -> dict[tuple[str, int], float]:
-    """Iterations to the target, by the label of a setting and the size that it was run at."""
+    """Iterations to the target, by the label of a setting and the network size."""
     study = scale.study(axis.replace("_", "-").replace(" ", "-"))
     size = network_of(study.cells[0]).channels[0]
     runs = scale.run(study, observe)

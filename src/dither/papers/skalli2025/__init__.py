@@ -1,4 +1,4 @@
-"""Skalli2025: ways to train hardware without a model, compared."""
+"""Skalli2025: a comparison of model-free training methods for hardware."""
 
 from dither.papers.paper import Paper
 from dither.papers.skalli2025.accuracy import accuracies

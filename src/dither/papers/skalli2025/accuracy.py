@@ -1,4 +1,4 @@
-"""The one figure: best test accuracy against measurements, every method tuned alike."""
+"""The figure: best test accuracy against measurements, with equal tuning of every method."""
 
 import tempfile
 import tomllib
@@ -34,22 +34,22 @@ def comparison(scale: Scale) -> Comparison:
 
 
 def best(runs: "pd.DataFrame", budget: int) -> Float[np.ndarray, " runs"]:
-    """Each run's best test accuracy within a budget; none counts as 0.
+    """The best test accuracy of each run within a budget; 0 without evaluations.
 
-    Arguments: a line for each evaluation; measurements.
+    Arguments: a table with one line per evaluation; the budget of measurements.
     """
     scores = runs["score"].where(runs["measurements"] <= budget)
     return scores.groupby(runs["seed"]).max().fillna(0.0).to_numpy()
 
 
 def accuracies(scale: Scale, observe: Observe) -> Made:
-    """Best test accuracy within each budget; what a method is not run to has no value."""
+    """The best test accuracy within each budget; None beyond a method's budget."""
 
     def watch(now: StudyProgress) -> None:
         observe(now.doing, now.done / now.runs)
 
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of settings that tuning tries
+        warnings.simplefilter("ignore")  # about settings that tuning tries
         folder = (scale.folder or Path(scratch)) / STUDIES
         done = compare(comparison(scale), folder, observers=[watch])
         curves = {one.pairing.method: _curves(one) for one in done}

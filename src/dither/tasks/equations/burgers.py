@@ -10,7 +10,7 @@ from dither.tasks.equations.equation import AbstractEquation, Face
 from dither.tasks.stencils import Derivatives
 
 NODES = 200
-"""Of the quadrature of the exact solution."""
+"""The nodes of the quadrature for the exact solution."""
 
 
 class Burgers(AbstractEquation):

@@ -17,10 +17,10 @@ class Convection(AbstractEquation):
     u(x, 0) = sin x,   u(0, t) = −sin(beta t),   u* = sin(x − beta t)
     ```
 
-    The residual is in units of 1 + beta. Source: Krishnapriyan et al., 2109.01050, with the values
-    at the inflow in place of periodic ones.
+    The residual is in units of 1 + beta. Source: Krishnapriyan et al., 2109.01050, with inflow
+    values instead of periodic boundaries.
 
-    Arguments: `beta` > 0, the speed; 30 is the hard case of the paper.
+    Arguments: `beta` > 0, the speed; 30 is the difficult case of the paper.
     """
 
     kind: Literal["convection"] = "convection"

@@ -1,4 +1,4 @@
-"""What a differential equation is as a task."""
+"""The base class of differential equations as tasks."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -23,20 +23,21 @@ GOLDEN = 0.5 * (np.sqrt(5) - 1)
 
 
 class AbstractEquation(AbstractTask):
-    """The residual of a differential equation and its boundary terms, from forward passes alone.
+    """The residual and boundary terms of a differential equation, from forward passes alone.
 
     ```
     C = 1/n Σ_j [ r(x_j)² + boundary (u(b_j) − g(b_j))² ]
     ```
 
-    u is the device's one output, x_j a collocation point out of a grid, and b_j the boundary point
-    that goes with it; initial values are boundary values too. r is in the equation's own unit. A
-    measurement of n points is a batch of n (m + 1) samples, m forward passes around each point and
-    one on the boundary, and so it is counted. The score is 1 − |u − u*| / |u*|, with the solution
-    u* on another grid.
+    u is the device's single output, x_j a collocation point of a grid, and b_j its boundary point;
+    initial values count as boundary values. r is in the equation's own unit. A measurement of n
+    points is a batch of n (m + 1) samples, m forward passes around each point and one on the
+    boundary, and is counted as such. The score is 1 − |u − u*| / |u*|, with the solution u* on
+    another grid.
 
     Arguments: `points`, along each axis; `batch`, n, or `all`; `boundary` ≥ 0, the weight of the
-    boundary terms; `derivatives`, how they are taken; `sampler`, which points a batch holds.
+    boundary terms; `derivatives`, the method for derivatives; `sampler`, which selects the points
+    of a batch.
     """
 
     points: Annotated[int, Field(ge=2, le=4096)] = 32
@@ -48,7 +49,7 @@ class AbstractEquation(AbstractTask):
     order: ClassVar[int] = 2
     """The order of the equation."""
     faces: ClassVar[tuple[Face, ...]]
-    """Where values are given."""
+    """The faces with given values."""
 
     @property
     @abstractmethod
@@ -64,7 +65,7 @@ class AbstractEquation(AbstractTask):
         """u*, in double precision."""
 
     def source(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        """The source at points; none unless an equation says so."""
+        """The source at points; by default none."""
         return np.zeros(len(x))
 
     def load(self) -> Task:
@@ -73,8 +74,9 @@ class AbstractEquation(AbstractTask):
         n = len(inside) if self.batch == "all" else self.batch
         if n > len(inside):
             raise RequestError(
-                f"A batch of {n} points is larger than the grid of {len(inside)}; set task.batch "
-                "to less, or task.points to more."
+                f"A batch of {n} points is larger than the grid of {len(inside)} points; "
+                "decrease task.batch "
+                "or increase task.points."
             )
         dtype = jnp.result_type(float)
         (x, t), (x2, t2) = self._groups(inside), self._groups(tests)
@@ -96,9 +98,9 @@ class AbstractEquation(AbstractTask):
     def _groups(
         self, points: Float[np.ndarray, "n d"]
     ) -> tuple[Float[np.ndarray, "B d"], Float[np.ndarray, "B 2"]]:
-        """Inputs: the stencil of each point, then its boundary point. Targets: what is given, u*.
+        """Inputs: the stencil of each point and its boundary point. Targets: given values, and u*.
 
-        The source is given at the point, and the value on the boundary; nothing is elsewhere.
+        The given values are the source at the point and the value on the boundary.
         """
         stencil, edge = self.derivatives.points(len(self.domain)), self._boundary(len(points))
         x = np.concatenate([points[:, None] + stencil.offsets, edge[:, None]], axis=1)
@@ -108,7 +110,7 @@ class AbstractEquation(AbstractTask):
         return x.reshape(-1, x.shape[2]), np.stack([given.ravel(), solved], axis=1)
 
     def _boundary(self, n: int) -> Float[np.ndarray, "n d"]:
-        """Points on the faces in turn, spread evenly over each."""
+        """Points on the faces in turn, evenly distributed over each."""
         low, high = np.array(self.domain).T
         turn, face = np.divmod(np.arange(n), len(self.faces))
         along = (GOLDEN * (turn + 1)) % 1
@@ -120,17 +122,17 @@ class AbstractEquation(AbstractTask):
 
 @dataclass(frozen=True)
 class Residual:
-    """The cost of an equation: a point's group has its squared residual and its boundary term.
+    """The cost of an equation: the squared residual and the boundary term of each point.
 
-    The first sample of a group bears the residual, the last the boundary term, each times the
-    number of samples, so that the mean over all samples is the cost of the points.
+    The first sample of a group has the residual, the last the boundary term, each times the number
+    of samples, so that the mean over all samples is the cost of the points.
     """
 
     equation: AbstractEquation
 
     @cached_property
     def group(self) -> int:
-        """Samples of a point."""
+        """The samples per point."""
         return len(self.equation.derivatives.points(len(self.equation.domain)).offsets) + 1
 
     def __call__(

@@ -17,8 +17,8 @@ class Heat(AbstractEquation):
     u(x, 0) = sin(π frequency x),   u(±1, t) = 0,   u* = e^{−alpha (π frequency)² t} u(x, 0)
     ```
 
-    Arguments: `alpha` > 0, the diffusivity; `frequency`, a whole number ≥ 1 of half periods in a
-    unit of length.
+    Arguments: `alpha` > 0, the diffusivity; `frequency`, half periods per unit length, a whole
+    number ≥ 1.
     """
 
     kind: Literal["heat"] = "heat"

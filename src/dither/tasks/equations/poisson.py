@@ -18,10 +18,10 @@ class AbstractPoisson(AbstractEquation, ABC):
     u*(x) = e^{−|x|² / 2 width²} Π_i sin(π frequency x_i + π/4),   f = Δu*
     ```
 
-    The residual is in units of (π frequency)², the size of f by that of u.
+    The residual is in units of (π frequency)², the magnitude of f relative to u.
 
-    Arguments: `frequency` > 0, half periods in a unit of length; `width` > 0 of the wave packet,
-    None for a wave over the whole domain.
+    Arguments: `frequency` > 0, half periods per unit length; `width` > 0 of the wave packet, None
+    for a wave over the whole domain.
     """
 
     frequency: Annotated[float, Field(gt=0)] = 4.0

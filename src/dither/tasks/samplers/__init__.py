@@ -1,4 +1,4 @@
-"""Samplers: which samples a batch holds, one file each."""
+"""Samplers, which select the samples of a batch, one file each."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from dither.tasks.samplers.sampler import AbstractSampler as AbstractSampler
 from dither.tasks.samplers.uniform import Uniform as Uniform
 
 SAMPLERS = Registry("sampler", AbstractSampler, globals().values())
-"""The samplers that a specification can ask for, by their kind."""
+"""The samplers that a specification can select, by their kind."""
 
 AnySampler = Annotated[AbstractSampler, SAMPLERS]
 """A sampler: an instance, a table with its `kind`, or the kind alone."""

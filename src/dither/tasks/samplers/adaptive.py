@@ -15,12 +15,13 @@ from dither.tasks.samplers.sampler import AbstractSampler
 
 
 class Adapted(eqx.Module):
-    """What an adaptive sampler knows.
+    """The state of an adaptive sampler.
 
-    Attributes: `costs`, the running cost of each sample, −1 where none was measured; `q`, the
-    probabilities of the present period's batches; `period`, its number, and `began`, that in which
-    the cosine began; `total` of the mean costs `measured` in it; `best`, the lowest mean cost of a
-    period since then, and `since`, the periods after it.
+    Attributes: `costs`, the running cost of each sample, −1 if not yet measured; `q`, the
+    probabilities of the present period's batches; `period`, its number, and `began`, that of the
+    last restart of the cosine; `total`, the sum of the mean costs in this period, and `measured`,
+    their number; `best`, the lowest mean cost of a period since the restart, and `since`, the
+    periods after it.
     """
 
     costs: Float[Array, "*grid"]
@@ -34,7 +35,7 @@ class Adapted(eqx.Module):
 
 
 class Adaptive(AbstractSampler):
-    """Samples by how large their measured cost is, mixed with a uniform share.
+    """Draw samples in proportion to their measured costs, mixed with a uniform share.
 
     ```
     q_i = s/N + (1 − s) m_i / Σ_j m_j,   s = u + (1 − u) (1 + cos(π τ / cycle)) / 2
@@ -42,24 +43,25 @@ class Adaptive(AbstractSampler):
     c_i ← momentum c_i + (1 − momentum) C_i,   each time that sample i is measured
     ```
 
-    The costs C_i are those of the training batches, so that adapting takes no measurement. A sample
-    that was not measured yet has the mean of the others. q changes every `every` batches, a period,
-    of which τ counts those since the last (re)start, modulo cycle. The mean cost of a period is
-    weighted by `1/(N q_i)`; when it has not fallen for `patience` periods, τ starts again from 0.
+    The costs C_i are those of the training batches, so that adaptation needs no extra measurements.
+    A sample that was not yet measured has the mean of the others. q changes after a period of
+    `every` batches; τ counts the periods since the last (re)start, modulo cycle. The mean cost of a
+    period is weighted by `1/(N q_i)`; if it has not fallen for `patience` periods, τ restarts from
+    0.
 
     Arguments:
         by: `residual` or `gradient`, the latter for collocation points on a grid.
         every: batches between changes of q, ≥ 1.
-        cycle: periods in which the uniform share falls from 1 to its least, ≥ 1.
-        momentum: of the running costs, 0 ≤ momentum < 1.
-        uniform: u, the least uniform share, 0 < u ≤ 1.
-        patience: periods without a lower mean cost until the restart, ≥ 1.
-        unbiased: whether costs are weighted by `1/(N q_i)`, so that the expected cost of a batch is
-            that of uniform batches (importance sampling), or not, so that the cost that is
-            minimised changes with q, as in the paper.
+        cycle: periods in which the uniform share decreases from 1 to its minimum, ≥ 1.
+        momentum: momentum of the running costs, 0 ≤ momentum < 1.
+        uniform: u, the minimum uniform share, 0 < u ≤ 1.
+        patience: periods without a lower mean cost before a restart, ≥ 1.
+        unbiased: whether costs are weighted by `1/(N q_i)`, so that the expected cost of a batch
+            equals that of uniform batches (importance sampling); otherwise the minimised cost
+            changes with q, as in the paper.
 
-    Source: Subramanian et al., 2207.04084. There the metric is computed at fresh points between
-    epochs; running costs of the batches in its place, and the weights, are ours.
+    Source: Subramanian et al., 2207.04084. There the metric is computed at new points between
+    epochs; the running costs of the batches and the weights are our own.
     """
 
     kind: Literal["adaptive"] = "adaptive"
@@ -75,8 +77,8 @@ class Adaptive(AbstractSampler):
     def check(self, grid: tuple[int, ...]) -> None:
         if self.by == "gradient" and not grid:
             raise RequestError(
-                "The sampler adaptive needs points on a grid for by = gradient, and the samples "
-                "of this task lie on none; set task.sampler.by to residual."
+                "The sampler adaptive with by = gradient needs points on a grid, but the samples "
+                "of this task have none; set task.sampler.by to residual."
             )
 
     def init(self, grid: tuple[int, ...]) -> Adapted:
@@ -112,7 +114,7 @@ class Adaptive(AbstractSampler):
     def probabilities(
         self, costs: Float[Array, "*grid"], share: Float[Array, ""]
     ) -> Float[Array, " N"]:
-        """q, from the running costs, −1 where there is none, and the uniform share."""
+        """q, from the running costs (−1 if unknown) and the uniform share."""
         known = costs >= 0
         mean = jnp.sum(jnp.where(known, costs, 0)) / jnp.maximum(jnp.sum(known), 1)
         metric = filled = jnp.where(known, costs, mean)

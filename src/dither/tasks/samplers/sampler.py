@@ -1,4 +1,4 @@
-"""What a sampler is."""
+"""The base class of samplers."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -10,31 +10,31 @@ from dither.contract import AccessLevel
 
 
 class AbstractSampler(Configuration):
-    """Which samples a batch holds: a pure function of key, draw and what was measured before.
+    """The choice of a batch's samples: a pure function of key, draw and earlier measurements.
 
-    Its state is a pytree that the loop carries and saves; () for a sampler that learns nothing.
+    Its state is a pytree that the loop carries and saves; () for a sampler without memory.
     """
 
     kind: str
     access_level: ClassVar[AccessLevel] = AccessLevel.COST
-    """What it must see of the device: its outputs, where it learns from the cost of each sample."""
+    """The required access level: outputs, if the sampler uses the cost of each sample."""
 
     @property
     def learns(self) -> bool:
-        """Whether it looks at measured costs."""
+        """Whether the sampler uses measured costs."""
         return self.access_level > AccessLevel.COST
 
     @abstractmethod
     def check(self, grid: tuple[int, ...]) -> None:
-        """Check that it can draw from samples on a grid. Errors: `RequestError`."""
+        """Check that the sampler can draw from samples on a grid. Errors: `RequestError`."""
 
     @abstractmethod
     def init(self, grid: tuple[int, ...]) -> Any:
-        """The state to start from, for samples on a grid; (N,) for N samples without an order."""
+        """The initial state, for samples on a grid; (N,) for N unordered samples."""
 
     @abstractmethod
     def begin(self, state: Any, draw: Int[Array, ""]) -> Any:
-        """The state by which the draw-th batch is drawn; the same again for the same batch."""
+        """The state that determines the draw-th batch; the same for the same batch."""
 
     @abstractmethod
     def draw(self, state: Any, key: Key[Array, ""], n: int, samples: int) -> Int[Array, " n"]:
@@ -42,7 +42,7 @@ class AbstractSampler(Configuration):
 
     @abstractmethod
     def weights(self, state: Any, chosen: Int[Array, " n"]) -> Float[Array, " n"] | None:
-        """Factors on the costs of chosen samples; None where all are 1."""
+        """Factors on the costs of chosen samples; None if all are 1."""
 
     @abstractmethod
     def tell(self, state: Any, chosen: Int[Array, " n"], costs: Float[Array, " n"]) -> Any:

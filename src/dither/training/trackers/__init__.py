@@ -1,4 +1,4 @@
-"""Trackers: the history of a run, sent to other programs by their own clients."""
+"""Trackers send the history of a run to other programs."""
 
 from pathlib import Path
 
@@ -8,22 +8,22 @@ from dither.training.trackers.tensorboard import TensorBoard as TensorBoard
 from dither.training.trackers.tracker import AbstractTracker as AbstractTracker
 
 TRACKERS: dict[str, type[AbstractTracker]] = {"mlflow": MLflow, "tensorboard": TensorBoard}
-"""The trackers that `--track` can ask for."""
+"""The trackers that `--track` can select."""
 
 
 def find_tracker(name: str, out: Path | None) -> type[AbstractTracker]:
     """A tracker by its name.
 
-    Errors: `RequestError` for an unknown one, one that is not installed, or a run without a folder.
+    Errors: `RequestError` for an unknown tracker, a missing package, or a run without a folder.
     """
     if name not in TRACKERS:
         raise RequestError(f"There is no tracker '{name}'; {nearest(str(name), TRACKERS)}")
     if out is None:
-        raise RequestError("To track a run, say in which folder it is: give out.")
+        raise RequestError("Tracking needs the run's folder; give out.")
     try:
         TRACKERS[name].check_installed()
     except ImportError:
         raise RequestError(
-            f"Tracking with {name} needs its client: pip install 'dither[{name}]', then try again."
+            f"Tracking with {name} needs its package; run pip install 'dither[{name}]'."
         ) from None
     return TRACKERS[name]

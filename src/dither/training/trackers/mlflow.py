@@ -12,15 +12,15 @@ from dither.training.stop import StopReason
 from dither.training.trackers.tracker import AbstractTracker
 
 RUN_ID = "mlflow-run"
-"""The file in a run's folder that names its record, for a resume."""
+"""The file in a run's folder with its MLflow run ID, for a resume."""
 
 EXPERIMENT = "dither"
 
 
 class MLflow(AbstractTracker):
-    """Logs to where MLFLOW_TRACKING_URI says, or else to `mlflow.db` beside the run's folder.
+    """Logs to MLFLOW_TRACKING_URI, or else to `mlflow.db` beside the run's folder.
 
-    The experiment is MLFLOW_EXPERIMENT_NAME's, or `dither`.
+    The experiment is that of MLFLOW_EXPERIMENT_NAME, or `dither`.
     """
 
     client: Any
@@ -32,12 +32,12 @@ class MLflow(AbstractTracker):
         """Import the client. Errors: `ImportError`."""
         import mlflow  # noqa: F401  # only whether it is there
 
-        if "MLFLOW_TRACKING_URI" not in os.environ:  # a file is written through these
+        if "MLFLOW_TRACKING_URI" not in os.environ:  # needed for a database file
             import alembic  # noqa: F401
             import sqlalchemy  # noqa: F401
 
     def begin(self, out: Path, name: str, settings: Mapping[str, str]) -> None:
-        """Begin a record, or go on with the one that this folder has."""
+        """Begin a record, or continue the one of this folder."""
         from mlflow import MlflowClient
 
         where = tracking_uri(out)
@@ -49,7 +49,7 @@ class MLflow(AbstractTracker):
         except Exception as error:
             said = (str(error).splitlines() or [type(error).__name__])[0]
             raise RequestError(
-                f"MLflow cannot log to {where}: {said}; see MLFLOW_TRACKING_URI."
+                f"MLflow cannot log to {where}: {said}; check MLFLOW_TRACKING_URI."
             ) from None
 
     def _open(self, out: Path, name: str, settings: Mapping[str, str]) -> None:
@@ -73,7 +73,7 @@ class MLflow(AbstractTracker):
         write_atomically(file, self.run.encode())
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Send one evaluation, unless it was sent before a resume."""
+        """Send one evaluation, unless it was already sent before a resume."""
         from mlflow.entities import Metric
 
         if step <= self.known:
@@ -83,12 +83,12 @@ class MLflow(AbstractTracker):
         self.client.log_batch(self.run, metrics=sent)
 
     def close(self, reason: StopReason) -> None:
-        """The run has ended for this reason."""
+        """Close the record with the reason for the end."""
         self.client.set_tag(self.run, "stop_reason", str(reason))
         self.client.set_terminated(self.run, "FAILED" if reason.failed else "FINISHED")
 
 
 def tracking_uri(out: Path) -> str:
-    """Where a run's record is kept."""
+    """The tracking URI of a run."""
     beside = out.absolute().parent / "mlflow.db"
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{beside}"

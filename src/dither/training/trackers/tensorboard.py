@@ -21,7 +21,7 @@ class TensorBoard(AbstractTracker):
         import tensorboardX  # noqa: F401  # only whether it is there
 
     def begin(self, out: Path, name: str, settings: Mapping[str, str]) -> None:
-        """Begin an event file; a resumed run's takes the place of the ones before."""
+        """Begin an event file; that of a resumed run replaces the earlier ones."""
         from tensorboardX import SummaryWriter
 
         folder = str(out / "tensorboard")
@@ -36,6 +36,6 @@ class TensorBoard(AbstractTracker):
             self.writer.add_scalar(name, value, step)
 
     def close(self, reason: StopReason) -> None:
-        """The run has ended for this reason."""
+        """Close the record with the reason for the end."""
         self.writer.add_text("stopped by", reason, 0)
         self.writer.close()

@@ -1,4 +1,4 @@
-"""What every tracker does: an observer that sends each evaluation once."""
+"""The base of all trackers: an observer that sends each evaluation once."""
 
 import math
 import warnings
@@ -17,10 +17,10 @@ from dither.training.stop import StopReason
 
 
 class AbstractTracker(ABC):
-    """Sends a run's history, evaluation by evaluation, at its count of measurements as the step.
+    """Sends a run's history, evaluation by evaluation, with the measurements as the step.
 
-    Where there are several replicas, what is sent is their median; a replica that has ended keeps
-    its last values in it. A tracker that fails on the way warns, and is left out from then on.
+    For several replicas it sends their median, in which a finished replica keeps its last values. A
+    tracker that fails during the run warns once and is then disabled.
 
     Arguments: the run's folder; its name; its specification.
     """
@@ -36,7 +36,7 @@ class AbstractTracker(ABC):
 
     @abstractmethod
     def begin(self, out: Path, name: str, settings: Mapping[str, str]) -> None:
-        """Begin a record, or go on with the one that this folder has. Errors: `RequestError`."""
+        """Begin a record, or continue the one of this folder. Errors: `RequestError`."""
 
     @abstractmethod
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -44,13 +44,13 @@ class AbstractTracker(ABC):
 
     @abstractmethod
     def close(self, reason: StopReason) -> None:
-        """The run has ended for this reason."""
+        """Close the record with the reason for the end."""
 
     def __call__(self, now: Progress) -> None:
         self._try(now.history.rows)
 
     def end(self, rows: list[Float[np.ndarray, "C R"]], reason: StopReason) -> None:
-        """Send what is left, and why the run ended."""
+        """Send the remaining evaluations and the reason for the end."""
         self._try(rows, reason)
 
     def _try(self, rows: list[Float[np.ndarray, "C R"]], reason: StopReason | None = None) -> None:
@@ -65,9 +65,9 @@ class AbstractTracker(ABC):
                 self.log(known, int(np.nanmax(row[0])))
             if reason is not None:
                 self.close(reason)
-        except Exception as error:  # whatever a client raises: the run is worth more
+        except Exception as error:  # any error of the client: the run must not be lost
             self.failed = True
             warnings.warn(
-                f"Tracking with {type(self).__name__} stopped ({error}); the run goes on.",
+                f"Tracking with {type(self).__name__} stopped ({error}); the run continues.",
                 stacklevel=2,
             )
