@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 endif
 
 .NOTPARALLEL:
-.PHONY: help demo test adapters lint types docs prose figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean
+.PHONY: help demo test adapters lint types wheel installs docs prose figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean claims look notebooks
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
@@ -24,9 +24,19 @@ adapters: $(VENV)/.installed-adapters ## install what the adapters are tested wi
 lint: $(VENV)/.installed-dev ## check style and format
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(dir $(PY))zizmor --offline --quiet .github
+	$(PY) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(PY) -m check_jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[bm]*.yml
+	$(PY) -m check_jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 types: $(VENV)/.installed-dev ## check types
 	$(PY) -m mypy
+
+wheel: $(VENV)/.installed-dev ## build the wheel and try it outside the checkout
+	$(PY) .ci/install.py
+
+installs: $(VENV)/.installed-dev ## also each extra alone, the lowest versions, other Pythons: half an hour
+	$(PY) .ci/install.py --extras --pythons $(or $(PYTHONS),3.11 3.12 3.13)
 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: prose ## check the prose and build the documentation into site/
@@ -40,8 +50,17 @@ prose/node_modules/.installed: prose/package-lock.json | $(VENV)/.installed-dev
 	cd prose && npm ci --silent --no-audit --no-fund
 	@touch $@
 
+look: docs ## look at every page of site/ in Chromium: width on a phone, console, images, search
+	$(PY) docs/look.py site
+
+notebooks: $(VENV)/.installed-dev ## run the documentation's notebooks again and keep what they show
+	$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False docs/notebooks/*.ipynb
+
 figures: $(VENV)/.installed ## draw the documentation's figures again
 	$(PY) docs/make_figures.py
+
+claims: $(VENV)/.installed-test ## run the quick claims again and compare; LONG=1 all, NAME=codes one
+	$(PY) docs/claims.py $(if $(LONG),--long) $(NAME)
 
 bench: $(VENV)/.installed ## measure speed beside others (pip install '.[bench]'): LINES=cnn CORES=2
 	$(PY) benchmarks/bench --lines "$(LINES)" --cores $(or $(CORES),1)

@@ -1,4 +1,7 @@
-"""The compiled kernels, which are optional: without a compiler dither runs on plain JAX."""
+"""The compiled kernels, which are optional: without a compiler dither runs on plain JAX.
+
+`DITHER_KERNELS=0` builds none: the wheel then fits every machine.
+"""
 
 import os
 import platform
@@ -19,7 +22,7 @@ LEVELS = {
 
 def kernels() -> list[Extension]:
     """One copy of the kernels per level of processor."""
-    if os.name != "posix":
+    if os.name != "posix" or os.environ.get("DITHER_KERNELS") == "0":
         return []
     try:
         from jax.ffi import include_dir

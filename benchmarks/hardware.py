@@ -35,6 +35,9 @@ OTHERS = {
 }
 """The algorithm for a preset that comes with another."""
 
+FIRST, INSTANCES = 100, 9
+"""The seed of the first device instance, on none of which a rate was tuned, and their number."""
+
 SPENT = {"measurements": "", "device_seconds": "s", "joules": "J"}
 
 OVER, AMOUNT, CHIPS, LOOKS = 60_000, 0.3, 16, 40
@@ -63,7 +66,8 @@ def measured(setting: Specification, algorithm: AbstractAlgorithm) -> dict[str, 
         setting.task,
         algorithm,
         until=setting.until,
-        replicas=setting.replicas,
+        key=FIRST,
+        replicas=INSTANCES,
         score_every=setting.score_every,
     )
     ends = result.replicas

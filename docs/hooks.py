@@ -18,12 +18,16 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+import claims
 import dither
 from dither._configuration import Configuration
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 NOT_DOCUMENTED_HERE = {"dither.cli"}
 CONTRACT, KINDS_OF_DEVICES = "dither.contract", "dither.training.kinds"
+BELOW_GUIDES = ["---", "search:", "  boost: 0.5", "---", ""]
+"""The reference is found, but not before the pages that explain."""
 
 Place = tuple[str, griffe.Object]
 """The name that an object is documented under, and the object."""
@@ -98,15 +102,19 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     _anchors.clear()
     if missing := gaps(exported()):
         raise PluginError("These public names have no docstring: " + ", ".join(missing) + ".")
-    results = [path.name for path in sorted((ROOT / "docs").glob("results*.md"))]
-    reference = [{_title(package): _page(package)} for package in packages()]
-    config.nav = [*config.nav, *results, {"Reference": reference}]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    if loose := claims.loose_numbers(readme, claims.read_claims()):
+        raise PluginError(f"README.md has numbers that docs/claims.toml has not: {loose}.")
+    groups = {title: pages for group in config.nav for title, pages in group.items()}
+    groups["Papers and results"] += sorted(path.name for path in DOCS.glob("results*.md"))
+    groups["Reference"] += [{_title(package): _page(package)} for package in packages()]
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     files.append(File.generated(config, "presets.md", content=presets_page()))
+    files.append(File.generated(config, "claims.md", content=claims.page()))
     for package, places in exported().items():
         text = index_page(places) if package == "dither" else package_page(package, places)
         files.append(File.generated(config, _page(package), content=text))
@@ -158,7 +166,7 @@ def package_page(package: str, places: list[Place]) -> str:
         if (path := f"{cls.__module__}.{cls.__qualname__}") in by_path
     }
     others = sorted(set(by_path.values()) - set(kinds), key=_order)
-    lines = [f"# {_title(package)}", "", module.__doc__ or "", ""]
+    lines = [*BELOW_GUIDES, f"# {_title(package)}", "", module.__doc__ or "", ""]
     if kinds:
         lines += [
             "## Kinds",
@@ -189,6 +197,7 @@ def _options(**options: Any) -> list[str]:
 def index_page(places: list[Place]) -> str:
     """The names that `import dither` gives, with the first sentence of each."""
     lines = [
+        *BELOW_GUIDES,
         "# dither",
         "",
         "`import dither` gives the names below; the rest lives in the packages listed beside.",
@@ -222,7 +231,7 @@ def presets_page() -> str:
     for path in sorted((ROOT / "src" / "dither" / "presets").glob("*.toml")):
         text = path.read_text(encoding="utf-8")
         lines += [f"## {path.stem}", "", tomllib.loads(text)["about"] + ".", ""]
-        if (ROOT / "docs" / "figures" / "presets" / f"{path.stem}.svg").exists():
+        if (DOCS / "figures" / "presets" / f"{path.stem}.svg").exists():
             caption = f"Cost and score against measurements for the preset {path.stem}"
             lines += [f"![{caption}](figures/presets/{path.stem}.svg)", ""]
         lines += ["```toml", text.rstrip(), "```", ""]

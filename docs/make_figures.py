@@ -12,14 +12,19 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import jax
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 import dither
+from dither._words import count
 from dither.cli.train import use_all_cores
+from dither.studies import read_study, run_study
+from dither.studies.fits import median_with_interval
 from dither.training import TrapWarning, preset_names
 from dither.training.drawing import BLUE, GREY, ORANGE, STYLE, save_figure
 from dither.training.figure import run_figure
@@ -62,18 +67,27 @@ def save_table(name: str, table: object) -> None:
     (RESULTS / f"{name}.json").write_text(text + "\n")
 
 
+SEEDS, FIRST = 9, 100
+"""Device instances of a preset that has fewer, and the seed of the first: tuned on none."""
+SLOW = ("fashion-mnist-cnn", "fashion-mnist-cnn-node")
+"""Presets that take minutes for each instance, and are shown as they are."""
+
+
 def presets(names: Sequence[str] = ()) -> None:
     """A figure of what to expect for each preset, or for those named."""
-    table = json.loads((RESULTS / "presets.json").read_text()) if names else {}
+    there = RESULTS / "presets.json"
+    table = json.loads(there.read_text()) if names and there.exists() else {}
     for name in names or preset_names():
         specification = dither.read_specification(name)
-        result = run(name)
+        few = specification.replicas < SEEDS and name not in SLOW
+        result = run(name, [f"seed={FIRST}", f"replicas={SEEDS}"] if few else [])
         save_figure(run_figure(result, name, specification.until.score), FIGURES / "presets" / name)
         table[name] = {
             "replicas": len(result.replicas),
             "score": result.score,
             "reached": sum(count is not None for count in reached(result)),
             "measurements": median_interval(reached(result)),
+            "runs": reached(result),
         }
         save_table("presets", dict(sorted(table.items())))
     write_preset_table()
@@ -83,17 +97,16 @@ def write_preset_table() -> None:
     """The presets' results as the page prints them."""
     table = json.loads((RESULTS / "presets.json").read_text())
     lines = [
-        "| preset | device instances | reached the aim | median measurements to it | final score |",
+        "| preset | instances | reached the aim | measurements: median (95 %) | final score |",
         "|---|---|---|---|---|",
     ]
     for name, row in table.items():
         aim = dither.read_specification(name).until.score
         arrived = f"{row['reached']} ({aim:g})" if aim is not None else "no aim set"
-        median = row["measurements"][0]
-        lines.append(
-            f"| {name} | {row['replicas']} | {arrived} | "
-            f"{'–' if median is None else f'{median:.0f}'} | {row['score']:.4f} |"
-        )
+        median, low, high = ("–" if x is None else count(x) for x in row["measurements"])
+        if row["replicas"] > 1 and row["reached"]:
+            median += f" ({low} – {high})"
+        lines.append(f"| {name} | {row['replicas']} | {arrived} | {median} | {row['score']:.4f} |")
     (RESULTS / "presets.md").write_text("\n".join(lines) + "\n")
 
 
@@ -215,7 +228,6 @@ CODES_DRAWN = {"rademacher": BLUE, "walsh": ORANGE}
 
 def cosine() -> None:
     """The angle between the averaged estimate and the gradient, beside the law."""
-    import jax
     import jax.numpy as jnp
 
     from dither.laws import cosine as law
@@ -287,6 +299,45 @@ def notebook() -> None:
     for name in ("readout_notebook", "node_notebook"):
         script = HERE.parent / "examples" / f"{name}.py"
         subprocess.run([sys.executable, script, FIGURES], check=True)
+        (FIGURES / f"{name}.json").replace(RESULTS / f"{name}.json")
+
+
+def sizes() -> None:
+    """Parameters of the networks that README and the pages name."""
+    cnn = dither.read_specification("fashion-mnist-cnn-node").device.network
+    networks = {"784-32-10": dither.MLP(widths=(784, 32, 10)), "cnn, d = 4": cnn}
+    key = jax.random.key(0)
+    save_table("sizes", {
+        name: sum(leaf.size for leaf in jax.tree.leaves(network.init(key)))
+        for name, network in networks.items()
+    })  # fmt: skip
+
+
+def bits() -> None:
+    """Measurements, and joules, of three rules at four resolutions of the DACs."""
+    study = HERE.parent / "examples" / "rules-at-bits.toml"
+    with TemporaryDirectory() as folder:
+        runs = run_study(read_study(study), Path(folder) / "study")
+    rows = []
+    for (width, rule), cell in runs.groupby(["device.imperfections.0.bits", "rule"], sort=False):
+        found = median_with_interval(cell["measurements"], ~cell["reached"])
+        rows.append(
+            {"bits": int(width), "rule": rule, "seeds": len(cell), "measurements": found.value,
+             "low": found.low, "high": found.high, "joules": float(cell["joules"].median())}
+        )  # fmt: skip
+    save_table("rules_at_bits", rows)
+    rules = list(dict.fromkeys(row["rule"] for row in rows))
+    lines = ["| bits | " + " | ".join(rules) + " |", "| --- " * (1 + len(rules)) + "|"]
+    for width in dict.fromkeys(row["bits"] for row in rows):
+        cells = [
+            f"{count(row['measurements'])} ({count(row['low'])} – "
+            f"{count(row['high']) if np.isfinite(row['high']) else '∞'}), "
+            f"{1e6 * row['joules']:.1f} µJ"
+            for row in rows
+            if row["bits"] == width
+        ]
+        lines.append(f"| {width} | " + " | ".join(cells) + " |")
+    (RESULTS / "rules_at_bits.md").write_text("\n".join(lines) + "\n")
 
 
 def physics() -> None:
@@ -311,6 +362,8 @@ def physics() -> None:
 
 
 MAKERS = {
+    "sizes": sizes,
+    "bits": bits,
     "notebook": notebook,
     "cosine": cosine,
     "demo": demo,

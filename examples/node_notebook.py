@@ -1,12 +1,15 @@
 """A notebook: perturb the weights, a layer's weights, or the neurons?
 
-`node_notebook.py [FOLDER]` writes the notebook's figure and prints its numbers; a few minutes.
+`node_notebook.py [FOLDER]` writes the notebook's figure and its numbers, and prints these; a few
+minutes.
 """
 
+import json
 import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
@@ -21,7 +24,7 @@ from dither.laws import node_angle_time, weight_angle_time
 from dither.tasks import FashionMNIST
 from dither.training.drawing import STYLE, save_figure
 
-MEASUREMENTS, EVERY, SEEDS = 10_000, 200, 3
+MEASUREMENTS, EVERY, SEEDS = 10_000, 200, 9
 RATES = (3e-4, 1e-3, 3e-3)
 task = FashionMNIST(batch=100)
 network = dither.MLP(widths=(784, 32, 10))
@@ -73,6 +76,10 @@ def expectation():
             f"{name}, layer by layer: kappa {time.kappa:,.0f}, 15° after {time.measurements:,.0f} "
             f"measurements, with the optimal split {time.split_measurements:,.0f}"
         )
+    return {
+        name: [float(x) for x in (time.kappa, time.measurements, time.split_measurements)]
+        for name, time in found.items()
+    }
 
 
 def trained(algorithm, seed, replicas):
@@ -89,7 +96,7 @@ def trained(algorithm, seed, replicas):
 
 
 def draw(axes, name, colour):
-    """The median and range of three chips at the best of three rates, tried on a fourth."""
+    """The median and range of nine chips at the best of three rates, tried on a tenth."""
     best = max(RATES, key=lambda rate: trained(rules(rate)[name][0], 100, 1).score)
     result = trained(rules(best)[name][0], 0, SEEDS)
     table = result.history.pivot(index="measurements", columns="replica", values="score")
@@ -101,22 +108,29 @@ def draw(axes, name, colour):
         f"{name}: learning rate {best:g}, accuracy {middle.iloc[-1]:.3f} after "
         f"{MEASUREMENTS}, 80 % " + (f"after {there[0]}" if len(there) else "not reached")
     )
+    arrived = table.ge(0.8).idxmax().where(table.ge(0.8).any())
+    return {
+        "learning_rate": best,
+        "scores": table.iloc[-1].tolist(),
+        "to 80 %": [None if np.isnan(count) else int(count) for count in arrived],
+    }
 
 
 def main():
     """Print what to expect, train, draw."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/notebook")
     folder.mkdir(parents=True, exist_ok=True)
-    expectation()
+    found = {"expected": expectation()}
     with rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         axes = figure.subplots()
         for name, (_, colour) in rules(1.0).items():
-            draw(axes, name, colour)
+            found[name] = draw(axes, name, colour)
         axes.axhline(0.8, color="#6b6b6b", linewidth=0.7)
         axes.set(xscale="log", xlabel="measurements", ylabel="test accuracy", ylim=(0, 0.9))
         axes.legend(loc="lower right")
         save_figure(figure, folder / "notebook-neurons")
+    (folder / "node_notebook.json").write_text(json.dumps(found, indent=1) + "\n")
     print(f"figure: {folder}")
 
 

@@ -1,8 +1,10 @@
 """A lab notebook: a photonic reservoir's mirrors, from the first light to a solved readout.
 
-`readout_notebook.py [FOLDER]` writes the notebook's figures and prints its numbers; about a minute.
+`readout_notebook.py [FOLDER]` writes the notebook's figures and its numbers, and prints these;
+about a minute.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -20,10 +22,11 @@ from dither.tasks import MackeyGlass, SeriesTask, nmse
 from dither.training.drawing import BLUE, GREY, ORANGE, STYLE, save_figure
 
 N = 400
-SEEDS = 4
+SEEDS = 9
 series = MackeyGlass().load()
 task = SeriesTask(series=MackeyGlass())
 reservoir = PhotonicReservoir(neurons=N)
+found = {}  # the notebook's numbers
 t = series.targets[series.train_part]
 
 
@@ -72,6 +75,7 @@ def draw(axes, result, colour, label, error="test_cost"):
     axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.2)
     axes.plot(table.index, table.median(axis=1), color=colour, label=label)
     print(f"{label}: {error} {table.median(axis=1).iloc[-1]:.2g} after {table.index[-1]}")
+    found[label] = {"measurements": int(table.index[-1]), error: table.iloc[-1].tolist()}
 
 
 def first_training(law):
@@ -116,8 +120,9 @@ def seen_training():
 def cost_of_boolean_weights(x):
     """Ridge regression on the same states, its weights rounded to b bits."""
     for bits in (1, 2, 4, 8, None):
-        found = ridge_readout(x, t) if bits is None else quantised_readout(x, t, bits)
-        print(f"ridge, {bits or 'real'} bits: training NMSE {nmse(found.outputs(x), t):.2g}")
+        readout = ridge_readout(x, t) if bits is None else quantised_readout(x, t, bits)
+        found[f"ridge, {bits or 'real'} bits"] = error = float(nmse(readout.outputs(x), t))
+        print(f"ridge, {bits or 'real'} bits: training NMSE {error:.2g}")
 
 
 def main():
@@ -135,6 +140,7 @@ def main():
         for name, figure in figures.items():
             save_figure(figure, folder / f"notebook-{name}")
     cost_of_boolean_weights(x)
+    (folder / "readout_notebook.json").write_text(json.dumps(found, indent=1) + "\n")
     print(f"figures: {folder}")
 
 

@@ -37,10 +37,10 @@ RULE = dither.WeightMGD(learning_rate=1.0, delta=0.05)
 SHORT = Until(measurements=40)
 
 
-def shell(*arguments, cwd, **environment):
+def shell(*arguments, cwd, module="dither.cli", **environment):
     """Run `dither` as its own process."""
     return subprocess.run(
-        [sys.executable, "-m", "dither.cli", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False,
         errors="replace",
         timeout=300,
@@ -625,8 +625,9 @@ def test_a_perturbation_beyond_the_bounds_is_a_trap(share):
 # -------------------------------------------------------------------------------- the shell
 
 
-def test_the_shell_says_its_version(tmp_path):
-    done = shell("--version", cwd=tmp_path)
+@pytest.mark.parametrize("module", ["dither", "dither.cli"])
+def test_the_shell_says_its_version(tmp_path, module):
+    done = shell("--version", cwd=tmp_path, module=module)
     assert (done.returncode, done.stdout) == (
         0,
         f"dither {dither.__version__}, compiled kernels: {built()[1]}\n",

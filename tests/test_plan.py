@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import dither.planning.floor as searching
 import dither.planning.plan as planning
+import dither.planning.tried as trying
 from dither.algorithms import (
     FiniteDifferences,
     LayerwiseMGD,
@@ -144,7 +145,7 @@ def quick(monkeypatch):
         return Prediction(n, n / 2, n * 2, 1.0)
 
     monkeypatch.setattr(planning, "methods", known)
-    monkeypatch.setattr(planning, "predict", given)
+    monkeypatch.setattr(trying, "predict", given)
 
 
 KEYS = {"method", "feasible", "reason", "measurements", "low", "high", "device_seconds", "joules",

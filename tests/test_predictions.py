@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.linalg import hadamard
 
-from dither import MLP, SimulatedDevice, Until
+from dither import MLP, SimulatedDevice, Until, train
 from dither.algorithms import (
     Backpropagation,
     FiniteDifferences,
@@ -20,6 +20,8 @@ from dither.algorithms import (
 from dither.devices.imperfections import CostNoise
 from dither.planning import predict
 from dither.planning.here import Here
+from dither.planning.race import raced
+from dither.planning.rates import Start, with_settings
 from dither.planning.rules import rule_of
 from dither.tasks import make_task
 from dither.training.fit import problem_of
@@ -181,9 +183,29 @@ def test_long_steps_do_not_overdraw_the_noise_of_the_batches():
     least = float(np.mean((x1 @ fit - t) ** 2))
     told = predict(
         SimulatedDevice(network=MLP(widths=(D - 1, 1))), make_task(x, t, x, t, batch=B),
-        Backpropagation(learning_rate=eta), Until(score=0.9999, measurements=400_000), trajectories=1,
+        Backpropagation(learning_rate=eta), Until(score=0.9999, measurements=400_000),
+        trajectories=1,
     )  # fmt: skip
     scores = np.array([score for _, score in told.curve])[-150:]
     excess = np.var(t) - least - np.var(t) * scores
     error = 2 * excess.std() / math.sqrt(len(excess))  # neighbours are not independent
     assert excess.mean() == pytest.approx(D * eta * least / B, abs=4 * error)
+
+
+def test_the_race_is_won_by_the_rate_whose_training_is_first_at_the_target():
+    task, until = classes(8), Until(score=0.9, measurements=20_000)
+    start = Start.of(DEVICE, task, 3)
+    found = raced(DEVICE, task, WeightMGD(**RATE, pairs="central"), start, until, key=3)
+
+    def training(rate):
+        rule = with_settings(found.algorithm, learning_rate=rate)
+        history = train(DEVICE, task, rule, key=3, until=until, score_every=10).history
+        there = history.measurements[history.score >= 0.9]
+        return float(there.min()) if len(there) else math.inf
+
+    rate = found.algorithm.learning_rate
+    took = {one: training(one) for one in (rate / 9, rate / 3, rate, rate * 3, rate * 9)}
+    # between two evaluations of the race lie 100 measurements or a seventh of them
+    assert took[rate] <= 1.2 * min(took.values()) + 100
+    assert found.prediction.measurements == pytest.approx(took[rate], rel=0.2, abs=100)
+    assert found.prediction.low < took[rate] < found.prediction.high

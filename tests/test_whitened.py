@@ -194,6 +194,54 @@ def test_the_mean_step_is_the_regression_of_the_exact_errors(known):
     assert np.linalg.norm(error) < 0.2 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.usefixtures("x64")
+def test_only_the_trained_layers_are_perturbed_counted_and_moved(known):
+    """E is the mean of Σ_l |e_l|² over the perturbed layers, and the step the fit over it."""
+    network, task = MLP(widths=(3, 4, 2, 3), output="tanh"), random_task((3,), number=8)
+    device, theta = start(network)
+    x, e = inputs_and_errors(network, device.space.unravel(theta), task)
+    trained = ("dense1", "dense2")
+    E = sum((e[n] ** 2).sum() for n in trained if not (known and n == "dense2")) / 8
+    expected = {n: np.zeros(p.shape) for n, p in device.space.unravel(theta).items()}
+    for n in trained:
+        fit = np.linalg.lstsq(with_one(x[n]), e[n], rcond=None)[0]
+        expected |= {f"{n}/weight": -fit[:-1] / E, f"{n}/bias": -fit[-1] / E}
+    algorithm = WhitenedNodePerturbation(
+        learning_rate=1.0, delta=1e-4, damping=1e-9, sets=400, memory=400, known_output=known,
+        trained=trained,
+    )  # fmt: skip
+    probes = collect(algorithm, device, task, theta, keys(20), 402)[0]
+    assert set(probes.sites) == {"dense1/z", "dense2/z"}
+    moved = np.asarray(probes.parameters[:, 401]) - np.asarray(theta)
+    mean, error = moved.mean(axis=0), moved.std(axis=0) / np.sqrt(20)
+    still = flat(
+        device, {n: np.full(v.shape, float(n.startswith("dense0"))) for n, v in expected.items()}
+    )
+    assert not moved[:, still.astype(bool)].any()
+    assert np.all(np.abs(mean - flat(device, expected)) < 5 * error + 1e-3)
+    assert np.linalg.norm(error) < 0.2 * np.linalg.norm(flat(device, expected))
+
+
+def test_an_unknown_trained_layer_is_refused():
+    algorithm = WhitenedNodePerturbation(learning_rate=0.1, trained=("dense7",))
+    with pytest.raises(RequestError, match="'dense7' that the device does not have"):
+        dither.train(SimulatedDevice(network=MLP(widths=(3, 3))), random_task((3,)), algorithm)
+
+
+def test_all_layers_named_are_all_layers():
+    network, task = MLP(widths=(3, 2, 3)), random_task((3,))
+    device, theta = start(network)
+    ends = [
+        collect(
+            WhitenedNodePerturbation(learning_rate=0.1, sets=2, trained=trained),
+            device, task, theta, keys(1), 20,
+        )[0].parameters
+        for trained in (None, ("dense1", "dense0"))
+    ]  # fmt: skip
+    assert np.array_equal(*ends)
+
+
 @pytest.mark.parametrize("algorithm", BOTH)
 def test_a_convolutional_network_descends(algorithm):
     task = random_task((4, 4, 2), number=12)

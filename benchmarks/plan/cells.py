@@ -242,7 +242,9 @@ def table(rows: dict[str, Any]) -> str:
              "prediction / training: time, passes |", "|---|---|---|---|---|"]  # fmt: skip
 
     def number(x: float | None) -> str:
-        return "not reached" if x is None or not np.isfinite(x) else f"{float(f'{x:.3g}'):,.0f}"
+        if x is None or not np.isfinite(x):
+            return "not reached"
+        return f"{float(f'{x:.3g}'):,.0f}".replace(",", " ")
 
     done = {key: row for key, row in rows.items() if "runs" in row}
     for key, row in done.items():

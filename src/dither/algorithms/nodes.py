@@ -102,8 +102,10 @@ def whitened(
     """`(A + damping ⟨diag A⟩)⁻¹ G` for every layer, weights and biases together.
 
     Arguments: the space; an estimate of the gradient; by layer, the mean of `moment`; damping > 0.
+    Layers without a moment keep their G.
     """
-    G, steps = space.unravel(estimate), {}
+    G = space.unravel(estimate)
+    steps = dict(G)
     for name, of_layer in A.items():
         weight, bias = G[f"{name}/weight"], G[f"{name}/bias"]
         both = jnp.concatenate([weight.reshape(-1, bias.size), bias[None]])

@@ -58,6 +58,10 @@ class AbstractSketchedRule(AbstractDescentRule):
                 "no convolution; leave it out."
             )
 
+    def correlated(self, problem: Problem) -> Sequence[Layer]:
+        """The layers whose inputs are held."""
+        return problem.layers
+
     def layer(self, state: GradientState) -> tuple[Int[Array, ""] | None, tuple[str, ...]] | None:
         return None, tuple(layer.name for layer in state.problem.layers)
 

@@ -1,5 +1,6 @@
 """Node perturbation with whitened layer inputs."""
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import equinox as eqx
@@ -8,10 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 from pydantic import Field
 
+from dither._errors import RequestError, nearest
 from dither.algorithms import nodes, traps
 from dither.algorithms.gradient_state import At, GradientState, Told
 from dither.algorithms.sketch import AbstractSketchedRule
-from dither.contract import AccessLevel, Measurement, Problem
+from dither.contract import AccessLevel, Layer, Measurement, Problem
 
 
 class Moments(eqx.Module):
@@ -40,10 +42,13 @@ class WhitenedNodePerturbation(AbstractSketchedRule):
     terms of order δ, the mean of Σ_l |e_bl|², the size of that noise: it grows as a network
     sharpens, and at a fixed rate the noise would feed itself.
 
+    Perturbed together, the layers share their noise: the estimate of each scatters by the E of all,
+    and the step of each is divided by it. `trained` names those that are perturbed and trained; the
+    others stay as they begin, and the sum in E is over the layers that are named.
+
     Arguments:
-        learning_rate: eta ≥ 0; 0.02 on a 784-32-10 network, 0.2 with a cosine decay on the
-            convolutional network of the preset `fashion-mnist-cnn-node`; larger rates diverge
-            slowly.
+        learning_rate: eta ≥ 0; 0.02 on a 784-32-10 network, 0.2 with a cosine decay on the dense
+            layers of the preset `fashion-mnist-cnn-node`; larger rates diverge slowly.
         delta: amplitude δ > 0 of the perturbation, in units of z.
         sets: sets of perturbations for each batch, ≥ 1, per example. A tick takes `1 + sets`
             measurements.
@@ -51,9 +56,10 @@ class WhitenedNodePerturbation(AbstractSketchedRule):
         memory: batches over which A and E are averaged, ≥ 1.
         known_output: do not perturb the last layer but compute its errors from the outputs that the
             device shows and the cost's formula.
+        trained: the names of the layers that are perturbed and trained; None for all.
     The others as for `AbstractSketchedRule`.
-    Errors: refused for a device that does not show sites, a network that names no layers, a layer
-    that is not `z = features(x) W + b`.
+    Errors: refused for a device that does not show sites, a network that names no layers or
+    not one of `trained`, a layer that is not `z = features(x) W + b`.
 
     Source: the step for exact errors is FOOF of Benzing, *Gradient descent on neurons and its link
     to approximate second-order optimization*, 2022, recalled and not verified; with measured errors
@@ -68,12 +74,25 @@ class WhitenedNodePerturbation(AbstractSketchedRule):
     damping: Annotated[float, Field(gt=0)] = 0.1
     memory: Annotated[int, Field(ge=1)] = 30
     known_output: bool = False
+    trained: Annotated[tuple[str, ...], Field(min_length=1, examples=[("dense",)])] | None = None
 
     def check(self, problem: Problem) -> None:
         super().check(problem)
+        names = [layer.name for layer in problem.layers]
+        for name in self.trained or ():
+            if name not in names:
+                raise RequestError(
+                    f"algorithm.trained names a layer '{name}' that the device does not have; "
+                    f"{nearest(name, names)}"
+                )
         nodes.check_linear(problem, self.kind)
         if self.known_output:
             nodes.check_shows_z(problem, "known_output")
+
+    def correlated(self, problem: Problem) -> Sequence[Layer]:
+        if self.trained is None:
+            return problem.layers
+        return [layer for layer in problem.layers if layer.name in self.trained]
 
     def turns(self, problem: Problem) -> int:
         del problem
@@ -81,32 +100,32 @@ class WhitenedNodePerturbation(AbstractSketchedRule):
 
     def remember(self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem) -> Moments:
         del key
-        widths = nodes.features_of(problem.layers, problem.space)
+        widths = nodes.features_of(self.correlated(problem), problem.space)
         A = {name: jnp.zeros((p + 1, p + 1), theta.dtype) for name, p in widths.items()}
         return Moments(jnp.int32(0), A, jnp.zeros((), theta.dtype))
 
     def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], dict[str, Array]]:
-        layers, batch = state.problem.layers, state.problem.batch
+        layers, batch = self.correlated(state.problem), state.problem.batch
         # each set has signs of its own; the reference, of which 0 is added, counts as none
         key = jax.random.fold_in(state.key, state.clock.tick)
         key = jax.random.fold_in(key, at.turn + at.side)
         added = nodes.perturbed(key, layers, at.side * self.delta, batch)
-        if self.known_output:
-            last = f"{layers[-1].name}/z"
+        if self.known_output and (last := f"{state.problem.layers[-1].name}/z") in added:
             added |= {last: jnp.zeros_like(added[last])}
         return at.theta, added
 
     def estimate(self, state: GradientState, told: Told) -> Float[Array, " P"]:
         problem, x = state.problem, self.inputs(state, told)
+        layers = self.correlated(problem)
         change = told.change / self.delta / (self.delta * self.sets)
-        e = nodes.errors(problem.layers, change, told.probe)
-        if self.known_output:
-            last = problem.layers[-1]
-            e |= {last.name: _output_errors(problem, told.measurement) / self.sets}
-        return nodes.pull_back(problem.layers, problem.space, told.theta, x, e)
+        e = nodes.errors(layers, change, told.probe)
+        if self.known_output and (last := problem.layers[-1].name) in e:
+            e |= {last: _output_errors(problem, told.measurement) / self.sets}
+        return nodes.pull_back(layers, problem.space, told.theta, x, e)
 
     def learn(self, state: GradientState, told: Told) -> Moments:
-        now, layers, x = state.memory, state.problem.layers, told.measurement.sites.inputs
+        now, layers = state.memory, self.correlated(state.problem)
+        x = told.measurement.sites.inputs
         tick, part = state.clock.tick, state.clock.part
 
         def clean() -> Moments:

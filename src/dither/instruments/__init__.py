@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dither._places import find_object
     from dither.instruments.aihwkit import AihwkitConnection, AihwkitDevice
+    from dither.instruments.check import Report, check_device
     from dither.instruments.connection import AbstractConnection, LabDevice
     from dither.instruments.fleet import FleetConnection, PythonFleet
     from dither.instruments.guard import Guard
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "_places": ("find_object",),
     "instruments.aihwkit": ("AihwkitConnection", "AihwkitDevice"),
+    "instruments.check": ("Report", "check_device"),
     "instruments.connection": ("AbstractConnection", "LabDevice"),
     "instruments.fleet": ("FleetConnection", "PythonFleet"),
     "instruments.guard": ("Guard",),
@@ -45,8 +47,8 @@ __all__ = [
     "AbstractConnection", "AihwkitConnection", "AihwkitDevice", "BadReading", "Channels",
     "FleetConnection", "Guard", "InstrumentError", "LabDevice", "Mirrors", "OphydConnection",
     "OphydDevice", "PythonDevice", "PythonFleet", "QcodesConnection", "QcodesDevice",
-    "Readings", "RemoteDevice", "ScpiConnection", "ScpiDevice", "TorchConnection",
-    "TorchDevice", "find_object",
+    "Readings", "RemoteDevice", "Report", "ScpiConnection", "ScpiDevice", "TorchConnection",
+    "TorchDevice", "check_device", "find_object",
 ]  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,26 +12,20 @@ from dither._threefry import key_for, random_key
 from dither._words import number
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices.readout import ReadoutDevice
-from dither.planning.boolean import descents, predict_readout, readout_floor
+from dither.planning.boolean import readout_floor
 from dither.planning.chip import Acts, Wiring, acts, cost, wiring
 from dither.planning.floor import Floor, floor
 from dither.planning.methods import Method, methods, mirror_methods, next_level
-from dither.planning.predict import Prediction, predict
+from dither.planning.predict import Prediction
 from dither.planning.question import Question, modelled
-from dither.planning.rates import Start, Tried, scanned
+from dither.planning.tried import at_its_best, mirrors
 from dither.studies.study import Cell
 from dither.tasks.task import Task
 from dither.training.fit import problem_of
 from dither.training.specification import Specification
-from dither.training.until import Until
 
 WORKERS = 2
 """The number of methods planned in parallel."""
-
-SEVERAL, FEW = 3, 1
-"""Trajectories per prediction, for networks up to `SMALL` parameters and beyond."""
-
-SMALL = 2_000
 
 PATIENCE = 60.0
 """The default computing time per method and point, s."""
@@ -88,6 +81,13 @@ class Row:
         if not self.feasible or self.measurements is None:
             return math.inf
         return self.measurements if self.device_seconds is None else self.device_seconds
+
+    @property
+    def settings(self) -> tuple[float, str] | None:
+        """The rate and the optimiser, from which a neighbour begins."""
+        if not self.feasible or self.learning_rate is None or self.optimizer is None:
+            return None
+        return self.learning_rate, self.optimizer
 
     def facts(self) -> dict[str, Any]:
         """The row as plain values."""
@@ -236,10 +236,10 @@ def _row(
     device = _open(run.device)
     problem = problem_of(device, task)
     if isinstance(device, ReadoutDevice):
-        tried = _mirrors(run, device, task, method)
+        tried = mirrors(run, device, task, method)
     else:
-        beside = None if near is None else near.result()
-        tried = _tried(run, device, task, method, beside, patience)
+        beside = None if near is None else near.result().settings
+        tried = at_its_best(run, device, task, method, beside, patience)
     algorithm, prediction = tried.algorithm, tried.prediction
     allowed = floor_of()
     target = run.until.score
@@ -283,50 +283,6 @@ def _row(
         cost_of_prediction=prediction.cost_of_prediction,
         run=_run(run, algorithm, prediction, method),
     )
-
-
-def _tried(
-    run: Specification, device: Any, task: Task, method: Method, near: Row | None, patience: float
-) -> Tried:
-    """The method at its best rate and amplitude; the file's own unchanged.
-
-    With a known neighbouring point, its optimiser is used and rates near its rate are tried.
-    """
-    trajectories = SEVERAL if device.space.size <= SMALL else FEW
-    end = time.monotonic() + patience / len(method.variants)
-
-    def predicted(algorithm: AbstractAlgorithm, most: float) -> Prediction:
-        budget = min(float(run.until.measurements or 2**31 - 1), most, 2.0**31 - 1)
-        until = Until(score=run.until.score, measurements=max(1, int(budget)))
-        left = max(0.0, end - time.monotonic())
-        return predict(
-            device, task, algorithm, until, trajectories=trajectories, key=run.seed, seconds=left
-        )
-
-    if method.own:
-        return Tried(method.variants[0], predicted(method.variants[0], math.inf))
-    start = Start.of(device, task, run.seed)
-    best: Tried | None = None
-    rate = near.learning_rate if near is not None and near.feasible else None
-    for variant in method.variants:
-        if near is not None and rate is not None and variant.optimizer.name != near.optimizer:
-            continue
-        most = math.inf if best is None else best.worth
-
-        def within(algorithm: AbstractAlgorithm, budget: float, most: float = most) -> Prediction:
-            return predicted(algorithm, min(budget, most))
-
-        one = scanned(variant, start, within, rate)
-        best = one if best is None or one.worth < best.worth else best
-        end += patience / len(method.variants)
-    assert best is not None
-    return best
-
-
-def _mirrors(run: Specification, device: ReadoutDevice, task: Task, method: Method) -> Tried:
-    algorithm = method.variants[0]
-    found = descents(device, task, algorithm, run.until, score_every=run.score_every, seed=run.seed)
-    return Tried(algorithm, predict_readout(found, run.until))
 
 
 def _run(

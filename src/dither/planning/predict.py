@@ -92,7 +92,7 @@ def predict(
         at, score = path.curve[-1]
         reason = f"the prediction stopped at {score:.4g}, after {M * at:.0f} measurements"
         return Prediction(math.nan, M * at, math.inf, passes, reason)
-    told = _told(M * times, passes, min(most, M * max(1.0, path.curve[-1][0])))
+    told = of_trajectories(M * times, passes, min(most, M * max(1.0, path.curve[-1][0])))
     known = ((M * k, score) for k, score in path.curve if math.isfinite(k + score))
     return replace(told, curve=tuple(known))
 
@@ -182,7 +182,7 @@ class _Path:
         return times, seen
 
     def _samples_for(self, k: Float[np.ndarray, " n"]) -> int:
-        """So many that a gradient scatters no more than k updates do, within limits."""
+        """The samples for which a gradient scatters no more than k updates, within limits."""
         own = float(np.median(k)) * self.task.batch / float(self.rule.batches)
         return self.samples if own <= 2 * self.samples else self.widest
 
@@ -203,7 +203,9 @@ class _Path:
         return found
 
 
-def _told(measurements: Float[np.ndarray, " n"], passes: float, most: float) -> Prediction:
+def of_trajectories(
+    measurements: Float[np.ndarray, " n"], passes: float, most: float
+) -> Prediction:
     """The median, and an interval from the assumed scatter and that of the trajectories."""
     finite = measurements[measurements <= most]
     if len(finite) * 2 <= len(measurements):

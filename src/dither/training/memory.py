@@ -54,5 +54,5 @@ def inputs_held(algorithm: AbstractAlgorithm, device: Any, problem: Problem) -> 
     if isinstance(one, SimulatedDevice):
         shapes |= one.network.sites()
     each = problem.batch * jnp.dtype(jnp.result_type(float)).itemsize
-    known = {layer.name: shapes.get(f"{layer.name}/x") for layer in problem.layers}
+    known = {layer.name: shapes.get(f"{layer.name}/x") for layer in algorithm.correlated(problem)}
     return {name: each * held(x, algorithm.sketch) for name, x in known.items() if x is not None}

@@ -1,0 +1,5 @@
+"""`python -m dither`."""
+
+from dither.cli import main
+
+main()

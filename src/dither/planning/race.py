@@ -1,0 +1,111 @@
+"""How many measurements a training takes, by training simulations at several rates at once."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from dither._words import rounded
+from dither.algorithms.algorithm import AbstractAlgorithm
+from dither.devices.simulated import SimulatedDevice
+from dither.planning.predict import Prediction, of_trajectories
+from dither.planning.rates import Start, Tried, with_settings
+from dither.tasks.task import Task
+from dither.training.fused import FusedLoop
+from dither.training.until import Until
+
+BELOW_GREEDY = (1 / 81, 1 / 27, 1 / 9, 1 / 3, 1.0)
+"""The rates of a race in units of the greedy one."""
+
+BESIDE = (1 / 3, 1.0, 3.0)
+"""The rates of a race beside a neighbour that is known, in units of its rate."""
+
+FIRST, GROWTH = 100, 1.15
+"""Measurements to the first evaluation; how far apart the others are, as a factor."""
+
+
+def raced(
+    device: SimulatedDevice,
+    task: Task,
+    algorithm: Any,
+    start: Start,
+    until: Until,
+    *,
+    near: float | None = None,
+    key: int = 0,
+    seconds: float = math.inf,
+) -> Tried:
+    """Train one simulation at several learning rates side by side: the first at the target wins.
+
+    The amplitude is `start.amplitude`, the rates are about the greedy one or about `near`.
+    The race costs as many measurements as the best rate takes, times the number of rates.
+    """
+    algorithm = with_settings(algorithm, delta=start.amplitude(algorithm))
+    middle, factors = (
+        (start.greedy_rate(algorithm), BELOW_GREEDY) if near is None else (near, BESIDE)
+    )
+    rates = [rounded(middle * factor, 2) for factor in factors]
+    seeds = [key] * len(rates)
+    winner, prediction = trained(device, task, algorithm, seeds, until, 1, seconds, rates)
+    return Tried(with_settings(algorithm, learning_rate=rates[winner]), prediction)
+
+
+def trained(
+    device: SimulatedDevice,
+    task: Task,
+    algorithm: AbstractAlgorithm,
+    seeds: Sequence[int],
+    until: Until,
+    enough: int,
+    seconds: float = math.inf,
+    rates: Sequence[float] | None = None,
+) -> tuple[int, Prediction]:
+    """Train simulations until `enough` of them are at the target, and predict from these.
+
+    Arguments: `seeds`, one for each simulation; `seconds` of computing after which the target is
+    given up; `rates`, one for each simulation, the algorithm's own if None.
+    Returns: the number of the best simulation, and the `Prediction`: NaN where the time ran out.
+    """
+    varied = None if rates is None else {"algorithm.learning_rate": jnp.asarray(rates)}
+    loop = FusedLoop(algorithm, device, task, list(seeds), varied)
+    most, target = until.measurements or 2**31 - 1, float(until.score or 0.0)
+    reached, began = np.full(len(seeds), np.inf), time.monotonic()
+    made, looks, late = 0, 1, False
+    before = _scores(loop)
+    curve = [(0, before)]
+    while np.isfinite(reached).sum() < enough and made < most and not late:
+        step = min(most - made, max(FIRST, int(made * (GROWTH - 1))))
+        loop.advance(step)
+        after = _scores(loop)
+        there = (after >= target) & np.isinf(reached)
+        reached[there] = _crossing(made, made + step, before, after, target)[there]
+        made, looks, before = made + step, looks + 1, after
+        curve.append((made, after))
+        late = time.monotonic() - began > seconds
+    best = int(np.argmin(reached)) if np.isfinite(reached).any() else int(np.argmax(before))
+    path = tuple((float(m), float(scores[best])) for m, scores in curve)
+    passes = len(seeds) * (made + looks * len(task.test_inputs) / task.batch)
+    if late and np.isfinite(reached).sum() < enough:
+        reason = f"given up at {before[best]:.4g}, after {made} measurements"
+        return best, Prediction(math.nan, made, math.inf, passes, reason, path)
+    finite = np.sort(reached)[: 2 * enough - 1]  # of a race the winner, else all
+    return best, replace(of_trajectories(finite, passes, float(most)), curve=path)
+
+
+def _scores(loop: FusedLoop) -> Float[np.ndarray, " R"]:
+    """The scores; a training that has diverged is below all others."""
+    score: Float[np.ndarray, " R"] = np.nan_to_num(loop.evaluate().score, nan=-math.inf)
+    return score
+
+
+def _crossing(
+    a: int, b: int, before: Float[np.ndarray, " R"], after: Float[np.ndarray, " R"], target: float
+) -> Float[np.ndarray, " R"]:
+    """The measurements at the target, between two evaluations linear in the score."""
+    share = np.clip((target - before) / np.where(after > before, after - before, 1.0), 0.0, 1.0)
+    return a + share * (b - a)
