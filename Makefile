@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 endif
 
 .NOTPARALLEL:
-.PHONY: help demo test adapters lint types wheel installs docs prose figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean claims look notebooks
+.PHONY: help demo test adapters lint types wheel installs docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean claims look notebooks prose
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
@@ -42,6 +42,12 @@ docs: export NO_MKDOCS_2_WARNING = 1
 docs: prose ## check the prose and build the documentation into site/
 	$(PY) -m mkdocs build --strict
 
+look: docs ## look at every page of site/ in Chromium: width on a phone, console, images, search
+	$(PY) docs/look.py site
+
+notebooks: $(VENV)/.installed-dev ## run the documentation's notebooks again and keep what they show
+	$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False docs/notebooks/*.ipynb
+
 prose: export PATH := $(abspath $(dir $(PY)))$(if $(filter Windows_NT,$(OS)),;,:)$(PATH)
 prose: prose/node_modules/.installed ## check the English of pages, docstrings and messages
 	cd prose && npm run --silent lint
@@ -49,12 +55,6 @@ prose: prose/node_modules/.installed ## check the English of pages, docstrings a
 prose/node_modules/.installed: prose/package-lock.json | $(VENV)/.installed-dev
 	cd prose && npm ci --silent --no-audit --no-fund
 	@touch $@
-
-look: docs ## look at every page of site/ in Chromium: width on a phone, console, images, search
-	$(PY) docs/look.py site
-
-notebooks: $(VENV)/.installed-dev ## run the documentation's notebooks again and keep what they show
-	$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False docs/notebooks/*.ipynb
 
 figures: $(VENV)/.installed ## draw the documentation's figures again
 	$(PY) docs/make_figures.py
