@@ -275,7 +275,7 @@ def test_samples_of_any_task_are_drawn_by_their_cost():
     [
         (SimulatedDevice(network=MLP(widths=(1, 4, 1), activation="relu")), TASK, RULE, "order 2"),
         (SimulatedDevice(network=MLP(widths=(1, 4, 1))), TASK,
-         NodePerturbation(learning_rate=0.1), "cost of 4 samples together"),
+         NodePerturbation(learning_rate=0.1), "cost for 4 samples together"),
         (SimulatedDevice(network=MLP(widths=(1, 4, 1)), access="cost"), TASK, RULE,
          "needs outputs"),
         (SimulatedDevice(network=MLP(widths=(1, 4, 2))), TASK, RULE, "2 outputs"),

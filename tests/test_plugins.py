@@ -194,8 +194,8 @@ def test_a_file_is_looked_for_beside_the_toml_file_and_written_by_its_place(tmp_
     [
         ("uniform_code.py:Unifrom", "has no 'Unifrom'; did you mean Uniform?"),
         ("missing.py:Uniform", "the code's file missing.py does not exist"),
-        ("uniform_code.py:math", "no class that inherits from AbstractCode"),
-        ("two_rings.py:TwoRings", "no class that inherits from AbstractCode"),
+        ("uniform_code.py:math", "not a class that inherits from AbstractCode"),
+        ("two_rings.py:TwoRings", "not a class that inherits from AbstractCode"),
         ("no_such_module:Uniform", "No module named 'no_such_module'"),
         (":Uniform", "not of the form FILE.py:NAME or MODULE:NAME"),
         ("unifrom", "has no kind 'unifrom'; the known names are rademacher"),

@@ -182,7 +182,7 @@ class _Path:
         return times, seen
 
     def _samples_for(self, k: Float[np.ndarray, " n"]) -> int:
-        """So many that a gradient scatters no more than k updates do, within limits."""
+        """The samples for which a gradient scatters no more than k updates, within limits."""
         own = float(np.median(k)) * self.task.batch / float(self.rule.batches)
         return self.samples if own <= 2 * self.samples else self.widest
 

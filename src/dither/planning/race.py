@@ -1,4 +1,4 @@
-"""How many measurements a training takes, by training simulations at several rates at once."""
+"""Prediction of the measurements of a training by simulated trainings at several rates."""
 
 import math
 import time
@@ -23,10 +23,10 @@ BELOW_GREEDY = (1 / 81, 1 / 27, 1 / 9, 1 / 3, 1.0)
 """The rates of a race in units of the greedy one."""
 
 BESIDE = (1 / 3, 1.0, 3.0)
-"""The rates of a race beside a neighbour that is known, in units of its rate."""
+"""The rates of a race with a known neighbour, in units of its rate."""
 
 FIRST, GROWTH = 100, 1.15
-"""Measurements to the first evaluation; how far apart the others are, as a factor."""
+"""Measurements to the first evaluation; the factor between evaluations."""
 
 
 def raced(
@@ -40,10 +40,10 @@ def raced(
     key: int = 0,
     seconds: float = math.inf,
 ) -> Tried:
-    """Train one simulation at several learning rates side by side: the first at the target wins.
+    """Train one simulation at several learning rates in parallel: the first at the target wins.
 
-    The amplitude is `start.amplitude`, the rates are about the greedy one or about `near`.
-    The race costs as many measurements as the best rate takes, times the number of rates.
+    The amplitude is `start.amplitude`, the rates are around the greedy one or around `near`. The
+    race costs the measurements of the best rate times the number of rates.
     """
     algorithm = with_settings(algorithm, delta=start.amplitude(algorithm))
     middle, factors = (
@@ -65,11 +65,11 @@ def trained(
     seconds: float = math.inf,
     rates: Sequence[float] | None = None,
 ) -> tuple[int, Prediction]:
-    """Train simulations until `enough` of them are at the target, and predict from these.
+    """Train simulations until `enough` of them reach the target, and predict from these.
 
-    Arguments: `seeds`, one for each simulation; `seconds` of computing after which the target is
-    given up; `rates`, one for each simulation, the algorithm's own if None.
-    Returns: the number of the best simulation, and the `Prediction`: NaN where the time ran out.
+    Arguments: `seeds`, one for each simulation; `seconds`, the limit of computing time; `rates`,
+    one for each simulation, by default the algorithm's own.
+    Returns: the number of the best simulation, and the `Prediction`: NaN if the time ran out.
     """
     varied = None if rates is None else {"algorithm.learning_rate": jnp.asarray(rates)}
     loop = FusedLoop(algorithm, device, task, list(seeds), varied)
@@ -93,12 +93,12 @@ def trained(
     if late and np.isfinite(reached).sum() < enough:
         reason = f"the prediction stopped at {before[best]:.4g}, after {made} measurements"
         return best, Prediction(math.nan, made, math.inf, passes, reason, path)
-    finite = np.sort(reached)[: 2 * enough - 1]  # of a race the winner, else all
+    finite = np.sort(reached)[: 2 * enough - 1]  # the winner of a race, else all
     return best, replace(of_trajectories(finite, passes, float(most)), curve=path)
 
 
 def _scores(loop: FusedLoop) -> Float[np.ndarray, " R"]:
-    """The scores; a training that has diverged is below all others."""
+    """The scores; a diverged training is below all others."""
     score: Float[np.ndarray, " R"] = np.nan_to_num(loop.evaluate().score, nan=-math.inf)
     return score
 
@@ -106,6 +106,6 @@ def _scores(loop: FusedLoop) -> Float[np.ndarray, " R"]:
 def _crossing(
     a: int, b: int, before: Float[np.ndarray, " R"], after: Float[np.ndarray, " R"], target: float
 ) -> Float[np.ndarray, " R"]:
-    """The measurements at the target, between two evaluations linear in the score."""
+    """The measurements at the target, interpolated linearly in the score between evaluations."""
     share = np.clip((target - before) / np.where(after > before, after - before, 1.0), 0.0, 1.0)
     return a + share * (b - a)

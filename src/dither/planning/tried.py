@@ -1,4 +1,4 @@
-"""A method at its best settings, and what it then takes."""
+"""The best settings of a method, and its prediction with them."""
 
 import math
 import time
@@ -16,10 +16,10 @@ from dither.training.specification import Specification
 from dither.training.until import Until
 
 SMALL = 2_000
-"""Parameters up to which a network is predicted in law."""
+"""The largest number of parameters for which a prediction uses the rule's law."""
 
 TRAINED = 3
-"""Simulated trainings of a file's own algorithm."""
+"""The number of simulated trainings of a file's own algorithm."""
 
 
 def at_its_best(
@@ -30,13 +30,13 @@ def at_its_best(
     near: tuple[float, str] | None,
     patience: float,
 ) -> Tried:
-    """The method at its best rate and amplitude; the file's own as it stands.
+    """The method at its best rate and amplitude; the file's own unchanged.
 
-    A small network is predicted in law. A large one is trained in simulation, which takes less
-    time there, as is an algorithm without a law.
+    A small network is predicted with the rule's law. A large one, and an algorithm without a law,
+    is trained in simulation, which takes less time there.
 
-    Arguments: `near`, the best rate and the optimiser of a device that differs little; `patience`,
-    seconds of computing.
+    Arguments: `near`, the best rate and the optimiser of a similar device; `patience`, the
+    computing time, s.
     """
     large = device.space.size > SMALL
     shown = device.model_copy(update={"access": method.access.name.lower()})

@@ -234,7 +234,7 @@ class Run:
             save_checkpoint(file, self.loop.to_save(), self._arrays(), about)
         except RunError as error:
             so_far = (
-                ("--resume continues from it") if file.is_file() else "no checkpoint was saved yet"
+                "--resume continues from it" if file.is_file() else "no checkpoint was saved yet"
             )
             raise RunError(f"{str(error).rstrip('.')}; {so_far}.") from None
         self.saved = time.monotonic()
