@@ -121,6 +121,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Keep the groups of a number, and a number and its percent sign, on one line."""
+    fences = re.split(r"(^ *```.*?^ *```)", markdown, flags=re.DOTALL | re.MULTILINE)
+    for i in range(0, len(fences), 2):
+        whole = re.sub(r"(?<=\d)\s(?=\d{3}(?!\d))", "\u202f", fences[i])
+        fences[i] = re.sub(r"(?<=\d)\s(?=%)", "\u00a0", whole)
+    return "".join(fences)
+
+
 def on_post_page(output: str, page: Page, **_: Any) -> str:
     """Note which objects a page documents."""
     if page.file.src_uri.startswith("reference/"):

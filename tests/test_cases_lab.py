@@ -894,7 +894,7 @@ def test_files_without_numbers_are_refused(name, tmp_path):
         (b"\x89HDF\r\n\x1a\n", "not an NPZ file"),
         (b"", "not an NPZ file"),
         (b"\x80\x04\x95 a pickle", "not an NPZ file"),
-        (b"PK\x03\x04 cut", "no NPZ file"),
+        (b"PK\x03\x04 cut", "not a valid NPZ file"),
     ],
 )
 def test_files_of_other_programs_are_refused_with_how(begin, words, tmp_path):

@@ -402,7 +402,7 @@ def test_settings_that_make_no_sense_are_refused(settings):
 def test_what_it_can_train():
     chip = SimulatedDevice(network=MLP(widths=(2, 2, 1)))
     for algorithm in (CoordinateDescent(), BooleanLeastSquares()):
-        with pytest.raises(RequestError, match="take"):
+        with pytest.raises(RequestError, match="; use "):
             algorithm.check(Problem(chip.space))
         for weights in ("boolean", "ternary"):
             algorithm.check(Problem(mirrors(4, weights)))

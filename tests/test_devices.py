@@ -512,7 +512,7 @@ def test_objects_are_found_in_files_and_modules(tmp_path):
     [
         ("nothing", "not of the form"),
         (":name", "not of the form"),
-        ("no_such_module:name", "fails to import"),
+        ("no_such_module:name", "cannot be imported"),
         ("no_such_file.py:name", "does not exist"),
         ("math:sqroot", "did you mean sqrt"),
     ],

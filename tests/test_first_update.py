@@ -52,7 +52,7 @@ def test_updates_that_are_only_tried_come_first(central):
     ],
 )
 def test_a_first_update_beyond_the_budget_is_a_trap(rule, due):
-    with pytest.warns(TrapWarning, match=f"due after {due} measurements and the run takes 100"):
+    with pytest.warns(TrapWarning, match=f"due after {due} measurements, but the run takes 100"):
         result = dither.train(CHIP, XOR(), rule, until=Until(measurements=100))
     assert any("nothing is trained" in trap for trap in result.warnings)
 

@@ -297,7 +297,7 @@ def test_a_real_device_that_drops_out_is_left_out_and_comes_back():
     for _ in range(PATIENCE - 1):
         with pytest.raises(RunError, match="device 1 of the fleet: OSError: no light"):
             rows()
-    with pytest.raises(RunError, match="device 1 of the fleet is left out"):
+    with pytest.raises(RunError, match="device 1 of the fleet is excluded"):
         rows()
     calls = chips[1].calls
     for _ in range(20):

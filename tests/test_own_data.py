@@ -282,7 +282,7 @@ def test_data_in_memory_that_cannot_be_used_is_refused(given, words):
 def test_names_of_classes_are_kept_in_the_order_given():
     task = make_task(FLOWERS, "species", classes=SPECIES[::-1])
     assert [task.classes[k] for k in rows(task)[1]] == list(FLOWERS["species"])
-    with pytest.raises(RequestError, match=r"label 'virginica' .* is no class"):
+    with pytest.raises(RequestError, match=r"label 'virginica' .* is not a class"):
         make_task(FLOWERS, "species", classes=SPECIES[:2])
 
 
@@ -407,8 +407,8 @@ def test_new_rows_are_told_as_the_trained_device_sees_them(tmp_path, monkeypatch
         ("none.csv", None, "does not exist"),
         ("none.npy", None, "does not exist"),
         ("new.csv", "length,more\n1,2\n", "no column 'width'.*the known names are length, more"),
-        ("new.csv", "1\n2\n", "has 1 columns and .* has 2 inputs"),
-        ("new.csv", "1,2,3,4\n1,2,3,4\n", "has 4 columns and .* has 2 inputs"),
+        ("new.csv", "1\n2\n", "has 1 columns, but .* has 2 inputs"),
+        ("new.csv", "1,2,3,4\n1,2,3,4\n", "has 4 columns, but .* has 2 inputs"),
         ("new.npy", "1,2", "is not an NPY file"),
     ],
 )

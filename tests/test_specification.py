@@ -142,7 +142,7 @@ def test_mistakes_are_named_with_key_and_line(read, old, new, sentences):
         ("algorithm.learning_rate=fast", "algorithm.learning_rate"),
         ("algorithm.learning_rate", "key=value"),
         ("=3", "key=value"),
-        ("replicas.more=3", "no table"),
+        ("replicas.more=3", "not a table"),
         ("device.imperfections.5.sigma=1", "index below 2"),
         ("algorithm.optimizer=adm", "adam"),
         ("algorithm.code=wlash", "walsh"),

@@ -156,13 +156,13 @@ def test_flow_that_does_not_arrive_and_one_that_is_there(orthonormal):
 
 def test_errors(orthonormal):
     device, task = orthonormal
-    with pytest.raises(RequestError, match="rate of 0"):
+    with pytest.raises(RequestError, match="learning rate is 0"):
         time_to_accuracy(1.0, 0.0, 2)
     guide = WeightMGD(learning_rate=0.1)
     theta = device.initial(jax.random.key(0))
-    with pytest.raises(RequestError, match="rate of 0"):
+    with pytest.raises(RequestError, match="learning rate is 0"):
         follow_flow(jax.random.key(0), guide, device, task, theta, 0.9, learning_rate=0.0)
-    with pytest.raises(RequestError, match="rate of 0"):
+    with pytest.raises(RequestError, match="learning rate is 0"):
         follow_flow(
             jax.random.key(0), guide, device, task, theta, 0.9, learning_rate=0.1,
             scatter=Scatter(guide, 0.0, task),

@@ -385,7 +385,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(RequestError, match="inputs of shape"):
         dither.train(DEVICE, Parity(bits=3), ALGORITHM)
     three = SimulatedDevice(network=MLP(widths=(2, 3)))
-    with pytest.raises(RequestError, match="3 outputs and the task needs 1 or 2"):
+    with pytest.raises(RequestError, match="3 outputs, but the task needs 1 or 2"):
         train(Until(measurements=10), three)
     with pytest.raises(RequestError, match="number of replicas must be a whole number from 1"):
         train(Until(measurements=10), replicas=0)

@@ -324,5 +324,5 @@ class Gated(AbstractNetwork):
 @pytest.mark.parametrize("algorithm", BOTH)
 def test_a_layer_that_is_not_linear_is_refused(algorithm):
     task = random_task((2,), classes=2)
-    with pytest.raises(RequestError, match="'only' is none"):
+    with pytest.raises(RequestError, match="'only' is different"):
         dither.train(SimulatedDevice(network=Gated()), task, algorithm(learning_rate=0.1))
