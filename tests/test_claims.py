@@ -43,23 +43,23 @@ def test_a_number_that_is_no_claim_is_found(added, loose):
 
 
 def test_a_claim_that_was_taken_out_leaves_its_numbers_loose():
-    left = [claim for claim in CLAIMS if claim.id != "predicted"]
-    assert claims.loose_numbers(README, left) == ["1.2", "17", "25", "1.4", "24"]
+    left = [claim for claim in CLAIMS if claim.id != "weights-or-neurons"]
+    assert claims.loose_numbers(README, left) == ["10 000", "71.5", "79.0", "84.2"]
 
 
 def altered(**changes):
-    claim = next(claim for claim in CLAIMS if claim.id == "predicted")
+    claim = next(claim for claim in CLAIMS if claim.id == "weights-or-neurons")
     return list(claims.faults(dataclasses.replace(claim, **changes)))
 
 
 def test_what_is_wrong_with_a_claim_is_told():
-    says = next(claim for claim in CLAIMS if claim.id == "predicted").says
-    assert "does not say" in altered(says=says.replace("{17}", "{18}"))[0]
-    (fault,) = altered(value="[18, 25, 24]")
-    assert "[18.0], which it does not state" in fault
-    (fault,) = altered(value="[17]")
+    says = next(claim for claim in CLAIMS if claim.id == "weights-or-neurons").says
+    assert "does not say" in altered(says=says.replace("{71.5}", "{72.5}"))[0]
+    (fault,) = altered(value="[71.6, 79.0, 84.2]")
+    assert "[71.6], which it does not state" in fault
+    (fault,) = altered(value="[71.5]")
     assert "states 3 numbers and its result holds 1" in fault
-    (fault,) = altered(interval=[[18, 21]])
+    (fault,) = altered(interval=[[72, 73]])
     assert "outside its own interval" in fault
 
 
