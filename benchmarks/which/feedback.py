@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
 
 import dither
 from dither import CNN, MLP, SimulatedDevice, Until
@@ -232,10 +233,14 @@ def draw(cells: dict[str, Any]) -> None:
                 style = {"color": PALETTE[colour], "linestyle": "-:"[again]}
                 axis.plot(measurements, scores, label=method, **style)
         axis.set(title=network, xscale="log", xlabel="measurements", ylim=(0.5, 0.87))
+        axis.xaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:.0f}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
     axes[0, 0].set_ylabel("test accuracy")
-    axes[0, -1].legend(fontsize=7, frameon=False, bbox_to_anchor=(1.02, 1), loc="upper left")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 0.95)}
     figure.tight_layout()
-    figure.savefig(DOCS / "figures" / "feedback.svg")
+    figure.legend(handles, labels, fontsize=7, frameon=False, **beside)
+    figure.savefig(DOCS / "figures" / "feedback.svg", bbox_inches="tight")
 
 
 def main(chosen: list[str]) -> None:
