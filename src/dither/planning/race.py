@@ -91,7 +91,8 @@ def trained(
     path = tuple((float(m), float(scores[best])) for m, scores in curve)
     passes = len(seeds) * (made + looks * len(task.test_inputs) / task.batch)
     if late and np.isfinite(reached).sum() < enough:
-        reason = f"the prediction stopped at {before[best]:.4g}, after {made} measurements"
+        score = np.sort(before)[-enough]  # what so many have come to
+        reason = f"the prediction stopped at {score:.4g}, after {made} measurements"
         return best, Prediction(math.nan, made, math.inf, passes, reason, path)
     finite = np.sort(reached)[: 2 * enough - 1]  # the winner of a race, else all
     return best, replace(of_trajectories(finite, passes, float(most)), curve=path)
