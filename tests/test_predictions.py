@@ -20,7 +20,7 @@ from dither.algorithms import (
 from dither.devices.imperfections import CostNoise
 from dither.planning import predict
 from dither.planning.here import Here
-from dither.planning.race import raced
+from dither.planning.race import raced, trained
 from dither.planning.rates import Start, with_settings
 from dither.planning.rules import rule_of
 from dither.tasks import make_task
@@ -209,3 +209,9 @@ def test_the_race_is_won_by_the_rate_whose_training_is_first_at_the_target():
     assert took[rate] <= 1.2 * min(took.values()) + 100
     assert found.prediction.measurements == pytest.approx(took[rate], rel=0.2, abs=100)
     assert found.prediction.low < took[rate] < found.prediction.high
+
+
+def test_a_target_that_the_start_reaches_takes_one_measurement():
+    until, rule = Until(score=1e-6, measurements=1000), WeightMGD(**RATE, pairs="central")
+    _, found = trained(DEVICE, classes(8), rule, [0, 1, 2], until, 2)
+    assert found.measurements == 1.0

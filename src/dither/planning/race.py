@@ -109,4 +109,4 @@ def _crossing(
 ) -> Float[np.ndarray, " R"]:
     """The measurements at the target, interpolated linearly in the score between evaluations."""
     share = np.clip((target - before) / np.where(after > before, after - before, 1.0), 0.0, 1.0)
-    return a + share * (b - a)
+    return np.maximum(a + share * (b - a), 1.0)
