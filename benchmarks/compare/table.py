@@ -1,4 +1,7 @@
-"""Writes a comparison, finished or not, into docs/results: benchmarks/compare/table.py DIR."""
+"""Write a comparison, finished or not, into docs/results: benchmarks/compare/table.py DIR ...
+
+The methods of further folders, on the same tasks and devices, follow those of the first.
+"""
 
 import json
 import sys
@@ -26,17 +29,20 @@ def cell(row: dict) -> str:
     return f"{told[0]} ({told[1]} – {told[2]}){missed}"
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, *more: Path) -> None:
     """Write the rows as JSON and the table as Markdown."""
     asked = read_comparison(folder / "compare.toml")
-    rows = rows_of(so_far(asked, folder))
+    others = [read_comparison(one / "compare.toml") for one in more]
+    found = [so_far(ask, one) for ask, one in zip((asked, *others), (folder, *more))]
+    rows = [row for one in found for row in rows_of(one)]
+    methods = [method for ask in (asked, *others) for method in ask.methods]
     RESULTS.mkdir(exist_ok=True)
     kept = {"asked": asked.model_dump(mode="json"), "rows": rows, "best": best_of(rows)}
     (RESULTS / f"compare-{asked.name}.json").write_text(json.dumps(kept, indent=1) + "\n")
     for task in asked.tasks:
         lines = [f"| method | sees | {' | '.join(asked.devices)} |", "| --- " * 2
                  + "| --- " * len(asked.devices) + "|"]  # fmt: skip
-        for method in asked.methods:
+        for method in methods:
             mine = [r for r in rows if (r["task"], r["method"]) == (task, method)]
             by_device = {r["device"]: cell(r) for r in mine}
             cells = [by_device.get(device, "not asked") for device in asked.devices]
@@ -45,4 +51,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

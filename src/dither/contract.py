@@ -248,7 +248,8 @@ class Layer:
     such as pooling and flattening; `features`, the map from x to what the weights multiply, with
     W's leading axes merged: `z = features(x) W + b`; x itself in a dense layer, patches in a
     convolution; `groups`, the number of equal groups of channels (z's last axis) that the layer
-    does not mix; `patchwise`, whether the layer does not mix positions along z's other axes.
+    does not mix; `patchwise`, whether the layer does not mix positions along z's other axes;
+    `from_output`, z of a last layer as a function of the device's outputs, None if unknown.
     """
 
     name: str
@@ -259,6 +260,7 @@ class Layer:
     features: Callable[[Array], Array] = keep
     groups: int = 1
     patchwise: bool = False
+    from_output: Callable[[Array], Array] | None = None
 
     def __call__(self, parameters: Parameters, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """z for a batch of inputs, given all the network's parameters."""

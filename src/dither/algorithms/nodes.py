@@ -45,7 +45,16 @@ def check_shows_z(problem: Problem, what: str) -> None:
     if not problem.shows_z:
         raise RequestError(
             f"{what} reads the neurons' preactivations, which a Python object cannot show; "
-            "use node-perturbation, or known_output = false."
+            "use node-perturbation."
+        )
+
+
+def check_shows_last_z(problem: Problem, what: str) -> None:
+    """Check that z of the last layer can be read or computed. Errors: `RequestError`."""
+    if not problem.shows_z and problem.layers[-1].from_output is None:
+        raise RequestError(
+            f"{what} needs the activation of the device's last layer; give the device an attribute "
+            "output_activation, such as 'sigmoid', or take known_output = false."
         )
 
 

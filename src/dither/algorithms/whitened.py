@@ -87,7 +87,7 @@ class WhitenedNodePerturbation(AbstractSketchedRule):
                 )
         nodes.check_linear(problem, self.kind)
         if self.known_output:
-            nodes.check_shows_z(problem, "known_output")
+            nodes.check_shows_last_z(problem, "known_output")
 
     def correlated(self, problem: Problem) -> Sequence[Layer]:
         if self.trained is None:
@@ -163,7 +163,8 @@ def _output_errors(problem: Problem, measurement: Measurement) -> Float[Array, "
     """`∂C_b/∂z` of the last layer, from the outputs and the cost's formula."""
     last, seen = problem.layers[-1], measurement.outputs
     by_output = jax.grad(lambda y: jnp.sum(problem.cost(y, seen.targets)))(seen.y)
-    z = measurement.sites.z[last.name]
+    read = last.from_output
+    z = measurement.sites.z[last.name] if read is None else read(seen.y)
     (e,) = jax.vjp(lambda z: last.onward(last.activation(z)), z)[1](by_output)
     errors: Float[Array, "B ..."] = e
     return errors

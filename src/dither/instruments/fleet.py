@@ -52,7 +52,9 @@ class Together:
         self.parameters, self.bounds, self.levels = extent.shapes, extent.limits, extent.levels
         self.initial = first.initial
         self.fed, self.task = first.fed, first.task
-        self.layers = tuple(layer.name for layer in first.layers)
+        self.layers = {one.name: one.positions for one in first.neurons}
+        self.output_activation = first.output_activation
+        self.sites = {one.name: 1 + len(one.nodes) for one in first.neurons}
         if first.by_cost:
             self.cost = self._cost
         else:
@@ -90,11 +92,13 @@ class Together:
 
     def _measure_sites(
         self, inputs: Float[np.ndarray, "B ..."], added: Mapping[str, Float[np.ndarray, "..."]]
-    ) -> tuple[Float[np.ndarray, "B K"], dict[str, Float[np.ndarray, "B _"]]]:
+    ) -> tuple[Float[np.ndarray, "B K"], dict[str, Float[np.ndarray, "B ..."]]]:
         n = len(self.devices)
 
         def measured(k: int) -> Any:
-            mine = {name: v[k::n] if np.ndim(v) > 1 else v for name, v in added.items()}
+            mine = {
+                name: v[k::n] if np.ndim(v) == self.sites[name] else v for name, v in added.items()
+            }
             return self.devices[k].measure_sites(inputs[k::n], mine)
 
         outputs, seen = zip(*self._round(measured, inputs, any(map(np.any, added.values()))))

@@ -50,7 +50,7 @@ class MeasuresBlocks(Protocol):
 class MeasuresSites(Protocol):
     """It perturbs the neurons of its layers, and returns the outputs and each layer's inputs."""
 
-    layers: Iterable[str]
+    layers: Iterable[str] | Mapping[str, tuple[int, ...]]
 
     def measure_sites(
         self, inputs: Inputs, added: dict[str, Float[np.ndarray, "..."]], /

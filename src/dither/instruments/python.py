@@ -1,6 +1,6 @@
 """A real device: any Python object or callable of NumPy arrays; serving it needs no JAX."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from dither._numbers import finite, real
 from dither._raised import told
 from dither.instruments.calls import Calls
 from dither.instruments.extent import extent_of, levels_of
+from dither.instruments.neurons import Neurons, as_layers, neurons_of, output_of
 from dither.instruments.protocols import (
     MeasuresCost,
     MeasuresOutputs,
@@ -56,7 +57,9 @@ class PythonDevice:
     layers whose parameters are `NAME/weight` (p, q) and `NAME/bias` (q); and
     `measure_sites(inputs, added)`, which returns the outputs with `added[NAME]` added to the
     neurons' inputs of each layer, (q,) for the whole batch or (B, q), and a table of the inputs (B,
-    p) of each layer.
+    p) of each layer. A convolution uses the same weights at several positions: `layers` is then a
+    table of the positions of each layer, such as (26, 26), or () for a dense layer, which stand
+    before q and p. `output_activation`, identity, tanh or sigmoid, is that of the last layer.
 
     An exception, NaN or a wrong shape is a failed measurement, which is repeated.
 
@@ -90,7 +93,8 @@ class PythonDevice:
         levels = levels_of(self.name, said("bits") if bits is None else bits, said("levels"))
         self.extent = extent_of(self.name, shapes, limits, levels)
         self._check_abilities()
-        self._weights = self._weights_of(self._layer_names(said("layers", ())))
+        self.neurons = self._neurons_of(said("layers", ()))
+        self.output_activation = output_of(self.name, said("output_activation"))
         self._calls = Calls(target, self.abilities)
         if guard is not None:
             step = float(np.max(self.space.step))
@@ -110,33 +114,13 @@ class PythonDevice:
             )
         check_plain(self.target, map(method_of, self.abilities), self.name)
 
-    def _layer_names(self, layers: Any) -> tuple[str, ...]:
-        one_text = isinstance(layers, str) or not isinstance(layers, Iterable)
-        if one_text or not all(isinstance(name, str) for name in layers):
-            raise RequestError(
-                f"The device {self.name} has layers {layers!r}; give the names of its dense "
-                'layers, such as ("dense0", "dense1").'
-            )
-        return tuple(layers)
-
-    def _weights_of(self, layers: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-        """The shape (p, q) of the weights of each layer whose neurons can be perturbed."""
+    def _neurons_of(self, layers: Any) -> tuple[Neurons, ...]:
         if layers and (self.by_cost or MeasuresSites not in self.abilities):
             raise RequestError(
                 f"The device {self.name} has layers but not both measure(inputs) and "
                 "measure_sites(inputs, added); add them."
             )
-        found = {}
-        for name in layers:
-            weight = self.extent.shapes.get(f"{name}/weight", ())
-            if len(weight) != 2 or self.extent.shapes.get(f"{name}/bias") != weight[1:]:
-                raise RequestError(
-                    f"The device {self.name} has a layer {name} but not its parameters "
-                    f"'{name}/weight' of shape (p, q) and '{name}/bias' of shape (q,); name them "
-                    "in `parameters`."
-                )
-            found[name] = weight
-        return found
+        return neurons_of(self.name, layers, self.extent.shapes)
 
     @cached_property
     def space(self) -> "Space":
@@ -163,17 +147,14 @@ class PythonDevice:
         """Sites, outputs, or only a cost."""
         from dither.contract import AccessLevel
 
-        if self._weights:
+        if self.neurons:
             return AccessLevel.SITES
         return AccessLevel.COST if self.by_cost else AccessLevel.OUTPUTS
 
     @cached_property
     def layers(self) -> "tuple[Layer, ...]":
-        """The dense layers whose neurons can be perturbed and whose inputs are read; () if none."""
-        from dither.contract import Layer
-        from dither.networks.network import dense
-
-        return tuple(Layer(name, (q,), dense) for name, (_, q) in self._weights.items())
+        """The layers whose neurons can be perturbed and whose inputs are read; () if none."""
+        return as_layers(self.neurons, self.output_activation)
 
     def initial(self, seed: int) -> Float[np.ndarray, " P"]:
         """The initial parameters: the object's own, else uniform random values.
@@ -263,14 +244,15 @@ class PythonDevice:
 
     def measure_sites(
         self, inputs: Float[np.ndarray, "B ..."], added: Mapping[str, Float[np.ndarray, "..."]]
-    ) -> tuple[Float[np.ndarray, "B K"], dict[str, Float[np.ndarray, "B _"]]]:
+    ) -> tuple[Float[np.ndarray, "B K"], dict[str, Float[np.ndarray, "B ..."]]]:
         """The outputs of a batch with perturbed neurons, and the layers' inputs.
 
-        Errors: `BadReading` for any other result.
+        Layers that are not named in `added` are given zeros. Errors: `BadReading` for any other
+        result.
         """
-        outputs, seen = self._calls.make("measure_sites", inputs, dict(added))
-        widths = {name: p for name, (p, _) in self._weights.items()}
-        read = as_layer_inputs(seen, len(inputs), widths)
+        every = {one.name: added.get(one.name, np.zeros(one.nodes)) for one in self.neurons}
+        outputs, seen = self._calls.make("measure_sites", inputs, every)
+        read = as_layer_inputs(seen, len(inputs), {one.name: one.inputs for one in self.neurons})
         return as_outputs(outputs, len(inputs)), read
 
     def deal(self, task: Any) -> Any:

@@ -62,15 +62,15 @@ def _finite(reading: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
 
 
 def as_layer_inputs(
-    given: Mapping[str, Any], rows: int, widths: Mapping[str, int]
-) -> dict[str, Float[np.ndarray, "B _"]]:
+    given: Mapping[str, Any], rows: int, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Float[np.ndarray, "B ..."]]:
     """The inputs of each layer, for so many samples. Errors: `BadReading`."""
     read = {}
-    for name, width in widths.items():
+    for name, shape in shapes.items():
         x = _real(given[name])
-        if x.shape != (rows, width):
+        if x.shape != (rows, *shape):
             raise BadReading(
-                f"returned inputs of layer {name} of shape {x.shape} instead of {(rows, width)}"
+                f"returned inputs of layer {name} of shape {x.shape} instead of {(rows, *shape)}"
             )
         read[name] = _finite(x)
     return read

@@ -54,6 +54,11 @@ def dense(own: Parameters, x: Float[Array, "B p"]) -> Float[Array, "B q"]:
     return jnp.dot(x, own["weight"]) + own["bias"]
 
 
+def at_positions(own: Parameters, x: Float[Array, "B ... p"]) -> Float[Array, "B ... q"]:
+    """`z = x W + b` at every position, such as the patches of a convolution."""
+    return jnp.dot(x, own["weight"]) + own["bias"]
+
+
 class AbstractNetwork(Configuration):
     """A forward map, a pure function of parameters and inputs, with named sites.
 

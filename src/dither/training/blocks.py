@@ -20,13 +20,14 @@ Asking: TypeAlias = Callable[..., "Asked"]
 Telling: TypeAlias = Callable[..., tuple[Arrays, Float[Array, " K"]]]
 
 Reading: TypeAlias = (
-    Float[np.ndarray, "..."] | tuple[Float[np.ndarray, "B O"], dict[str, Float[np.ndarray, "B _"]]]
+    Float[np.ndarray, "..."]
+    | tuple[Float[np.ndarray, "B O"], dict[str, Float[np.ndarray, "B ..."]]]
 )
 """A cost, or outputs, or outputs and the inputs of each layer."""
 
 Readings: TypeAlias = (
     Float[Array | np.ndarray, "K ..."]
-    | tuple[Float[Array | np.ndarray, "K B O"], dict[str, Float[Array | np.ndarray, "K B _"]]]
+    | tuple[Float[Array | np.ndarray, "K B O"], dict[str, Float[Array | np.ndarray, "K B ..."]]]
 )
 """The readings of a block."""
 
