@@ -23,6 +23,14 @@ def plan(
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRESET|FILE.toml",
+            help="For a real device: a run with a simulated device like it. The device is then "
+            "measured a few times.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -42,13 +50,16 @@ def plan(
     from dither.planning.question import read_question
     from dither.planning.written import write_plan
 
-    question = read_question(what, changes or [])
+    question = read_question(what, changes or [], model)
+    if question.probe is not None:
+        typer.echo(question.probe.line(), err=True)
     with PlanBar(question.name) as observe:
         made = make_plan(question, observe, patience)
     if out is not None:
         write_plan(made, out)
     if as_json:
-        typer.echo(json.dumps({"rows": [row.facts() for row in made.rows]}))
+        probe = {} if question.probe is None else {"probe": question.probe.facts()}
+        typer.echo(json.dumps({"rows": [row.facts() for row in made.rows], **probe}))
     else:
         _tell(made, out)
 
@@ -87,7 +98,7 @@ def _tell(made: "Plan", out: Path | None) -> None:
         typer.echo(
             f"Cheapest on this device: {_where(best)}{best.label} ({best.method}). To train it:\n"
         )
-        typer.echo(best_toml(best))
+        typer.echo(best_toml(made))
     if out is not None:
         typer.echo(f"folder: {out}")
         if best is not None:

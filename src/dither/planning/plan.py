@@ -12,6 +12,7 @@ from dither._threefry import key_for, random_key
 from dither._words import number
 from dither.algorithms.algorithm import AbstractAlgorithm
 from dither.devices.readout import ReadoutDevice
+from dither.instruments.connection import AbstractConnection
 from dither.planning.boolean import readout_floor
 from dither.planning.chip import Acts, Wiring, acts, cost, wiring
 from dither.planning.floor import Floor, floor
@@ -104,13 +105,15 @@ class Row:
 class Plan:
     """The rows of a plan and its target score.
 
-    Attributes: `name`; `target`; `score_name`; `rows`, by point and method.
+    Attributes: `name`; `target`; `score_name`; `rows`, by point and method; `real`, the device in
+    whose place a model was planned, None for a simulation.
     """
 
     name: str
     target: float
     score_name: str
     rows: tuple[Row, ...]
+    real: AbstractConnection | None = None
 
     @property
     def best(self) -> Row | None:
@@ -190,7 +193,8 @@ def make_plan(
             pool.shutdown(cancel_futures=True)
             raise
     assert first.until.score is not None
-    return Plan(question.name, first.until.score, task_of(first).score_name, found)
+    name, score_name = question.name, task_of(first).score_name
+    return Plan(name, first.until.score, score_name, found, question.real)
 
 
 def _considered(run: Specification, task: Task, decided: bool) -> Sequence[Method]:

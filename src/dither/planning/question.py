@@ -11,7 +11,10 @@ from dither._errors import RequestError, nearest
 from dither._explain import explain
 from dither.devices.readout import ReadoutDevice
 from dither.devices.simulated import SimulatedDevice
+from dither.instruments.connection import AbstractConnection
+from dither.planning.lab import Probe, probed
 from dither.studies.study import Cell, Study
+from dither.training.safety import made_safe
 from dither.training.specification import Specification, read_table, validated
 
 HORIZON = 1_000_000_000
@@ -28,22 +31,26 @@ class Question:
     """The question that a plan answers.
 
     Attributes: `name`; `cells`, the points of the axes, a single one without labels if there are no
-    axes; `decided`, whether the file names an algorithm, which is then planned unchanged.
+    axes; `decided`, whether the file names an algorithm, which is then planned unchanged; `real`,
+    the connection to a real device, whose model the cells hold; `probe`, what was measured of it.
     """
 
     name: str
     cells: tuple[Cell, ...]
     decided: bool
+    real: AbstractConnection | None = None
+    probe: Probe | None = None
 
 
-def read_question(what: str, changes: Sequence[str] = ()) -> Question:
+def read_question(what: str, changes: Sequence[str] = (), model: str | None = None) -> Question:
     """The question in a preset, a TOML file, a run's folder or a study's file.
 
     The file is one for `dither train`, may lack the algorithm and the budget, and may have `[axes]`
     as in a study. The last name of a setting, such as `bits`, stands for its key path if it is
-    unique.
+    unique. A real device is measured a few times, and a model stands for it (`probed`).
 
-    Arguments: the file; `changes`, each `key.path=value`.
+    Arguments: the file; `changes`, each `key.path=value`; `model`, the preset or file of a run
+    whose simulated device is like the real one.
     Errors: `RequestError` for a missing target, a device without a model, or wrong settings.
     """
     table, lines, where = read_table(what, changes)
@@ -61,10 +68,38 @@ def read_question(what: str, changes: Sequence[str] = ()) -> Question:
     _check_target(table, where)
     table["until"] = {"measurements": HORIZON, **table["until"]}
     run = validated(Specification, table, lines, where, changes)
+    if isinstance(run.device, AbstractConnection) and model is not None:
+        return _of_real(run, run.device, model, decided, axes, where)
     _check_device(run, where)
     asked = {axis: _whole(axis, values, table) for axis, values in axes.items()}
     cells = _cells(table, asked, run, where)
     return Question(run.name, cells, decided)
+
+
+def _of_real(
+    run: Specification,
+    device: AbstractConnection,
+    model: str,
+    decided: bool,
+    axes: Mapping[str, Any],
+    where: str,
+) -> Question:
+    """The question for a real device, in whose place its model is planned."""
+    table, lines, its = read_table(model, ())
+    given = {"algorithm": UNDECIDED, "until": {"measurements": HORIZON}, **table}
+    like = validated(Specification, given, lines, its).device
+    if not isinstance(like, SimulatedDevice):
+        raise RequestError(
+            f"The model {model} is not a simulated device with a network; choose another."
+        )
+    if axes:
+        raise RequestError(f"{where}: axes change a model; remove [axes] to plan a real device.")
+    chip = device.connect()
+    with made_safe(chip):
+        probe = probed(chip, like, run.task.load())
+    planned = run.model_copy(update={"device": probe.model})
+    cell = Cell(labels={}, settings={}, specification=planned)
+    return Question(run.name, (cell,), decided, device, probe)
 
 
 def _cells(
@@ -118,9 +153,9 @@ def _check_target(table: Mapping[str, Any], where: str) -> None:
 def _check_device(run: Specification, where: str) -> None:
     if not isinstance(run.device, SimulatedDevice | ReadoutDevice):
         raise RequestError(
-            f"{where}: a plan needs a model of the device, but the device is of the kind "
-            f"{getattr(run.device, 'kind', type(run.device).__name__)}; describe it as a device of "
-            "the kind simulated or readout."
+            f"{where}: a plan needs a model, but the device is of the kind "
+            f"{getattr(run.device, 'kind', 'real')}; add --model PRESET|FILE.toml"
+            ", a run with a simulated device like it."
         )
 
 

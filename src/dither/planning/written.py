@@ -5,16 +5,19 @@ from pathlib import Path
 
 from dither._files import make_folder, write_atomically
 from dither.planning.picture import costs_picture, sensitivity_picture
-from dither.planning.plan import Plan, Row
+from dither.planning.plan import Plan
 from dither.training.drawing import figure_bytes
 from dither.training.specification import to_toml
 
 BEST = "best.toml"
 
 
-def best_toml(row: Row) -> str:
-    """The TOML file of a row for `dither train`."""
-    return to_toml(row.run)
+def best_toml(plan: Plan) -> str:
+    """The TOML file of the recommended row for `dither train`, empty if there is none."""
+    if plan.best is None:
+        return ""
+    there = {} if plan.real is None else {"device": plan.real, "replicas": 1}
+    return to_toml(plan.best.run.model_copy(update=there))
 
 
 def write_plan(plan: Plan, folder: Path) -> None:
@@ -28,7 +31,7 @@ def write_plan(plan: Plan, folder: Path) -> None:
     if plan.best is None:
         (folder / BEST).unlink(missing_ok=True)
     else:
-        write_atomically(folder / BEST, best_toml(plan.best).encode())
+        write_atomically(folder / BEST, best_toml(plan).encode())
     drawn = {"costs": costs_picture(plan)}
     if plan.rows[0].point or plan.rows[0].device_seconds:
         drawn["sensitivity"] = sensitivity_picture(plan)
