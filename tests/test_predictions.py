@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.linalg import hadamard
 
-from dither import MLP, SimulatedDevice, Until, train
+from dither import MLP, RequestError, SimulatedDevice, Until, read_specification, train
 from dither.algorithms import (
     Backpropagation,
     FiniteDifferences,
@@ -18,8 +18,9 @@ from dither.algorithms import (
     WeightMGD,
 )
 from dither.devices.imperfections import CostNoise
-from dither.planning import predict
+from dither.planning import predict, predict_run
 from dither.planning.here import Here
+from dither.planning.question import read_question
 from dither.planning.race import raced, trained
 from dither.planning.rates import Start, with_settings
 from dither.planning.rules import rule_of
@@ -27,6 +28,7 @@ from dither.tasks import make_task
 from dither.training.fit import problem_of
 from dither.training.flow import _estimate
 from dither.training.fused import FusedLoop
+from dither.training.specification import to_toml
 
 CURVATURE = 2.0
 """Of the mean squared error of one output, in every direction, where inputs are orthonormal."""
@@ -151,6 +153,40 @@ def test_prediction_is_near_trainings():
         after += n
         found = np.where((loop.evaluate().score >= 0.9) & np.isinf(found), after, found)
     assert told.measurements == pytest.approx(np.median(found), rel=0.4)
+
+
+def test_fine_tuning_takes_the_time_of_the_exponential_from_its_start(orthonormal):
+    """The same from weights whose distance to the optimum is 0.3 of a seed's: 2 ln 0.3 less."""
+    device, task = orthonormal
+    eta, target = 1e-3, 0.99
+    theta = device.initial(jax.random.split(jax.random.key(4), 4)[0])
+
+    def cost(theta):
+        outputs = device.network(device.space.unravel(theta), task.inputs)
+        return jnp.mean(task.cost(outputs, task.targets))
+
+    best = theta - jax.grad(cost)(theta) / CURVATURE
+    begin = np.asarray(best + 0.3 * (theta - best))[None]
+    told = predict(
+        device, task, Backpropagation(learning_rate=eta), Until(score=target, measurements=10**6),
+        trajectories=1, start=begin,
+    )  # fmt: skip
+    left = decades(device, task, 4, target) + 2 * math.log(0.3)
+    exact = -left / (2 * math.log(1 - eta * CURVATURE))
+    assert exact > 0
+    assert told.measurements == pytest.approx(exact, rel=0.3)
+
+
+def test_a_run_is_predicted_from_the_run_that_it_starts_from(tmp_path):
+    """From weights at the target, the first update; a plan refuses such a run."""
+    run = read_specification("nist7x7", ["replicas=1", "until.score=0.6"])
+    assert run.train(out=tmp_path / "first").stop_reason == "score"
+    again = run.model_copy(update={"start_from": str(tmp_path / "first")})
+    assert predict_run(again).measurements <= 2
+    assert predict_run(run).measurements > 10
+    (tmp_path / "again.toml").write_text(to_toml(again))
+    with pytest.raises(RequestError, match="start_from is set"):
+        read_question(str(tmp_path / "again.toml"))
 
 
 def test_what_is_not_reached_is_infinite():

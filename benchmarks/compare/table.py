@@ -1,6 +1,6 @@
 """Write a comparison, finished or not, into docs/results: benchmarks/compare/table.py DIR ...
 
-The methods of further folders, on the same tasks and devices, follow those of the first.
+Methods and devices of further folders, on the same tasks, follow those of the first.
 """
 
 import json
@@ -12,6 +12,9 @@ from dither.studies.compare import NOT_YET, so_far
 from dither.studies.compare_page import best_of, rows_of
 from dither.studies.comparison import read_comparison
 
+FEW = 6
+"""Runs below which a median has no 95 % interval."""
+
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 
@@ -22,30 +25,33 @@ def cell(row: dict) -> str:
     if row["why_not"]:
         return "cannot"
     if not row["reached"]:
-        return f"∞, 0 of {row['runs']} ({row['score_median']:.2f})"
+        digits = 3 if row["score_median"] > 0.95 else 2
+        return f"∞, 0 of {row['runs']} ({row['score_median']:.{digits}f})"
     told = ["∞" if row[key] is None else short(row[key])
             for key in ("median", "median_low", "median_high")]  # fmt: skip
     missed = "" if row["reached"] == row["runs"] else f", {row['reached']} of {row['runs']}"
+    if row["runs"] < FEW:
+        return f"{told[0]}{missed}"
     return f"{told[0]} ({told[1]} – {told[2]}){missed}"
 
 
-def main(folder: Path, *more: Path) -> None:
+def main(*folders: Path) -> None:
     """Write the rows as JSON and the table as Markdown."""
-    asked = read_comparison(folder / "compare.toml")
-    others = [read_comparison(one / "compare.toml") for one in more]
-    found = [so_far(ask, one) for ask, one in zip((asked, *others), (folder, *more))]
+    asks = [read_comparison(folder / "compare.toml") for folder in folders]
+    asked, found = asks[0], [so_far(ask, folder) for ask, folder in zip(asks, folders)]
     rows = [row for one in found for row in rows_of(one)]
-    methods = [method for ask in (asked, *others) for method in ask.methods]
+    methods = list(dict.fromkeys(method for ask in asks for method in ask.methods))
+    devices = list(dict.fromkeys(device for ask in asks for device in ask.devices))
     RESULTS.mkdir(exist_ok=True)
     kept = {"asked": asked.model_dump(mode="json"), "rows": rows, "best": best_of(rows)}
     (RESULTS / f"compare-{asked.name}.json").write_text(json.dumps(kept, indent=1) + "\n")
     for task in asked.tasks:
-        lines = [f"| method | sees | {' | '.join(asked.devices)} |", "| --- " * 2
-                 + "| --- " * len(asked.devices) + "|"]  # fmt: skip
+        lines = [f"| method | sees | {' | '.join(devices)} |", "| --- " * 2
+                 + "| --- " * len(devices) + "|"]  # fmt: skip
         for method in methods:
             mine = [r for r in rows if (r["task"], r["method"]) == (task, method)]
             by_device = {r["device"]: cell(r) for r in mine}
-            cells = [by_device.get(device, "not asked") for device in asked.devices]
+            cells = [by_device.get(device, "not asked") for device in devices]
             lines.append(f"| {method} | {mine[0]['access']} | {' | '.join(cells)} |")
         (RESULTS / f"compare-{task}.md").write_text("\n".join(lines) + "\n")
 

@@ -61,6 +61,7 @@ def predict(
     trajectories: int = 3,
     key: int = 0,
     seconds: float = math.inf,
+    start: Float[np.ndarray, "R P"] | None = None,
 ) -> Prediction:
     """Predict the measurements of a training to its score.
 
@@ -74,7 +75,8 @@ def predict(
 
     Arguments: device, task, algorithm and until as in `dither.train`; `trajectories`, their number,
     ≥ 1; `key`, the seed: trajectory i starts like the training with key + i; `seconds`, the limit
-    of computing time. After this limit, or after `MOST_STEPS`, only a lower bound is predicted.
+    of computing time. After it, or after `MOST_STEPS`, only a lower bound is predicted;
+        `start`, trained parameters: trajectory i takes row i mod R.
     Returns: the `Prediction`. Source: the equation, Li, Tai and E, arXiv 1511.06251; where noise is
     added, Leimkuhler and Matthews 2013; the rest derived here, checked by the tests.
     """
@@ -84,7 +86,7 @@ def predict(
         return Prediction(math.nan, math.nan, math.nan, 0.0, rule)
     samples = min(len(data.inputs), max(data.batch, min(SAMPLES, BATCHES * data.batch)))
     most = math.inf if until.measurements is None else float(until.measurements)
-    walks = _starts(device, data, algorithm, key, trajectories)
+    walks = _starts(device, data, algorithm, key, trajectories, start)
     path = _Path(device, data, rule, samples, walks, float(until.score or 0.0), most, seconds)
     times, seen = path.follow()
     M, passes = float(rule.per_update), seen / data.batch
@@ -110,21 +112,33 @@ def _law(device: Any, task: Task, algorithm: AbstractAlgorithm, until: Until) ->
 
 @eqx.filter_jit
 def _start(
-    device: SimulatedDevice, problem: Problem, reach: Array, seed: Int[Array, ""]
+    device: SimulatedDevice,
+    problem: Problem,
+    reach: Array,
+    seed: Int[Array, ""],
+    given: Float[Array, " P"] | None,
 ) -> tuple[Array, Any]:
-    """The initial parameters and the chip for a training's seed."""
+    """The initial parameters, if none are given, and the chip for a training's seed."""
     # JAX's own keys draw the same as the training's, and compile faster
     initial, _, _, fabrication = jax.random.split(jax.random.key(seed), 4)
-    theta = device.initial(initial)
+    theta = device.initial(initial) if given is None else given
     return problem.space.confine(theta, reach), device.fabricate(fabrication)
 
 
-def _starts(device: Any, task: Task, algorithm: Any, key: int, trajectories: int) -> Walk:
+def _starts(
+    device: Any,
+    task: Task,
+    algorithm: Any,
+    key: int,
+    trajectories: int,
+    start: Float[np.ndarray, "R P"] | None,
+) -> Walk:
     problem = problem_of(device, task)
     reach = jnp.asarray(algorithm.reach(problem))
     walks = []
     for seed in range(key, key + trajectories):
-        theta, chip = _start(device, problem, reach, jnp.int32(seed))
+        given = None if start is None else jnp.asarray(start[(seed - key) % len(start)])
+        theta, chip = _start(device, problem, reach, jnp.int32(seed), given)
         draw = np.random.default_rng(seed)
         top = draw.normal(size=theta.size)
         order = draw.permutation(len(task.inputs))

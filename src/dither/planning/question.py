@@ -68,6 +68,11 @@ def read_question(what: str, changes: Sequence[str] = (), model: str | None = No
     _check_target(table, where)
     table["until"] = {"measurements": HORIZON, **table["until"]}
     run = validated(Specification, table, lines, where, changes)
+    if run.start_from is not None:
+        raise RequestError(
+            f"{where}: start_from is set, but a plan trains from initial parameters; remove it, or "
+            "predict this one run with dither.planning.predict_run."
+        )
     if isinstance(run.device, AbstractConnection) and model is not None:
         return _of_real(run, run.device, model, decided, axes, where)
     _check_device(run, where)
