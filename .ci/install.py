@@ -1,7 +1,8 @@
 """Build dither, install it into empty environments outside the checkout, and try it there.
 
 `make wheel` builds the source distribution and a wheel from it, and trains from the wheel.
-`make installs` also tries every extra alone, the lowest versions, and other Pythons.
+`make installs` also runs the notebooks, and tries every extra alone, the lowest versions, and other
+Pythons.
 """
 
 import argparse
@@ -170,6 +171,17 @@ def check_refusals(base: Environment) -> None:
     say(f"base: {len(asked)} extras are asked for by name")
 
 
+def check_notebooks(base: Environment, place: Path) -> None:
+    """The documentation's notebooks run from the wheel."""
+    base.install(*constrained(), "nbconvert", "ipykernel")
+    shutil.copytree(ROOT / "docs" / "notebooks", place / "notebooks")
+    for notebook in sorted((place / "notebooks").glob("*.ipynb")):
+        base.run(
+            "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", str(notebook)
+        )
+        say(f"notebook: {notebook.stem} runs")
+
+
 def check_extra(extra: str, place: Path, python: str, wheel: Path) -> None:
     """An extra alone installs and does its work."""
     only = environment(place, python, *constrained(), f"dither[{extra}] @ {wheel.as_uri()}")
@@ -234,6 +246,7 @@ def main() -> None:
         check_base(base)
         check_refusals(base)
         if asked.extras:
+            check_notebooks(base, place)
             check_all(place, sys.executable, wheel, base)
         for python in asked.pythons:
             check_python(python, place)

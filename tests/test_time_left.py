@@ -1,5 +1,6 @@
 """When a run will be at its target, by the curve of a run like it."""
 
+import json
 import sys
 
 import numpy as np
@@ -153,3 +154,32 @@ def test_wrong_requests_are_told_in_a_sentence(tmp_path, monkeypatch):
     assert done.exit_code != 0
     assert isinstance(done.exception, RequestError)
     assert not (tmp_path / "runs").exists()
+
+
+def plan_in(folder, name, tau, end):
+    """A plan whose recommended row follows a law to the target at `end`, and goes on after it."""
+    m, s = flow(name, tau, 1.2 * end)
+    curve = [[0.0, 0.1], *zip(m.tolist(), s.tolist())]
+    other = {"curve": [[1.0, 0.1]], "measurements": 7.0}
+    rows = [other, {"curve": curve, "measurements": end}]
+    folder.mkdir()
+    (folder / "plan.json").write_text(json.dumps({"rows": rows, "best": 1, "target": TARGET}))
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_plan_gives_the_end_as_a_run_of_its_law(name, tmp_path):
+    """A run of the same law, 1.5 times as slow, ends after 1.5 times the predicted."""
+    end = float(INVERSE[name](TARGET)) * 1000
+    plan_in(tmp_path / "plan", name, 1000, end)
+    m, s = flow(name, 1500, 0.6 * 1.5 * end, n=40)
+    history = pd.DataFrame({"replica": 0, "measurements": m, "score": s})
+    told = foreseer(tmp_path / "plan", TARGET)(history)
+    # stretches are 4 % apart, and smoothing bends the curve
+    assert told.measurements == pytest.approx(1.5 * end, rel=0.1)
+
+
+@pytest.mark.parametrize("best", [0, None])
+def test_a_plan_for_another_target_gives_no_end(best, tmp_path):
+    (tmp_path / "plan.json").write_text(json.dumps({"rows": [], "best": best, "target": 0.7}))
+    with pytest.raises(RequestError, match="has no method that reaches 0.8; plan for this score"):
+        foreseer(tmp_path, TARGET)

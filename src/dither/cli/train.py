@@ -21,7 +21,10 @@ Out: TypeAlias = Annotated[
 
 Like: TypeAlias = Annotated[
     Path | None,
-    typer.Option(metavar="RUN", help="Estimate the time left from the curve of a finished run."),
+    typer.Option(
+        metavar="RUN|PLAN",
+        help="Estimate the time left from the curve of a finished run or a plan.",
+    ),
 ]
 
 

@@ -1,5 +1,6 @@
 """Estimates of a run's time to its target, from its history and the curves of a similar run."""
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from scipy.ndimage import uniform_filter1d
 
 from dither._errors import RequestError
-from dither.training.folder import HISTORY
+from dither.training.folder import HISTORY, PLAN
 from dither.training.history import read_history
 from dither.training.run import Progress
 
@@ -98,15 +99,31 @@ def expected_of(history: "pd.DataFrame", like: Sequence[Curve], target: float) -
     return Expected(float(middle), float(low), float(high))
 
 
-def foreseer(folder: Path, target: float | None) -> Callable[["pd.DataFrame"], Expected | None]:
-    """`expected_of`, with the curves of a finished run in a folder.
+def predicted_curves(file: Path, target: float) -> tuple[Curve, ...]:
+    """The predicted curve of a plan's recommended run. Errors: `RequestError` without one."""
+    plan = json.loads(file.read_text())
+    if plan.get("best") is None or plan["target"] != target:
+        raise RequestError(
+            f"The plan {file} has no method that reaches {target:g}; plan for this score."
+        )
+    row = plan["rows"][plan["best"]]
+    m, s = np.array(row["curve"], float).reshape(-1, 2).T
+    early = (m < row["measurements"]) & (np.maximum.accumulate(s) < target)
+    return (Curve(np.append(m[early], row["measurements"]), np.append(s[early], target)),)
 
-    Errors: `RequestError` if there is no target or no run, or too few evaluations before the
-    target.
+
+def foreseer(folder: Path, target: float | None) -> Callable[["pd.DataFrame"], Expected | None]:
+    """`expected_of`, with the curves of a finished run in a folder, or with that of a plan.
+
+    Errors: `RequestError` if there is no target, neither run nor plan, or too few evaluations
+    before the target.
     """
     if target is None:
         raise RequestError("--like estimates the time to a score; set until.score.")
-    curves = curves_of(read_history(folder / HISTORY), target)
+    if (folder / PLAN).is_file():
+        curves = predicted_curves(folder / PLAN, target)
+    else:
+        curves = curves_of(read_history(folder / HISTORY), target)
     if not curves:
         raise RequestError(
             f"The run in {folder} did not reach {target:g} after at least {LEAST} "

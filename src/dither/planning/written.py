@@ -7,6 +7,7 @@ from dither._files import make_folder, write_atomically
 from dither.planning.picture import costs_picture, sensitivity_picture
 from dither.planning.plan import Plan
 from dither.training.drawing import figure_bytes
+from dither.training.folder import PLAN
 from dither.training.specification import to_toml
 
 BEST = "best.toml"
@@ -23,11 +24,14 @@ def best_toml(plan: Plan) -> str:
 def write_plan(plan: Plan, folder: Path) -> None:
     """Write `plan.json`, `best.toml`, and the figures as SVG and PDF.
 
+    `plan.json` holds `rows`, `best`, the place of the recommended one in them, and `target`.
+
     Without a feasible method there is no `best.toml`; an older one is removed.
     """
     make_folder(folder)
-    rows = {"rows": [row.facts() for row in plan.rows]}
-    write_atomically(folder / "plan.json", (json.dumps(rows, indent=1) + "\n").encode())
+    best = None if plan.best is None else plan.rows.index(plan.best)
+    told = {"rows": [row.facts() for row in plan.rows], "best": best, "target": plan.target}
+    write_atomically(folder / PLAN, (json.dumps(told, indent=1) + "\n").encode())
     if plan.best is None:
         (folder / BEST).unlink(missing_ok=True)
     else:

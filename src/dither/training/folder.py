@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SPECIFICATION = "spec.toml"
 CHECKPOINT = Path("checkpoint") / "state.npz"
 HISTORY = "history.parquet"
+PLAN = "plan.json"
 PROGRESS = "progress.json"
 """The progress of a run; the file exists while the run is going."""
 PARAMETERS = "parameters.npz"
