@@ -181,5 +181,5 @@ def test_a_plan_gives_the_end_as_a_run_of_its_law(name, tmp_path):
 @pytest.mark.parametrize("best", [0, None])
 def test_a_plan_for_another_target_gives_no_end(best, tmp_path):
     (tmp_path / "plan.json").write_text(json.dumps({"rows": [], "best": best, "target": 0.7}))
-    with pytest.raises(RequestError, match="has no method that reaches 0.8; plan for this score"):
+    with pytest.raises(RequestError, match=r"has no method that reaches 0\.8; plan for this score"):
         foreseer(tmp_path, TARGET)

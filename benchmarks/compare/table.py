@@ -53,7 +53,8 @@ def main(*folders: Path) -> None:
             by_device = {r["device"]: cell(r) for r in mine}
             cells = [by_device.get(device, "not asked") for device in devices]
             lines.append(f"| {method} | {mine[0]['access']} | {' | '.join(cells)} |")
-        (RESULTS / f"compare-{task}.md").write_text("\n".join(lines) + "\n")
+        name = asked.name if len(asked.tasks) == 1 else f"{asked.name}-{task}"
+        (RESULTS / f"compare-{name}.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
