@@ -97,7 +97,7 @@ def main() -> None:
                 cells[f"{change} | {name} | {left}"] = {
                     "from": cost(start, task),
                     "to": target,
-                    "predicted": told.measurements,
+                    "predicted": None if np.isinf(told.measurements) else told.measurements,
                     "passes": told.cost_of_prediction,
                     "measured": reached,
                 }
@@ -119,12 +119,13 @@ def write_table(cells) -> None:
         counts = sorted(np.inf if m is None else m for m in one["measured"])
         middle = float(np.median(counts))
         begin = f"| {change} | {rule} | {one['from']:.2g} → {one['to']:.2g} |"
-        if np.isinf(one["predicted"]) and np.isinf(middle):
+        if one["predicted"] is None and np.isinf(middle):
             never += 1
             lines.append(f"{begin} not in {number(BUDGET)} | in no run | – | – |")
             continue
-        ratios.append(one["predicted"] / middle)
-        predicted = number(float(f"{one['predicted']:.3g}"))
+        told = np.inf if one["predicted"] is None else one["predicted"]
+        ratios.append(told / middle)
+        predicted = number(float(f"{told:.3g}"))
         lines.append(
             f"{begin} {predicted} | {number(middle)} ({number(counts[0])} – {number(counts[-1])}) "
             f"| {ratios[-1]:.2f} | {middle / one['passes']:.2g} |"
