@@ -19,7 +19,7 @@ from dither.algorithms import (
     PhysicsAware,
 )
 from dither.contract import AccessLevel, Batch
-from dither.networks import JaxFunction
+from dither.networks import JaxFunction, Mixer
 from dither.testing.devices import NumpyDevice
 from dither.training.fit import check_fit, problem_of
 from test_node_perturbation import exact_gradient, random_task
@@ -146,15 +146,42 @@ def test_physics_aware_takes_the_error_of_the_device_and_the_slope_of_the_twin()
 
 
 @pytest.mark.usefixtures("x64")
+@NETWORKS
+def test_whitened_with_an_exact_twin_it_is_the_whitened_rule_that_reads_the_layers(network, shape):
+    """The twin's layer inputs are the measured ones: the same steps, for several batches."""
+    task = random_task(shape, number=12)
+    until = dither.Until(measurements=25)
+    found = [
+        dither.train(SimulatedDevice(network=network), task, rule, until=until).parameters
+        for rule in (
+            PhysicsAware(learning_rate=0.05, whitening=0.2),
+            learned(0.05, whitening=0.2, learning=0.0),
+            PhysicsAware(learning_rate=0.05),
+        )
+    ]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-3, atol=1e-5)
+    assert not np.allclose(found[0], found[2], atol=1e-3)
+
+
+def test_a_twin_without_linear_layers_is_not_whitened():
+    rule = PhysicsAware(learning_rate=0.1, whitening=0.1)
+    mixer = Mixer(image=(4, 4, 1), patches=2, channels=4, groups=2, blocks=1, classes=2)
+    function = JaxFunction(object=lambda w, x: x @ w["W"], parameters={"W": (4, 2)}, input=4)
+    for network, said in ((mixer, "needs layers z = features"), (function, "names no layers")):
+        task = random_task(network.input_shape, number=6)
+        with pytest.raises(RequestError, match=said):
+            rule.check(problem_of(SimulatedDevice(network=network), task))
+
+
 def test_a_mismatch_is_a_relative_error_of_the_twins_parameters():
     bench = Bench(MLP(widths=(64, 50, 3)), random_task((64,)))
     found = PhysicsAware(learning_rate=0.0, mismatch=0.2)
-    gains = np.asarray(bench.state(found).memory)
+    gains = np.asarray(bench.state(found).memory.gains)
     # the standard deviation of P = 3 403 normal numbers, within five standard errors
     assert abs(gains.std() / 0.2 - 1) < 5 / np.sqrt(2 * gains.size)
     assert abs(gains.mean() - 1) < 5 * 0.2 / np.sqrt(gains.size)
     exact = PhysicsAware(learning_rate=0.0)
-    there = replace(bench.state(exact), memory=jnp.asarray(gains))
+    there = replace(bench.state(exact), memory=bench.state(found).memory)
     (_, G), (_, own) = bench.step(found, bench.state(found)), bench.step(exact, there)
     assert np.array_equal(G, own)
 

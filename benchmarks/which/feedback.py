@@ -83,6 +83,7 @@ METHODS: dict[str, tuple[Made, float]] = {
     "learned-feedback": adam(LearnedFeedback),
     "programmed weights, whitened": adam(LearnedFeedback, whitening=0.1, learning=0.0),
     "physics-aware": adam(PhysicsAware),
+    "physics-aware, whitened": adam(PhysicsAware, whitening=0.1),
     "physics-aware, twin off by 5 %": adam(PhysicsAware, mismatch=0.05),
     "physics-aware, twin off by 20 %": adam(PhysicsAware, mismatch=0.2),
     "direct-feedback-alignment": adam(DirectFeedbackAlignment),
@@ -95,11 +96,11 @@ METHODS: dict[str, tuple[Made, float]] = {
 IDEAL = [
     "learned-feedback, whitened", "direct-feedback-alignment", "physics-aware, twin off by 20 %",
     "backpropagation", "physics-aware", "whitened-node-perturbation", "learned-feedback",
-    "feedback-alignment", "physics-aware, twin off by 5 %",
+    "feedback-alignment", "physics-aware, twin off by 5 %", "physics-aware, whitened",
 ]  # fmt: skip
 OFF = [
     "physics-aware", "learned-feedback, whitened", "programmed weights, whitened",
-    "direct-feedback-alignment", "backpropagation",
+    "direct-feedback-alignment", "backpropagation", "physics-aware, whitened",
 ]  # fmt: skip
 CELLS = {
     "784-32-10": (

@@ -103,10 +103,7 @@ class LearnedFeedback(AbstractFeedbackRule):
             for name, part in (("weight", step[:-1]), ("bias", step[-1])):
                 own = f"{layer.name}/{name}"
                 D[own] = D[own] + part.reshape(D[own].shape)
-        A, batches = dict(now.A), jnp.minimum(seen, MEMORY)
-        for layer in layers if A else ():
-            own = nodes.moment(layer, inputs[layer.name]) - A[layer.name]
-            A[layer.name] = A[layer.name] + own / batches
+        A = nodes.averaged(now.A, layers if now.A else (), inputs, jnp.minimum(seen, MEMORY))
         return Learned(D, A, seen)
 
     def precondition(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from dither._errors import RequestError
 from dither.codes.signs import random_signs
@@ -81,6 +81,19 @@ def moment(layer: Layer, x: Float[Array, "B ..."]) -> Float[Array, "_ _"]:
     seen = with_one(rows(layer, x))
     mean: Float[Array, "_ _"] = seen.T @ seen / x.shape[0]
     return mean
+
+
+def averaged(
+    A: Mapping[str, Float[Array, "_ _"]],
+    layers: Sequence[Layer],
+    inputs: Mapping[str, Array],
+    batches: Float[Array, ""] | Int[Array, ""],
+) -> dict[str, Float[Array, "_ _"]]:
+    """The running means of `moment` by layer: `A ← A + (moment − A) / batches`."""
+    return {
+        layer.name: A[layer.name] + (moment(layer, inputs[layer.name]) - A[layer.name]) / batches
+        for layer in layers
+    }
 
 
 def fitted(
