@@ -1,4 +1,4 @@
-"""A study of many seeds in one process against as many separate processes, on the same cores.
+"""Compare a study of many seeds in one process with one process per seed, on the same cores.
 
 `batching.py` prints both times and writes docs/results/batching.json.
 """
@@ -25,7 +25,7 @@ seeds = {SEEDS}
 
 
 def in_one_process(folder: Path) -> tuple[float, int]:
-    """Seconds of `dither study`, and the measurements of all runs."""
+    """Return the seconds that `dither study` takes, and the measurements of all runs."""
     (folder / "batching.toml").write_text(STUDY)
     began = time.perf_counter()
     subprocess.run(
@@ -38,7 +38,10 @@ def in_one_process(folder: Path) -> tuple[float, int]:
 
 
 def in_separate_processes(folder: Path) -> tuple[float, int]:
-    """Seconds of a `dither train` for each seed, as many at a time as there are cores."""
+    """Return the seconds that one `dither train` per seed takes, and the measurements of all runs.
+
+    As many processes run at a time as there are cores.
+    """
 
     def one(seed: int) -> int:
         told = subprocess.run(
@@ -55,7 +58,7 @@ def in_separate_processes(folder: Path) -> tuple[float, int]:
 
 
 def main() -> None:
-    """Time both, and compare what came out."""
+    """Time both methods and compare their numbers of measurements."""
     with tempfile.TemporaryDirectory() as place:
         one, measured = in_one_process(Path(place))
         separate, measured_too = in_separate_processes(Path(place))

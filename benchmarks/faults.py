@@ -1,10 +1,11 @@
-"""What the faults of a device do to training: faults × rules on a small device in plain NumPy.
+"""Effects of device faults on training, for each fault and rule on a small device in plain NumPy.
 
-`faults.py [FAULT ...]` runs the rows that docs/results/faults.json does not have yet and writes its
-table. A rule first trains the device without fault for `MEASUREMENTS`; with a fault it must show
-nine tenths of that score in two evaluations in a row, once the fault has struck in full and within
-twice the measurements, or stop with a sentence that names the cause. Whatever happens, the device
-must be left in its safe state and nothing be written outside its bounds.
+`faults.py [FAULT ...]` runs the rows that are missing from docs/results/faults.json and writes the
+table. Each rule first trains a device without faults for `MEASUREMENTS` measurements. With a fault,
+it must reach nine tenths of that score in two consecutive evaluations, after the fault has taken
+full effect and within twice the measurements. Otherwise it must stop with a message that names the
+cause. In all cases, the device must be left in its safe state, and no value outside its bounds may
+be written.
 """
 
 import json
@@ -40,7 +41,7 @@ RULES: dict[str, AbstractAlgorithm] = {
 
 @cache
 def task() -> Task:
-    """Three overlapping clusters of points, 60 to train with and 60 to test with."""
+    """Return a task of three overlapping clusters, with 60 training and 60 test points."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(CLASSES, INPUTS))
     labels = np.arange(120) % CLASSES
@@ -51,9 +52,9 @@ def task() -> Task:
 
 
 class Chip:
-    """Fixed random tanh neurons and a readout that is trained; noisy, and without fault.
+    """Noisy device without faults: fixed random tanh neurons and a trainable readout.
 
-    Analog weights between bounds, or Boolean ones of −1 and 1.
+    The weights are either analog values between the bounds or Boolean values of −1 and 1.
     """
 
     def __init__(self, seed: int, boolean: bool) -> None:
@@ -75,11 +76,11 @@ class Chip:
         self.theta, self.is_safe = np.array(theta), False
 
     def weights(self) -> np.ndarray:
-        """The weights that act."""
+        """Return the effective weights."""
         return self.gain * self.theta
 
     def measure(self, inputs: np.ndarray) -> np.ndarray:
-        """The outputs of a batch."""
+        """Return the outputs for a batch."""
         self.measurements += 1
         hidden = np.tanh(np.c_[inputs, np.ones(len(inputs))] @ self.hidden)
         weights = self.weights().reshape(HIDDEN + 1, CLASSES)
@@ -87,7 +88,7 @@ class Chip:
         return outputs + 0.02 * self.rng.normal(size=outputs.shape)
 
     def safe(self) -> None:
-        """All off."""
+        """Switch everything off."""
         self.is_safe = True
 
 
@@ -95,7 +96,7 @@ class FailedReads(Chip):
     """One read in ten fails."""
 
     def measure(self, inputs: np.ndarray) -> np.ndarray:
-        """Fail, or measure."""
+        """Fail or measure."""
         if self.measurements and self.rng.random() < 0.1:
             self.measurements += 1
             raise OSError("no answer")
@@ -106,17 +107,17 @@ class HungReads(Chip):
     """Every 200th read hangs for 0.7 s."""
 
     def measure(self, inputs: np.ndarray) -> np.ndarray:
-        """Hang, or measure."""
+        """Measure, after a delay if the read hangs."""
         if self.measurements % 200 == 199:
             time.sleep(0.7)
         return super().measure(inputs)
 
 
 class NaNBursts(Chip):
-    """Five readings in a row of every fifty are NaN."""
+    """Five consecutive readings of every fifty are NaN."""
 
     def measure(self, inputs: np.ndarray) -> np.ndarray:
-        """NaN, or the outputs."""
+        """Return NaN or the outputs."""
         outputs = super().measure(inputs)
         return outputs * np.nan if self.measurements % 50 >= 45 else outputs
 
@@ -125,27 +126,27 @@ class WrongShapes(Chip):
     """One reading in ten lacks its last rows."""
 
     def measure(self, inputs: np.ndarray) -> np.ndarray:
-        """The outputs, cut short at times."""
+        """Return the outputs, sometimes without their last rows."""
         outputs = super().measure(inputs)
         short = self.measurements > 1 and self.rng.random() < 0.1
         return outputs[:-7] if short else outputs
 
 
 class OutlierBursts(Chip):
-    """Three readings in a hundred are 100 times as noisy."""
+    """Three readings in a hundred have 100 times the noise."""
 
     def measure(self, inputs: np.ndarray) -> np.ndarray:
-        """The outputs, far out at times."""
+        """Return the outputs, sometimes with large noise."""
         outputs = super().measure(inputs)
         far = self.rng.random() < 0.03
         return outputs + 2.0 * far * self.rng.normal(size=outputs.shape)
 
 
 class GainDrift(Chip):
-    """The gain of every weight wanders, by 30 % over the fault-free run."""
+    """The gain of every weight drifts by 30 % over the length of the fault-free run."""
 
     def weights(self) -> np.ndarray:
-        """The weights times gains that walk at random."""
+        """Return the weights times gains that follow a random walk."""
         if not hasattr(self, "gains"):
             self.gains = np.ones(self.parameters)
         self.gains += 0.3 / np.sqrt(MEASUREMENTS) * self.rng.normal(size=self.parameters)
@@ -153,19 +154,19 @@ class GainDrift(Chip):
 
 
 class OffsetDrift(Chip):
-    """The outputs drift apart, by 1 over the fault-free run."""
+    """The outputs drift apart by 1 over the length of the fault-free run."""
 
     def measure(self, inputs: np.ndarray) -> np.ndarray:
-        """The outputs and what has built up on them."""
+        """Return the outputs with their accumulated offsets."""
         outputs = super().measure(inputs)
         return outputs + self.measurements / MEASUREMENTS * np.linspace(-0.5, 0.5, CLASSES)
 
 
 class Jumps(Chip):
-    """At a third and at two thirds of the fault-free run a third of the weights jumps."""
+    """A third of the weights jump after one third and two thirds of the fault-free run's length."""
 
     def weights(self) -> np.ndarray:
-        """The weights and where they have jumped."""
+        """Return the weights with their jumps so far."""
         jumps = [k for k in (1, 2) if self.measurements > k * MEASUREMENTS / 3]
         apart = np.zeros(self.parameters)
         for k in jumps:
@@ -175,18 +176,18 @@ class Jumps(Chip):
 
 
 class LostConnection(Chip):
-    """The line dies twice, and the weights with it, until it is connected again."""
+    """The connection is lost twice, together with the weights, until it is opened again."""
 
     dead, deaths = False, (100, 300)
 
     def write(self, theta: np.ndarray) -> None:
-        """Write, where there is a line."""
+        """Write, if there is a connection."""
         if self.dead:
             raise ConnectionResetError("the line is dead")
         super().write(theta)
 
     def measure(self, inputs: np.ndarray) -> np.ndarray:
-        """Measure, where there is a line."""
+        """Measure, and lose the connection at certain measurements."""
         outputs = super().measure(inputs)
         if self.measurements in self.deaths:
             self.dead, self.theta = True, np.zeros(self.parameters)
@@ -194,39 +195,39 @@ class LostConnection(Chip):
         return outputs
 
     def reconnect(self) -> None:
-        """Open the line again."""
+        """Open the connection again."""
         self.dead = False
 
 
 class LostForGood(LostConnection):
-    """The line dies early, and connecting again fails."""
+    """The connection is lost early, and reconnecting fails."""
 
     deaths = (20,)
 
     def reconnect(self) -> None:
-        """There is nothing there."""
+        """Fail, since nothing answers."""
         raise ConnectionRefusedError("nothing answers")
 
 
 class StuckWeights(Chip):
-    """Every seventh weight is stuck where it was."""
+    """Every seventh weight is stuck at its initial value."""
 
     def weights(self) -> np.ndarray:
-        """The weights, those stuck at their start."""
+        """Return the weights, with the stuck weights at their initial values."""
         stuck = np.arange(self.parameters) % 7 == 0
         return np.where(stuck, self.gain * self.initial, super().weights())
 
 
 class DeadWeights(Chip):
-    """Every seventh weight does nothing."""
+    """Every seventh weight has no effect."""
 
     def weights(self) -> np.ndarray:
-        """The weights without those dead."""
+        """Return the weights, with the dead weights at zero."""
         return np.where(np.arange(self.parameters) % 7 == 0, 0.0, super().weights())
 
 
 class CoarseDAC(Chip):
-    """Four-bit DACs; Boolean weights are as they were."""
+    """The DACs have four bits. Boolean weights are unaffected."""
 
     def __init__(self, seed: int, boolean: bool) -> None:
         super().__init__(seed, boolean)
@@ -234,39 +235,42 @@ class CoarseDAC(Chip):
 
 
 class SlowSettling(Chip):
-    """The weights follow what is written with a time constant of 1 ms."""
+    """The weights approach the written values with a time constant of 1 ms."""
 
     written, before = 0.0, None
 
     def write(self, theta: np.ndarray) -> None:
-        """Set out for the new weights."""
+        """Begin to approach the new weights."""
         self.before = self.now()
         super().write(theta)
         self.written = time.monotonic()
 
     def now(self) -> np.ndarray:
-        """Where the weights are on their way."""
+        """Return the present values of the settling weights."""
         left = np.exp((self.written - time.monotonic()) / 1e-3) if self.before is not None else 0.0
         before = self.theta if self.before is None else self.before
         return self.theta + (before - self.theta) * left
 
     def weights(self) -> np.ndarray:
-        """The weights on their way."""
+        """Return the effective weights while they settle."""
         return self.gain * self.now()
 
 
 class WriteNoise(Chip):
-    """Every write of a weight misses by 0.05."""
+    """Every write of a weight has a random error with a standard deviation of 0.05."""
 
     def write(self, theta: np.ndarray) -> None:
-        """Miss."""
+        """Write the weights with random errors."""
         super().write(theta)
         self.theta = self.theta + 0.05 * self.rng.normal(size=self.parameters)
 
 
 class Fault(NamedTuple):
-    """A kind of fault: the device, the guard it is trained under, the measurement by which the
-    fault has struck in full."""
+    """A kind of fault.
+
+    Attributes: `device`, the faulty device; `guard`, the guard used in training; `struck`, the
+    number of measurements after which the fault has taken full effect.
+    """
 
     device: type[Chip]
     guard: Guard = Guard()
@@ -293,7 +297,7 @@ FAULTS = {
 
 
 class Outcome(NamedTuple):
-    """How a run with a fault went beside the same without."""
+    """Outcome of a run with a fault, compared with the same run without it."""
 
     fault: str
     rule: str
@@ -311,13 +315,13 @@ class Outcome(NamedTuple):
 
     @property
     def allowed(self) -> bool:
-        """Whether that is what the project promises."""
+        """Whether the outcome meets the project's promise."""
         gave_up = self.stopped == "failures" and bool(self.sentence)
         return (self.reached is not None or gave_up) and self.is_safe and self.inside
 
 
 def train(chip: Chip, guard: Guard, rule: str, seed: int, until: Until) -> Any:
-    """Train a chip, evaluated every 20 measurements."""
+    """Train a chip, with an evaluation every 20 measurements."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return dither.train(
@@ -328,13 +332,16 @@ def train(chip: Chip, guard: Guard, rule: str, seed: int, until: Until) -> Any:
 
 @cache
 def without_fault(rule: str, seed: int) -> float:
-    """The score after `MEASUREMENTS` on a chip without fault."""
+    """Return the score after `MEASUREMENTS` measurements on a chip without faults."""
     chip = Chip(seed, rule == "coordinate-descent")
     return float(train(chip, Guard(), rule, seed, Until(measurements=MEASUREMENTS)).score)
 
 
 def outcome(name: str, rule: str, seed: int) -> Outcome:
-    """Train with a fault twice as long as without, and see when it shows nine tenths of that."""
+    """Train with a fault for twice the measurements of the fault-free run.
+
+    The outcome records when the run reaches nine tenths of the fault-free score.
+    """
     fault, reference = FAULTS[name], without_fault(rule, seed)
     chip = fault.device(seed, rule == "coordinate-descent")
     result = train(chip, fault.guard, rule, seed, Until(measurements=2 * MEASUREMENTS))
@@ -360,7 +367,7 @@ def outcome(name: str, rule: str, seed: int) -> Outcome:
 
 
 def row(name: str, rule: str) -> dict[str, Any]:
-    """All seeds of a fault and a rule."""
+    """Run all seeds of a fault and a rule."""
     found = [outcome(name, rule, seed) for seed in SEEDS]
     return {
         "fault": name,
@@ -372,7 +379,7 @@ def row(name: str, rule: str) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows in Markdown: of the seeds, the worst."""
+    """Return the rows as a Markdown table, with the worst of the seeds."""
     lines = [
         "| fault | rule | reached after, of the measurements without fault | score at the end, of "
         "that without fault | ended | safe | as promised |",
@@ -395,7 +402,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Run the rows that are not there yet."""
+    """Run the missing rows."""
     asked = sys.argv[1:] or list(FAULTS)
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     done = {(one["fault"], one["rule"]) for one in rows}

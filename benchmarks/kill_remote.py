@@ -1,15 +1,16 @@
-"""SIGKILL at random moments of a run on a served device.
+"""Kill a run on a served device with SIGKILL at random times.
 
 `python benchmarks/kill_remote.py [KILLS [MEASUREMENTS]]`.
 
-A trainer on a noiseless device behind a socket is killed again and again, and resumed each time:
-four times of five at a moment drawn uniformly from the `WINDOW` seconds after the server has seen
-it measure `BEGUN` times, else from those after its start. At the end: is the result that of the
-undisturbed run without the network, how much was lost at each kill, what does the server's own
-record say. Prints one JSON object.
+A trainer on a noiseless device behind a socket is killed repeatedly, and resumed after each kill.
+Four of five kills happen at a time drawn uniformly from the `WINDOW` seconds after the server has
+made `BEGUN` measurements for the trainer. The others happen at a time drawn from the `WINDOW`
+seconds after the trainer's start. At the end, the script compares the result with that of an
+undisturbed run without the network, and reports the loss at each kill and the server's own record.
+It prints one JSON object.
 
-The trainers are forked from a process that has imported JAX and done nothing with it, so that a
-start does not wait for the import.
+The trainers are forked from a process that has imported JAX but not used it, so that a start does
+not wait for the import.
 """
 
 import json
@@ -53,7 +54,7 @@ class Chip:
 
 
 def trainer(folder: Path, device: str, out: str, measurements: int) -> None:
-    """Train, or go on where a folder is there already."""
+    """Train, or resume the run if its folder exists."""
     import dither
     from dither.instruments.network import RemoteDevice
     from dither.tasks import NIST7x7
@@ -79,7 +80,10 @@ def trainer(folder: Path, device: str, out: str, measurements: int) -> None:
 
 
 def checkpoint(file: Path) -> tuple[int, float]:
-    """The measurements that a checkpoint holds, none if there is none, and when it was written."""
+    """Return a checkpoint's number of measurements and the time at which it was written.
+
+    Without a checkpoint, the number is 0 and the time is the present.
+    """
     if not file.exists():
         return 0, time.time()
     with np.load(file) as arrays:
@@ -88,14 +92,17 @@ def checkpoint(file: Path) -> tuple[int, float]:
 
 
 def made_by(address: str, token: Path) -> int:
-    """How many measurements the server has made."""
+    """Return the number of measurements that the server has made."""
     from dither.remote.client import look
 
     return int(look(address, token_file=token)["measurements"])
 
 
 def at_rest(address: str, token: Path) -> tuple[dict[str, Any], float]:
-    """What the server says once nobody holds the device and it is safe; the seconds until then."""
+    """Wait until no client holds the device and it is safe.
+
+    Returns: the server's status and the seconds waited.
+    """
     from dither.remote.client import look
 
     begin = time.monotonic()
@@ -105,7 +112,7 @@ def at_rest(address: str, token: Path) -> tuple[dict[str, Any], float]:
 
 
 def main(kills: int, measurements: int) -> None:
-    """Kill and resume, then compare."""
+    """Kill and resume the trainer, then compare the results."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -119,7 +126,7 @@ def main(kills: int, measurements: int) -> None:
         processes.set_forkserver_preload(["jax", "pandas", "dither", "dither.training"])
         server, address = serve(folder, LAB, "--record", "record", "--lease", "5")
         token = folder / "dither-token"
-        # first, so that all later starts find their programs compiled
+        # run first, so that all later starts find compiled programs in the cache
         near = processes.Process(target=trainer, args=(folder, "lab.py:Chip", "near", measurements))
         near.start()
         near.join()
@@ -157,14 +164,14 @@ def main(kills: int, measurements: int) -> None:
                 print(len(killed), killed[-1], file=sys.stderr, flush=True)
                 continue
             failed += process.exitcode != 0
-            assert failed < 5, "the trainer ends by itself"
+            assert failed < 5, "the trainer fails without being killed"
             ended, last = process.exitcode == 0, reached
         ends = [
             json.loads((folder / out / "result.json").read_text(encoding="utf-8"))
             for out in ("far", "near")
         ]
-        # every start takes one measurement for its self-test, so the ends are not quite at the same
-        # place; the evaluations on the way are
+        # every start takes one measurement for its self-test, so the two runs end at slightly
+        # different points; the evaluations before the end are at the same points
         one, two = (
             pd.read_parquet(folder / out / "history.parquet")[["test_cost", "score"]]
             for out in ("far", "near")
@@ -210,7 +217,7 @@ def main(kills: int, measurements: int) -> None:
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    """The median and the largest."""
+    """Return the median and the maximum."""
     if not values:
         return {}
     return {"median": round(float(np.median(values)), 3), "most": round(float(max(values)), 3)}

@@ -1,4 +1,4 @@
-"""What the two benchmarks of a served device have printed, as `docs/results/remote.{json,md}`.
+"""Write the output of the two served-device benchmarks to `docs/results/remote.{json,md}`.
 
 `python benchmarks/remote_results.py SPEED.json KILL.json`
 """
@@ -12,12 +12,12 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 
 def number(value: float) -> str:
-    """With spaces between thousands."""
+    """Format a number with spaces as thousands separators."""
     return f"{value:,.0f}".replace(",", " ")
 
 
 def rows(speed: dict[str, Any], kill: dict[str, Any]) -> list[list[str]]:
-    """What was to be shown, and what was measured."""
+    """Return the rows of the table: the quantity, the target and the measurement."""
     low, high = kill["bounds"]
     inside = low <= kill["record_least"] and kill["record_greatest"] <= high
     return [
@@ -68,7 +68,7 @@ def rows(speed: dict[str, Any], kill: dict[str, Any]) -> list[list[str]]:
 
 
 def main(files: list[str]) -> None:
-    """Write both files."""
+    """Write both results files."""
     speed, kill = (json.loads(Path(file).read_text(encoding="utf-8")) for file in files)
     found = {"speed": speed, "kill": kill}
     (RESULTS / "remote.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

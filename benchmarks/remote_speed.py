@@ -1,7 +1,7 @@
-"""Speed of a device behind a socket on this machine: `python benchmarks/remote_speed.py`.
+"""Time a device behind a socket on this machine: `python benchmarks/remote_speed.py`.
 
-The device of 220 parameters does nothing, so that only the way to it is timed. Medians and
-quantiles over calls: a machine that is busy with other work shows in the slow ones.
+The device has 220 parameters and does nothing, so that only the communication is timed. The rates
+are medians and quantiles over calls. Other work on the machine mostly affects the slow calls.
 """
 
 import json
@@ -32,7 +32,7 @@ class Nothing:
 
 
 def serve(folder: Path, lab: str, *more: str) -> tuple[subprocess.Popen[str], str]:
-    """A server in a process of its own, and its address."""
+    """Start a server in a separate process, and return the process and its address."""
     (folder / "lab.py").write_text(lab)
     name = lab.rpartition("class ")[2].split(":")[0].split("(")[0]
     process = subprocess.Popen(
@@ -47,7 +47,11 @@ def serve(folder: Path, lab: str, *more: str) -> tuple[subprocess.Popen[str], st
 
 
 def timed(call: Any, calls: int, each: int) -> dict[str, float]:
-    """Measurements per second: by the median call, the fastest tenth, all calls together."""
+    """Return the measurements per second.
+
+    The rates are those of the median call, of the fastest tenth of the calls, and of all calls
+    together.
+    """
     seconds = []
     for _ in range(calls):
         begin = time.perf_counter()

@@ -1,6 +1,6 @@
-"""How fast ten thousand finished runs load, and how fast and how large their report is.
+"""Measure the loading time of ten thousand finished runs, and the time and size of their report.
 
-`study_store.py [FOLDER]`: the runs are made up, with the columns and curves of real ones.
+`study_store.py [FOLDER]` generates artificial runs, with the columns and curves of real runs.
 """
 
 import sys
@@ -42,7 +42,10 @@ STUDY = Study(
 
 
 def made_up_runs(study: Study) -> Iterator[tuple[str, bytes]]:
-    """Runs whose measurements to the target grow as bits² and scatter; their files."""
+    """Yield the names and file contents of artificial runs.
+
+    Their measurements to the target grow as bits², with random scatter.
+    """
     draw = np.random.default_rng(0)
     for cell in study.cells:
         bits, rate = cell.labels["bits"], cell.labels["algorithm.learning_rate"]
@@ -77,11 +80,11 @@ def _result(seed: int, end: float, reached: bool, draw: np.random.Generator) -> 
 
 
 def timed(what: str, call: Any) -> Any:
-    """What a call returns, and on the terminal how long it took."""
+    """Return the result of a call, and print how long it took."""
     began, used = time.perf_counter(), time.process_time()
     value = call()
     took, used = time.perf_counter() - began, time.process_time() - used
-    print(f"{what}: {took:.1f} s on the clock, {used:.1f} s of processor", flush=True)
+    print(f"{what}: {took:.1f} s wall time, {used:.1f} s processor time", flush=True)
     return value
 
 

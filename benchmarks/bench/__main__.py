@@ -1,8 +1,8 @@
-"""Speed side by side with what else there is: `make bench`, `make bench LINES=cnn CORES=2`.
+"""Compare dither's speed with alternatives: `make bench`, `make bench LINES=cnn CORES=2`.
 
-Every line runs in a process of its own, its contenders in turn on the same cores. Rates are of
-processor time, medians over the rounds; the limit is what the machine's measured operations and
-bytes per second allow. Compare numbers of one run only.
+Each line of the table runs in a separate process, and its contenders take turns on the same cores.
+Rates are per second of processor time, as medians over the rounds. The limit is the rate that the
+machine's measured operations and bytes per second allow. Compare numbers within one run only.
 """
 
 import argparse
@@ -28,7 +28,7 @@ BUILD = Path("build/bench")
 
 
 def measure(name: str) -> dict:
-    """One line's figures, in this process."""
+    """Measure one line in this process and return its results."""
     line = LINES[name]
     measured, absent = race(line)
     rates = {
@@ -45,13 +45,13 @@ def measure(name: str) -> dict:
 
 
 def limit(figures: dict, machine: dict) -> float | None:
-    """Units per second that operations and bytes allow on the cores in use."""
+    """Return the units per second that operations and bytes allow on the cores in use."""
     seconds = max(figures["operations"] / machine["gemm"], figures["bytes"] / machine["bandwidth"])
     return 1 / seconds if seconds else None
 
 
 def short(rate: float | None) -> str:
-    """A rate in three digits: 1.23 M, 45.6 k."""
+    """Format a rate with three digits, such as 1.23 M or 45.6 k."""
     if rate is None:
         return "–"
     for factor, letter in ((1e6, " M"), (1e3, " k")):
@@ -61,7 +61,7 @@ def short(rate: float | None) -> str:
 
 
 def table(found: dict, machine: dict) -> str:
-    """The lines as Markdown: dither, the others, their ratio, the limit."""
+    """Return the lines as a Markdown table: dither, the others, their ratio, the limit."""
     rows = [
         "| per second of processor time | dither | others | dither / best other | limit |",
         "| --- | --- | --- | --- | --- |",
@@ -79,12 +79,14 @@ def table(found: dict, machine: dict) -> str:
 
 
 def main() -> None:
-    """Run the lines that were asked for, each in a process of its own."""
+    """Run the requested lines, each in a separate process."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lines", default="", help="only lines whose name holds these letters")
+    parser.add_argument(
+        "--lines", default="", help="run only the lines whose name contains this text"
+    )
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--docs", type=Path, help="where to write the table")
+    parser.add_argument("--docs", type=Path, help="file to write the table to")
     asked = parser.parse_args()
     if asked.one:
         print(json.dumps(measure(asked.one)))
@@ -130,7 +132,7 @@ def main() -> None:
 
 
 def page(result: dict) -> str:
-    """The result as the documentation shows it."""
+    """Return the result as the page of the documentation."""
     machine, cores = result["machine"], result["machine"]["cores"]
     head = (
         f"{result['date']}, {cores} core{'s' * (cores > 1)}: products of matrices "

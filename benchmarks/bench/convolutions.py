@@ -1,4 +1,4 @@
-"""The network of Oripov2025 perturbed whole and layer by layer; that of McCaughan2023."""
+"""CNNs of Oripov2025, perturbed as a whole and layer by layer, and the CNN of McCaughan2023."""
 
 import numpy as np
 from line import Line, Round
@@ -16,7 +16,7 @@ def _network(d: int):
 
 
 def ours(d: int, kind: str):
-    """dither's loop around the simulated network."""
+    """Return a contender that runs dither's loop around the simulated network."""
 
     def prepare() -> Round:
         import dither
@@ -40,7 +40,10 @@ def ours(d: int, kind: str):
 
 
 def torch_pass(d: int):
-    """A pass of PyTorch with channels last, weights perturbed each time."""
+    """Return a contender that runs forward passes in PyTorch.
+
+    Tensors are in the channels-last format, and the weights are perturbed in every pass.
+    """
 
     def prepare() -> Round:
         import torch
@@ -78,7 +81,10 @@ def torch_pass(d: int):
 
 
 def _operations(d: int) -> float:
-    """Of one pass of 100 examples: two for each weight at each place."""
+    """Return the operations of one forward pass of 100 examples.
+
+    Each weight needs two operations at each position.
+    """
     total, last, side = 0, 1, 28
     for channels in (d, 2 * d, 4 * d):
         for _ in range(2):

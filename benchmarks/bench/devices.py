@@ -1,4 +1,4 @@
-"""The loop around a device in Python that does nothing: what dither adds to a measurement."""
+"""Overhead of dither per measurement, from training a Python device that does nothing."""
 
 import atexit
 import subprocess
@@ -13,32 +13,32 @@ from line import Line, Round
 
 
 class Nothing:
-    """A device that does nothing, measured one by one."""
+    """Device that does nothing and takes one measurement per call."""
 
     def __init__(self, parameters: int) -> None:
         self.parameters = parameters
 
     def write(self, theta: np.ndarray) -> None:
-        """Forget what is written."""
+        """Ignore the parameters."""
 
     def measure(self, inputs: np.ndarray) -> np.ndarray:
-        """Zeros."""
+        """Return zeros."""
         return np.zeros((len(inputs), 4))
 
 
 class Blocks(Nothing):
-    """The same, measured in blocks."""
+    """Device that does nothing and takes a block of measurements per call."""
 
     def measure_block(
         self, settings: np.ndarray, inputs: np.ndarray, targets: np.ndarray
     ) -> np.ndarray:
-        """Zeros."""
+        """Return zeros."""
         del targets
         return np.zeros((len(settings), inputs.shape[1], 4))
 
 
 def ours(device: Callable[[int], Any], parameters: int, tau: int):
-    """dither's loop, an update every `tau` perturbations."""
+    """Return a contender that runs dither's loop with an update every `tau` perturbations."""
 
     def prepare() -> Round:
         import dither
@@ -50,7 +50,7 @@ def ours(device: Callable[[int], Any], parameters: int, tau: int):
         loop = HostedLoop(rule, PythonDevice(device(parameters)), NIST7x7().load(), 0, 10)
 
         def go(size: int) -> int:
-            size = -(-size // (tau + 1)) * (tau + 1)  # whole blocks, the compiled sizes
+            size = -(-size // (tau + 1)) * (tau + 1)  # whole blocks only, whose sizes are compiled
             before = done = int(loop.ledger.measurements[0])
             while done < before + size:
                 loop.advance(before + size - done)
@@ -76,7 +76,10 @@ class Together(devices.Blocks):
 
 
 def served(name: str):
-    """The client of a device in another process, whose processor time is not counted."""
+    """Return a factory of clients of a device that is served by another process.
+
+    The processor time of the server is not counted.
+    """
 
     def connect(parameters: int) -> Any:
         from dither.remote.client import RemoteObject
@@ -99,7 +102,10 @@ def served(name: str):
 
 
 def numpy_loop(parameters: int):
-    """Perturb, measure, correlate in NumPy, nothing checked, nothing kept."""
+    """Return a contender that perturbs, measures and correlates in NumPy.
+
+    It checks nothing and stores nothing.
+    """
 
     def prepare() -> Round:
         rng, theta, x = np.random.default_rng(0), np.zeros(parameters), np.zeros((1, 49))
@@ -122,7 +128,10 @@ def numpy_loop(parameters: int):
 
 
 def evosax_loop(parameters: int, population: int = 64):
-    """OpenAI's evolution strategy by evosax, asked and told from Python."""
+    """Return a contender that runs OpenAI's evolution strategy in evosax.
+
+    The ask and tell steps are called from Python.
+    """
 
     def prepare() -> Round:
         import jax

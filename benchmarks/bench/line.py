@@ -1,4 +1,4 @@
-"""A line of the benchmark: contenders for the same work, and what the machine allows."""
+"""A line of the benchmark: contenders for the same work, and the work's cost per unit."""
 
 import statistics
 import time
@@ -6,19 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 Round = Callable[[int], int]
-"""Does about so many units of the work, and says how many."""
+"""Do approximately the given number of units of work, and return the number done."""
 
 SECONDS = 0.4
-"""Of processor time that one round should take."""
+"""Processor time that one round should take, in seconds."""
 
 
 @dataclass(frozen=True)
 class Line:
     """Contenders for one kind of work.
 
-    Attributes: `contenders`, by name, each a function that sets up and returns its round; the first
-    is dither. `operations` and `bytes`, what one unit of the work needs at the least, in single
-    precision; 0 where no limit is given. `unit`, what is counted.
+    Attributes: `unit`, the unit of work that is counted; `contenders`, the functions by name that
+    set up and return a round, with dither first; `operations` and `bytes`, the minimum that one
+    unit of work needs in single precision, or 0 if no limit is given; `rounds`, the number of
+    rounds.
     """
 
     unit: str
@@ -30,19 +31,22 @@ class Line:
 
 @dataclass
 class Measured:
-    """Rates of one contender: units per second of processor time and of wall time, per round."""
+    """Rates of one contender per round, in units per second of processor time and of wall time."""
 
     cpu: list[float] = field(default_factory=list)
     wall: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
-        """Units per second of processor time."""
+        """Return the median rate in units per second of processor time."""
         return statistics.median(self.cpu)
 
 
 def race(line: Line) -> tuple[dict[str, Measured], list[str]]:
-    """Every contender's rates, round by round in turn, and who could not take part."""
+    """Measure all contenders, which take turns in every round.
+
+    Returns: the rates by contender, and the contenders that could not run with the reason.
+    """
     ready: dict[str, tuple[Round, int]] = {}
     absent: list[str] = []
     for name, prepare in line.contenders.items():
@@ -62,7 +66,10 @@ def race(line: Line) -> tuple[dict[str, Measured], list[str]]:
 
 
 def _size(go: Round) -> int:
-    """How many units take about `SECONDS`, without what a first round of a size compiles."""
+    """Return the number of units that take about `SECONDS`.
+
+    Compilation, which happens in the first round of a given size, is excluded.
+    """
     size = 16
     while True:
         go(size)

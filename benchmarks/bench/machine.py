@@ -1,4 +1,4 @@
-"""What this machine can do: operations and bytes per second of the cores in use."""
+"""Capacity of this machine: operations and bytes per second of the cores in use."""
 
 import time
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def gemm() -> float:
-    """Operations per second of a large product of matrices, by the faster of two libraries."""
+    """Return the operations per second of a large matrix product in the faster of two libraries."""
     import jax
     import jax.numpy as jnp
 
@@ -17,7 +17,7 @@ def gemm() -> float:
 
 
 def bandwidth() -> float:
-    """Bytes per second that a copy of 256 MB reads and writes."""
+    """Return the bytes per second that a copy of 256 MB reads and writes."""
     a = np.ones(2**26, "f4")
     b = np.empty_like(a)
     np.copyto(b, a)

@@ -1,4 +1,4 @@
-"""What the compiled loop, and that around a Python device, hold in copies of the parameters."""
+"""Memory of the compiled loop and of the loop around a Python device, in parameter copies."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def copies(optimizer: str, width: int = 1000) -> float:
-    """Copies of the parameters that the loop holds at about `width²` of them."""
+    """Return the parameter copies that the compiled loop holds at about `width²` parameters."""
     import jax.numpy as jnp
     import numpy as np
 
@@ -27,7 +27,11 @@ def copies(optimizer: str, width: int = 1000) -> float:
 
 
 def all_copies() -> dict[str, float]:
-    """Of plain descent and of Adam, which keeps two of its own; of the loop around a device."""
+    """Return the copies that the compiled loop and the loop around a Python device hold.
+
+    The compiled loop is measured with plain gradient descent and with Adam, which stores two copies
+    itself.
+    """
     found = {f"at 10^6 parameters, {name}": copies(name) for name in ("sgd", "adam")}
     for power in (6, 7):
         command = [sys.executable, __file__, str(10**power)]
@@ -37,23 +41,24 @@ def all_copies() -> dict[str, float]:
 
 
 def held_around_a_device(parameters: int) -> float:
-    """Copies of the parameters, 4 bytes each, that the loop around a Python device holds at most.
+    """Return the peak number of parameter copies in the loop around a Python device.
 
-    The peak of this process beyond that of the same loop around a small device.
+    A copy takes 4 bytes per parameter. The peak of the same loop around a small device is
+    subtracted from the peak of this process.
     """
     import devices
 
     peaks = []
     for size in (220, parameters):
         devices.ours(devices.Blocks, size, 64)()(4 * 65 if size == 220 else 65)
-        # of this program alone: what getrusage tells counts the parent before the program began
+        # the peak of this program alone: getrusage includes the parent before the exec
         (peak,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
         peaks.append(1024 * int(peak))
     return (peaks[1] - peaks[0]) / (4 * parameters)
 
 
 def main() -> None:
-    """One size in this process, whose peak is of no other."""
+    """Measure one size in this process, so that the peak belongs to that size alone."""
     print(held_around_a_device(int(sys.argv[1])))
 
 

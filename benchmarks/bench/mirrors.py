@@ -1,4 +1,4 @@
-"""Boolean readouts: mirrors tested one by one, against loops over NumPy and numba."""
+"""Boolean readouts: one-by-one tests of mirrors, compared with loops in NumPy and numba."""
 
 import numpy as np
 from line import Line, Round
@@ -13,7 +13,7 @@ NOISY = ("device.imperfections=[{ kind = 'output-noise', sigma = 0.01 }]",)
 def dither_mirrors(
     selection: str, neurons: int, replicas: int, more: tuple[str, ...] = (), kernel: bool = True
 ):
-    """dither's coordinate descent on the readout of a photonic reservoir."""
+    """Return a contender: dither's coordinate descent on the readout of a photonic reservoir."""
 
     def prepare() -> Round:
         import dither
@@ -28,7 +28,7 @@ def dither_mirrors(
                 f"algorithm.selection={selection}",
                 "device.access=cost",
                 f"device.reservoir.neurons={neurons}",
-                # the setting that changes nothing keeps the programs of the two apart
+                # has no effect except that each variant gets its own compiled program
                 f"device.seconds_per_write={float(kernel)}",
                 *more,
             ],
@@ -56,7 +56,11 @@ def _readout(neurons: int, samples: int = 500):
 
 
 def _flips(columns, target, weights, light, bias, error, tests, greedy, draws, rng):
-    """Tests of single mirrors: flip, error of the z-scored light, undo unless it fell."""
+    """Test single mirrors.
+
+    Each test flips a mirror, computes the error of the z-scored light, and undoes the flip unless
+    the error fell.
+    """
     for n in range(tests):
         if greedy:
             i = np.argmax(rng.random(len(bias)) * bias)
@@ -78,7 +82,7 @@ def _flips(columns, target, weights, light, bias, error, tests, greedy, draws, r
 
 
 def by_hand(neurons: int, greedy: bool, compiled: bool):
-    """The loop over arrays, as it stands or compiled by numba."""
+    """Return a contender that runs the array loop in plain NumPy or compiled by numba."""
 
     def prepare() -> Round:
         columns, target = _readout(neurons)
@@ -104,17 +108,17 @@ def by_hand(neurons: int, greedy: bool, compiled: bool):
 def _line(selection: str, neurons: int, replicas: int, more: tuple[str, ...] = ()) -> Line:
     greedy = selection == "greedy"
     contenders = {"dither": dither_mirrors(selection, neurons, replicas, more)}
-    if not more:  # the loops by hand have no noise
+    if not more:  # the handwritten loops have no noise
         contenders["NumPy"] = by_hand(neurons, greedy, compiled=False)
         contenders["numba"] = by_hand(neurons, greedy, compiled=True)
     plain = dither_mirrors(selection, neurons, replicas, more, kernel=False)
-    contenders["dither without kernels"] = plain  # the last, as it switches them off
-    # one column is added, and the error's three sums are taken
+    contenders["dither without kernels"] = plain  # last, since it disables the kernels
+    # a test adds one column and computes the three sums of the error
     return Line("tests", contenders, operations=8 * 500, bytes=4 * 500)
 
 
 def reservoir(neurons: int) -> Line:
-    """States of a photonic reservoir, against complex couplings stacked in JAX."""
+    """Compare the states of a photonic reservoir with stacked complex couplings in JAX."""
 
     def ours() -> Round:
         import jax

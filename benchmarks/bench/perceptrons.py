@@ -1,4 +1,4 @@
-"""Small perceptrons by weight and by node perturbation, against the loop anyone would write."""
+"""Weight and node perturbation of small perceptrons, compared with a straightforward loop."""
 
 import itertools
 
@@ -14,7 +14,10 @@ def _data(inputs: int, outputs: int):
 def dither_weights(
     widths, batch: int, replicas: int, kind: str = "weight-mgd", kernel: bool = True
 ):
-    """dither's loop around a simulated network; without kernels, which it then switches off."""
+    """Return a contender that runs dither's loop around a simulated network.
+
+    If `kernel` is false, the compiled kernels are disabled for the rest of the process.
+    """
 
     def prepare() -> Round:
         import dither
@@ -26,7 +29,7 @@ def dither_weights(
             loops.compiled = lambda *_: None
         x, t = _data(widths[0], widths[-1])
         task = dither.make_task(x, t, x[:10], t[:10], batch=batch, cost="mse")
-        # a setting that changes nothing keeps the two programs apart
+        # `seconds_per_write` has no effect except that each variant gets its own compiled program
         device = dither.SimulatedDevice(
             network=dither.MLP(widths=widths), seconds_per_write=float(kernel)
         )
@@ -60,7 +63,10 @@ def _cost(widths):
 
 
 def plain_weights(widths, batch: int, replicas: int):
-    """Forward differences along random signs, in a loop of JAX's own, two costs a turn."""
+    """Return a contender that computes forward differences along random signs.
+
+    The loop is one of JAX's own loops and evaluates two costs per iteration.
+    """
 
     def prepare() -> Round:
         import jax
@@ -94,7 +100,11 @@ def plain_weights(widths, batch: int, replicas: int):
 
 
 def plain_nodes(widths, batch: int):
-    """A clean pass and one with noise at every neuron, the change of each example's cost."""
+    """Return a contender that perturbs nodes.
+
+    Each iteration runs a clean pass and a pass with noise at every neuron, and uses the change of
+    each example's cost.
+    """
 
     def prepare() -> Round:
         import jax
@@ -131,7 +141,10 @@ def plain_nodes(widths, batch: int):
 
 
 def evosax(widths, batch: int, population: int):
-    """OpenAI's evolution strategy by evosax: a population a turn, one network trained."""
+    """Return a contender that runs OpenAI's evolution strategy in evosax.
+
+    Each iteration evaluates one population. A single network is trained.
+    """
 
     def prepare() -> Round:
         import jax
@@ -171,7 +184,7 @@ def _weights(widths, batch: int, replicas: int) -> Line:
     }
     if batch > 1 and replicas > 1 and len(widths) == 3 and widths[0] < 100:
         contenders["evosax"] = evosax(widths, batch, replicas)
-    # the last, as it switches the kernels off
+    # last, since it disables the kernels
     contenders["dither without kernels"] = dither_weights(widths, batch, replicas, kernel=False)
     P = sum(p * q + q for p, q in itertools.pairwise(widths))
     return Line("measurements", contenders, operations=2 * batch * P)
@@ -195,7 +208,7 @@ LINES = {
             "dither": dither_weights((784, 256, 10), 100, 1, "node-perturbation"),
             "plain JAX": plain_nodes((784, 256, 10), 100),
         },
-        # every second measurement correlates, which is another pass
+        # every second measurement is correlated, which costs another pass
         operations=3 * 100 * (784 * 256 + 256 * 10),
     ),
 }

@@ -1,4 +1,4 @@
-"""How long it takes until dither works: imports, a first training, a study from the shell."""
+"""Start-up time of dither: imports, a first training run, and a study from the shell."""
 
 import os
 import resource
@@ -11,13 +11,14 @@ STUDY = """name = "seeds"
 base = "nist7x7"
 seeds = 64
 """
-"""One image of letters a measurement, 64 seeds to 95 %."""
+"""One image of a letter per measurement, with 64 seeds trained to 95 %."""
 
 
 def _cpu(command: list[str], cache: str | None = None, times: int = 3) -> float:
-    """Seconds of processor time, the least of some runs, with Python's bytecode at hand.
+    """Return the processor time of a command in seconds, as the minimum over `times` runs.
 
-    `cache` is where JAX keeps compiled programs; without it every run has an empty folder.
+    A first run, which is not counted, compiles Python's bytecode. `cache` is the folder of JAX's
+    compiled programs. If it is None, every run begins with an empty folder.
     """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     took = []
@@ -37,7 +38,7 @@ def _cpu(command: list[str], cache: str | None = None, times: int = 3) -> float:
 
 
 def seconds() -> dict[str, float]:
-    """Processor time of each kind of start."""
+    """Return the processor time of each kind of start in seconds."""
     python = sys.executable
     jax = _cpu([python, "-c", "import jax, jax.numpy"])
     shell = [python, "-m", "dither.cli"]

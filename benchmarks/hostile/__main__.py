@@ -1,8 +1,9 @@
-"""The hostile list as one table: what is done to dither on purpose, and what comes of it.
+"""Run the robustness tests, each of which provokes one kind of failure, and tabulate the outcomes.
 
-`python benchmarks/hostile [ROW ...]` runs the rows whose figures build/hostile does not hold yet,
-or those whose names begin with what is given, and writes docs/results/hostile.md. Each row runs in
-a process of its own, in a folder of its own, and is ended after `LIMIT` seconds.
+`python benchmarks/hostile [ROW ...]` runs the rows whose titles begin with one of the arguments.
+Without arguments, it runs the rows that have no results in build/hostile yet. It then writes
+docs/results/hostile.md. Each row runs in a separate process and a separate folder. A row is
+terminated after `LIMIT` seconds.
 """
 
 import json
@@ -27,7 +28,7 @@ LIMIT = 900.0
 
 
 def rows() -> dict[str, Callable[[Path], Figures]]:
-    """Every row by its title: a function of a folder to work in."""
+    """Return the row functions by title. Each takes a folder to work in."""
     found: dict[str, Callable[[Path], Figures]] = {}
     for name in MODULES:
         if (HERE / f"{name}.py").is_file():
@@ -36,12 +37,12 @@ def rows() -> dict[str, Callable[[Path], Figures]]:
 
 
 def kept(title: str) -> Path:
-    """Where a row's figures are kept."""
+    """Return the path of a row's results file."""
     return KEPT / f"{re.sub('[^a-z0-9]+', '-', title.lower()).strip('-')}.json"
 
 
 def run(title: str) -> None:
-    """Run a row in a process of its own and keep its figures."""
+    """Run a row in a separate process and save its results."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(HERE), "--alone", title, folder]
@@ -64,7 +65,7 @@ def run(title: str) -> None:
 
 
 def table(titles: list[str]) -> str:
-    """The rows that there are figures of, in Markdown."""
+    """Return the rows that have results, as a Markdown table."""
     lines = ["| what is done | what comes of it | on | took |", "|---|---|---|---|"]
     for title in titles:
         if kept(title).is_file():
@@ -75,7 +76,7 @@ def table(titles: list[str]) -> str:
 
 
 def main(asked: list[str]) -> None:
-    """Run what is asked for, or what is missing, and write the table."""
+    """Run the requested rows, or by default the missing ones, and write the table."""
     known = rows()
     if asked[:1] == ["--alone"]:
         print(json.dumps(known[asked[1]](Path(asked[2]))))

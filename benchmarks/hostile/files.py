@@ -1,4 +1,4 @@
-"""Files that rot, disks that are full, folders that are closed, clocks that are set."""
+"""Robustness to damaged files, full disks, missing permissions and changes of the clock."""
 
 import ctypes
 import errno
@@ -35,7 +35,10 @@ SMALL = STUDY.model_copy(update={"seeds": 2, "axes": {"algorithm.learning_rate":
 
 
 def run_and_study(folder: Path) -> None:
-    """A finished run, a finished study, and the files that are there while they go on."""
+    """Write a finished run and a finished study.
+
+    The files that exist only during a run, its progress and a lease, are added.
+    """
     train(folder / "run", 200)
     run_study(SMALL, folder / "study")
     (folder / "run" / PROGRESS).write_bytes(sealed_json(dict.fromkeys(FACTS, 0.25)))
@@ -43,7 +46,7 @@ def run_and_study(folder: Path) -> None:
 
 
 def row_of_study(file: Path) -> Any:
-    """A run's row, by every way that leads to it."""
+    """Read a run's row through each function that reads it."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", store.DamagedFileWarning)
         try:
@@ -54,26 +57,29 @@ def row_of_study(file: Path) -> Any:
 
 
 def lease_of(file: Path) -> Any:
-    """Who holds a lease; where that is damaged it is told by the file's time alone."""
+    """Return the holder of a lease.
+
+    If the file is damaged, dither judges the lease by the file's modification time alone.
+    """
     if not (about := holder(file)):
         raise RequestError("It is damaged.")
     return about
 
 
 def progress_of(file: Path) -> Any:
-    """Where a run is; the live page leaves out what is damaged."""
+    """Return the progress of a run. The live page omits damaged progress files."""
     if (facts := read_progress(file)) is None:
         raise RequestError("It is damaged.")
     return facts
 
 
 def arrays_of(file: Path) -> Any:
-    """An archive's arrays."""
+    """Return the arrays of an archive."""
     return {name: array.tolist() for name, array in read_npz(file).items()}
 
 
 def kinds(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
-    """Each kind of file that is read again, with what reads it."""
+    """Return, for each kind of file that dither reads back, an example and its reader."""
     run, study = folder / "run", folder / "study"
     return {
         "checkpoint": (run / CHECKPOINT, lambda file: (arrays_of(file), read_checkpoint(file)[1])),
@@ -89,7 +95,7 @@ def kinds(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
 
 
 def outcome(call: Callable[[], Any], before: str) -> str:
-    """What comes of reading a file in which something has changed."""
+    """Classify the outcome of reading a modified file."""
     try:
         return "harmless" if repr(call()) == before else "silent changes"
     except DitherError as error:
@@ -99,7 +105,7 @@ def outcome(call: Callable[[], Any], before: str) -> str:
 
 
 def bit_flips(folder: Path) -> dict[str, int | float | str]:
-    """One bit flipped in one file at a time."""
+    """Flip one bit in one file at a time."""
     run_and_study(folder)
     chance, counts = random.Random(0), Counter[str]()
     for file, read in kinds(folder).values():
@@ -119,7 +125,10 @@ def bit_flips(folder: Path) -> dict[str, int | float | str]:
 
 
 def cuts(folder: Path) -> dict[str, int | float | str]:
-    """Files cut short anywhere, emptied, doubled, and taken for one another."""
+    """Truncate files at random positions, empty them, and double them.
+
+    Files are also replaced by files of every other kind and by fragments of JSON.
+    """
     run_and_study(folder)
     chance, counts = random.Random(0), Counter[str]()
     there = kinds(folder)
@@ -139,7 +148,7 @@ def cuts(folder: Path) -> dict[str, int | float | str]:
 
 
 def no_room_from(write: int) -> Callable[[int], None]:
-    """An `fsync` that fails from one call on."""
+    """Return an `fsync` that reports a full disk from the given call onwards."""
     calls, flush = 0, os.fsync
 
     def full(descriptor: int) -> None:
@@ -153,7 +162,10 @@ def no_room_from(write: int) -> Callable[[int], None]:
 
 
 def full_disks(folder: Path) -> dict[str, int | float | str]:
-    """A disk that is full from the first, second, third … write on, then has room again."""
+    """Simulate a disk that is full from the first, second, third … write onwards, then has space.
+
+    Limits on the size of a single file are tried first.
+    """
     counts, flush = Counter[str](), os.fsync
     train(folder / "warm", 200)
     for limit in (100, 1_000, 2_000, 4_000, 8_000, 16_000):
@@ -182,14 +194,14 @@ def full_disks(folder: Path) -> dict[str, int | float | str]:
 
 
 def began(what: str, out: Path) -> Any:
-    """A run or a study, or what is missing of it."""
+    """Start a run or a study, or complete an interrupted one."""
     if what == "study":
         return run_study(SMALL, out)
     return train(out, 200, resume=(out / SPECIFICATION).exists())
 
 
 def limited(out: Path, limit: int) -> None:
-    """A run in a process whose files cannot be longer than some bytes."""
+    """Train in a process whose files may not exceed `limit` bytes."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         train(out, 200)
@@ -199,20 +211,20 @@ def limited(out: Path, limit: int) -> None:
 
 
 def without_rights() -> None:
-    """Give up root's right to read and to write what belongs to others."""
+    """Drop the capabilities with which root bypasses file permissions."""
     if os.geteuid():
         return
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     data = (ctypes.c_uint32 * 6)()
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.capget(header, data) == 0
-    for k in (0, 1):  # effective and permitted: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    for k in (0, 1):  # effective and permitted sets: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
         data[k] &= ~0b110
     assert libc.capset(header, data) == 0
 
 
 def closed_places(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Every file and folder of a run and a study, with modes that close it."""
+    """Yield each file and folder of a run and a study with each mode that denies access."""
     for path in sorted((folder / "run", *(folder / "run").rglob("*"), folder / "study",
                         *(folder / "study").rglob("*"))):  # fmt: skip
         yield path, 0o000
@@ -222,9 +234,9 @@ def closed_places(folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 def permissions(folder: Path) -> dict[str, int | float | str]:
-    """Every file and folder closed in turn, and all that reads or writes them tried.
+    """Deny access to each file and folder in turn, and try all functions that use them.
 
-    The process has no right of root's to others' files from here on.
+    From here on, the process lacks the capabilities with which root bypasses file permissions.
     """
     run_and_study(folder)
     without_rights()
@@ -259,7 +271,7 @@ def permissions(folder: Path) -> dict[str, int | float | str]:
             except Exception:
                 counts["other tracebacks"] += 1
             finally:
-                with suppress(FileNotFoundError):  # which the act may have removed
+                with suppress(FileNotFoundError):  # the call may have removed it
                     path.chmod(0o755)
             for part in (run, study):
                 shutil.rmtree(part)
@@ -271,7 +283,7 @@ def permissions(folder: Path) -> dict[str, int | float | str]:
 
 
 def clocks(folder: Path) -> dict[str, int | float | str]:
-    """The system's clock set by up to ten years, forth and back, while runs and leases go on."""
+    """Shift the system clock by up to ten years, forwards and backwards, during runs and leases."""
     chance, now, jumps = random.Random(0), time.time, 0
 
     def jumping() -> float:
@@ -306,7 +318,7 @@ def clocks(folder: Path) -> dict[str, int | float | str]:
 
 
 def steal(file: Path, clock: float) -> None:
-    """Try to take a lease whose holder lives and touches it by a clock that is set wrong."""
+    """Try to take a lease whose holder is alive but touches the file with a wrong clock."""
     import threading
 
     over = threading.Event()

@@ -1,4 +1,7 @@
-"""Calls in a child process that is forked once all is compiled, so that a start takes no time."""
+"""Calls in a child process that is forked after compilation.
+
+The fork starts without delay, since it need not compile anything.
+"""
 
 import os
 import signal
@@ -10,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# a fork has none of its parent's threads: whatever it computes, it computes in its own
+# a fork does not inherit its parent's threads, so all computation must stay in the calling thread
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -30,7 +33,7 @@ MEASUREMENTS = 2000
 
 
 def train(out: Path | None, measurements: int = MEASUREMENTS, **more: Any) -> Result:
-    """A small run with a checkpoint after every evaluation."""
+    """Train a small network with a checkpoint after every evaluation."""
     settings = {"key": 1, "score_every": 20, "checkpoint_seconds": 0.0, "replicas": 2, **more}
     return dither.train(
         DEVICE, XOR(batch=2), RULE, until=Until(measurements=measurements), out=out, **settings
@@ -38,7 +41,7 @@ def train(out: Path | None, measurements: int = MEASUREMENTS, **more: Any) -> Re
 
 
 def same(one: Result, two: Result) -> bool:
-    """Whether two runs came to the same, bit for bit."""
+    """Return whether the results of two runs are bitwise identical, except for wall times."""
     histories = [run.history.drop(columns="wall_seconds") for run in (one, two)]
     return bool(
         (one.parameters == two.parameters).all()
@@ -48,10 +51,13 @@ def same(one: Result, two: Result) -> bool:
 
 
 def child(call: Callable[[], Any], kill_after: float | None = None, wait: float = 60.0) -> int:
-    """Do a call in a fork of this process.
+    """Run a call in a fork of this process.
 
-    Arguments: the call; seconds until it is killed, if it is; those after which it hangs.
-    Returns: 0, 1 for an exception, whose traceback is printed, or the negative of a signal.
+    Arguments: `call`, the function; `kill_after`, the seconds after which the fork is killed, or
+    None; `wait`, the seconds after which the fork counts as hung and is killed, used if
+    `kill_after` is None.
+    Returns: 0 on success, 1 after an exception, whose traceback is printed, or the negative number
+    of the signal that ended the fork.
     """
     pid = os.fork()
     if not pid:

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of runs and studies, which are gone on with each time."""
+"""Kill runs and studies with SIGKILL at random times, and resume them after each kill."""
 
 import multiprocessing
 import os
@@ -25,9 +25,9 @@ COLUMNS = ["run", "seed", "score", "stop_reason", "measurements"]
 
 
 def kills_of_runs(folder: Path) -> dict[str, int | float | str]:
-    """Runs of ten seeds, each killed and gone on with until it ends."""
+    """Kill runs of different seeds at random times, and resume each until it ends."""
     chance = random.Random(0)
-    for measurements in (40, 80):  # what is compiled now needs no compiling in a fork
+    for measurements in (40, 80):  # compile here, so that the forks need not
         train(folder / "warm", measurements, resume=measurements > 40)
     began = time.monotonic()
     child(lambda: train(folder / "first"))
@@ -58,12 +58,12 @@ def kills_of_runs(folder: Path) -> dict[str, int | float | str]:
 
 
 def go_on_with_study(out: Path) -> None:
-    """Do what is missing of the study, in a process that has computed nothing before."""
+    """Complete the study in a process that has not computed anything before."""
     run_study(STUDY, out)
 
 
 def kills_of_studies(folder: Path) -> dict[str, int | float | str]:
-    """A study of 24 runs, killed and gone on with until it is done; then another."""
+    """Kill and resume a study of 24 runs until it is complete, then repeat with another."""
     chance, processes = random.Random(0), multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["forked", "dither.studies"])
     os.environ |= {

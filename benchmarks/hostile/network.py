@@ -1,12 +1,18 @@
-"""Hostile clients and silent trainers of a served device, on the loopback address alone.
+"""Attack a served device with hostile clients and silent trainers, over loopback only.
 
-`python benchmarks/hostile/network.py FILE.json` runs the rows that the file does not hold yet and
-adds each to it. `ROWS` are the rows' titles and functions; each takes a folder to work in, begins
-its own server there, and returns its figures: how much was `tried`, what was `let_in` (writes that
-should not have been, answers to who had no right to them), `tracebacks` of the server, its
-`memory_MiB` above rest, the longest `wait_s` of an honest client, the `rate_ratio` of a running
-trainer with and without the flood, and how long the device took to be in its safe state,
-`safe_after_s`.
+`python benchmarks/hostile/network.py FILE.json` runs the rows that are missing from the file and
+adds their results to it. `ROWS` maps the title of each row to its function. The function takes a
+folder to work in, starts a server there and returns its results. A `look` is a request for the
+server's status, which takes no lease. The results are:
+
+- `tried`: the number of attempts
+- `let_in`: the number of failures of protection, such as forbidden writes or answers to clients
+  without permission
+- `tracebacks`: the number of tracebacks printed by the server
+- `memory_MiB`: the server's peak memory above its memory at rest
+- `wait_s`: the longest wait of an honest client
+- `rate_ratio`: the rate of a running trainer with the flood relative to that without it
+- `safe_after_s`: the time until the device was in its safe state
 """
 
 import json
@@ -39,7 +45,7 @@ from dither.remote.security import VERSION
 PARAMETERS, LEASE, FLOOD_SECONDS = 220, 2.0, 4.0
 
 LOOK_EVERY = 0.06
-"""Seconds, for the limit of twenty looks a second."""
+"""Seconds between two looks, to stay below the limit of twenty looks per second."""
 
 LAB = f"""
 import time
@@ -50,7 +56,7 @@ class Chip:
         assert np.abs(theta).max() <= 1.0
         self.theta = theta
     def measure(self, inputs):
-        time.sleep(0.001)  # as quick as instruments are
+        time.sleep(0.001)  # about as fast as real instruments
         return np.zeros((len(inputs), 4))
     def safe(self):
         pass
@@ -60,7 +66,7 @@ Figures = dict[str, int | float | str]
 
 
 class Scene:
-    """A server in a process of its own, and what is seen of it."""
+    """A server in a separate process, with observations of its state."""
 
     def __init__(self, folder: Path, *more: str) -> None:
         self.folder = folder
@@ -87,7 +93,10 @@ class Scene:
         self.looked = 0.0
 
     def warm(self) -> None:
-        """What is at rest: one look, one write, one measurement."""
+        """Use the server once and record its memory at rest.
+
+        One look, one write and one measurement are made.
+        """
         remote = RemoteObject(self.address, name="warm", **self.papers)
         remote.write(np.zeros(PARAMETERS))
         remote.measure(np.zeros((1, 49)))
@@ -102,13 +111,13 @@ class Scene:
                 self.most = max(self.most, self.memory().rss)
 
     def look(self) -> tuple[dict[str, Any], float]:
-        """What the server says of itself, and the seconds until it did."""
+        """Return the server's status and the time until it answered, in seconds."""
         time.sleep(max(0.0, self.looked + LOOK_EVERY - time.monotonic()))
         begin = self.looked = time.monotonic()
         return look(self.address, **self.papers), time.monotonic() - begin
 
     def role(self, *words: object) -> subprocess.Popen[bytes]:
-        """A process that plays a role of this file; its standard input stays open."""
+        """Start a process in one of this file's roles, with its standard input left open."""
         process = subprocess.Popen(
             [sys.executable, __file__, *map(str, words)],
             cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
@@ -118,12 +127,12 @@ class Scene:
         return process
 
     def events(self, name: str) -> list[float]:
-        """When such events were recorded."""
+        """Return the times at which events of this name were recorded."""
         lines = (self.folder / "record").read_text().splitlines()
         return [e["time"] for e in map(json.loads, lines) if e["event"] == name]
 
     def figures(self) -> Figures:
-        """Of the server's own."""
+        """Return the results that concern the server itself: tracebacks and memory."""
         self.errors.flush()
         return {
             "tracebacks": (self.folder / "errors").read_text().count("Traceback"),
@@ -146,7 +155,7 @@ def _environment() -> dict[str, str]:
 
 @contextmanager
 def scene(folder: Path, *more: str) -> Iterator[Scene]:
-    """A server that has been used once."""
+    """Provide a server that has been used once."""
     here = Scene(folder, *more)
     try:
         here.warm()
@@ -156,7 +165,7 @@ def scene(folder: Path, *more: str) -> Iterator[Scene]:
 
 
 def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until it is true."""
+    """Wait until the condition is true."""
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:
@@ -165,12 +174,12 @@ def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
 
 
 def connected(port: int) -> Link:
-    """A connection, nothing said."""
+    """Open a connection without sending anything."""
     return Link(socket.create_connection(("127.0.0.1", port), timeout=5))
 
 
 def hello(port: int, token: str | None, do: str = "train", name: str = "hostile") -> Link:
-    """A connection on which the first message was sent."""
+    """Open a connection and send the first message."""
     link = connected(port)
     said = {"do": do, "trainer": name, "version": VERSION}
     link.send(pack(said if token is None else {**said, "token": token}), 5.0)
@@ -181,7 +190,7 @@ def hello(port: int, token: str | None, do: str = "train", name: str = "hostile"
 
 
 def bad_requests() -> list[bytes]:
-    """Messages with the key that must not be done."""
+    """Return requests that the server must refuse although the client has the key."""
     zeros, x = np.zeros(PARAMETERS), np.zeros((1, 49))
     bad: list[Any] = [
         {"do": "write", "theta": theta}
@@ -223,7 +232,7 @@ def bad_requests() -> list[bytes]:
 
 
 def row_bad_requests(folder: Path) -> Figures:
-    """Each on a connection of its own, all after one another."""
+    """Send each bad request on a separate connection, one after another."""
     with scene(folder) as here:
         token, waits = here.token.read_text().strip(), [0.0]
         before, let_in = here.look()[0]["writes"], 0
@@ -245,7 +254,7 @@ def row_bad_requests(folder: Path) -> Figures:
 
 
 def frame(rng: np.random.Generator, token: str) -> bytes:
-    """Bytes that are no message, or begin as if they were."""
+    """Return random bytes that are not a valid message, though some begin like one."""
     said = pack({"do": "look", "version": VERSION, "token": "x" * len(token)})
     spoiled = bytearray(pack({"do": "look", "version": VERSION, "trainer": "x" * 40}))
     for place in rng.integers(len(spoiled), size=3):
@@ -265,7 +274,11 @@ def frame(rng: np.random.Generator, token: str) -> bytes:
 
 
 def row_frames(folder: Path, frames: int = 2400) -> Figures:
-    """A third of the connections stay open; an honest client looks after every twenty."""
+    """Send invalid frames.
+
+    A third of the connections stay open. An honest client requests the status after every twenty
+    frames.
+    """
     rng, waits, let_in = np.random.default_rng(0), [0.0], 0
     with scene(folder) as here:
         token, links = here.token.read_text().strip(), deque[Link]()
@@ -293,7 +306,7 @@ def row_frames(folder: Path, frames: int = 2400) -> Figures:
 
 
 def only_open(port: int, token: str) -> Iterator[Any]:
-    """Connections that say nothing; up to two thousand of them are held."""
+    """Open connections that send nothing, and keep up to two thousand of them open."""
     del token
     held: deque[Link] = deque(maxlen=2000)
     while True:
@@ -301,7 +314,7 @@ def only_open(port: int, token: str) -> Iterator[Any]:
 
 
 def trickle(port: int, token: str) -> Iterator[Any]:
-    """Connections that begin a first message and send a byte of it now and then."""
+    """Open connections that begin a first message and send a byte of it occasionally."""
     del token
     held: deque[Link] = deque(maxlen=1000)
     while True:
@@ -314,7 +327,7 @@ def trickle(port: int, token: str) -> Iterator[Any]:
 
 
 def without_key(port: int, token: str) -> Iterator[Any]:
-    """First messages with a wrong token, one after another."""
+    """Send first messages with a wrong token, one after another."""
     while True:
         link = hello(port, token[::-1])
         with suppress(OSError):
@@ -323,7 +336,7 @@ def without_key(port: int, token: str) -> Iterator[Any]:
 
 
 def with_key(port: int, token: str) -> Iterator[Any]:
-    """Looks, and asking for a lease that is held."""
+    """Alternate looks with requests for a lease that another client holds."""
     while True:
         for do in ("look", "train"):
             link = hello(port, token, do, "other")
@@ -333,7 +346,7 @@ def with_key(port: int, token: str) -> Iterator[Any]:
 
 
 def tls(port: int, token: str) -> Iterator[Any]:
-    """The first half of a TLS handshake, which the server answers with its certificate."""
+    """Send the first half of a TLS handshake, which the server answers with its certificate."""
     del token
     context = ssl.create_default_context()
     held: deque[Link] = deque(maxlen=1000)
@@ -352,7 +365,10 @@ FLOODS = {
 
 
 def row_flood(kind: str, folder: Path) -> Figures:
-    """A trainer runs; with a flood, and without one before and after, an honest client looks."""
+    """Flood the server while a trainer runs and an honest client requests the status.
+
+    Periods with and without the flood alternate, beginning and ending without it.
+    """
     more: list[str] = []
     if kind == "tls":
         make_certificates(["127.0.0.1"], folder / "papers")
@@ -374,7 +390,8 @@ def row_flood(kind: str, folder: Path) -> Figures:
                 try:
                     waits.append(here.look()[1])
                 except DitherError:
-                    refused += kind == "with-key"  # the one budget of looks is of one address
+                    # the limit on looks is per address, which the flood and the client share
+                    refused += kind == "with-key"
                 time.sleep(0.2)
             rates[flooded] += (int(counts[0]) - done) / (time.monotonic() - begin)
             if flood is not None:
@@ -391,7 +408,7 @@ def row_flood(kind: str, folder: Path) -> Figures:
 
 
 def row_never_read(folder: Path) -> Figures:
-    """A trainer with the key asks for the longest answers there are and reads none."""
+    """Let a trainer with the key request replies of the greatest length and read none of them."""
     inputs = np.zeros((MOST_BYTES // 49 // 8 - 10, 49))
     asked = [
         pack({"do": "write", "theta": np.zeros(PARAMETERS)}),
@@ -414,7 +431,7 @@ def row_never_read(folder: Path) -> Figures:
 
 
 def row_reconnects(folder: Path, times: int = 1000) -> Figures:
-    """One trainer takes the lease, writes and vanishes, again and again."""
+    """Let a trainer take the lease, write and disconnect, repeatedly."""
     with scene(folder) as here:
         waits = []
         for _ in range(times):
@@ -433,7 +450,7 @@ def row_reconnects(folder: Path, times: int = 1000) -> Figures:
 
 
 class Swallower:
-    """A way to the server that forwards everything, until it swallows everything."""
+    """Proxy to the server that forwards all data until it is told to drop all data."""
 
     def __init__(self, port: int) -> None:
         self.port, self.swallows = port, False
@@ -458,7 +475,7 @@ class Swallower:
 
 
 def row_silence(kind: str, folder: Path) -> Figures:
-    """How long until the device is safe, the longest of three times."""
+    """Measure the time until the device is safe, as the maximum of three trials."""
     after = []
     with scene(folder) as here:
         for number in range(3):
@@ -490,7 +507,7 @@ def row_silence(kind: str, folder: Path) -> Figures:
 
 
 def trainer(address: str, kind: str) -> None:
-    """A trainer that measures, and then perhaps falls silent while its process lives."""
+    """Train and, for some kinds, stop communicating while the process stays alive."""
     counts = np.memmap("counts", np.int64, "r+", shape=4)
     ca = Path("ca.pem") if Path("ca.pem").exists() else None
     remote = RemoteObject(address, name=kind, token_file=Path("dither-token"), ca=ca)
@@ -504,14 +521,17 @@ def trainer(address: str, kind: str) -> None:
         if kind in ("hung", "debugged", "silent") and counts[0] > (150 if kind != "silent" else 0):
             counts[3] = int(time.time() * 1e6)
             if kind == "debugged":
-                breakpoint()  # its prompt waits for ever
+                breakpoint()  # the prompt waits for ever
             while kind == "hung":
                 pass
             time.sleep(1000)
 
 
 def flood(kind: str, port: int) -> None:
-    """Do it until killed, and count; what it takes of this machine's time is not the server's."""
+    """Run a flood until killed, and count the attempts.
+
+    The process runs at low priority, so that its processor time is not taken from the server.
+    """
     if hasattr(os, "nice"):
         os.nice(15)
     counts = np.memmap("counts", np.int64, "r+", shape=4)
@@ -528,7 +548,10 @@ def flood(kind: str, port: int) -> None:
 
 
 def row_tls(folder: Path) -> Figures:
-    """Certificates that are missing, foreign, expired, of another host, and no TLS at all."""
+    """Try invalid certificates and connections without TLS or with an old version of it.
+
+    The certificates are missing, from another authority, expired or for another host.
+    """
     for lab, days in (("ours", 9), ("theirs", 9), ("old", -1)):
         make_certificates(["127.0.0.1"], folder / lab, days)
     elsewhere = folder / "elsewhere"
@@ -606,7 +629,7 @@ ROWS: dict[str, Callable[[Path], Figures]] = {
 
 
 def main(file: Path) -> None:
-    """Run the rows that are not in the file yet, and add each."""
+    """Run the rows that are missing from the file, and add the results of each."""
     found: dict[str, Figures] = json.loads(file.read_text()) if file.exists() else {}
     for title, row in ROWS.items():
         if title not in found:
