@@ -135,7 +135,7 @@ def write_table(cells) -> None:
     off = np.exp(np.abs(np.log(ratios)))
     within = [int(np.sum(off <= most)) for most in (1.2, 1.5)]
     print(f"median factor {np.median(off):.2f}, within 1.2 and 1.5: {within} of {len(off)}")
-    print(f"rightly called unreachable: {never}")
+    print(f"correctly predicted not to reach the target: {never}")
 
 
 if __name__ == "__main__":
