@@ -1,13 +1,18 @@
-"""`learning_rate="auto"` beside a tuned rate: measurements to a score, and replicas that diverge.
+"""Compare `learning_rate="auto"` with a tuned rate: measurements to a score, diverged replicas.
 
-`auto_rate.py [--again] [TASK ...]` runs the cells that docs/results/auto_rate.json does not have
-yet, with `--again` also `auto` in those that it has, and writes the table. In each cell five
-learning rates a factor of 2 apart are tried side by side. The best one and `auto` then start from
-other seeds, common to both, with the same budget, the calibration counted. A cell's number is its
-expected running time: all measurements taken, up to the target or to the budget, over the replicas
-that reached the target; of the rates tried the one where it is least is the tuned one. A replica
-that is not finite, or ends with a test cost more than a tenth above the one it started from, has
-diverged.
+`auto_rate.py [--again] [TASK ...]` runs the cells that are missing from
+docs/results/auto_rate.json and writes the table. With `--again`, it also repeats `auto` in the
+cells that are present.
+
+Each cell tries five learning rates, spaced by a factor of 2, in parallel. The rate with the
+shortest expected running time is the tuned rate. The tuned rate and `auto` are then run on new
+seeds, with the same seeds and the same budget for both. The measurements of the calibration are
+counted.
+
+The result of a cell is the expected running time: the total number of measurements, up to the
+target or the budget, divided by the number of replicas that reached the target. A replica has
+diverged if its test cost is not finite, or if its final test cost exceeds its initial test cost by
+more than 10 %.
 """
 
 import json
@@ -34,9 +39,11 @@ AROUND = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 class Setting(NamedTuple):
-    """A task, a network, the score to reach, measurements between looks, seeds to tune and test.
+    """A task, a network and the target score.
 
-    `methods`: for each, the rate in the middle of those tried, and the budget.
+    `every` is the number of measurements between evaluations. `seeds` holds the number of seeds
+    for tuning and for testing. `methods` maps each method to the middle of its rates and to its
+    budget.
     """
 
     task: AbstractTask
@@ -48,7 +55,7 @@ class Setting(NamedTuple):
 
 
 def sigmoids(*widths: int) -> MLP:
-    """Sigmoid neurons throughout."""
+    """An MLP with sigmoid neurons in all layers."""
     return MLP(widths=widths, activation="sigmoid", output="sigmoid")
 
 
@@ -74,7 +81,7 @@ SETTINGS = {
         {"weight": (0.004, 5000), "node": (0.0625, 1000)},
     ),
 }  # fmt: skip
-"""NIST7x7 takes one sample a measurement, for which shared signs are signs of its own."""
+"""On NIST7x7 a measurement has one sample, so shared signs and per-example signs are the same."""
 
 METHODS: dict[str, Callable[[Any], AbstractAlgorithm]] = {
     "weight": lambda rate: WeightMGD(learning_rate=rate, pairs="central", delta=0.01),
@@ -84,7 +91,7 @@ METHODS: dict[str, Callable[[Any], AbstractAlgorithm]] = {
 
 
 class Race:
-    """Replicas of one cell that differ in rate and seed, side by side."""
+    """Parallel replicas of one cell, with different rates and seeds."""
 
     def __init__(self, setting: Setting, method: str, auto: bool) -> None:
         self.setting, self.auto = setting, auto
@@ -95,7 +102,7 @@ class Race:
         self.begin, self.advance, self.look = self._compiled()
 
     def at(self, rate: jax.Array) -> AbstractAlgorithm:
-        """The algorithm at a rate, which is ignored where it finds its own."""
+        """The algorithm with a learning rate; `auto` ignores the rate."""
         return (
             self.algorithm
             if self.auto
@@ -112,7 +119,7 @@ class Race:
 
         @eqx.filter_jit(donate="all-except-first")
         def advance(rates: jax.Array, carry: Carry) -> Carry:
-            # the clock is common to all, so that what depends on it is decided once
+            # all replicas share the clock, so branches that depend on it are evaluated once
             axes = jax.tree.map(lambda _: 0, carry)
             clock = jax.tree.map(lambda _: None, carry.algorithm.clock)
             axes = eqx.tree_at(lambda c: c.algorithm.clock, axes, clock)
@@ -136,7 +143,11 @@ class Race:
         return begin, advance, look
 
     def run(self, rates: Sequence[float], seeds: range, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """By rate and seed: measurements to the target, infinite if never; diverged or not."""
+        """Train at each rate with each seed.
+
+        Returns two arrays of shape (rates, seeds): the measurements to the target, infinite if the
+        target was not reached, and whether the replica diverged.
+        """
         of_each = jnp.repeat(jnp.asarray(rates, jnp.result_type(float)), len(seeds))
         carry = self.begin(of_each, jnp.tile(jnp.asarray(seeds), len(rates)))
         first = cost = np.asarray(self.look(carry.algorithm.theta)[1])
@@ -153,13 +164,13 @@ class Race:
 
 
 def expected(found: np.ndarray, most: int) -> float:
-    """Measurements spent for each replica that reached the target."""
+    """Total measurements divided by the number of replicas that reached the target."""
     reached = np.isfinite(found).sum()
     return float(np.minimum(found, most).sum() / reached) if reached else np.inf
 
 
 def interval(auto: np.ndarray, tuned: np.ndarray, most: int) -> tuple[float, float]:
-    """Where the ratio of expected running times lies, 95 %, by resampling the seeds."""
+    """The 95 % bootstrap interval, over seeds, of the ratio of expected running times."""
     rows = np.random.default_rng(0).integers(len(auto), size=(2000, len(auto)))
     ratios = [expected(auto[r], most) / expected(tuned[r], most) for r in rows]
     low, high = np.quantile(ratios, (0.025, 0.975))
@@ -167,7 +178,7 @@ def interval(auto: np.ndarray, tuned: np.ndarray, most: int) -> tuple[float, flo
 
 
 def tuned(name: str, method: str, tried: dict[str, int | None] | None) -> Row:
-    """A cell with a tuned rate, the rates tried if they have been."""
+    """Run a cell at its tuned rate; `tried` holds the results of an earlier search, if any."""
     setting, began = SETTINGS[name], time.perf_counter()
     (middle, most), (few, many) = setting.methods[method], setting.seeds
     race = Race(setting, method, auto=False)
@@ -190,14 +201,14 @@ def tuned(name: str, method: str, tried: dict[str, int | None] | None) -> Row:
 
 
 def automatic(row: Row) -> Row:
-    """The cell with the rate that finds itself."""
+    """Add the result of `learning_rate="auto"` to a cell."""
     began = time.perf_counter()
     race = Race(SETTINGS[row["task"]], row["method"], auto=True)
     return row | {"auto": outcome(*race.run([1.0], range(row["seeds"]), row["budget"]), began)}
 
 
 def outcome(found: np.ndarray, diverged: np.ndarray, began: float) -> Row:
-    """Measurements of each seed to the target, None if never; how many diverged."""
+    """The measurements of each seed to the target (None if not reached) and the diverged count."""
     return {
         "measurements": [int(x) if x < np.inf else None for x in found[0]],
         "diverged": int(diverged.sum()),
@@ -206,7 +217,7 @@ def outcome(found: np.ndarray, diverged: np.ndarray, began: float) -> Row:
 
 
 def table(rows: list[Row]) -> str:
-    """The rows for reading."""
+    """Format the rows as a Markdown table."""
     text = (
         "| task | perturbed | target | tuned rate | measurements, tuned | auto | ratio (95 %) "
         "| reached, tuned / auto | diverged, tuned / auto | of |\n" + "|---" * 10 + "|\n"
@@ -228,7 +239,7 @@ def table(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    """Run what is missing."""
+    """Run the missing cells."""
     again = "--again" in sys.argv
     for name in [word for word in sys.argv[1:] if word != "--again"] or SETTINGS:
         for method in SETTINGS[name].methods:
@@ -242,13 +253,13 @@ def main() -> None:
 
 
 def read() -> list[Row]:
-    """The rows so far."""
+    """Read the stored rows."""
     rows: list[Row] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     return rows
 
 
 def keep(row: Row) -> None:
-    """Write a row in its place, and the table of those that are complete."""
+    """Store a row and rewrite the table of the complete rows."""
     places = [(name, method) for name, setting in SETTINGS.items() for method in setting.methods]
     rows = {(r["task"], r["method"]): r for r in [*read(), row]}
     ordered = [rows[place] for place in places if place in rows]

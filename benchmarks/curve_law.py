@@ -1,8 +1,10 @@
-"""The law of the whole curve held against descents: predicted beside measured tests.
+"""Compare the law of the full training curve with simulated descents.
 
-Writes docs/results/curve_law.json and .md: for each criterion the mean over descents of the same
-columns from the same weights, the mean over surrogates, and their ratio; then the mean of these
-ratios over systems, with its standard error. Takes about ten minutes.
+The quantity compared is the number of tests to each criterion. For each criterion and system, the
+script takes the mean over descents with the same columns and the same initial weights, the mean
+over surrogates, and the ratio of the two means. It writes the means and the mean ratio over
+systems, with its standard error, to docs/results/curve_law.json and curve_law.md. The run takes
+about ten minutes.
 """
 
 import json
@@ -29,7 +31,10 @@ System = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def gaussian(neurons: int, spread: float, planted: bool, seed: int) -> System:
-    """Independent normal columns of log-normal amplitude, T = 4N; the target and first weights."""
+    """A system of independent normal columns with log-normal amplitudes, T = 4N.
+
+    Returns the columns, the target and the initial weights.
+    """
     rng, samples = np.random.default_rng(seed), 4 * neurons
     amplitudes = np.exp(spread * rng.normal(size=neurons))
     x = rng.standard_normal((neurons, samples)) * amplitudes[:, None] / samples**0.5
@@ -42,7 +47,10 @@ def gaussian(neurons: int, spread: float, planted: bool, seed: int) -> System:
 
 
 def reservoir(neurons: int, seed: int) -> System:
-    """States of the photonic reservoir, the Mackey-Glass series a step ahead, first weights."""
+    """A photonic reservoir that predicts the Mackey-Glass series one step ahead.
+
+    Returns the states, the target and the initial weights.
+    """
     series, network = MackeyGlass().load(), PhotonicReservoir(neurons=neurons)
     states = network.states(network.fabricate(jax.random.key(seed)), jnp.asarray(series.inputs))
     weights = np.random.default_rng(seed).integers(0, 2, neurons)
@@ -51,7 +59,7 @@ def reservoir(neurons: int, seed: int) -> System:
 
 
 def times(tests: np.ndarray, errors: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """The mean over runs of each criterion and of the last error."""
+    """The mean over runs of each criterion and of the final error."""
     runs = [DescentRun(tests, e, int(k)) for e, k in zip(errors, last)]
     return np.array(
         [np.mean([CRITERIA[name](run) for run in runs]) for name in NAMES] + [errors[:, -1].mean()]
@@ -59,7 +67,7 @@ def times(tests: np.ndarray, errors: np.ndarray, last: np.ndarray) -> np.ndarray
 
 
 def compared(system: System, traces: Any, seed: int, **how: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Measured and predicted, for one system."""
+    """The measured and the predicted criteria of one system."""
     x, target, weights = (jnp.asarray(one, jnp.float32) for one in system)
     error = "squared" if traces == "independent" else "nmse"
     neurons = len(x)
@@ -83,7 +91,7 @@ def compared(system: System, traces: Any, seed: int, **how: Any) -> tuple[np.nda
 
 
 def settings() -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
-    """Name, how to make a system from a seed, its traces, how to descend."""
+    """Yield name, system constructor, kind of traces and descent options of each setting."""
     for order in ("uniform", "sweep"):
         for planted in (True, False):
             for spread in (0.0, 0.5, 1.0):
@@ -111,7 +119,10 @@ def settings() -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
 
 
 def main() -> None:
-    """Every setting, or those whose name has a word, as JSON and as the table of a page."""
+    """Run all settings, or those whose name contains the argument.
+
+    The results are written as JSON and as a Markdown table.
+    """
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     rows = []
     columns = [*NAMES, "final error"]

@@ -1,8 +1,8 @@
-"""What training costs on each hardware preset, and what becomes of a chip that drifts.
+"""The cost of training on each hardware preset, and the effect of drift on a chip.
 
 `python benchmarks/hardware.py` writes docs/results/hardware.json, hardware.md and the figure
-docs/figures/drift; `... drift` makes the figure alone, `... NAME` the rows of one preset. Takes a
-few minutes.
+docs/figures/drift. `... drift` makes only the figure, and `... NAME` only the rows of one preset.
+The run takes a few minutes.
 """
 
 import json
@@ -33,19 +33,26 @@ OTHERS = {
     ("ideal-chip", "node"): NodePerturbation(learning_rate=0.3, delta=0.01),
     ("memristor-crossbar", "weight"): WeightMGD(learning_rate=1.0, delta=0.15, pairs="central"),
 }
-"""The algorithm for a preset that comes with another."""
+"""The algorithm for a method that is not the default method of its preset."""
 
 FIRST, INSTANCES = 100, 9
-"""The seed of the first device instance, on none of which a rate was tuned, and their number."""
+"""The first seed and the number of device instances.
+
+No learning rate was tuned on these instances.
+"""
 
 SPENT = {"measurements": "", "device_seconds": "s", "joules": "J"}
 
 OVER, AMOUNT, CHIPS, LOOKS = 60_000, 0.3, 16, 40
-"""The drift's run: measurements, relative wander of a gain over them, chips, evaluations."""
+"""Settings of the drift run.
+
+Its measurements, the relative drift of a gain over these measurements, the number of chips and the
+number of evaluations.
+"""
 
 
 def rows_of(name: str) -> list[dict[str, Any]]:
-    """A preset by every method: what its replicas have come to and what they have spent."""
+    """The results and the costs of each method on a preset."""
     setting, rows = read_specification(name), []
     for method, cls in METHODS.items():
         row = {"preset": name, "method": method}
@@ -60,7 +67,7 @@ def rows_of(name: str) -> list[dict[str, Any]]:
 
 
 def measured(setting: Specification, algorithm: AbstractAlgorithm) -> dict[str, Any]:
-    """Each quantity's median over the replicas with its 95 % interval."""
+    """Train on a preset; return the medians over replicas with 95 % intervals."""
     result = train(
         setting.device,
         setting.task,
@@ -83,7 +90,7 @@ def measured(setting: Specification, algorithm: AbstractAlgorithm) -> dict[str, 
 
 
 def drift() -> dict[str, Any]:
-    """Score against measurements while gains wander: training goes on, or stops half-way."""
+    """The score under drifting gains, for training that continues and that stops halfway."""
     setting = read_specification("parity4")
     wander = Drift(form="random-walk", amount=AMOUNT, over=OVER)
     device = setting.device.model_copy(
@@ -119,7 +126,10 @@ def drift() -> dict[str, Any]:
 
 
 def draw(found: dict[str, Any]) -> Figure:
-    """The wander of the gains above the scores, their medians and middle halves."""
+    """Draw the drift of the gains in the upper panel and the scores in the lower one.
+
+    Scores are shown as medians with interquartile ranges.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.0, 4.6), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
@@ -150,7 +160,7 @@ def draw(found: dict[str, Any]) -> Figure:
 
 
 def page(rows: Sequence[dict[str, Any]]) -> str:
-    """The table as a page prints it."""
+    """Format the rows as a Markdown table."""
 
     def cell(values: Sequence[float], unit: str) -> str:
         show = EngFormatter(unit=unit, places=1, sep=" ")
@@ -174,7 +184,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main(names: Sequence[str]) -> None:
-    """Make the parts named, or all."""
+    """Make the named parts, or all of them."""
     for name in names or (*PRESETS, "drift"):
         found = drift() if name == "drift" else rows_of(name)
         known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}

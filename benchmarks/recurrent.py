@@ -1,7 +1,7 @@
-"""Weight or node perturbation for recurrent networks: what batches and long sequences favour.
+"""Weight and node perturbation for recurrent networks: effect of batch size and sequence length.
 
-`python benchmarks/recurrent.py` writes docs/results/recurrent.json; `... kappa` or `... time` makes
-one of its two tables. Takes a few minutes on two cores.
+`python benchmarks/recurrent.py` writes docs/results/recurrent.json. `... kappa` or `... time` makes
+only one of the two tables. The run takes a few minutes on two cores.
 """
 
 import json
@@ -31,7 +31,7 @@ ENOUGH = 0.9
 
 
 def networks(steps: int) -> dict[str, RNN | StateSpace]:
-    """Two of about the same number of parameters."""
+    """Two networks with about the same number of parameters."""
     return {
         "rnn": RNN(steps=steps, features=4, neurons=16, classes=4),
         "state-space": StateSpace(steps=steps, features=4, states=8, hidden=12, classes=4),
@@ -39,10 +39,11 @@ def networks(steps: int) -> dict[str, RNN | StateSpace]:
 
 
 def variances(network: RNN | StateSpace, batch: int, seed: int = 0) -> dict[str, float]:
-    """kappa = E|G − g|²/|g|² of one estimate on one batch, at fresh weights, no noise, small delta.
+    """kappa = E|G − g|²/|g|² of a single estimate on one batch.
 
-    Weight perturbation: P − 1. Node perturbation: by random signs s at every node and step, with
-    the exact errors e: G is pulled back from `s_b (s_b · e_b)`.
+    kappa is evaluated at the initial weights, without noise and for small delta. For weight
+    perturbation kappa = P − 1. For node perturbation, kappa is estimated with random signs s at
+    every node and time step and with the exact errors e: G is the pullback of `s_b (s_b · e_b)`.
     """
     task = DelayedRecall(steps=network.steps, samples=batch, batch=batch, seed=seed).load()
     device = SimulatedDevice(network=network)
@@ -60,7 +61,7 @@ def variances(network: RNN | StateSpace, batch: int, seed: int = 0) -> dict[str,
 
 
 def node_draws(network, device, task, theta):
-    """`|G − g|²/|g|²` of many estimates, by signs shared and by signs of each example's own."""
+    """Samples of `|G − g|²/|g|²`, for signs shared by the batch and for signs per example."""
     batch, seen = task.batch, {}
 
     def costs(added):
@@ -96,7 +97,7 @@ def node_draws(network, device, task, theta):
 
 
 def kappa() -> list[dict[str, object]]:
-    """kappa against batch size and sequence length."""
+    """kappa for each batch size and sequence length."""
     rows = []
     for kind in ("rnn", "state-space"):
         for steps, batch in product(STEPS, BATCHES):
@@ -107,7 +108,11 @@ def kappa() -> list[dict[str, object]]:
 
 
 def time_to_accuracy() -> list[dict[str, object]]:
-    """Measurements to 90 % of delayed recall, learning rates tuned alike, on fresh seeds."""
+    """Measurements to 90 % accuracy on delayed recall.
+
+    The learning rates of all methods are tuned by the same procedure. The results are for new
+    seeds.
+    """
     rows = []
     common = {"learning_rate": 1.0, "delta": 0.01, "pairs": "central"}
     methods = {
@@ -142,7 +147,7 @@ def time_to_accuracy() -> list[dict[str, object]]:
 
 
 def kappa_page(rows: list[dict[str, Any]]) -> str:
-    """The table of kappa as the page prints it."""
+    """Format kappa as a Markdown table."""
 
     def number(value: float) -> str:
         return f"{value:,.0f}".replace(",", " ") if value >= 10 else f"{value:.1f}"
@@ -162,7 +167,7 @@ TABLES = {"kappa": kappa, "time": time_to_accuracy}
 
 
 def main(names: Sequence[str]) -> None:
-    """Make the tables named, or both."""
+    """Make the named tables, or both."""
     for name in names or TABLES:
         rows = TABLES[name]()
         table = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}

@@ -1,7 +1,7 @@
-"""How many tests of mirrors a photonic reservoir needs, from 10² to 10⁶ neurons.
+"""The number of mirror tests that a photonic reservoir needs, for 10² to 10⁶ neurons.
 
-`scaling.py [LARGEST]` runs every size up to LARGEST (10⁶ takes about half an hour and
-7 GB) and writes docs/results/scaling.json and docs/figures/scaling.
+`scaling.py [LARGEST]` runs all sizes up to LARGEST and writes docs/results/scaling.json and
+docs/figures/scaling. The size 10⁶ takes about half an hour and 7 GB of memory.
 """
 
 import json
@@ -24,15 +24,18 @@ from dither.training.drawing import BLUE, GREY, ORANGE, STYLE, save_figure
 DOCS = Path(__file__).parents[1] / "docs"
 SEEDS = {100: 20, 1024: 20, 10_000: 10, 99_856: 5, 1_000_000: 3}
 SWEEPS = 50
-"""Tests per neuron; what a run has reached then counts as final."""
+"""Tests per neuron; the error after these tests is the final error of a run."""
 RECORDS = 100
-"""Points of the curve per neuron, so that a crossing is known to N / 100."""
+"""Recorded points of the curve per N tests; crossings are resolved to N / 100 tests."""
 BLOCK = 20
-"""Steps of the reservoir between two moves of its states to half precision."""
+"""Reservoir steps after which the states are transferred in half precision."""
 
 
 def training_states(neurons: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The states of the training part as N × T columns in half precision, and the targets."""
+    """The reservoir states and the targets of the training part.
+
+    The states form an N × T array in half precision.
+    """
     series, reservoir = MackeyGlass().load(), PhotonicReservoir(neurons=neurons)
     instance = reservoir.fabricate(jax.random.key(seed))
 
@@ -55,7 +58,7 @@ def training_states(neurons: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nmse(columns: np.ndarray, target: np.ndarray, weights: np.ndarray) -> float:
-    """In double precision, from the weights alone."""
+    """The NMSE in double precision, computed only from the weights."""
     y = np.zeros(target.size)
     for start in range(0, len(columns), 10_000):
         part = slice(start, start + 10_000)
@@ -64,7 +67,7 @@ def nmse(columns: np.ndarray, target: np.ndarray, weights: np.ndarray) -> float:
 
 
 def row(neurons: int, seed: int) -> dict[str, float]:
-    """One reservoir, trained once with mirrors drawn uniformly."""
+    """Train one reservoir once, with uniformly drawn mirrors."""
     columns, target = training_states(neurons, seed)
     for_weights, for_descent = jax.random.split(jax.random.key(1000 + seed))
     weights = jax.random.bernoulli(for_weights, 0.5, (neurons,))
@@ -90,7 +93,7 @@ def row(neurons: int, seed: int) -> dict[str, float]:
 
 
 def fits(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """The exponent of each criterion that every run met well before its end."""
+    """The scaling exponents of the criteria that every run met well before its end."""
     sizes = sorted({r["neurons"] for r in rows})
     return {
         name: power_law_fit(
@@ -102,7 +105,7 @@ def fits(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def draw(rows: list[dict[str, float]], exponents: dict[str, dict[str, float]]) -> None:
-    """Tests against neurons: every run, the means, the power law."""
+    """Draw tests against neurons: individual runs, means and the fitted power law."""
     shown = {
         "within 2x of final": (BLUE, "o"),
         "99 % of the excess removed": (ORANGE, "s"),
@@ -136,7 +139,7 @@ def draw(rows: list[dict[str, float]], exponents: dict[str, dict[str, float]]) -
 
 
 def main() -> None:
-    """Every size and seed, then the exponents and the figure."""
+    """Run all sizes and seeds, fit the exponents and draw the figure."""
     largest = int(float(sys.argv[1])) if len(sys.argv) > 1 else max(SEEDS)
     rows = []
     for neurons, seeds in SEEDS.items():

@@ -1,8 +1,9 @@
-"""What can be known of the networks of size_study.py without training them by its methods.
+"""Predictors for the networks of size_study.py that require no training by its methods.
 
-For each network that backpropagation has trained: the time of the gradient flow to the accuracy,
-and along the flow the effective rank, tr H, lambda_max, and the curvature that one estimate of a
-method meets, E[GᵀHG] / |g|², from estimates that the algorithm itself makes there.
+The predictors are computed for each network that was trained by backpropagation. They are the time
+of the gradient flow to the target accuracy and, along the flow, the effective rank, tr H,
+lambda_max and E[GᵀHG] / |g|². The latter is the curvature along a single gradient estimate G of a
+method; the estimates are made by the algorithm itself.
 """
 
 import time
@@ -22,17 +23,17 @@ from dither.training.fused import Carry, measure_once, start
 from size_study import METHODS, NETWORKS, TARGET, Network, Row, keep, load, read, same
 
 FORETOLD = ("weight", "node", "node, per example")
-"""Methods whose estimates are drawn along the path."""
+"""Methods whose gradient estimates are sampled along the path."""
 PATHS = (0, 1, 2)
-"""Seeds whose initial weights the law begins with."""
+"""Seeds of the initial weights at which the flow starts."""
 POINTS, STRIDE, DRAWS = 4, 8, 32
-"""Points on a path that are looked at; steps between two scores; estimates drawn at a point."""
+"""Evaluated points per path; steps between two scores; estimates sampled per point."""
 SLOPED, CURVED = 2048, 512
-"""Training samples of which slopes and curvatures are taken."""
+"""Training samples for gradients and for curvatures."""
 
 
 class Local:
-    """The cost of a network on many samples, its slope and its curvature."""
+    """The cost of a network on many samples, with its gradient and its curvature."""
 
     def __init__(self, device: SimulatedDevice, task: Task) -> None:
         def cost(theta: jax.Array, samples: int) -> jax.Array:
@@ -63,8 +64,8 @@ class Local:
         self.bend, self.look, self.follow = jax.jit(bend), jax.jit(look), jax.jit(follow)
 
     def path(self, seed: int, rate: float, target: float) -> tuple[float, list[jax.Array]]:
-        """The flow's time from the seed's initial weights to the target, and points on its way."""
-        initial = jax.random.split(jax.random.key(seed), 4)[0]  # as training starts from it
+        """The time of the flow from a seed's initial weights to the target; points on its path."""
+        initial = jax.random.split(jax.random.key(seed), 4)[0]  # as in training
         way, score = [self.device.initial(initial)], jnp.zeros(())
         while score < target:
             theta, score = self.follow(way[-1], rate)
@@ -73,7 +74,7 @@ class Local:
         return rate * STRIDE * (len(way) - 1), [way[i] for i in ends]
 
     def largest(self, theta: jax.Array) -> float:
-        """lambda_max, by Lanczos' method."""
+        """lambda_max, by the Lanczos method."""
 
         def matvec(v: np.ndarray) -> np.ndarray:
             return np.asarray(self.bend(theta, jnp.asarray(v, theta.dtype)))
@@ -83,7 +84,7 @@ class Local:
         return float(eigsh(H, k=1, which="LA", tol=0.02, v0=start, return_eigenvectors=False)[0])
 
     def met(self, method: str) -> Callable[[jax.Array, jax.Array], jax.Array]:
-        """GᵀHG along an algorithm's own estimates G at some weights, the mean over draws."""
+        """The mean of GᵀHG over estimates G that the algorithm makes at given weights."""
         algorithm = METHODS[method].model_copy(update={"learning_rate": 0.0})
         device, task = self.device, self.task
 
@@ -111,7 +112,7 @@ class Local:
 
 
 def foretold(network: Network, task: Task, rate: float) -> Row:
-    """What can be known of a network without training it by any of the methods."""
+    """Compute the predictors of one network."""
     name, inputs, hidden = network
     began = time.perf_counter()
     device = SimulatedDevice(network=MLP(widths=(inputs, hidden, 10)))
@@ -137,7 +138,7 @@ def foretold(network: Network, task: Task, rate: float) -> Row:
 
 
 def main() -> None:
-    """The laws of every network that backpropagation has trained."""
+    """Compute the missing predictors of all networks trained by backpropagation."""
     for network in NETWORKS:
         found = read()
         reference = [

@@ -1,4 +1,4 @@
-"""The table and the figure of what size_study.py has measured."""
+"""Write the table and the figure of the results of size_study.py."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,10 +20,11 @@ FAMILIES = {
     "Fashion-MNIST, wider": [n for n in NETWORKS if n[0] != "digits" and n[1] == 784],
     "Fashion-MNIST, more pixels": [n for n in NETWORKS if n[0] != "digits" and n[2] == 64],
 }
-"""Networks that grow in one way: by their hidden layer, or by their inputs at 74 nodes."""
+"""Families of networks of growing size: wider hidden layers, or more inputs at 74 nodes."""
 ENOUGH = 16
-"""Hidden neurons from which on the networks count in the second fit: with fewer, even
-backpropagation takes several times as long, as the accuracy is near the most they reach."""
+"""The fewest hidden neurons of a network in the second fit. With fewer neurons, even
+backpropagation takes several times longer, because the target is close to the highest accuracy
+that the network can reach."""
 
 PERTURBING = [method for method in METHODS if method != "backpropagation"]
 
@@ -35,16 +36,16 @@ RULERS = {
     "tr H, path (cost per weight²)": lambda law: mean(law["trace"]),
     "time of the flow τ (rate × updates)": lambda law: float(np.median(law["flow"])),
 }
-"""What the measurements might follow, of which the law knows before any training."""
+"""Quantities known before training with which the number of measurements may scale."""
 
 
 def first(values: list[list[float]]) -> float:
-    """At the start of the path, the median of the seeds."""
+    """The value at the start of the path; the median over seeds."""
     return float(np.median([path[0] for path in values]))
 
 
 def mean(values: list[list[float]]) -> float:
-    """The mean along the path, the median of the seeds."""
+    """The mean along the path; the median over seeds."""
     return float(np.median(np.mean(values, axis=1)))
 
 
@@ -54,25 +55,25 @@ def rank(law: Row) -> float:
 
 
 def runs(row: Row) -> tuple[np.ndarray, np.ndarray]:
-    """Of each run the measurements at which it ended, and whether it was stopped there."""
+    """The measurements of each run, and whether it was stopped before it reached the target."""
     stopped = np.array([x is None for x in row["runs"]])
     return np.array([x or row["stopped"] for x in row["runs"]], float), stopped
 
 
 def of(rows: list[Row], networks: list[Network], method: str) -> list[Row]:
-    """The entries of a method in a family, smallest network first."""
+    """The results of a method on a family of networks, smallest network first."""
     mine = [r for r in rows if r["method"] == method and any(same(r, n) for n in networks)]
     return sorted(mine, key=lambda row: row["parameters"])
 
 
 def within(laws: list[Row], networks: list[Network]) -> list[Row]:
-    """What is known of the networks of a family, smallest first."""
+    """The predictors of a family of networks, smallest network first."""
     mine = [law for law in laws if any(same(law, n) for n in networks)]
     return sorted(mine, key=lambda law: law["parameters"])
 
 
 def exponent(rows: list[Row]) -> Fit | None:
-    """Measurements against parameters, from all runs; None with only one size."""
+    """Fit measurements against parameters over all runs; None if there is only one size."""
     rows = [row for row in rows if any(row["runs"])]
     if len(rows) < 2:
         return None
@@ -82,7 +83,7 @@ def exponent(rows: list[Row]) -> Fit | None:
 
 
 def slope(laws: list[Row], ruler: str) -> float | None:
-    """The exponent of a ruler against parameters, through its medians."""
+    """The scaling exponent of a predictor against parameters, fitted to its medians."""
     if len(laws) < 2:
         return None
     values = [RULERS[ruler](law) for law in laws]
@@ -90,7 +91,7 @@ def slope(laws: list[Row], ruler: str) -> float | None:
 
 
 def law_of(law: Row, method: str) -> float:
-    """The measurements foretold at the rate 1/h, h the curvature that an estimate meets."""
+    """The predicted measurements at the rate 1/h, where h is the curvature along an estimate."""
     flow = float(np.median(law["flow"]))
     return time_to_accuracy(flow, 1 / mean(law["met"][method]), per_update=2).measurements
 
@@ -102,12 +103,12 @@ def grid(heads: list[str], lines: list[list[str]]) -> str:
 
 
 def named(network: Network) -> str:
-    """A network in a table."""
+    """The label of a network in the tables."""
     return f"{network[0]}, {network[1]}-{network[2]}-10"
 
 
 def tables(rows: list[Row], laws: list[Row]) -> str:
-    """What was measured, what is known without, the two beside each other, the exponents."""
+    """The tables of measurements, of predictors, of their comparison and of the exponents."""
     networks = sorted(NETWORKS, key=lambda n: (n[0], n[1] * n[2], n[2]))
     known = [(n, law) for n in networks for law in laws if same(law, n)]
     found = {n: {r["method"]: r for r in rows if same(r, n)} for n in networks}
@@ -168,7 +169,7 @@ def tables(rows: list[Row], laws: list[Row]) -> str:
 
 
 def exponents(rows: list[Row], laws: list[Row]) -> str:
-    """The exponents of all that is drawn, for each way in which the networks grow."""
+    """The table of the exponents of all plotted quantities, one column per family."""
     columns = dict(FAMILIES)
     for name in list(FAMILIES)[:2]:
         wide = [n for n in FAMILIES[name] if n[2] >= ENOUGH]
@@ -186,12 +187,12 @@ def exponents(rows: list[Row], laws: list[Row]) -> str:
 
 
 def median(row: Row) -> float:
-    """The median of a method's runs."""
+    """The median over the runs of a method."""
     return median_with_interval(*runs(row)).value
 
 
 def cell(row: Row | None) -> str:
-    """A method's median in a table, with its interval."""
+    """The table cell of a method: its median and interval."""
     if row is None:
         return "not run"
     if row["about"] is None:
@@ -202,7 +203,7 @@ def cell(row: Row | None) -> str:
 
 
 def count(x: float) -> str:
-    """A number in three digits."""
+    """Format a number with three significant digits."""
     if not np.isfinite(x):
         return "∞"
     return f"{x:.3g}" if x < 100 else f"{float(f'{x:.3g}'):,.0f}".replace(",", "\u202f")
@@ -217,11 +218,14 @@ LOOKS = {
     "layer by layer": ("#009e73", "^"),
     "weight, Walsh": ("#56b4e9", "v"),
 }
-"""Colours from Okabe and Ito's palette, and markers that tell them apart without."""
+"""Colours of the Okabe–Ito palette, with markers that distinguish the methods without colour."""
 
 
 def draw(rows: list[Row], laws: list[Row]) -> None:
-    """Above, measurements against parameters, for each family a panel; below, what they follow."""
+    """Draw one column of panels per family.
+
+    The upper panel shows measurements against parameters. The lower panel shows the predictors.
+    """
     with rc_context(STYLE):
         figure = Figure(figsize=(9.6, 6.4), layout="constrained")
         panels = figure.subplots(2, 3, sharex=True, sharey="row", height_ratios=(1.5, 1))
@@ -249,7 +253,7 @@ def draw(rows: list[Row], laws: list[Row]) -> None:
 
 
 def measured(axes: Axes, rows: list[Row], networks: list[Network], laws: list[Row]) -> None:
-    """Each method's medians with their intervals, the power law through them, the law."""
+    """Draw the medians of each method with intervals, their power-law fit and the prediction."""
     for number, (method, (colour, marker)) in enumerate(LOOKS.items()):
         mine = [row for row in of(rows, networks, method) if any(row["runs"])]
         if not mine:
@@ -274,7 +278,7 @@ def measured(axes: Axes, rows: list[Row], networks: list[Network], laws: list[Ro
 
 
 def rulers(axes: Axes, laws: list[Row]) -> None:
-    """Nodes, effective ranks and the time of the flow."""
+    """Draw the number of nodes, the effective ranks and the time of the flow."""
     styles = zip(
         RULERS.items(), ("#6b6b6b", "#009e73", "#e69f00", "#d55e00", "#0072b2", "#cc79a7"), "sov^DP"
     )
@@ -286,7 +290,7 @@ def rulers(axes: Axes, laws: list[Row]) -> None:
 
 
 def main() -> None:
-    """Write both."""
+    """Write the table and the figure."""
     found = read()
     trainings = [r for r in found["trainings"] if any(same(r, n) for n in NETWORKS)]
     laws = [r for r in found["laws"] if any(same(r, n) for n in NETWORKS)]

@@ -1,13 +1,15 @@
-"""Measurements to an accuracy against the size of a network, each method at its best learning rate.
+"""Measurements to a target accuracy against network size, each method at its best learning rate.
 
-`size_study.py [TASK]` adds to docs/results/size_study.json the trainings that it does not have yet;
-then `size_laws.py` adds what can be known of the networks without them, and `size_report.py` writes
-the table and the figure.
+`size_study.py [TASK]` runs the trainings that are missing from docs/results/size_study.json. Then
+`size_laws.py` adds predictors that require no such training, and `size_report.py` writes the table
+and the figure.
 
-The search for a rate is the same for all: rounds of three rates, each on three seeds that no other
-round has, ended when two of the three seeds of one rate are at the target. The first is spaced by
-4, the second by 2 around the best of the first, and more are added only while the best has no
-slower rate on either side. Nine other seeds then run at the rate found.
+All methods use the same search for the learning rate. A round tries three rates, each on three
+seeds that are used in no other round. It ends when two of the three seeds of one rate have reached
+the target. The rates of the first round are spaced by a factor of 4. Those of the second round are
+spaced by a factor of 2 around the best rate of the first. Further rounds are added only until
+the rates on both sides of the best one take more measurements. Nine other seeds are then run at the
+best rate.
 """
 
 import json
@@ -46,7 +48,7 @@ METHODS: dict[str, AbstractAlgorithm] = {
     "layer by layer": LayerwiseMGD(learning_rate=1.0, pairs="central"),
     "weight, Walsh": WeightMGD(learning_rate=1.0, pairs="central", code=Walsh()),
 }
-"""Plain descent with a new batch for each update; the learning rate is set by the study."""
+"""Plain descent with a new batch for each update; the study sets the learning rate."""
 
 NETWORKS = [
     *(("digits", 64, hidden) for hidden in (6, 40, 280)),
@@ -54,8 +56,8 @@ NETWORKS = [
     *(("fashion-mnist", pixels, 64) for pixels in (49, 196)),
     ("digits", 64, 1940),
 ]
-"""Task, inputs, hidden neurons, in the order in which they are run. With its pixels averaged in
-blocks, Fashion-MNIST gives networks of more parameters and as many nodes."""
+"""Task, inputs and hidden neurons, in the order of execution. Averaging the pixels of Fashion-MNIST
+in blocks gives networks with different numbers of parameters and the same number of nodes."""
 
 TARGET = {"digits": 0.85, "fashion-mnist": 0.7}
 BATCH = {"digits": 64, "fashion-mnist": 100}
@@ -63,21 +65,21 @@ FIRST = {
     "backpropagation": 0.5, "weight": 0.01, "weight, Walsh": 0.01, "layer by layer": 0.01,
     "optimal split": 0.01, "node": 0.1, "node, per example": 0.25,
 }  # fmt: skip
-"""Rates in the middle for the first network of digits, from time_law.py; a fifth of them for that
-of Fashion-MNIST. Later networks begin with the rate of the one nearest in size."""
+"""The middle rates of the first digits network, from time_law.py. The first Fashion-MNIST network
+uses one fifth of these rates. Later networks start from the rate of the network closest in size."""
 MAJORITY = 2
-"""Of the three seeds of a rate, which must have reached the target."""
+"""The number of the three seeds of a rate that must reach the target."""
 SEEDS = tuple(range(9))
 ROUNDS = 6
-"""The most of a search."""
+"""The maximum number of rounds of a search."""
 MOST = 60_000
-"""Measurements after which a search is given up."""
+"""The number of measurements after which a search is stopped."""
 PATIENCE = 4
-"""Runs are stopped after so many times what the search found."""
+"""Runs are stopped after this multiple of the measurements found in the search."""
 
 
 def load(name: str, pixels: int) -> Task:
-    """The data of a task; 2 000 test images are enough to tell an accuracy."""
+    """Load the data of a task; 2 000 test images are sufficient to estimate an accuracy."""
     if name == "digits":
         return Digits(batch=BATCH[name]).load()
     task = FashionMNIST(batch=BATCH[name]).load()
@@ -95,7 +97,7 @@ def load(name: str, pixels: int) -> Task:
 
 
 def tuned(training: Training, middle: float, target: float) -> Row:
-    """The best rate, what it was worth, and all that was tried for it."""
+    """Search for the best rate; return it with its result and all rates tried."""
     tried: dict[float, float] = {}
     best, spacing, number = middle, 4.0, 0
     while True:
@@ -119,7 +121,7 @@ def tuned(training: Training, middle: float, target: float) -> Row:
 
 
 def trained(method: str, network: Network, task: Task, middle: float) -> Row:
-    """One entry of the table: the best rate's measurements, and what was tried for it."""
+    """One row of the table: the measurements at the best rate, and the rates tried."""
     name, inputs, hidden = network
     began = time.perf_counter()
     device = SimulatedDevice(network=MLP(widths=(inputs, hidden, 10)))
@@ -138,7 +140,7 @@ def trained(method: str, network: Network, task: Task, middle: float) -> Row:
 
 
 def first_rate(rows: list[Row], method: str, network: Network) -> float:
-    """The rate of the network nearest in size that has been run with the method."""
+    """The rate of the network closest in size among those already run with the method."""
     name, inputs, hidden = network
     done = [r for r in rows if (r["task"], r["method"]) == (name, method) and r["about"]]
     if not done:
@@ -152,12 +154,12 @@ def _finite(x: float) -> float | None:
 
 
 def read() -> dict[str, list[Row]]:
-    """What there is."""
+    """Read the stored results."""
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {"trainings": [], "laws": []}
 
 
 def keep(part: str, row: Row) -> None:
-    """Add a line to what there is."""
+    """Add a row to the stored results."""
     found = read()
     found[part].append(row)
     fresh = RESULTS.with_suffix(".part")
@@ -167,12 +169,12 @@ def keep(part: str, row: Row) -> None:
 
 
 def same(row: Row, network: Network) -> bool:
-    """Whether an entry is of this network."""
+    """Whether a row belongs to this network."""
     return (row["task"], row["inputs"], row["hidden"]) == network
 
 
 def main() -> None:
-    """Run what is missing."""
+    """Run the missing trainings."""
     for network in NETWORKS:
         if sys.argv[1:] and network[0] not in sys.argv[1:]:
             continue

@@ -1,15 +1,18 @@
-"""The law of time to accuracy held against training: predicted beside measured measurements.
+"""Compare the law of time to accuracy with training: predicted and measured measurements.
 
-`time_law.py [TASK ...]` adds the cells that docs/results/time_law.json does not have yet, then
-writes time_law.md and the figure. For each cell learning rates a factor of 2 apart are tried on
-four seeds each, and more of them while the best is at an end; that rate is then measured on twelve
-other seeds, and from the initial weights of these the law's predictions are made.
+`time_law.py [TASK ...]` runs the cells that are missing from docs/results/time_law.json, then
+writes time_law.md and the figure. Each cell tries learning rates that are spaced by a factor of 2,
+each on four seeds. Further rates are added while the best rate is the lowest or the highest. The
+best rate is then measured on twelve other seeds. The predictions of the law start from the initial
+weights of these twelve seeds.
 
-The probe's step h is halved until that no longer changes the time of the flow without scatter; the
-flow is then followed with the scatter of each rule at its tuned rate, in the same steps.
+The step h of the probe is halved until halving no longer changes the time of the flow without
+scatter. The flow is then followed with the scatter of each rule at its tuned rate, with the same
+step.
 
-The equation with scatter was taken up after the cells of `CELLS` but the `FRESH` had been trained,
-and tried on nine of them, at several h; the fresh ones were listed before, and trained meanwhile.
+The equation with scatter was adopted after all cells of `CELLS` except `FRESH` had been trained. It
+was tested on nine of those cells, at several values of h. The cells of `FRESH` were listed before
+these tests and trained while they were made.
 """
 
 import json
@@ -43,7 +46,7 @@ DELTA = {
     "xor": 0.05, "parity4": 0.05, "nist7x7": 0.01, BY_FOUR: 0.01, "digits": 1e-3,
     "fashion-mnist": 1e-3,
 }  # fmt: skip
-"""The amplitude of perturbed weights; that of nodes is 0.01 everywhere."""
+"""The amplitude of weight perturbations; that of node perturbations is always 0.01."""
 CELLS = {
     ("nist7x7", 4): {"weight": 0.2, "node": 0.2},
     ("digits", 8): {"weight": 0.01, "layer by layer": 0.01, "node": 0.1, "node, per example": 0.25},
@@ -58,12 +61,13 @@ CELLS = {
     ("fashion-mnist", 16): {"weight": 0.004, "node": 0.02},
     (BY_FOUR, 4): {"weight": 0.4, "node": 0.4},
 }  # fmt: skip
-"""By task and neurons: the methods, each with the learning rate in the middle of its grid."""
+"""By task and hidden neurons: the methods, each with the middle learning rate of its grid."""
 FRESH = (("digits", 64), ("fashion-mnist", 16), (BY_FOUR, 4))
 GRID = (0.5, 1.0, 2.0)
 TUNING, SEEDS = (100, 101, 102, 103), tuple(range(12))
 MAJORITY = 3
-"""Of the four tuning seeds, which must be there: a rate is no use that half of them diverge at."""
+"""The number of the four tuning seeds that must reach the target. A rate at which half of the seeds
+diverge is useless."""
 MOST = 200_000
 
 EXAMPLES = NodePerturbation(learning_rate=1.0, pairs="central", per_example=True)
@@ -76,12 +80,12 @@ PROBE: dict[str, tuple[AbstractAlgorithm, int, float]] = {
     "digits": (EXAMPLES, 512, 0.5),
     "fashion-mnist": (EXAMPLES, 512, 0.1),
 }
-"""What follows the flow, its batch and its rate. On XOR and parity the gradients of the examples
-cancel, so that signs for every example would drown the plateau in noise."""
+"""The algorithm that follows the flow, its batch and its rate. On XOR and parity the gradients of
+the examples cancel. Per-example signs would add noise that hides the plateau."""
 
 
 def load(name: str) -> Task:
-    """The data of a task; 2 000 test images are enough to tell an accuracy."""
+    """Load the data of a task; 2 000 test images are sufficient to estimate an accuracy."""
     if name == "fashion-mnist":
         task = FashionMNIST(batch=100).load()
         part = (task.test_inputs[:2000], task.test_targets[:2000])
@@ -97,7 +101,7 @@ def load(name: str) -> Task:
 
 
 def network(name: str, hidden: int) -> MLP:
-    """The networks of the presets, their hidden layer as wide as asked."""
+    """The network of the task's preset, with the requested number of hidden neurons."""
     widths = {
         "xor": (2, hidden, 1), "parity4": (4, hidden, 1), "nist7x7": (49, hidden, 4),
         BY_FOUR: (49, hidden, 4), "digits": (64, hidden, 10), "fashion-mnist": (784, hidden, 10),
@@ -109,7 +113,7 @@ def network(name: str, hidden: int) -> MLP:
 
 
 def algorithm(method: str, delta: float) -> AbstractAlgorithm:
-    """Plain descent with an update after each estimate; the rate is set by the benchmark."""
+    """Plain descent with an update after each estimate; the benchmark sets the rate."""
     return {
         "weight": WeightMGD(learning_rate=1.0, delta=delta, pairs="central"),
         "layer by layer": LayerwiseMGD(learning_rate=1.0, delta=delta, pairs="central"),
@@ -119,7 +123,7 @@ def algorithm(method: str, delta: float) -> AbstractAlgorithm:
 
 
 class Training:
-    """Replicas that differ in learning rate and seed, compiled once for a cell."""
+    """Replicas with different learning rates and seeds, compiled once per cell."""
 
     def __init__(self, algorithm: AbstractAlgorithm, device: SimulatedDevice, task: Task) -> None:
         problem = problem_of(device, task)
@@ -156,10 +160,10 @@ class Training:
     def times(
         self, rates: list[float], seeds: tuple[int, ...], target: float, most: int, enough: int
     ) -> np.ndarray:
-        """Measurements until each seed at each rate is first seen at the target, else infinite.
+        """Measurements until each seed at each rate first reaches the target, else infinite.
 
-        Looks are a fiftieth of the time so far apart; it ends when enough seeds of one rate are
-        there.
+        The interval between evaluations is one fiftieth of the elapsed measurements. The method
+        returns when `enough` seeds of one rate have reached the target.
         """
         each = jnp.repeat(jnp.asarray(rates, jnp.float32), len(seeds))
         carry = self.begin(each, jnp.tile(jnp.asarray(seeds), len(rates)))
@@ -176,7 +180,7 @@ class Training:
 
 
 def tuned(training: Training, middle: float, target: float) -> tuple[float, dict[float, float]]:
-    """The rate at which three of four seeds are there first, and when they were at each."""
+    """The rate at which three of four seeds reach the target first, and the result at each rate."""
     rates, most, tried = [middle * factor for factor in GRID], MOST, {}
     while True:
         found = training.times(rates, TUNING, target, most, MAJORITY)
@@ -191,7 +195,10 @@ def tuned(training: Training, middle: float, target: float) -> tuple[float, dict
 
 
 def measured(training: Training, rate: float, target: float, about: float) -> list[float]:
-    """Measurements of each seed at the tuned rate; infinite after ten times the tuning's."""
+    """Measurements of each seed at the tuned rate.
+
+    The result is infinite beyond ten times the measurements of the tuning.
+    """
     most = int(min(MOST, 10 * about))
     return training.times([rate], SEEDS, target, most, len(SEEDS))[0].tolist()
 
@@ -199,12 +206,12 @@ def measured(training: Training, rate: float, target: float, about: float) -> li
 def followed(
     name: str, hidden: int, task: Task, h: float, scatter: Scatter | None = None
 ) -> list[dict[str, Any]]:
-    """The flow from each seed's initial weights, in steps of h."""
+    """Follow the flow from the initial weights of each seed, with step h."""
     guide, batch, _ = PROBE[name]
     device, wide = SimulatedDevice(network=network(name, hidden)), replace(task, batch=batch)
     found = []
     for seed in SEEDS:
-        initial = jax.random.split(jax.random.key(seed), 4)[0]  # as training starts from it
+        initial = jax.random.split(jax.random.key(seed), 4)[0]  # as in training
         flow = follow_flow(
             jax.random.key(1000 + seed), guide, device, wide, device.initial(initial),
             TARGET[name], learning_rate=h, steps=8000, scatter=scatter,
@@ -214,10 +221,10 @@ def followed(
 
 
 def flows(name: str, hidden: int, task: Task) -> list[dict[str, Any]]:
-    """The flow without scatter from each seed's initial weights.
+    """The flow without scatter from the initial weights of each seed.
 
-    The step is halved until that changes the median time by less than a fifth; the measurements of
-    all that were tried are counted.
+    The step is halved until the median time changes by less than one fifth. The measurements of all
+    steps tried are counted.
     """
     guide, _, h = PROBE[name]
     spent: list[list[dict[str, Any]]] = []
@@ -235,14 +242,14 @@ def flows(name: str, hidden: int, task: Task) -> list[dict[str, Any]]:
 
 
 def scattered(row: dict[str, Any], task: Task) -> list[dict[str, Any]]:
-    """The flow with the scatter of a cell's rule, in the steps of the flow without."""
+    """The flow with the scatter of the cell's rule, with the step of the flow without scatter."""
     rule = algorithm(row["method"], DELTA[row["task"]])
     scatter = Scatter(rule, row["rate"], task)
     return followed(row["task"], row["hidden"], task, row["flows"][0]["rate"], scatter)
 
 
 def cell(name: str, hidden: int, method: str, middle: float, task: Task) -> dict[str, Any]:
-    """What training takes: one entry of the table, without the prediction."""
+    """Train one cell; return its row of the table without the prediction."""
     began, target = time.perf_counter(), TARGET[name]
     device = SimulatedDevice(network=network(name, hidden))
     chosen = algorithm(method, DELTA[name])
@@ -262,7 +269,7 @@ def cell(name: str, hidden: int, method: str, middle: float, task: Task) -> dict
 
 
 def foretold(row: dict[str, Any]) -> dict[str, Any]:
-    """An entry with what the law foretells for it from its flows."""
+    """Add the prediction of the law, from the flows of the row."""
 
     def median(flows: list[dict[str, Any]]) -> float:
         times = [_infinite(flow["time"]) for flow in flows]
@@ -289,7 +296,7 @@ def _finite(x: float) -> float | None:
 
 
 def main() -> None:
-    """Run what is missing, then write the table and the figure."""
+    """Run the missing cells, then write the table and the figure."""
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for (name, hidden), methods in CELLS.items():
         if sys.argv[1:] and name not in sys.argv[1:]:
@@ -327,12 +334,12 @@ def main() -> None:
 
 
 def within(row: dict[str, Any], factor: float = 2.0) -> bool:
-    """Whether predicted and measured differ by that factor at most."""
+    """Whether prediction and measurement differ by at most a factor."""
     return row["ratio"] is not None and 1 / factor <= row["ratio"] <= factor
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The tables of a page, misses included."""
+    """Format the tables, failed predictions included."""
     fresh = [row for row in rows if (row["task"], row["hidden"]) in FRESH]
     seen = [row for row in rows if row not in fresh]
     known = [row for row in rows if row["measured"]]
@@ -383,7 +390,7 @@ def _count(x: float | None) -> str:
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
-    """Predicted against measured, with the line of equality and the factor of 2."""
+    """Draw predicted against measured, with the line of equality and the band of a factor of 2."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D

@@ -1,8 +1,9 @@
 """Whitened node perturbation on the convolutional network of Oripov2025: measurements to 80 %.
 
-`whitened.py [CHIP]` runs the seeds that docs/results/whitened.json does not have yet, one after
-another, then writes the table. The settings are the preset's, the same for every seed and chip. The
-test set is looked at every 300 measurements; the looks are not counted. A run ends at 80 %.
+`whitened.py [CHIP]` runs the seeds that are missing from docs/results/whitened.json one after
+another, then writes the table. All seeds and chips use the settings of the preset. The test set is
+evaluated every 300 measurements; these evaluations are not counted. A run ends at an accuracy of
+80 %.
 """
 
 import json
@@ -19,7 +20,7 @@ import dither
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "whitened.json"
 PRESET = "fashion-mnist-cnn-node"
 FIRST, SEEDS, BESIDE = 10, 9, 1
-"""The first seed that is reported, how many are, and how many are run side by side."""
+"""The first reported seed, the number of reported seeds, and the number run in parallel."""
 TARGET, EVERY, BUDGET = 0.8, 300, 3000
 CHIPS = {
     "ideal": "[]",
@@ -30,7 +31,7 @@ CHIPS = {
 
 
 def run(chip: str, seed: int, count: int) -> dict[str, Any]:
-    """The test accuracy at every look, by seed."""
+    """The test accuracy at each evaluation, by seed."""
     changes = [
         f"seed={seed}", f"replicas={count}", f"score_every={EVERY}", f"until.score={TARGET}",
         f"until.measurements={BUDGET}", f"device.imperfections={CHIPS[chip]}",
@@ -45,12 +46,12 @@ def run(chip: str, seed: int, count: int) -> dict[str, Any]:
 
 
 def told(count: float) -> str:
-    """A number of measurements."""
+    """Format a number of measurements."""
     return f"> {BUDGET}" if np.isinf(count) else f"{count:.0f}"
 
 
 def write_table(runs: dict[str, Any]) -> None:
-    """Write the table that the page includes."""
+    """Write the Markdown table."""
     lines = ["| chip | seeds | reached 80 % | median | worst |", "|---|---|---|---|---|"]
     for chip in CHIPS:
         mine = [run for name, run in runs.items() if name.startswith(f"{chip} | ")]
@@ -65,7 +66,7 @@ def write_table(runs: dict[str, Any]) -> None:
 
 
 def main(chips: list[str]) -> None:
-    """Run what is missing, write after every few seeds."""
+    """Run the missing seeds and save the results after each group of parallel seeds."""
     warnings.filterwarnings("ignore")
     runs = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     for chip in chips or CHIPS:

@@ -1,6 +1,7 @@
-"""The tables and pictures of the page on Andreoli2023, from a run of `dither paper andreoli2023`.
+"""Make the tables and figures of the page on Andreoli2023 from `dither paper andreoli2023`.
 
-`python docs/andreoli2023.py FOLDER` copies its rows and pictures into docs and writes the tables.
+`python docs/andreoli2023.py FOLDER` copies the rows and figures of the run in FOLDER into docs and
+writes the tables.
 """
 
 import json
@@ -19,18 +20,18 @@ Entry = dict[str, Any]
 
 
 def pick(rows: Sequence[Entry], **wanted: Any) -> Entry:
-    """The one row with these entries."""
+    """The unique row with the given entries."""
     (found,) = (r for r in rows if all(r.get(key) == value for key, value in wanted.items()))
     return found
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number, or a dash."""
+    """Format a number; None becomes a dash."""
     return "–" if value is None else f"{value:.{digits}g}"
 
 
 def interval(row: Entry, digits: int = 3) -> str:
-    """Measured with its 95 % interval."""
+    """Format the measured value with its 95 % interval."""
     if row["measured"] is None:
         return "never"
     high = "never" if row["measured_high"] is None else number(row["measured_high"], digits)
@@ -39,18 +40,18 @@ def interval(row: Entry, digits: int = 3) -> str:
 
 
 def table(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
+    """Format a Markdown table."""
     rows = [heading, ["---"] * len(heading), *lines]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in rows)
 
 
 def sizes(rows: Sequence[Entry], figure: str) -> list[int]:
-    """The values of N in a figure."""
+    """The sizes N that appear in a figure."""
     return sorted({r["neurons"] for r in rows if r["figure"] == figure and "neurons" in r})
 
 
 def scaling(rows: Sequence[Entry]) -> str:
-    """Final error and last flip beside what was expected."""
+    """Compare the final error and the last accepted flip with their expected values."""
     lines = []
     for neurons in sizes(rows, "curves"):
         cells = [str(neurons)]
@@ -65,7 +66,7 @@ def scaling(rows: Sequence[Entry]) -> str:
 
 
 def constants(rows: Sequence[Entry]) -> str:
-    """The convergence constant."""
+    """The table of the convergence constant."""
     mine = [r for r in rows if r["figure"] == "constant" and "neurons" in r]
     lines = [
         [
@@ -78,7 +79,7 @@ def constants(rows: Sequence[Entry]) -> str:
 
 
 def exponents(rows: Sequence[Entry]) -> str:
-    """The exponents of every criterion."""
+    """The table of the exponents of all criteria."""
     mine = [r for r in rows if r["figure"] == "exponents" and "neurons" not in r]
     mine += [pick(rows, figure="constant", quantity="exponent of the constant against N")]
     lines = []
@@ -93,7 +94,7 @@ def exponents(rows: Sequence[Entry]) -> str:
 
 
 def rules(rows: Sequence[Entry]) -> str:
-    """The rules at each noise."""
+    """The tables of the rules, one per noise level."""
     mine = [r for r in rows if r["figure"] == "rules" and not r["method"].endswith("readout")]
     quantities = list(dict.fromkeys(r["quantity"] for r in mine))
     text = ""
@@ -112,7 +113,7 @@ def rules(rows: Sequence[Entry]) -> str:
 
 
 def noise(rows: Sequence[Entry]) -> str:
-    """The noise sweep."""
+    """The table of the noise sweep."""
     mine = [r for r in rows if r["figure"] == "noise"]
     lines = []
     for sigma in sorted({r["noise"] for r in mine}):
@@ -133,7 +134,7 @@ def noise(rows: Sequence[Entry]) -> str:
 
 
 def readouts(rows: Sequence[Entry]) -> str:
-    """Readouts computed from the same states, beside greedy."""
+    """Compare readouts computed from the same states with the greedy rule."""
     mine = [r for r in rows if r["figure"] == "curves" and "NMSE" in r["quantity"]]
     methods = list(dict.fromkeys(r["method"] for r in mine))
     lines = []
@@ -157,7 +158,7 @@ TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
 
 
 def main() -> None:
-    """Copy and write."""
+    """Copy the rows and figures, and write the tables."""
     folder = Path(sys.argv[1])
     rows = json.loads((folder / "rows.json").read_text())["rows"]
     shutil.copy(folder / "rows.json", RESULTS / "andreoli2023.json")

@@ -1,9 +1,9 @@
-"""The performance claims of README and docs: read, held against their results, run again.
+"""Read the performance claims of README and docs, check them against their results, rerun them.
 
-`claims.py` runs the quick commands of claims.toml again, `claims.py --long` all of them and
-`claims.py NAME ...` those of the claims or results named, each in a copy of the project. It prints
-every claim's value beside the recorded one, writes results/claims.json, and fails where one lies
-outside its interval.
+`claims.py` reruns the quick commands of claims.toml, `claims.py --long` reruns all commands, and
+`claims.py NAME ...` reruns the commands of the named claims or results. Each command runs in a copy
+of the project. The script prints the new value of each claim with the recorded value and writes
+results/claims.json. It fails if a new value is outside its interval.
 """
 
 import json
@@ -28,58 +28,59 @@ HERE = Path(__file__).parent
 ROOT, RESULTS = HERE.parent, HERE / "results"
 RECORD = RESULTS / "claims.json"
 QUICK = 5
-"""Minutes that a command may take to be run again without `--long`."""
+"""The longest command, in minutes, that is rerun without `--long`."""
 SHOWN = 3
-"""Intervals of a claim that the page spells out."""
+"""The maximum number of intervals of a claim that the page lists individually."""
 SEEDS, FEW, LONG = 9, 5, 10
-"""Seeds of a claim; those of one whose single run takes more than so many minutes."""
+"""Seeds required of a claim; seeds required if a single run takes more than `LONG` minutes."""
 NO_CLAIMS = ("Installation", "Licence and citing")
-"""README's sections whose numbers are versions and references."""
+"""Sections of README whose numbers are versions and references, not claims."""
 NUMBER = re.compile(r"∞|\d(?:\d|[ \u202f](?=\d{3}(?!\d)))*(?:\.\d+)?(?:k\b)?")
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 RUNS = r"(seed|run|chip|training|instance|reservoir|system|initialisation|set|estimate)"
-"""What a page calls the repetitions that it counts."""
+"""The words that pages use for repetitions."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a page says, and what makes it."""
+    """A statement on a page, with the result and the command that produce it."""
 
     id: str
     says: str
-    """The words as they stand on the page; in braces the numbers that the result holds. The first
-    line of a table, or the line that includes one, stands for the table; a figure for itself."""
+    """The exact words of the page, with the numbers of the result in braces. A table is represented
+    by its first line, or by the line that includes it; a figure by its own line."""
     where: str
     """The page."""
     result: str
-    """The file in docs/results that holds the numbers."""
+    """The file in docs/results that contains the numbers."""
     value: str
-    """Python for the list of these numbers, from the file's content `data`."""
+    """A Python expression for the list of these numbers; `data` is the content of the file."""
     interval: str | list[list[float]]
-    """Where a fresh run's numbers may end, from the first on: low and high, or Python for these."""
+    """Pairs of low and high, or a Python expression for them: the intervals that must contain the
+    numbers of a new run, in order from the first number."""
     seeds: int
-    """Fewest runs behind a number; 0 where no chance is in it."""
+    """The smallest number of runs behind a number; 0 if the number is deterministic."""
     sees: str
-    """What the rule may see."""
+    """What the rule has access to."""
     rival: str
-    """The fairest rival, and its number."""
+    """The fairest rival, with its number."""
     command: str
     minutes: float
-    """That the command takes on one core."""
+    """The minutes that the command takes on one core."""
     date: date
     one_run: float = 0
-    """Minutes of a single run, where they are many."""
+    """The minutes of a single run, if it is long."""
     marked: str = ""
-    """Words of the page that tell how few the seeds are, if `says` does not."""
+    """Words of the page that state the small number of seeds, if `says` does not state it."""
 
     def values(self, data: Any) -> list[float]:
-        """The numbers, from a result."""
+        """Compute the numbers from the content of a result."""
         found = eval(self.value, {"data": data, **GIVEN})
         return [np.inf if one is None else float(one) for one in found]
 
     def intervals(self, data: Any) -> list[Sequence[float]]:
-        """Where a fresh run's numbers may lie; an end that is None is open."""
+        """The intervals for the numbers of a new run; None is an open end."""
         pairs = self.interval
         pairs = eval(pairs, {"data": data, **GIVEN}) if isinstance(pairs, str) else pairs
         return [
@@ -88,11 +89,11 @@ class Claim:
         ]
 
     def page(self) -> str:
-        """The text of the page."""
+        """Read the text of the page."""
         return (ROOT / self.where).read_text("utf-8")
 
     def stated(self) -> list[str]:
-        """The numbers in braces; of a whole table all numbers."""
+        """The numbers in braces, or all numbers of a whole table."""
         if included := re.fullmatch(r'--8<-- "([^":]+)[^"]*"', self.says):
             return NUMBER.findall((ROOT / included[1]).read_text("utf-8"))
         if self.is_whole():
@@ -100,45 +101,45 @@ class Claim:
         return re.findall(r"\{(.+?)\}", self.says)
 
     def is_whole(self) -> bool:
-        """Whether it stands for a whole table or figure."""
+        """Whether the claim represents a whole table or figure."""
         return self.says.startswith(("--8<--", "| ", "![")) and "{" not in self.says
 
 
 def median(runs: Sequence[float | None]) -> float:
-    """The median of runs; one that did not arrive is infinite."""
+    """The median over runs; a run that did not reach its target is infinite."""
     return float(np.median([np.inf if run is None else run for run in runs]))
 
 
 def between(runs: Sequence[float | None]) -> list[float]:
-    """The 95 % interval of a median, by bootstrap over the runs."""
+    """The 95 % bootstrap interval of the median over runs."""
     values = np.array([np.inf if run is None else run for run in runs], float)
     drawn = np.random.default_rng(0).choice(values, (10_000, len(values)))
     return np.quantile(np.median(drawn, axis=1), [0.025, 0.975], method="nearest").tolist()
 
 
 def plain(text: str) -> float:
-    """A number as pages write it: 14 400, −0.5, 1.5k, ∞."""
+    """Parse a number as written on pages: 14 400, −0.5, 1.5k, ∞."""
     if text.endswith("k"):
         return 1000 * plain(text[:-1])
     return float(re.sub(r"[ \u202f%]", "", text).replace("−", "-").replace("∞", "inf"))
 
 
 def numbers(text: str) -> list[float]:
-    """The numbers of a cell, in order."""
+    """Parse the numbers of a table cell, in order."""
     return [plain(one) for one in re.findall(rf"[−-]?(?:{NUMBER.pattern})", text)]
 
 
 def line(data: list[list[str]], *starts: str) -> list[str]:
-    """The line of a Markdown table that begins with these cells."""
+    """The line of a Markdown table that starts with the given cells."""
     return next(cells for cells in data if tuple(cells[: len(starts)]) == starts)
 
 
 GIVEN = {"median": median, "between": between, "numbers": numbers, "line": line, "np": np}
-"""What a claim's Python may use beside `data`."""
+"""The names that the Python expressions of a claim can use, in addition to `data`."""
 
 
 def read_claims() -> list[Claim]:
-    """All claims of claims.toml; each has what it says itself, and the rest from its result."""
+    """Read all claims of claims.toml; a claim inherits the missing entries from its result."""
     table = tomllib.loads((HERE / "claims.toml").read_text("utf-8"))
     return [
         Claim(**{**{key: own for key, own in result.items() if key != "claim"}, **claim})
@@ -148,7 +149,7 @@ def read_claims() -> list[Claim]:
 
 
 def read_result(folder: Path, name: str) -> Any:
-    """A file of results: JSON, or the cells of a Markdown table."""
+    """Read a result file: the JSON content, or the cells of a Markdown table."""
     text = (folder / name).read_text("utf-8")
     if name.endswith(".json"):
         return json.loads(text)
@@ -157,7 +158,7 @@ def read_result(folder: Path, name: str) -> Any:
 
 
 def equal(stated: str, value: float) -> bool:
-    """Whether a number is the one stated, to its decimals or to three digits."""
+    """Whether a value agrees with the stated number, to its decimals or to three digits."""
     if stated.endswith("k"):
         return equal(stated[:-1], value / 1000)
     whole, _, decimals = re.sub(r"[^\d.]", "", stated).partition(".")
@@ -167,12 +168,12 @@ def equal(stated: str, value: float) -> bool:
 
 
 def pattern(words: str) -> re.Pattern[str]:
-    """The words as they stand on a page, however its lines are broken."""
+    """A pattern for words on a page that ignores line breaks."""
     return re.compile(r"\s+".join(map(re.escape, words.split())))
 
 
 def faults(claim: Claim) -> Iterator[str]:
-    """What is wrong with a claim: its words, its numbers, its seeds."""
+    """Yield the errors of a claim in its words, its numbers and its seeds."""
     page, words = claim.page(), re.sub(r"[{}]", "", claim.says)
     if not pattern(words).search(page):
         yield f"{claim.where} does not say '{words}'"
@@ -200,7 +201,7 @@ def faults(claim: Claim) -> Iterator[str]:
 
 
 def loose_numbers(text: str, claims: Sequence[Claim]) -> list[str]:
-    """README's numbers that no claim covers: figures in its prose, outside of `NO_CLAIMS`."""
+    """The numbers in the prose of README, outside `NO_CLAIMS`, that no claim covers."""
     for claim in (claim for claim in claims if claim.where == "README.md"):
         text = pattern(re.sub(r"[{}]", "", claim.says)).sub(" ", text)
     for section in NO_CLAIMS:
@@ -214,7 +215,7 @@ def loose_numbers(text: str, claims: Sequence[Claim]) -> list[str]:
 
 
 def by_command(claims: Sequence[Claim]) -> list[list[Claim]]:
-    """The claims that one run of a command makes again."""
+    """Group the claims that are produced by the same command and result."""
     groups: dict[tuple[str, str], list[Claim]] = {}
     for claim in claims:
         groups.setdefault((claim.command, claim.result), []).append(claim)
@@ -222,22 +223,22 @@ def by_command(claims: Sequence[Claim]) -> list[list[Claim]]:
 
 
 def page() -> str:
-    """The page of all claims."""
+    """Make the page of all claims."""
     lines = [
         "# Claims",
         "",
-        "The performance claims of README and of these pages, with what makes each. `make claims` "
-        f"runs the commands of at most {QUICK} minutes again and compares, `make claims LONG=1` "
-        "all of them, `make claims NAME=codes` that of one claim. A fresh run must end "
-        "within the interval. *Seeds* are the fewest runs behind a number; – is a count without "
-        "chance. Minutes are those of one core. Numbers of README that are not listed here fail "
-        "the build.",
+        "The performance claims of README and of these pages, each with the command that produces "
+        f"it. `make claims` reruns the commands of at most {QUICK} minutes and compares the "
+        "results. `make claims LONG=1` reruns all commands, and `make claims NAME=codes` reruns "
+        "that of one claim. The numbers of a new run must be within the interval. *Seeds* is the "
+        "smallest number of runs behind a number; – marks a deterministic number. Minutes are for "
+        "one core. The build fails if README has numbers that are not listed here.",
         "",
     ]
     record = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
     for claims in by_command(read_claims()):
         one, again = claims[0], record.get(claims[0].command)
-        told = f" Run again on {again['date']}: {again['says']}." if again else ""
+        told = f" Last rerun on {again['date']}: {again['says']}." if again else ""
         lines += [
             f"## {one.result}",
             "",
@@ -252,7 +253,7 @@ def page() -> str:
 
 
 def row(claim: Claim) -> str:
-    """A line of the page's table."""
+    """One line of the table on the page."""
     name = claim.where.removeprefix("docs/").removesuffix(".md")
     linked = f"[{name}]({name}.md)" if claim.where.startswith("docs/") else name
     words = re.sub(r"\]\([^)]*\)|[{}\[\]*]", "", claim.says).replace("|", "\\|")
@@ -266,11 +267,11 @@ def row(claim: Claim) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-# ------------------------------------------------------------------------------------ run again
+# ------------------------------------------------------------------------------------ rerun
 
 
 def run_again(command: str, result: str) -> Any:
-    """What a command writes, run in a copy of the project that lacks the result."""
+    """Run a command in a copy of the project without the result; return what it writes."""
     copy = ROOT / "build" / "claims" / result.rpartition(".")[0]
     shutil.rmtree(copy, ignore_errors=True)
     for name in ("src", "docs", "benchmarks", "examples"):
@@ -283,7 +284,10 @@ def run_again(command: str, result: str) -> Any:
 
 
 def compare(claims: Sequence[Claim], before: Any, after: Any) -> tuple[int, int]:
-    """Print recorded and fresh values; how many were compared, how many lie outside."""
+    """Print recorded and new values.
+
+    Returns the number of values compared and the number outside their intervals.
+    """
     compared = outside = 0
     for claim in claims:
         old, new = claim.values(before), claim.values(after)
@@ -296,7 +300,7 @@ def compare(claims: Sequence[Claim], before: Any, after: Any) -> tuple[int, int]
 
 
 def main(words: Sequence[str]) -> int:
-    """Run again what is asked for; the number of values outside."""
+    """Rerun the requested commands; return the number of values outside their intervals."""
     record = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
     lost = 0
     for claims in by_command(read_claims()):

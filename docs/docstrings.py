@@ -1,4 +1,4 @@
-"""A Griffe extension: dither's plain docstrings as Markdown, with a table of settings added."""
+"""A Griffe extension that converts docstrings to Markdown and adds tables of settings."""
 
 import re
 from importlib import import_module
@@ -20,10 +20,10 @@ WORDS = {int: "integer", float: "number", str: "text", bool: "true or false", Pa
 
 
 class Docstrings(griffe.Extension):
-    """Rewrites every docstring of the package that was loaded."""
+    """Rewrites all docstrings of the loaded package."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
-        """Griffe's call after a package was read."""
+        """Called by Griffe after a package has been loaded."""
         self._visit(pkg)
 
     def _visit(self, thing: griffe.Object) -> None:
@@ -37,7 +37,10 @@ class Docstrings(griffe.Extension):
 
 
 def markdown(text: str) -> str:
-    """A docstring with labels in bold, indented entries as a list, papers as links."""
+    """Convert a docstring to Markdown.
+
+    Labels become bold, indented entries become lists, and papers become links.
+    """
     lines: list[str] = []
     listing = False
     for line in text.splitlines():
@@ -59,10 +62,10 @@ def markdown(text: str) -> str:
 
 
 def settings_table(cls: griffe.Class) -> str:
-    """The settings of a configuration, from pydantic's own record of its fields."""
+    """The table of settings of a configuration, from its pydantic fields."""
     try:
         module = import_module(cls.module.path)
-    except RequestError:  # it needs a package of an extra, and no configuration is there
+    except RequestError:  # the module needs a package of an extra and contains no configuration
         return ""
     model = getattr(module, cls.name, None)
     if not (isinstance(model, type) and issubclass(model, Configuration)):
@@ -78,7 +81,7 @@ def settings_table(cls: griffe.Class) -> str:
 
 
 def _parts(field: FieldInfo) -> tuple[Any, list[Any]]:
-    """A field's type without `| None`, and what is said of its range."""
+    """The type of a field without `| None`, and the annotations of its range."""
     kind, marks = field.annotation, list(field.metadata)
     while True:
         inner = get_args(kind)
@@ -95,7 +98,7 @@ def _flat(marks: tuple[Any, ...]) -> list[Any]:
 
 
 def kind_of(field: FieldInfo) -> str:
-    """A field's type in the words of a TOML file."""
+    """The type of a field in the terms of a TOML file."""
     kind, marks = _parts(field)
     return _say(kind, marks)
 
@@ -123,7 +126,7 @@ def _say(kind: Any, marks: list[Any]) -> str:
 
 
 def default_of(field: FieldInfo) -> str:
-    """A field's default as a TOML file would say it."""
+    """The default of a field as written in a TOML file."""
     if field.is_required():
         return "*required*"
     return _value(field.default)
@@ -142,7 +145,7 @@ def _value(value: Any) -> str:
 
 
 def range_of(field: FieldInfo) -> str:
-    """The range that a field, or each entry of its list, has to lie in."""
+    """The permitted range of a field, or of each entry of its list."""
     kind, marks = _parts(field)
     said = _range(marks)
     for inner in get_args(kind)[:1] if get_origin(kind) is tuple else ():

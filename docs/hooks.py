@@ -1,6 +1,6 @@
-"""Writes the pages that follow from the package, and fails where its documentation has a gap.
+"""Generate documentation pages from the package, and fail if its documentation is incomplete.
 
-A class that is registered, or a name that is exported, gets its documentation with no further work.
+Registered classes and exported names are documented automatically.
 """
 
 import ast
@@ -27,16 +27,16 @@ DOCS = ROOT / "docs"
 NOT_DOCUMENTED_HERE = {"dither.cli"}
 CONTRACT, KINDS_OF_DEVICES = "dither.contract", "dither.training.kinds"
 BELOW_GUIDES = ["---", "search:", "  boost: 0.5", "---", ""]
-"""The reference is found, but not before the pages that explain."""
+"""Front matter that ranks the reference below the guides in search results."""
 
 Place = tuple[str, griffe.Object]
-"""The name that an object is documented under, and the object."""
+"""The documented name of an object, and the object."""
 
 _anchors: set[str] = set()
 
 
 def packages() -> list[str]:
-    """dither, its contract and its public subpackages, the deeper ones last."""
+    """dither, its contract and its public subpackages, sorted by depth."""
     found = [
         info.name
         for info in pkgutil.walk_packages(dither.__path__, "dither.")
@@ -47,7 +47,11 @@ def packages() -> list[str]:
 
 
 def names_of(package: str) -> list[str]:
-    """What a package exports: `__all__`, or by PEP 484 what it imports as itself, and defines."""
+    """The names that a package exports.
+
+    These are the names in `__all__`. Without `__all__`, they are the names that the package imports
+    under the same alias (PEP 484) and the names that it defines.
+    """
     module = import_module(package)
     if hasattr(module, "__all__"):
         return list(module.__all__)
@@ -61,7 +65,7 @@ def names_of(package: str) -> list[str]:
 
 
 def exported() -> dict[str, list[Place]]:
-    """What each package is the home of: an object belongs to the deepest package exporting it."""
+    """The objects of each package; an object belongs to the deepest package that exports it."""
     tree = griffe.load("dither", search_paths=[ROOT / "src"])
     homes: dict[str, tuple[str, Place]] = {}
     for package in packages():
@@ -76,7 +80,7 @@ def exported() -> dict[str, list[Place]]:
 
 
 def gaps(places: dict[str, list[Place]]) -> list[str]:
-    """Public names, and public methods and properties of public classes, without a docstring."""
+    """Public names without a docstring, including methods and properties of public classes."""
     found = []
     for path, thing in (place for group in places.values() for place in group):
         if not thing.docstring:
@@ -98,13 +102,13 @@ def _undocumented(cls: griffe.Class) -> list[str]:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Check the docstrings; add the generated pages to the navigation."""
+    """Check the docstrings and add the generated pages to the navigation."""
     _anchors.clear()
     if missing := gaps(exported()):
         raise PluginError("These public names have no docstring: " + ", ".join(missing) + ".")
     readme = (ROOT / "README.md").read_text("utf-8")
     if loose := claims.loose_numbers(readme, claims.read_claims()):
-        raise PluginError(f"README.md has numbers that docs/claims.toml has not: {loose}.")
+        raise PluginError(f"README.md has numbers that are not in docs/claims.toml: {loose}.")
     groups = {title: pages for group in config.nav for title, pages in group.items()}
     groups["Papers and results"] += sorted(path.name for path in DOCS.glob("results*.md"))
     groups["Reference"] += [{_title(package): _page(package)} for package in packages()]
@@ -122,7 +126,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Keep the groups of a number, and a number and its percent sign, on one line."""
+    """Prevent line breaks within a number and between a number and its percent sign."""
     fences = re.split(r"(^ *```.*?^ *```)", markdown, flags=re.DOTALL | re.MULTILINE)
     for i in range(0, len(fences), 2):
         whole = re.sub(r"(?<=\d)\s(?=\d{3}(?!\d))", "\u202f", fences[i])
@@ -131,14 +135,14 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_post_page(output: str, page: Page, **_: Any) -> str:
-    """Note which objects a page documents."""
+    """Record the objects that a page documents."""
     if page.file.src_uri.startswith("reference/"):
         _anchors.update(re.findall(r'id="(dither\.[\w.]+)"', output))
     return output
 
 
 def on_post_build(**_: Any) -> None:
-    """Check that every public name stands on a page of the reference."""
+    """Check that every public name is on a page of the reference."""
     places = (place for group in exported().values() for place in group)
     if lost := [path for path, _ in places if path not in _anchors]:
         raise PluginError("These public names are on no page: " + ", ".join(lost) + ".")
@@ -153,7 +157,7 @@ def _page(package: str) -> str:
 
 
 def _kinds(module: ModuleType) -> dict[type[Configuration], str]:
-    """The classes of the registries with the names that TOML files know them by."""
+    """The registered classes, with their names in TOML files."""
     places = (module, import_module(KINDS_OF_DEVICES))
     tables = [value for place in places for name, value in vars(place).items() if name.isupper()]
     return {
@@ -166,7 +170,7 @@ def _kinds(module: ModuleType) -> dict[type[Configuration], str]:
 
 
 def package_page(package: str, places: list[Place]) -> str:
-    """A package: the kinds that it registers, each with its settings, then its other names."""
+    """Make the page of a package: registered kinds with their settings, then all other names."""
     module = import_module(package)
     by_path = {thing.path: path for path, thing in places}
     kinds = {
@@ -180,8 +184,8 @@ def package_page(package: str, places: list[Place]) -> str:
         lines += [
             "## Kinds",
             "",
-            'Each is asked for by `kind = "NAME"` in a TOML file, or made in Python by the class '
-            "under its name with the same settings.",
+            'Select a kind by `kind = "NAME"` in a TOML file, or create it in Python from the '
+            "class below its name, with the same settings.",
             "",
         ]
         for path, kind in kinds.items():
@@ -194,7 +198,7 @@ def package_page(package: str, places: list[Place]) -> str:
 
 
 def _order(path: str) -> tuple[bool, bool, str]:
-    """Interfaces first, constants last, else by the alphabet."""
+    """The sort key: interfaces first, constants last, otherwise alphabetical."""
     name = path.rpartition(".")[2]
     return name.isupper() and len(name) > 3, not name.startswith("Abstract"), name.lower()
 
@@ -204,12 +208,13 @@ def _options(**options: Any) -> list[str]:
 
 
 def index_page(places: list[Place]) -> str:
-    """The names that `import dither` gives, with the first sentence of each."""
+    """Make the page of the names in `import dither`, each with the first line of its docstring."""
     lines = [
         *BELOW_GUIDES,
         "# dither",
         "",
-        "`import dither` gives the names below; the rest lives in the packages listed beside.",
+        "`import dither` provides the names below. "
+        "All other names are in the packages listed in the navigation.",
         "",
         "| name | |",
         "| --- | --- |",
@@ -228,13 +233,13 @@ def index_page(places: list[Place]) -> str:
 
 
 def presets_page() -> str:
-    """Every preset: what it is, its figure if there is one, its file."""
+    """Make the page of presets: description, figure if available, and file of each preset."""
     lines = [
         "# Presets",
         "",
-        "A preset is a TOML file that comes with dither. `dither presets` lists them, `dither "
-        "presets NAME` prints one to start your own file from, `dither train NAME` runs one, and "
-        "`--set key=value` changes a setting of it.",
+        "A preset is a TOML file that is included in dither. `dither presets` lists all presets, "
+        "`dither presets NAME` prints one as a template for your own file, `dither train NAME` "
+        "runs one, and `--set key=value` changes one of its settings.",
         "",
     ]
     for path in sorted((ROOT / "src" / "dither" / "presets").glob("*.toml")):

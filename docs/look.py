@@ -1,9 +1,10 @@
-"""Looks at every page of the built site in Chromium, as `make look` does.
+"""Check every page of the built site in Chromium, as `make look` does.
 
 python docs/look.py SITE [--screenshots FOLDER]
 
-A page fails that is wider than a phone, whose console says something, or that lacks an image. The
-search must find what users look for first. Needs selenium, chromium and chromedriver.
+A page fails if it is wider than a phone screen, if the browser console has messages, or if an image
+is missing. The search must rank the expected pages first for common queries. The script needs
+selenium, chromium and chromedriver.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from selenium import webdriver
 PHONE, DESK = (390, 844), (1280, 900)
 FLAGS = ("headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "hide-scrollbars")
 OF_ITS_OWN = ("examples/", "404.html")
-"""What is no page of the documentation: reports of studies, the page for lost links."""
+"""Pages that are not part of the documentation: reports of studies, and the 404 page."""
 
 SEARCHES = {
     "learning rate": ("settings/", "howlong/"),
@@ -34,20 +35,20 @@ SEARCHES = {
     "photonic mesh": ("which/", "presets/"),
     "diverge": ("troubleshooting/",),
 }
-"""What is looked for, and the pages one of which must be found first."""
+"""Search queries, with the pages of which one must be the first result."""
 
 FIRST = "return document.querySelector('.md-search-result__link')?.href || ''"
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves files and says nothing."""
+    """A file server without log output."""
 
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        """Discard log messages."""
 
 
 def opened(profile: str) -> webdriver.Chrome:
-    """A browser that keeps what is said in its console."""
+    """Start a browser that records its console messages."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     for flag in (*FLAGS, f"user-data-dir={profile}"):
@@ -58,7 +59,7 @@ def opened(profile: str) -> webdriver.Chrome:
 
 
 def sized(browser: webdriver.Chrome, size: tuple[int, int], scheme: str = "light") -> None:
-    """Give the window a size in pixels and the user a preference for light or dark."""
+    """Set the window size in pixels and the preferred colour scheme."""
     width, height = size
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 800}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -67,7 +68,7 @@ def sized(browser: webdriver.Chrome, size: tuple[int, int], scheme: str = "light
 
 
 def faults(browser: webdriver.Chrome, address: str) -> list[str]:
-    """What is wrong with a page on a phone."""
+    """The errors of a page on a phone screen."""
     browser.get(address)
     wide = browser.execute_script("return document.documentElement.scrollWidth")
     broken = browser.execute_script(
@@ -79,7 +80,7 @@ def faults(browser: webdriver.Chrome, address: str) -> list[str]:
 
 
 def first_found(browser: webdriver.Chrome, home: str, words: str) -> str:
-    """The page that the search shows first."""
+    """The first page in the search results."""
     browser.get(f"{home}?q={words.replace(' ', '+')}")
     end = time.monotonic() + 20
     while not (first := browser.execute_script(FIRST)) and time.monotonic() < end:
@@ -88,19 +89,19 @@ def first_found(browser: webdriver.Chrome, home: str, words: str) -> str:
 
 
 def pictured(browser: webdriver.Chrome, home: str, pages: list[str], folder: Path) -> None:
-    """A picture of each page on a desk and on a phone, light and dark."""
+    """Save screenshots of each page on desktop and phone, in the light and the dark scheme."""
     for page in pages:
         for place, size in (("desk", DESK), ("phone", PHONE)):
             for scheme in ("light", "dark"):
                 sized(browser, size, scheme)
-                browser.execute_script("localStorage.clear()")  # the theme keeps the last scheme
+                browser.execute_script("localStorage.clear()")  # the theme stores the last scheme
                 browser.get(home + page)
                 name = page.strip("/").replace("/", "-") or "index"
                 browser.save_screenshot(str(folder / f"{name}-{place}-{scheme}.png"))
 
 
 def main() -> None:
-    """Look at all pages; exit status 1 where one has a fault."""
+    """Check all pages; the exit status is 1 if there is an error."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("site", type=Path)
     parser.add_argument("--screenshots", type=Path)

@@ -1,8 +1,8 @@
-"""The pictures and tables of the documentation, made by dither itself: `make figures`.
+"""Make the figures and tables of the documentation with dither, as `make figures` does.
 
-Every preset's run, the demo, the codes compared on XOR and parity, and the update period on
-NIST7x7, the readout's notebook. Takes about half an hour on two cores; `make_figures.py NAME ...`
-makes only those, a preset by its name.
+These include a run of each preset, the demo, the comparison of codes on XOR and parity, the update
+period on NIST7x7, and the readout notebook. The full run takes about half an hour on two cores.
+`make_figures.py NAME ...` makes only the named parts; a preset is selected by its name.
 """
 
 import json
@@ -37,7 +37,7 @@ RESULTS = HERE / "results"
 
 
 def run(what: str, changes: Sequence[str] = ()) -> dither.Result:
-    """Train a preset with changes."""
+    """Train a preset with changed settings."""
     specification = dither.read_specification(what, changes)
     with warnings.catch_warnings(), ProgressBar(specification.name) as bar:
         warnings.simplefilter("ignore", TrapWarning)
@@ -45,14 +45,14 @@ def run(what: str, changes: Sequence[str] = ()) -> dither.Result:
 
 
 def reached(result: dither.Result) -> list[int | None]:
-    """Each replica's measurements to the score that was aimed at, None where it was not reached."""
+    """The measurements of each replica to the target score, None if not reached."""
     return [
         int(r.ledger["measurements"]) if r.stop_reason == "score" else None for r in result.replicas
     ]
 
 
 def median_interval(counts: Sequence[int | None], seed: int = 0) -> tuple[float, float, float]:
-    """The median and its 95 % interval by bootstrap; runs that did not arrive count as infinite."""
+    """The median and its 95 % bootstrap interval; runs that missed the target are infinite."""
     values = np.array([np.inf if count is None else count for count in counts])
     draws = np.random.default_rng(seed).choice(values, (10_000, len(values)))
     medians = np.sort(draws, axis=1)[:, len(values) // 2]
@@ -61,20 +61,23 @@ def median_interval(counts: Sequence[int | None], seed: int = 0) -> tuple[float,
 
 
 def save_table(name: str, table: object) -> None:
-    """Keep a table as JSON beside the page that prints it."""
+    """Store a table as JSON in the results folder."""
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(table, indent=1).replace("Infinity", "null")
     (RESULTS / f"{name}.json").write_text(text + "\n")
 
 
 SEEDS, FIRST = 9, 100
-"""Device instances of a preset that has fewer, and the seed of the first: tuned on none."""
+"""Device instances of a preset that has fewer, and the seed of the first instance.
+
+No preset was tuned on these instances.
+"""
 SLOW = ("fashion-mnist-cnn", "fashion-mnist-cnn-node")
-"""Presets that take minutes for each instance, and are shown as they are."""
+"""Presets that take minutes per instance and are run with their own number of replicas."""
 
 
 def presets(names: Sequence[str] = ()) -> None:
-    """A figure of what to expect for each preset, or for those named."""
+    """Draw the expected training curves of all presets, or of the named presets."""
     there = RESULTS / "presets.json"
     table = json.loads(there.read_text()) if names and there.exists() else {}
     for name in names or preset_names():
@@ -94,7 +97,7 @@ def presets(names: Sequence[str] = ()) -> None:
 
 
 def write_preset_table() -> None:
-    """The presets' results as the page prints them."""
+    """Write the Markdown table of the presets' results."""
     table = json.loads((RESULTS / "presets.json").read_text())
     lines = [
         "| preset | instances | reached the aim | measurements: median (95 %) | final score |",
@@ -111,7 +114,7 @@ def write_preset_table() -> None:
 
 
 def demo() -> None:
-    """The picture of `make demo`."""
+    """Make the figure of `make demo`."""
     subprocess.run([sys.executable, HERE.parent / "examples" / "demo.py"], check=True)
     latest = max(Path("runs").glob("demo-*"), key=lambda path: path.stat().st_mtime)
     shutil.copy(latest / "demo.png", FIGURES / "demo.png")
@@ -124,11 +127,11 @@ RATES = (0.3, 0.7, 1.0, 2.0, 3.0)
 
 
 LASTING = 10
-"""Evaluations in a row that a solution has to last, lest a lucky moment counts as one."""
+"""Consecutive error-free evaluations required of a solution, to exclude accidental ones."""
 
 
 def lasting(result: dither.Result) -> list[int | None]:
-    """Each replica's measurements to the first of LASTING evaluations in a row without an error."""
+    """Each replica's measurements to the first of LASTING consecutive error-free evaluations."""
     found: list[int | None] = []
     for _, rows in result.history.groupby("replica"):
         solved = (rows["score"] == 1).to_numpy()
@@ -139,7 +142,7 @@ def lasting(result: dither.Result) -> list[int | None]:
 
 
 def codes() -> None:
-    """Measurements that each code needs on XOR and parity4, learning rates tuned alike."""
+    """Compare the codes on XOR and parity4, with equally tuned learning rates."""
     table = []
     for task, length in (("xor", 50_000), ("parity4", 150_000)):
         for code in CODES:
@@ -169,7 +172,7 @@ def codes() -> None:
 
 
 def tau_theta() -> None:
-    """Time to solve NIST7x7 against the update period, the learning rate tuned for each."""
+    """The time to solve NIST7x7 against the update period, each at its tuned learning rate."""
     periods = (1, 3, 10, 30, 100, 220, 1000, 3000, 10_000)
     factors = (0.02, 0.05, 0.1, 0.2, 0.4)
     size, rows = 220, []
@@ -177,7 +180,7 @@ def tau_theta() -> None:
         most = max(200_000, 400 * period)
         tried = []
         for factor in factors:
-            # the largest stable step grows as the estimate is averaged: 1 / (1 + (P - 1) / T)
+            # averaging the estimate increases the largest stable step: 1 / (1 + (P - 1) / T)
             rate = factor * size / (1 + (size - 1) / period)
             every = max(500, 2 * period)
             setting = [
@@ -200,7 +203,7 @@ def tau_theta() -> None:
 
 
 def draw_tau_theta(rows: Sequence[dict[str, Any]], size: int) -> None:
-    """The picture of `tau_theta`, from its table."""
+    """Draw the figure of `tau_theta` from its table."""
     with rc_context(STYLE):
         figure = Figure(figsize=(5.5, 3.4), layout="constrained")
         axes = figure.subplots()
@@ -223,11 +226,11 @@ def draw_tau_theta(rows: Sequence[dict[str, Any]], size: int) -> None:
 
 
 CODES_DRAWN = {"rademacher": BLUE, "walsh": ORANGE}
-"""The codes whose angles are measured, and their colours."""
+"""The codes of the angle figure, with their colours."""
 
 
 def cosine() -> None:
-    """The angle between the averaged estimate and the gradient, beside the law."""
+    """Compare the angle between the averaged estimate and the gradient with the law."""
     import jax.numpy as jnp
 
     from dither.laws import cosine as law
@@ -273,7 +276,7 @@ def cosine() -> None:
 
 
 def draw_cosine(rows: Sequence[dict[str, Any]], size: int) -> None:
-    """The picture of `cosine`, from its table."""
+    """Draw the figure of `cosine` from its table."""
     from dither.laws import cosine as law
 
     with rc_context(STYLE):
@@ -295,7 +298,7 @@ def draw_cosine(rows: Sequence[dict[str, Any]], size: int) -> None:
 
 
 def notebook() -> None:
-    """The pictures of the notebooks."""
+    """Make the figures of the notebooks."""
     for name in ("readout_notebook", "node_notebook"):
         script = HERE.parent / "examples" / f"{name}.py"
         subprocess.run([sys.executable, script, FIGURES], check=True)
@@ -303,7 +306,7 @@ def notebook() -> None:
 
 
 def sizes() -> None:
-    """Parameters of the networks that README and the pages name."""
+    """Count the parameters of the networks named in README and on the pages."""
     cnn = dither.read_specification("fashion-mnist-cnn-node").device.network
     networks = {"784-32-10": dither.MLP(widths=(784, 32, 10)), "cnn, d = 4": cnn}
     key = jax.random.key(0)
@@ -314,7 +317,7 @@ def sizes() -> None:
 
 
 def bits() -> None:
-    """Measurements, and joules, of three rules at four resolutions of the DACs."""
+    """Compare the measurements and the energy of three rules at four DAC resolutions."""
     study = HERE.parent / "examples" / "rules-at-bits.toml"
     with TemporaryDirectory() as folder:
         runs = run_study(read_study(study), Path(folder) / "study")
@@ -341,7 +344,7 @@ def bits() -> None:
 
 
 def physics() -> None:
-    """The solution that the preset `poisson` comes to, beside the exact one."""
+    """Draw the solution found by the preset `poisson` and the exact solution."""
     specification = dither.read_specification("poisson", ["until.score=0.9999", "replicas=1"])
     task = specification.task
     with ProgressBar(specification.name) as bar:
@@ -375,7 +378,7 @@ MAKERS = {
 
 
 def main() -> None:
-    """Make the pictures named on the command line, or all."""
+    """Make the parts named on the command line, or all of them."""
     use_all_cores()
     (FIGURES / "presets").mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or MAKERS:

@@ -1,6 +1,6 @@
-"""Makes a page of each notebook in `docs/notebooks`, from the outputs that it is committed with.
+"""Make a page from each notebook in `docs/notebooks`, with its committed outputs.
 
-The notebooks themselves are copied beside their pages, for download.
+The notebooks are also copied next to their pages for download.
 """
 
 import re
@@ -23,7 +23,7 @@ FIGURE = re.compile(r"!\[png\]\((figures/\w+_(\d+)_\d+\.png)\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of the notebooks and their figures."""
+    """Add the pages of the notebooks, with their figures."""
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         text, figures = page_of(path)
         files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
@@ -33,7 +33,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def page_of(path: Path) -> tuple[str, dict[str, bytes]]:
-    """A notebook as Markdown, and its figures by name; a cell's `alt` describes its figure."""
+    """Convert a notebook to Markdown; return the text and the figures by name.
+
+    The `alt` entry in the metadata of a cell describes its figure.
+    """
     book = nbformat.read(path, as_version=4)
     named = {"unique_key": path.stem, "output_files_dir": "figures"}
     exporter = MarkdownExporter(

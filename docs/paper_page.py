@@ -1,7 +1,8 @@
-"""The tables and pictures of a paper's page, from runs of `dither paper NAME`.
+"""Make the tables and figures of a paper's page from runs of `dither paper NAME`.
 
-`python docs/paper_page.py NAME FOLDER ...` copies the pictures and rows of one or more folders into
-docs and writes a table for every figure: docs/results/NAME.json, NAME.md.
+`python docs/paper_page.py NAME FOLDER ...` copies the figures and rows of one or more folders into
+docs and writes a table for each figure. The rows are in docs/results/NAME.json, the tables in
+NAME.md.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any
 HERE = Path(__file__).parent
 RESULTS, FIGURES = HERE / "results", HERE / "figures"
 MANY = 3
-"""Columns of iterations that are too many to repeat in measurements."""
+"""With at least this many columns of iterations, the columns of measurements are dropped."""
 FIELDS = ("published", "published_sd", "expected", "law", "measured")
 KNOWN = {"figure", "method", "quantity", "unit", "measured_low", "measured_high", "runs",
          "criterion", *FIELDS}  # fmt: skip
@@ -23,7 +24,7 @@ Entry = dict[str, Any]
 
 
 def number(value: float | None) -> str:
-    """Three digits, with thin groups of thousands."""
+    """Format a number with three significant digits and grouped thousands."""
     if value is None:
         return ""
     if 1000 <= abs(value) < 1e7:
@@ -32,12 +33,12 @@ def number(value: float | None) -> str:
 
 
 def setting(value: float | None) -> str:
-    """A point's value, counts in full."""
+    """Format the value of a point; integers keep all digits."""
     return f"{value:,}".replace(",", " ") if isinstance(value, int) else number(value)
 
 
 def interval(row: Entry) -> str:
-    """What was measured with its interval, or why not."""
+    """Format the measured value with its interval, or the reason why there is none."""
     if row["criterion"] == "not run":
         return "not run"
     if row["runs"] is None:
@@ -50,7 +51,7 @@ def interval(row: Entry) -> str:
 
 
 def table(rows: Sequence[Entry]) -> str:
-    """One line for each method and point, one column for each quantity."""
+    """Format a table with one line per method and point, and one column per quantity."""
     points = list(dict.fromkeys(key for row in rows for key in row if key not in KNOWN))
     quantities = list(dict.fromkeys(row["quantity"] for row in rows))
     beside = {
@@ -86,7 +87,7 @@ def table(rows: Sequence[Entry]) -> str:
 
 
 def shown(rows: Sequence[Entry]) -> list[Entry]:
-    """Without the measurements where they only repeat many columns of iterations."""
+    """Drop rows in measurements if they only repeat many columns of iterations."""
     iterations = {row["quantity"] for row in rows if row["unit"] == "iterations"}
     if len(iterations) < MANY:
         return list(rows)
@@ -94,7 +95,7 @@ def shown(rows: Sequence[Entry]) -> list[Entry]:
 
 
 def main() -> None:
-    """Copy and write."""
+    """Copy the figures, and write the rows and the tables."""
     name, *folders = sys.argv[1:]
     rows: list[Entry] = []
     for folder in map(Path, folders):

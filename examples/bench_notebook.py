@@ -1,8 +1,9 @@
-"""A lab notebook: a chip behind a socket, checked, trained, its cable pulled in the midst of it.
+"""A lab notebook: check and train a chip behind a socket, and pull its cable during training.
 
-`bench_notebook.py [FOLDER]` starts the bench of `scpi_bench.py` as a program of its own, runs
-dither's commands beside it and prints what they say, pulls the cable for five seconds in one run
-and for longer in another, and draws the notebook's figures: two minutes. It needs dither[scpi].
+`bench_notebook.py [FOLDER]` starts the bench of `scpi_bench.py` in a separate process, runs the
+commands of dither and prints their output. It pulls the cable for five seconds in one run and for
+longer in another, then draws the notebook's figures. The run takes two minutes. It needs
+dither[scpi].
 """
 
 import json
@@ -26,7 +27,7 @@ PULLED_AT = 800
 
 
 class Bench:
-    """The simulated instrument in its own process, on a free port, and its cable."""
+    """The simulated instrument in a separate process, on a free port, with its cable."""
 
     def __init__(self):
         self.process = subprocess.Popen(
@@ -37,7 +38,7 @@ class Bench:
         self.port = self.greeting.rstrip(".").rpartition(":")[2]
 
     def cable(self, word):
-        """Pull or plug."""
+        """Pull the cable or plug it in."""
         print(f"    {word}")
         self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
@@ -51,7 +52,7 @@ class Bench:
 
 
 def dither(folder, *words):
-    """Start a command."""
+    """Start a dither command."""
     print("\n$ dither", *words)
     return subprocess.Popen(
         [sys.executable, "-m", "dither.cli", *words],
@@ -60,7 +61,7 @@ def dither(folder, *words):
 
 
 def ended(process):
-    """Print what a command said; returns its exit status."""
+    """Print the output of a command and return its exit status."""
     said = process.communicate()[0]
     print(said.rstrip())
     if process.returncode:
@@ -69,38 +70,41 @@ def ended(process):
 
 
 def checked(folder, port):
-    """`dither device check` on the bench's file."""
+    """Run `dither device check` on the file of the bench."""
     text = (HERE / "bench.toml").read_text().replace("::5025::", f"::{port}::")
     (folder / "bench.toml").write_text(text)
     assert ended(dither(folder, "device", "check", "bench.toml", "--toml", "chip.toml")) == 0
 
 
 def trained(folder, out, *words):
-    """Start to train from the file that the check has written."""
+    """Start a training from the file that the check has written."""
     often = ("--set", f"score_every={EVERY}", "--set", f"until.score={AIM}")
     return dither(folder, "train", "chip.toml", *often, "--out", out, *words)
 
 
 def watched(process, folder, seen, act=lambda _: None):
-    """Look every tenth of a second how far a run is, until it ends; `act` is told."""
+    """Poll the progress of a run every tenth of a second until it ends.
+
+    `act` is called with the number of measurements.
+    """
     while process.poll() is None:
         time.sleep(0.1)
         try:
             at = json.loads((folder / "progress.json").read_text())
         except (FileNotFoundError, json.JSONDecodeError):
-            continue  # not begun, or over
+            continue  # not started, or finished
         seen.append((time.monotonic(), at["measurements"], at["score"]))
         act(at["measurements"])
     return ended(process)
 
 
 def midway(at):
-    """Whether it is time to pull the cable: some while before the next evaluation."""
+    """Whether to pull the cable now: well before the next evaluation."""
     return at >= PULLED_AT and at % (EVERY + 10) < EVERY / 2
 
 
 class Pull:
-    """Pulls the cable midway and, if told to, plugs it in again some seconds later."""
+    """Pull the cable during a run and, if requested, plug it in again after some seconds."""
 
     def __init__(self, bench, seconds=float("inf")):
         self.bench, self.seconds = bench, seconds
@@ -119,14 +123,14 @@ class Pull:
 
 
 def short_pull(folder, bench):
-    """The cable is pulled and plugged in again: the run waits and goes on by itself."""
+    """Pull the cable and plug it in again: the run waits and continues by itself."""
     seen, pull = [], Pull(bench, SHORT)
     assert watched(trained(folder, "short"), folder / "short", seen, pull) == 0
     return seen, pull.moments, pull.at
 
 
 def long_pull(folder, bench):
-    """Nobody plugs it in: the run gives up, and is resumed after a coffee."""
+    """Leave the cable unplugged: the run gives up and is resumed after a coffee."""
     seen, pull = [], Pull(bench)
     few = ("--set", "until.failures=5")
     assert watched(trained(folder, "long", *few), folder / "long", seen, pull) == 1
@@ -137,7 +141,7 @@ def long_pull(folder, bench):
 
 
 def drawn(folder, short, long):
-    """Accuracy against measurements and against the clock."""
+    """Draw accuracy against measurements, and measurements against elapsed time."""
     by_count = Figure(figsize=(6.0, 3.4), layout="constrained")
     axes = by_count.subplots()
     for out, colour, label in (

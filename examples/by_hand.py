@@ -1,6 +1,6 @@
-"""Training by hand: ask, write, measure, tell, without dither's loop.
+"""Train a chip by hand, without dither's loop: ask, write, measure, tell.
 
-A chip of NumPy with 9 parameters learns XOR from the mean cost of its outputs alone.
+A chip simulated in NumPy, with 9 parameters, learns XOR only from the mean cost of its outputs.
 """
 
 import jax
@@ -15,7 +15,7 @@ TARGETS = np.array([0.0, 1.0, 1.0, 0.0])
 
 
 class Chip:
-    """A 2-2-1 network of sigmoids, as a lab would see it: write settings, read outputs."""
+    """A 2-2-1 sigmoid network as seen by a lab: write settings, read outputs."""
 
     def write(self, theta):
         self.w1, self.b1, self.w2, self.b2 = np.split(np.asarray(theta, float), [4, 6, 8])
@@ -26,7 +26,7 @@ class Chip:
 
 
 chip, writes, measurements = Chip(), 0, 0
-# what the algorithm is told: nine parameters between -8 and 8, and all four samples at a time
+# the problem for the algorithm: nine parameters between -8 and 8, all four samples in each batch
 problem = Problem(Space((Parameter("theta", (9,), -8.0, 8.0),)), batch=4)
 algorithm = WeightMGD(learning_rate=2.0, delta=0.05, pairs="central")
 algorithm.check(problem)
@@ -36,16 +36,16 @@ state = algorithm.init(jax.random.key(0), jnp.asarray(start), problem)
 ask, tell = jax.jit(algorithm.ask), jax.jit(algorithm.tell)
 
 while measurements < 40_000:
-    probe, state = ask(state)  # which settings to try next
+    probe, state = ask(state)  # get the next settings to try
 
-    chip.write(probe.theta)  # program them
+    chip.write(probe.theta)  # program the chip
     writes += 1
 
-    outputs = chip.measure(INPUTS)  # look at what comes out
+    outputs = chip.measure(INPUTS)  # read its outputs
     cost = np.mean((outputs - TARGETS) ** 2)
     measurements += 1
 
-    state, info = tell(state, probe, Measurement(jnp.asarray(cost)))  # learn from it
+    state, info = tell(state, probe, Measurement(jnp.asarray(cost)))  # learn from the cost
     if measurements % 4000 == 0:
         print(f"{measurements:6d} measurements: cost {cost:.4f}")
     if cost < 0.005:

@@ -1,6 +1,6 @@
-"""The main job: clothing images learned on a noisy 8-bit chip from measured costs alone.
+"""The main use of dither: learn clothing images on a noisy 8-bit chip from measured costs alone.
 
-Run by `make demo`. Where Fashion-MNIST is not to be had, it trains on the 8×8 digits instead.
+`make demo` runs this script. It trains on the 8×8 digits if Fashion-MNIST is not available.
 """
 
 import os
@@ -22,7 +22,7 @@ from dither.training.progress import ProgressBar
 
 
 def preset_with_data() -> str:
-    """`fashion-mnist` where its files can be had, else `digits`."""
+    """`fashion-mnist` if its files are available, else `digits`."""
     try:
         FashionMNIST().load()
         return "fashion-mnist"
@@ -45,7 +45,7 @@ def preset_with_data() -> str:
 
 
 def guesses(specification: dither.Specification, result: dither.Result, images: np.ndarray) -> list:
-    """What the trained network takes images for."""
+    """The classes that the trained network assigns to images."""
     device, task = specification.device, specification.task
     assert isinstance(device, SimulatedDevice)
     assert isinstance(task, AbstractTask)
@@ -54,7 +54,7 @@ def guesses(specification: dither.Specification, result: dither.Result, images: 
 
 
 def main() -> None:
-    """Train, then draw the curves and what the chip takes a dozen test images for."""
+    """Train, then draw the training curves and the classification of twelve test images."""
     use_all_cores()
     specification = dither.read_specification(preset_with_data())
     out = free_folder("demo")

@@ -1,10 +1,10 @@
-"""A stand-in for a lab's chip that tells minerals apart: 6 inputs, 4 neurons, 3 outputs, noisy."""
+"""A simulated lab chip that classifies minerals: 6 inputs, 4 neurons, 3 noisy outputs."""
 
 import numpy as np
 
 
 class Chip:
-    parameters = 43  # voltages that can be set
+    parameters = 43  # adjustable voltages
     bounds = (-4.0, 4.0)  # volts
 
     def __init__(self, noise=0.002):

@@ -1,4 +1,4 @@
-"""A stand-in for a photonic bench: a ring of 100 neurons behind mirrors that can be flipped."""
+"""A simulated photonic bench: a ring of 100 neurons with one switchable mirror each."""
 
 import numpy as np
 

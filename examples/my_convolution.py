@@ -1,4 +1,4 @@
-"""A stand-in for a chip with a convolution: 4 kernels at 6 x 6 positions, then 10 neurons.
+"""A simulated chip with a convolution: 4 kernels at 6 x 6 positions, followed by 10 neurons.
 
 See docs/device.md for the command that trains it.
 """

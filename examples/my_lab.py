@@ -1,4 +1,4 @@
-"""A stand-in for a lab's handle on a chip: 49 inputs, 4 hidden neurons, 4 outputs, noisy."""
+"""A simulated lab interface of a chip: 49 inputs, 4 hidden neurons, 4 noisy outputs."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ def sigmoid(z):
 
 
 class Chip:
-    parameters = 220  # voltages that can be set
+    parameters = 220  # adjustable voltages
     bounds = (-4.0, 4.0)  # volts
 
     def __init__(self):

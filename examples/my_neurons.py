@@ -1,4 +1,4 @@
-"""A stand-in for a chip with an input for a small signal at each neuron, and probes at its layers.
+"""A simulated chip with a small-signal input at each neuron and probes at the layer inputs.
 
 See docs/device.md for the command that trains it.
 """

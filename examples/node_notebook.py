@@ -1,7 +1,7 @@
-"""A notebook: perturb the weights, a layer's weights, or the neurons?
+"""A notebook: perturb all weights, the weights of one layer, or the neurons?
 
-`node_notebook.py [FOLDER]` writes the notebook's figure and its numbers, and prints these; a few
-minutes.
+`node_notebook.py [FOLDER]` writes the notebook's figure and numbers, and prints the numbers. The
+run takes a few minutes.
 """
 
 import json
@@ -37,11 +37,11 @@ chip = dither.SimulatedDevice(
     access="sites",
 )
 adam = dither.Optimizer(name="adam")
-STEP = 2 / 255  # of the chip's DAC
+STEP = 2 / 255  # the step of the chip's DAC
 
 
 def rules(rate):
-    """The five ways, with a colour each."""
+    """The five methods, each with its colour."""
     common = {"learning_rate": rate, "optimizer": adam}
     weights, neurons = common | {"delta": STEP}, common | {"delta": 0.1}
     return {
@@ -57,7 +57,10 @@ def rules(rate):
 
 
 def expectation():
-    """The law, at the first weights and one batch: measurements until 15° from the gradient."""
+    """The prediction of the law: measurements until the estimate is within 15° of the gradient.
+
+    It is evaluated at the initial weights, for one batch.
+    """
     data = task.load()
     inputs, labels = data.inputs[: data.batch], data.targets[: data.batch]
     parameters = network.init(jax.random.key(0))
@@ -83,7 +86,7 @@ def expectation():
 
 
 def trained(algorithm, seed, replicas):
-    """Train on the chip."""
+    """Train replicas on the chip."""
     return dither.train(
         chip,
         task,
@@ -96,7 +99,10 @@ def trained(algorithm, seed, replicas):
 
 
 def draw(axes, name, colour):
-    """The median and range of nine chips at the best of three rates, tried on a tenth."""
+    """Draw the median and range of nine chips at the best of three learning rates.
+
+    The rate is selected on a tenth chip.
+    """
     best = max(RATES, key=lambda rate: trained(rules(rate)[name][0], 100, 1).score)
     result = trained(rules(best)[name][0], 0, SEEDS)
     table = result.history.pivot(index="measurements", columns="replica", values="score")
@@ -117,7 +123,7 @@ def draw(axes, name, colour):
 
 
 def main():
-    """Print what to expect, train, draw."""
+    """Print the prediction, train and draw the figure."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/notebook")
     folder.mkdir(parents=True, exist_ok=True)
     found = {"expected": expectation()}

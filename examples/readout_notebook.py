@@ -1,7 +1,7 @@
-"""A lab notebook: a photonic reservoir's mirrors, from the first light to a solved readout.
+"""A lab notebook: the mirrors of a photonic reservoir, from first light to a solved readout.
 
-`readout_notebook.py [FOLDER]` writes the notebook's figures and its numbers, and prints these;
-about a minute.
+`readout_notebook.py [FOLDER]` writes the notebook's figures and numbers, and prints the numbers.
+The run takes about a minute.
 """
 
 import json
@@ -31,7 +31,7 @@ t = series.targets[series.train_part]
 
 
 def first_light():
-    """Traces of a few neurons; do they forget how they were started?"""
+    """Draw the traces of a few neurons, and check that they forget their initial state."""
     instance = reservoir.fabricate(jax.random.key(0))
     consistency = check_consistency(reservoir, instance, series.inputs, jax.random.key(1))
     print(f"two starts, one input: states differ by {consistency.distance:.1e} at the end")
@@ -49,14 +49,14 @@ def first_light():
 
 
 def expectation(x):
-    """The law: what to expect of a sweep through the mirrors, before the first flip."""
+    """The prediction of the law for sweeps through the mirrors, before the first flip."""
     weights = np.random.default_rng(0).integers(0, 2, N)
     before = statistics_of(x.T, t, weights, traces="correlated", error="nmse")
     return predicted_curve(jax.random.key(2), before, 10 * N, order="sweep", record_every=20)
 
 
 def trained(algorithm, measurements, noise=0.0):
-    """Train SEEDS benches, evaluated every 20 measurements."""
+    """Train SEEDS benches, with an evaluation every 20 measurements."""
     imperfections = [{"kind": "relative-noise", "sigma": noise}] if noise else []
     device = ReadoutDevice(reservoir=reservoir, imperfections=imperfections)
     return dither.train(
@@ -70,7 +70,7 @@ def trained(algorithm, measurements, noise=0.0):
 
 
 def draw(axes, result, colour, label, error="test_cost"):
-    """Median and range of the benches' error."""
+    """Draw the median and range of the error over benches."""
     table = result.history.pivot(index="measurements", columns="replica", values=error)
     axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.2)
     axes.plot(table.index, table.median(axis=1), color=colour, label=label)
@@ -79,7 +79,7 @@ def draw(axes, result, colour, label, error="test_cost"):
 
 
 def first_training(law):
-    """The published rule, a thinner start with a better order, and the law beside them."""
+    """Compare the published rule, a sparser start with a better order, and the law."""
     figure = Figure(figsize=(6.0, 3.6), layout="constrained")
     axes = figure.subplots()
     greedy = trained(CoordinateDescent(selection="greedy"), 10 * N)
@@ -95,7 +95,7 @@ def first_training(law):
 
 
 def noisy_training():
-    """A noise of a tenth of the signal: keep the old error, or measure it again?"""
+    """With noise of a tenth of the signal: keep the old error, or remeasure it?"""
     figure = Figure(figsize=(6.0, 3.6), layout="constrained")
     axes = figure.subplots()
     for decision, colour in (("keep", BLUE), ("remeasure", ORANGE), ("significant", GREY)):
@@ -107,7 +107,7 @@ def noisy_training():
 
 
 def seen_training():
-    """See the output: 512 patterns, then a solved readout."""
+    """With access to the outputs: 512 patterns, then a solved readout."""
     figure = Figure(figsize=(6.0, 3.6), layout="constrained")
     axes = figure.subplots()
     draw(axes, trained(CoordinateDescent(selection="greedy"), 10 * N), BLUE, "greedy, error alone")
@@ -118,7 +118,7 @@ def seen_training():
 
 
 def cost_of_boolean_weights(x):
-    """Ridge regression on the same states, its weights rounded to b bits."""
+    """Ridge regression on the same states, with weights rounded to b bits."""
     for bits in (1, 2, 4, 8, None):
         readout = ridge_readout(x, t) if bits is None else quantised_readout(x, t, bits)
         found[f"ridge, {bits or 'real'} bits"] = error = float(nmse(readout.outputs(x), t))

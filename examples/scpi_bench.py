@@ -1,9 +1,9 @@
-"""A stand-in for an instrument on a lab's network: a chip of 49 inputs behind a SCPI socket.
+"""A simulated instrument on a lab network: a chip with 49 inputs behind a SCPI socket.
 
     python examples/scpi_bench.py 5025
 
-The chip is a noisy network with voltages for weights. As a real one it takes time to settle,
-refuses voltages outside its limits and says so in its error queue. It needs only NumPy.
+The chip is a noisy network whose weights are voltages. Like a real chip, it takes time to settle,
+refuses voltages outside its limits and reports them in its error queue. It needs only NumPy.
 """
 
 import socketserver
@@ -22,7 +22,7 @@ def sigmoid(z):
 
 
 class Chip:
-    """Layers of sigmoid neurons, whose voltages, biases before weights, relax towards those set."""
+    """Layers of sigmoid neurons. The voltages, biases before weights, relax to their set values."""
 
     def __init__(self, widths=(49, 4, 4), noise=0.002, settling=0.0, seed=0):
         self.widths, self.noise, self.settling = widths, noise, settling
@@ -39,7 +39,7 @@ class Chip:
         self.since = time.monotonic()
 
     def voltages(self):
-        """`v(t) = set + (before − set) exp(−t / settling)`; nothing while the output is off."""
+        """`v(t) = set + (before − set) exp(−t / settling)`; zero while the output is off."""
         if not self.on:
             return np.zeros(self.size)
         left = 0.0
@@ -65,15 +65,15 @@ class Instrument:
 
     | command | |
     | --- | --- |
-    | `*IDN?`, `*RST`, `*CLS`, `*OPC?`, `SYST:ERR?` | as everywhere |
-    | `OUTP ON`, `OUTP OFF`, `OUTP?` | drive the chip, or leave it at 0 V |
-    | `SOUR3:VOLT 1.5`, `SOUR3:VOLT?` | one voltage; channels count from 1 |
+    | `*IDN?`, `*RST`, `*CLS`, `*OPC?`, `SYST:ERR?` | standard commands |
+    | `OUTP ON`, `OUTP OFF`, `OUTP?` | drive the chip, or keep it at 0 V |
+    | `SOUR3:VOLT 1.5`, `SOUR3:VOLT?` | one voltage; channels are numbered from 1 |
     | `SOUR:VOLT:LIST 1.5,-0.2,...` | all voltages |
-    | `INP:DATA 0,1,...` | the inputs of a sample, or of several, one after another |
-    | `READ?` | the outputs for each |
+    | `INP:DATA 0,1,...` | the inputs of one sample, or of several in sequence |
+    | `READ?` | the outputs for each sample |
 
-    `voltages_asked` counts every voltage that ever came, `lowest` and `highest` are their extremes,
-    refused ones included; `connections` counts those who called.
+    `voltages_asked` counts all voltages received. `lowest` and `highest` are their extremes. All
+    three include refused voltages. `connections` counts the connections.
     """
 
     def __init__(self, chip):
@@ -84,7 +84,7 @@ class Instrument:
         self.silent = False
 
     def answer(self, message):
-        """The answer to a message, None for a command."""
+        """The answer to a query, None for a command."""
         header, _, text = message.strip().partition(" ")
         try:
             return self._obey(header.upper(), text)
@@ -157,8 +157,8 @@ def _numbers(text):
 class Bench:
     """The instrument on a TCP port: `with Bench(Chip()) as bench: ... bench.port`.
 
-    `pull_cable()` ends all connections and refuses new ones until `plug_in()`. While
-    `instrument.silent`, commands are obeyed and questions are not answered.
+    `pull_cable()` closes all connections and refuses new ones until `plug_in()`. While
+    `instrument.silent` is true, commands are executed but queries are not answered.
     """
 
     def __init__(self, chip, port=0):
@@ -218,7 +218,7 @@ class Bench:
 
 
 def main(port):
-    """Serve the chip until Ctrl-C, and pull its cable when told to."""
+    """Serve the chip until Ctrl-C, and pull its cable on request."""
     with Bench(Chip(settling=0.001), port) as bench:
         chip = bench.instrument.chip
         print(f"A chip of {chip.size} voltages listens at 127.0.0.1:{bench.port}.", flush=True)

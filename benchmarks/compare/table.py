@@ -1,6 +1,7 @@
-"""Write a comparison, finished or not, into docs/results: benchmarks/compare/table.py DIR ...
+"""Write a finished or unfinished comparison into docs/results.
 
-Methods and devices of further folders, on the same tasks, follow those of the first.
+Usage: `benchmarks/compare/table.py DIR ...`. Further folders must have the same tasks. Their
+methods and devices follow those of the first folder.
 """
 
 import json
@@ -13,13 +14,13 @@ from dither.studies.compare_page import best_of, rows_of
 from dither.studies.comparison import read_comparison
 
 FEW = 6
-"""Runs below which a median has no 95 % interval."""
+"""The minimum number of runs for a 95 % interval of the median."""
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 
 def cell(row: dict) -> str:
-    """Measurements to the target with their interval, and how many runs came to it."""
+    """Measurements to the target with their interval, and the number of runs that reached it."""
     if row["why_not"] == NOT_YET:
         return "not run"
     if row["why_not"]:

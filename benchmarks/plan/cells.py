@@ -1,11 +1,13 @@
-"""How good predictions are: cells predicted first, written down, and trained afterwards.
+"""The accuracy of predictions: cells are predicted first, recorded, and trained afterwards.
 
-`cells.py predict` adds the predictions that docs/results/plan_cells.json does not have yet;
-`cells.py measure` trains the cells that have one; `cells.py report` writes the table and figure.
-All cells are frozen: their predictions were committed before `measure` was first run on them. Nine
-seeds each; a cell's seeds are none of the prediction's. Computing time is that of the processor,
-without compilation: of a prediction, all trajectories with all looks at the test set; of a
-training, one of those that are trained side by side, without looks.
+`cells.py predict` adds the predictions that are missing from docs/results/plan_cells.json.
+`cells.py measure` trains the cells that have a prediction. `cells.py report` writes the table and
+the figure. The predictions of all cells were committed before `measure` was first run on them.
+
+Each cell is trained with nine seeds that differ from those of the prediction. Computing time is
+processor time without compilation. For a prediction, it covers all trajectories and all
+evaluations of the test set. For a training, it is the time of one of the parallel trainings,
+without evaluations.
 """
 
 import json
@@ -28,9 +30,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 RESULTS = DOCS / "results" / "plan_cells.json"
 SEEDS, KEY = 9, 1000
 SMALL, MANY, FEW = 2_000, 9, 3
-"""Parameters up to which many trajectories are followed, and how many; few beyond."""
+"""Up to `SMALL` parameters, a prediction follows `MANY` trajectories; beyond, it follows `FEW`."""
 FINER = 40
-"""Looks at the test set are a part so large of the measurements so far apart."""
+"""The interval between evaluations is the elapsed measurements divided by this number."""
 
 NIST = {"kind": "nist7x7"}
 DIGITS = {"kind": "digits", "batch": 64}
@@ -39,23 +41,23 @@ NOISE, COST_NOISE = {"kind": "output-noise", "sigma": 0.02}, {"kind": "cost-nois
 
 
 def dac(bits: int, reach: float) -> dict[str, Any]:
-    """A converter from −reach to reach."""
+    """A DAC with the range −reach to reach."""
     return {"kind": "dac", "bits": bits, "low": -reach, "high": reach}
 
 
 def sigmoid(*widths: int, bias: float = 0.0) -> dict[str, Any]:
-    """The networks of the small presets."""
+    """The network type of the small presets."""
     return {"kind": "mlp", "widths": widths, "activation": "sigmoid", "output": "sigmoid",
             "bias": bias}  # fmt: skip
 
 
 def tanh(*widths: int) -> dict[str, Any]:
-    """The networks of the larger ones."""
+    """The network type of the larger presets."""
     return {"kind": "mlp", "widths": widths, "activation": "tanh"}
 
 
 def rule(kind: str, **settings: Any) -> dict[str, Any]:
-    """An algorithm's table."""
+    """The table of an algorithm."""
     return {"kind": kind, "learning_rate": 1.0, **settings}
 
 
@@ -93,13 +95,13 @@ GROUPS: list[tuple[str, dict[str, Any], dict[str, Any], list[Any], dict[str, Any
      {RATE: [0.02, 0.05]}),
     ("weight", FASHION, tanh(784, 64, 10), [], WEIGHT | {"delta": 1e-3}, 0.8, {RATE: [0.001]}),
 ]  # fmt: skip
-"""Name, task, network, imperfections, algorithm, score, and what is varied: a value a cell."""
+"""Name, task, network, imperfections, algorithm, target score, and the values of each cell."""
 
 BUDGET = 300_000
 
 
 def specifications() -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Every group's table, and the settings of its cells."""
+    """The table of each group, and the settings of its cells."""
     found = []
     for name, task, network, imperfections, algorithm, score, varied in GROUPS:
         access = "gradients"
@@ -114,7 +116,7 @@ def specifications() -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
 
 
 def key_of(table: dict[str, Any], cell: dict[str, Any]) -> str:
-    """What tells a cell from the others."""
+    """The unique key of a cell."""
     task = table["task"]
     of = f"{task['kind']} ({task.get('batch', '1')})"
     widths = "-".join(map(str, table["device"]["network"]["widths"]))
@@ -123,7 +125,7 @@ def key_of(table: dict[str, Any], cell: dict[str, Any]) -> str:
 
 
 def with_settings(table: dict[str, Any], cell: dict[str, Any]) -> Specification:
-    """A cell's specification."""
+    """The specification of a cell."""
     changed = deepcopy(table)
     for path, value in cell.items():
         change_setting(changed, path, value)
@@ -131,24 +133,24 @@ def with_settings(table: dict[str, Any], cell: dict[str, Any]) -> Specification:
 
 
 def read() -> dict[str, Any]:
-    """The cells by their keys."""
+    """Read the stored cells by key."""
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
 
 def keep(key: str, **more: Any) -> None:
-    """Add to a cell."""
+    """Add entries to a stored cell."""
     rows = read()
     rows[key] = rows.get(key, {}) | more
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def finite(x: float) -> float | None:
-    """A number for JSON."""
+    """The number if finite, else None, for JSON."""
     return float(x) if np.isfinite(x) else None
 
 
 def load(task: dict[str, Any], specification: Specification, known: dict[str, Task]) -> Task:
-    """The data, read once."""
+    """Load the data of a task; each task is read once."""
     name = json.dumps(task)
     if name not in known:
         known[name] = specification.task.load()
@@ -156,7 +158,7 @@ def load(task: dict[str, Any], specification: Specification, known: dict[str, Ta
 
 
 def foretell() -> None:
-    """The predictions that are missing."""
+    """Compute the missing predictions."""
     known: dict[str, Task] = {}
     for table, cells in specifications():
         for cell in cells:
@@ -167,7 +169,7 @@ def foretell() -> None:
             task = load(table["task"], asked, known)
             n = MANY if asked.device.space.size <= SMALL else FEW
             what = asked.device, task, asked.algorithm, asked.until
-            for _ in range(2):  # compiled, then timed
+            for _ in range(2):  # compile first, then time
                 began = time.process_time()
                 told = predict(*what, trajectories=n, key=KEY)
                 seconds = time.process_time() - began
@@ -180,7 +182,11 @@ def foretell() -> None:
 
 
 def trained(table: dict[str, Any], cells: list[dict[str, Any]], task: Task) -> tuple[Any, float]:
-    """Measurements to the score of each cell and seed; seconds of a measurement of one."""
+    """Train cells in parallel.
+
+    Returns the measurements to the target for each cell and seed, and the processor time per
+    measurement of a single training.
+    """
     base = with_settings(table, cells[0])
     seeds = list(range(SEEDS)) * len(cells)
     varied = {path: np.repeat([cell[path] for cell in cells], SEEDS) for path in cells[0]}
@@ -195,14 +201,14 @@ def trained(table: dict[str, Any], cells: list[dict[str, Any]], task: Task) -> t
         after += n
         found = np.where((loop.evaluate().score >= goal) & np.isinf(found), after, found)
         middles = np.median(found.reshape(len(cells), SEEDS), axis=1)
-        if after > 3 * middles.max():  # the last seeds may never be there
+        if after > 3 * middles.max():  # the last seeds may never reach the target
             break
     late = paces[len(paces) // 2 :]
     return found.reshape(len(cells), SEEDS), float(np.median(late))
 
 
 def measure() -> None:
-    """Train what is predicted and not yet measured."""
+    """Train the cells that are predicted but not yet measured."""
     known: dict[str, Task] = {}
     for table, cells in specifications():
         rows = read()
@@ -220,7 +226,7 @@ def measure() -> None:
 
 
 def judged(row: dict[str, Any]) -> dict[str, float]:
-    """Ratio predicted to measured, and what the prediction cost as a part of the training."""
+    """The ratio of predicted to measured, and the cost of the prediction relative to training."""
     both = row["predicted"] is not None and row.get("measured") is not None
     measured = row.get("measured") or np.nan
     return {
@@ -231,13 +237,13 @@ def judged(row: dict[str, Any]) -> dict[str, float]:
 
 
 def within(rows: list[dict[str, Any]], factor: float) -> int:
-    """How many ratios are within a factor of 1."""
+    """The number of cells whose ratio is within a factor of 1."""
     ratios = np.array([judged(row)["ratio"] for row in rows])
     return int(np.sum(np.abs(np.log(ratios)) <= np.log(factor)))
 
 
 def table(rows: dict[str, Any]) -> str:
-    """The cells as Markdown, and what they come to."""
+    """Format the cells as a Markdown table, followed by a summary."""
     lines = ["| cell | predicted (90 %) | measured (least – most of 9) | ratio | "
              "prediction / training: time, passes |", "|---|---|---|---|---|"]  # fmt: skip
 
@@ -274,7 +280,7 @@ def table(rows: dict[str, Any]) -> str:
 
 
 def draw(rows: dict[str, Any]) -> None:
-    """Predicted against measured."""
+    """Draw predicted against measured."""
     known = [row for row in rows.values() if np.isfinite(judged(row)["ratio"])]
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -295,7 +301,7 @@ def draw(rows: dict[str, Any]) -> None:
 
 
 def report() -> None:
-    """The table and the figure."""
+    """Write the table and the figure."""
     rows = read()
     (DOCS / "results" / "plan_cells.md").write_text(table(rows))
     draw(rows)

@@ -1,8 +1,9 @@
-"""Fine-tuning of trained weights: predicted, and trained.
+"""Predicted and actual fine-tuning of trained weights.
 
-`finetune.py` trains a network on the digits, changes the chip or the images, and compares the
-predicted with the measured number of measurements until half or a tenth of the lost cost is left,
-for backpropagation and for weight perturbation. It writes docs/results/finetune.json and .md.
+`finetune.py` trains a network on the digits and then changes the chip or the images. It compares
+the predicted and the measured number of measurements until half or a tenth of the resulting
+increase in cost is left, for backpropagation and for weight perturbation. It writes
+docs/results/finetune.json and finetune.md.
 """
 
 import json
@@ -28,17 +29,17 @@ RULES = {
     "weight-mgd": (dither.WeightMGD(learning_rate=0.003, delta=0.005, pairs="central"), 100),
 }
 LEFT = (0.5, 0.1)
-"""The shares of the lost cost that are left at the targets."""
+"""The fractions of the increase in cost that are left at the targets."""
 
 
 def minus_cost(outputs, targets):
-    """The score: minus the mean cross-entropy."""
+    """The score: the negative mean cross-entropy."""
     losses = optax.losses.softmax_cross_entropy_with_integer_labels(outputs, targets)
     return -jnp.mean(losses)
 
 
 def task_of(inputs, targets):
-    """The digits with these inputs; the cost is evaluated on 300 of the training examples."""
+    """The digits task with given inputs; the cost is evaluated on 300 of the training examples."""
     rows = np.random.default_rng(0).permutation(len(inputs))[:300]
     return dither.make_task(
         inputs, targets, inputs[rows], targets[rows],
@@ -53,7 +54,7 @@ def cost(theta, task):
 
 
 def changes(theta, inputs):
-    """Changed weights and changed images."""
+    """Variants with changed weights or changed images."""
     rng, images = np.random.default_rng(3), inputs.reshape(-1, 8, 8)
     noise = rng.normal(0, inputs.std(), inputs.shape)
     return {
@@ -66,7 +67,7 @@ def changes(theta, inputs):
 
 
 def main() -> None:
-    """Predict and train every cell."""
+    """Predict and train all cells."""
     digits = Digits().load()
     inputs, targets = np.asarray(digits.inputs), np.asarray(digits.targets)
     before = task_of(inputs, targets)
@@ -107,7 +108,7 @@ def main() -> None:
 
 
 def write_table(cells) -> None:
-    """Write the table that the page includes."""
+    """Write the Markdown table."""
     lines = [
         "| change | rule | cost | predicted | measured, median (range) | ratio "
         "| training / prediction |",
@@ -134,7 +135,7 @@ def write_table(cells) -> None:
     off = np.exp(np.abs(np.log(ratios)))
     within = [int(np.sum(off <= most)) for most in (1.2, 1.5)]
     print(f"median factor {np.median(off):.2f}, within 1.2 and 1.5: {within} of {len(off)}")
-    print(f"rightly called unreachable: {never}")
+    print(f"correctly predicted not to reach the target: {never}")
 
 
 if __name__ == "__main__":

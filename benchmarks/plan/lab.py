@@ -1,9 +1,9 @@
-"""Predictions for real devices from 21 measurements, beside the trainings of these devices.
+"""Compare predictions for real devices, made from 21 measurements, with their trainings.
 
-`lab.py` measures each device as `dither plan FILE --model MODEL` does, predicts the training of its
-model, trains the device with nine seeds, and writes docs/results/plan_lab.json and .md. The devices
-are simulations with imperfections that the model does not know; they are measured through Python
-objects, and trained as simulations, which gives the same trajectories.
+`lab.py` measures each device as `dither plan FILE --model MODEL` does and predicts the training of
+its model. It then trains the device with nine seeds and writes docs/results/plan_lab.json and
+plan_lab.md. The devices are simulations with imperfections that are unknown to the model. They are
+measured through Python objects and trained as simulations. Both give the same trajectories.
 """
 
 import json
@@ -65,7 +65,7 @@ CELLS = [
 
 
 class Bench:
-    """A simulated chip with imperfections, as a lab's Python object."""
+    """A simulated chip with imperfections, wrapped as a Python object of a lab."""
 
     bounds = (-8.0, 8.0)
 
@@ -91,7 +91,7 @@ class Bench:
 
 
 def cell(setting: dict, rule: dict, hidden: list) -> dict:
-    """The prediction of one training, and the trainings."""
+    """Predict one training and run the trainings of its device."""
     table = {
         "task": setting["task"],
         "device": {"kind": "simulated", "network": setting["network"], "access": "sites"},
@@ -123,7 +123,7 @@ def cell(setting: dict, rule: dict, hidden: list) -> dict:
 
 
 def write_table(cells: dict[str, dict]) -> None:
-    """Write the table that the page includes."""
+    """Write the Markdown table."""
     lines = [
         "| task, rule | the model does not know | noise found | correlation | predicted (90 %) "
         "| measured, median (range) | ratio |",
@@ -148,7 +148,7 @@ def write_table(cells: dict[str, dict]) -> None:
 
 
 def main() -> None:
-    """Run the cells that the file does not have yet."""
+    """Run the cells that are missing from the file."""
     file = RESULTS / "plan_lab.json"
     cells = json.loads(file.read_text()) if file.exists() else {}
     for task, setting, rule in CELLS:

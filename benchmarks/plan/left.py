@@ -1,10 +1,11 @@
-"""How good the time left is: recorded trainings, cut off and predicted from their own past.
+"""The accuracy of predicted remaining time: recorded trainings predicted from their first part.
 
-`left.py record` trains the cells, and their stand-ins, that are not in the folder $LEFT yet;
-`left.py report` writes docs/results/time_left.json and .md. What is asked is the ratio of the
-measurements left, predicted over actual, at a tenth, a quarter and half of each training. The form
-of each prediction was chosen on the cells of `TRIED`; those of `FRESH`, with other seeds, rates and
-widths, were predicted once, after it was fixed.
+`left.py record` trains the cells and their stand-ins that are missing from the folder $LEFT.
+`left.py report` writes docs/results/time_left.json and time_left.md. The result is the ratio of
+predicted to actual remaining measurements after a tenth, a quarter and half of each training.
+
+The form of each prediction was chosen on the cells of `TRIED`. The cells of `FRESH`, with other
+seeds, rates and widths, were predicted once, after the form was fixed.
 """
 
 import json
@@ -33,18 +34,18 @@ REAL = [{"kind": "dac", "bits": 8, "low": -1.0, "high": 1.0},
 
 
 def parity(bits: int) -> dict[str, Any]:
-    """The parity of some bits."""
+    """The parity task with a number of bits."""
     return {"kind": "parity", "bits": bits}
 
 
 def sigmoid(*widths: int, bias: float = 0.0) -> dict[str, Any]:
-    """The networks of the small presets."""
+    """The network type of the small presets."""
     return {"kind": "mlp", "widths": widths, "activation": "sigmoid", "output": "sigmoid",
             "bias": bias}  # fmt: skip
 
 
 def tanh(*widths: int) -> dict[str, Any]:
-    """The networks of the larger ones."""
+    """The network type of the larger presets."""
     return {"kind": "mlp", "widths": widths, "activation": "tanh"}
 
 
@@ -105,21 +106,21 @@ FRESH: dict[str, Cell] = {
         (FASHION, tanh(784, 24, 10), [], weight(0.002), 0.7, 200_000, 400),
 }  # fmt: skip
 SEEDS = {"tried": (0, 8), "fresh": (100, 4)}
-"""The first seed, and how many."""
+"""The first seed and the number of seeds."""
 
 STAND_IN = 500, 4
 WIDTHS = {4: 6, 6: 4, 8: 5, 16: 28, 20: 36, 24: 14, 32: 20, 48: 28}
-"""The hidden layer of the stand-in for each width."""
+"""The hidden width of the stand-in for each hidden width of a cell."""
 
 OTHER = {"tanh": "relu", "sigmoid": "tanh"}
 KINDS = ("width", "width and activation")
 PARTS = (0.1, 0.25, 0.5)
 NEVER = 100.0
-"""Stands for an end that is not foreseen: a ratio above all that count."""
+"""The ratio that represents a prediction without an end; finite ratios are clipped to it."""
 
 
 def run(cell: Cell, seed: int, replicas: int) -> Specification:
-    """A cell's trainings."""
+    """The specification of a cell's trainings."""
     task, network, imperfections, algorithm, score, most, every = cell
     device = {"kind": "simulated", "network": network, "imperfections": imperfections}
     until = {"score": score, "measurements": most}
@@ -130,7 +131,7 @@ def run(cell: Cell, seed: int, replicas: int) -> Specification:
 
 
 def stand_in(cell: Cell, kind: str) -> Cell:
-    """Another network without imperfections, by the same rule at the same settings."""
+    """A cell with another network and no imperfections, with the same rule and settings."""
     task, network, _, *rest = cell
     first, hidden, last = network["widths"]
     other = network | {"widths": (first, WIDTHS[hidden], last)}
@@ -140,7 +141,7 @@ def stand_in(cell: Cell, kind: str) -> Cell:
 
 
 def works() -> Iterator[tuple[str, Cell, int, int]]:
-    """What is trained: file, cell, first seed, how many."""
+    """Yield file name, cell, first seed and number of seeds of each training."""
     for group, cells in (("tried", TRIED), ("fresh", FRESH)):
         for name, cell in cells.items():
             yield f"{group} {name}", cell, *SEEDS[group]
@@ -149,12 +150,12 @@ def works() -> Iterator[tuple[str, Cell, int, int]]:
 
 
 def file(name: str) -> Path:
-    """Where a history is kept."""
+    """The path of a stored history."""
     return LEFT / f"{name.replace('/', ' ')}.parquet"
 
 
 def record() -> None:
-    """Train what is not recorded yet."""
+    """Run the trainings that are not yet recorded."""
     LEFT.mkdir(exist_ok=True, parents=True)
     for name, cell, seed, replicas in works():
         if file(name).is_file():
@@ -169,7 +170,7 @@ Past = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def line(past: Past, target: float) -> float:
-    """A straight line through the later half of the scores."""
+    """Predict the end by a straight line through the second half of the scores."""
     m, _, s = past
     half = max(3, len(m) // 2)
     slope, start = np.polyfit(m[-half:], s[-half:], 1)
@@ -177,10 +178,11 @@ def line(past: Past, target: float) -> float:
 
 
 def own_past(past: Past, target: float) -> float:
-    """The best found of what asks for no other run: an exponential through the measured cost.
+    """Predict the end by an exponential fit to the measured cost.
 
-    What the score lacks to 1 is taken to fall as the cost does. Power laws and laws with an onset,
-    of cost and of score, with priors on their exponents, did no better at a tenth.
+    This is the best prediction found that requires no other run. The difference of the score from 1
+    is assumed to decay as the cost does. Power laws and laws with an onset, of the cost and of the
+    score, with priors on their exponents, were not better at a tenth of the training.
     """
     m, cost, s = past
     t = np.concatenate([[m[0] / 2], (m[1:] + m[:-1]) / 2])
@@ -192,7 +194,7 @@ def own_past(past: Past, target: float) -> float:
 
 
 def ratios(name: str, group: str, cell: Cell) -> dict[str, list[list[float]]]:
-    """By prediction: for each part a ratio for each training."""
+    """For each prediction and each part, the ratios of all trainings."""
     target = cell[4]
     history = pd.read_parquet(file(f"{group} {name}"))
     like = {}
@@ -227,17 +229,17 @@ def ratios(name: str, group: str, cell: Cell) -> dict[str, list[list[float]]]:
 
 
 def miss(values: list[float]) -> float:
-    """The median factor by which ratios miss 1."""
+    """The median factor by which the ratios differ from 1."""
     return float(np.exp(np.median(np.abs(np.log(values)))))
 
 
 def shown(ratio: float) -> str:
-    """A ratio with two digits, or that it is beyond what counts."""
+    """Format a ratio; ∞ if it is `NEVER` or larger."""
     return "∞" if ratio >= NEVER else f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def report() -> None:
-    """Write the results and the table of the fresh cells."""
+    """Write the results and the table of the `FRESH` cells."""
     rows = {
         group: {name: ratios(name, group, cell) for name, cell in cells.items()}
         for group, cells in (("tried", TRIED), ("fresh", FRESH))

@@ -1,7 +1,7 @@
-"""Fleets: parameters for chips that were never seen, and costs that arrive over the air.
+"""Fleets: parameters for unseen chips, and costs transmitted over the air.
 
-`python benchmarks/related/fleet.py` writes docs/results/fleet.json; `... mismatch`, `... air` or
-`... rate` makes one of its parts. Takes half an hour on one core.
+`python benchmarks/related/fleet.py` writes docs/results/fleet.json. `... mismatch`, `... air` or
+`... rate` makes only one of its parts. The run takes half an hour on one core.
 """
 
 import json
@@ -24,19 +24,19 @@ from dither.training.fused import FusedLoop
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "fleet.json"
 CHIPS, SEEDS, TUNING = 8, 9, {"key": 100, "replicas": 3}
-"""Chips of a fleet; seeds that are reported, from 0; seeds that the learning rate is chosen on."""
+"""Chips in a fleet; number of reported seeds, from 0; seeds that select the learning rate."""
 
 Rule = Callable[[float], AbstractAlgorithm]
 
 
 def interval(values: Any, draws: int = 10_000) -> list[float]:
-    """The mean and the bounds of its 95 % bootstrap interval."""
+    """The mean and the limits of its 95 % bootstrap interval."""
     values = np.asarray(values, float)
     picks = np.random.default_rng(0).choice(values, (draws, len(values)))
     return [values.mean().item(), *np.percentile(picks.mean(axis=1), [2.5, 97.5]).tolist()]
 
 
-# ---------------------------------------------------------------------- chips that were not seen
+# ---------------------------------------------------------------------- unseen chips
 
 ROUNDS = 400_000
 NETWORK = MLP(widths=(4, 12, 1), activation="tanh", output="sigmoid")
@@ -44,7 +44,7 @@ CHIP = SimulatedDevice(network=NETWORK, imperfections=(Mismatch(gain=0.1),))
 
 
 def mismatch() -> dict[str, Any]:
-    """4-bit parity on chips whose weights are 10 % off: the scores on 8 chips that nobody saw."""
+    """Scores on 8 unseen chips: 4-bit parity, with a weight mismatch of 10 %."""
     cases: dict[str, tuple[AbstractDevice, int]] = {
         "one chip": (CHIP, ROUNDS),
         "one chip, as many measurements as 8": (CHIP, CHIPS * ROUNDS),
@@ -61,7 +61,7 @@ def mismatch() -> dict[str, Any]:
             )
         started = time.monotonic()
         result = trained(device, Parity(bits=4), mgd(rates[one]), rounds, 0, SEEDS)
-        # the same chips for all: those after the eighth of each seed
+        # the same unseen chips in all cases: those after the eighth chip of each seed
         unseen = [
             result.further(2 * CHIPS - device.count, r)["score"].to_numpy()[-CHIPS:]
             for r in range(SEEDS)
@@ -80,7 +80,7 @@ def mismatch() -> dict[str, Any]:
 
 
 def mgd(rate: float) -> WeightMGD:
-    """Weight perturbation, both sides."""
+    """Weight perturbation with central pairs."""
     return WeightMGD(learning_rate=rate, delta=0.1, pairs="central")
 
 
@@ -93,7 +93,7 @@ def trained(
     replicas: int = TUNING["replicas"],
     looks: int = 200,
 ) -> Result:
-    """Runs side by side."""
+    """Train replicas in parallel."""
     return dither.train(
         device,
         task,
@@ -106,7 +106,10 @@ def trained(
 
 
 def final(result: Result) -> float:
-    """The mean test cost over replicas and the second half of the looks; ∞ where it is lost."""
+    """The mean test cost over replicas and over the second half of the evaluations.
+
+    The result is infinite if evaluations are missing or a cost is not finite.
+    """
     table = result.history.pivot_table(index="measurements", columns="replica", values="test_cost")
     lost = len(table) < 200 or len(table.columns) < len(result.replicas)
     late = table.to_numpy()[len(table) // 2 :]
@@ -119,7 +122,7 @@ FEATURES, SAMPLES, SCALE, LOOKS = 16, 32, 0.02, 20_000
 
 
 def linear_task() -> Task:
-    """Linear regression whose cost is |θ − θ*|²: inputs without a mean, of unit covariance."""
+    """Linear regression with the cost |θ − θ*|²: the inputs have zero mean and unit covariance."""
     rng = np.random.default_rng(7)
     first = np.column_stack([np.ones(SAMPLES), rng.standard_normal((SAMPLES, FEATURES))])
     inputs = np.linalg.qr(first)[0][:, 1:] * SAMPLES**0.5
@@ -128,14 +131,14 @@ def linear_task() -> Task:
 
 
 def fleet(widths: tuple[int, ...], alpha: float, scale: float = SCALE) -> Fleet:
-    """Eight chips without defects behind a fading, disturbed channel."""
+    """Eight ideal chips behind a fading channel with interference."""
     network = MLP(widths=widths, activation="identity")
     chip = SimulatedDevice(network=network)
     return Fleet(devices=(chip,), copies=CHIPS, air=Air(alpha=alpha, scale=scale))
 
 
 def rules(alpha: float) -> dict[str, Rule]:
-    """What is done with the estimates, by name."""
+    """The update rules by name."""
     tail = min(alpha, 2.0)
 
     def made(**more: Any) -> Rule:
@@ -156,13 +159,14 @@ RATES = {
     "descent": (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
     "normalised": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
 }
-"""As many for each: a step of descent is in units of the gradient, the others' in those of θ."""
+"""The learning rates, the same number for each kind of rule. A descent step has the units of the
+gradient; a step of the other rules has the units of θ."""
 
 
 def side_by_side(
     device: Fleet, task: Task, rule: Rule, rates: tuple[float, ...], seeds: list[int]
 ) -> np.ndarray:
-    """The test costs, rates × seeds × looks, of runs in one program."""
+    """Run all rates and seeds in one program; return costs of shape (rates, seeds, evaluations)."""
     grid = {"algorithm.learning_rate": np.repeat(rates, len(seeds))}
     loop = FusedLoop(rule(1.0), device, device.deal(task), seeds * len(rates), grid)
     costs = []
@@ -173,9 +177,10 @@ def side_by_side(
 
 
 def air() -> dict[str, Any]:
-    """A quadratic and a quartic cost under interference of α = 1.5: what each update comes to.
+    """The cost reached by each update on a quadratic and a quartic, with interference of α = 1.5.
 
-    Of eight rates the one is taken whose mean cost over the second half is least on three seeds.
+    The learning rate is the one of eight with the lowest mean cost over the second half of the run,
+    on three tuning seeds.
     """
     task, found = linear_task(), {}
     seeds = [*range(100, 103), *range(SEEDS)]
@@ -205,7 +210,7 @@ def air() -> dict[str, Any]:
 
 
 def rate() -> dict[str, Any]:
-    """The mean of |∇f|² = 4 f up to T against the bound's T^(−(1 − 1/α)), on the quadratic."""
+    """Compare the mean of |∇f|² = 4 f up to T with the bound T^(−(1 − 1/α)), on the quadratic."""
     found, task, most = {}, linear_task(), 200_000
     for alpha in (1.2, 1.5, 1.8, 2.0):
         device, rule = fleet((FEATURES, 1), alpha), rules(alpha)["AdaGrad-OTA"]

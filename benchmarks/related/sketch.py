@@ -1,14 +1,15 @@
-"""Sketched layer inputs: what they save, what noise they add, what that costs.
+"""Sketched layer inputs: saved memory, added noise and the cost of this noise.
 
-`sketch.py noise` prints, for the network of Oripov2025 at d = 4 and every convolution, the numbers
-that are held for an example and the variance of the estimate, sketched over whole. The whole inputs
-have an exact rival: since a perturbation is known before its cost, `∂(s · z)/∂W` of every example
-can be summed while the inputs pass, and be multiplied by the cost's change later.
+For the network of Oripov2025 at d = 4 and for each of its convolutions, `sketch.py noise` prints
+how many numbers are stored per example, and the ratio of the variances of the sketched and the full
+estimate. Storing the full inputs has an exact alternative. A perturbation is known before its cost,
+so `∂(s · z)/∂W` of each example can be accumulated as the inputs arrive, and multiplied by the
+change in cost later.
 
-`sketch.py train FILE.json` trains a small convolutional network on the digits, whole and with r
-probes. The rate is the best of four a factor of 2 apart on three seeds of their own; then nine
-seeds run at it. The number is the Kaplan-Meier median of the measurements to a score with its 95 %
-interval.
+`sketch.py train FILE.json` trains a small convolutional network on the digits, with full inputs and
+with r probes. The learning rate is the best of four, spaced by a factor of 2, on three separate
+seeds. Nine seeds are then run at this rate. The result is the Kaplan–Meier median of the
+measurements to a score, with its 95 % interval.
 """
 
 import json
@@ -43,7 +44,7 @@ def inputs_of(network: CNN) -> dict[str, tuple[int, ...]]:
 
 
 def traces(network: CNN) -> dict[str, int]:
-    """Numbers for an example where the smaller of inputs and traces is held: exact."""
+    """Numbers stored per example by the exact method: the smaller of input and trace."""
     shapes = {p.name: p.shape for p in SimulatedDevice(network=network).space.parameters}
     return {name: min(math.prod(shape), math.prod(shapes[f"{name}/weight"]))
             for name, shape in inputs_of(network).items()}  # fmt: skip
@@ -54,7 +55,7 @@ def memory(network: CNN, sketch: int | None) -> int:
 
 
 def variances(network: CNN, task: Any, sketch: int | None) -> dict[str, float]:
-    """Of the estimate at the initial weights, summed over each layer's weights."""
+    """The variance of the estimate at the initial weights, summed over each layer's weights."""
     device = SimulatedDevice(network=network)
     rule = NodePerturbation(learning_rate=0.0, per_example=True, sketch=sketch)
     theta = device.initial(jax.random.key(0))
@@ -81,7 +82,7 @@ def noise() -> None:
 def first(
     rate: float, sketch: int | None, key: int, replicas: int, score: float
 ) -> dict[float, list[float]]:
-    """The measurements of each seed to every score; infinite if not reached."""
+    """The measurements of each seed to each score; NaN if not reached."""
     rule = NodePerturbation(
         learning_rate=rate, per_example=True, sketch=sketch, optimizer=Optimizer(name="adam")
     )

@@ -1,14 +1,18 @@
-"""The updates beside plain descent: measurements to a score, on six tasks.
+"""Compare update rules with plain descent: measurements to a score, on six tasks.
 
-`updates.py FILE.json [TASK ...]` runs the cells that the file does not have yet, and prints the
-table. Every cell is a task and an update, of weight MGD with central pairs, a new batch and an
-update after each. A cell's learning rate is one of six that lie a factor of 2 apart, and of two
-more at an end where the best of them lies, at most three times; each is tried by three seeds that
-no run uses, until two runs of a rate have reached the score. What else an update has is tied to its
-rate or left at its default, as `UPDATES` says. Then nine seeds run at that rate. The number is the
-Kaplan-Meier median with its 95 % interval; a run that has not reached the score counts as stopped.
-The ratio is plain descent's median over the update's, above 1 where the update is better, with a
-bootstrap interval over both.
+`updates.py FILE.json [TASK ...]` runs the cells that are missing from the file and prints the
+table. A cell is a task and an update. All cells use weight MGD with central pairs, with a new batch
+and an update after each pair.
+
+The learning rate of a cell is the best of six, spaced by a factor of 2. If the best rate is at an
+end of the range, two further rates are added there, at most three times. Each rate is tried on
+three seeds that no reported run uses, until two runs of one rate have reached the score. The other
+settings of an update are tied to its rate or left at their defaults, see `updates`.
+
+Nine seeds are then run at the best rate. The result is the Kaplan–Meier median with its 95 %
+interval; a run that has not reached the score is censored. The ratio is the median of plain descent
+divided by the median of the update. It is above 1 if the update is better, and has a bootstrap
+interval over both.
 """
 
 import json
@@ -31,8 +35,11 @@ RATES, ROUNDS, TUNED_BY, SEEDS = 6, 4, 3, 9
 
 
 class Job(NamedTuple):
-    """A run's table without its update; the middle of the rates of plain descent, and of the
-    rates of updates that divide by the estimates' size; m batches."""
+    """The table of a run without its update, and the settings of its search.
+
+    `rate` is the middle rate of plain descent. `adaptive` is the middle rate of updates that divide
+    by the size of the estimates. `batches` is the number m of batches.
+    """
 
     base: Row
     rate: float
@@ -45,7 +52,10 @@ class Job(NamedTuple):
 def run_of(
     task: Row, widths: list[int], score: float, measurements: int, every: int, **parts: Any
 ) -> Row:
-    """The table of a run; `parts`: of its network, `imperfections` of its device."""
+    """The table of a run.
+
+    `parts` are settings of the network, except `imperfections`, which belong to the device.
+    """
     imperfections = parts.pop("imperfections", [])
     network = {"kind": "mlp", "widths": widths, **parts}
     return {
@@ -66,7 +76,7 @@ def letters(*imperfections: Row, score: float = 0.97) -> Row:
 
 
 def heavy(alpha: float) -> Row:
-    """Alpha-stable noise on every cost that is read."""
+    """Alpha-stable noise on each measured cost."""
     return {"kind": "bursts", "probability": 1.0, "sigma": 3e-4, "alpha": alpha, "on": "cost"}
 
 
@@ -95,7 +105,7 @@ TASKS = {
 
 
 def updates(job: Job) -> dict[str, tuple[Row, float, dict[str, float]]]:
-    """Settings of the algorithm, the middle of its rates, and what is tied to the rate."""
+    """By name: settings of the algorithm, its middle rate, and the settings tied to the rate."""
     gamma, step = "algorithm.update.gamma", "algorithm.update.prox_step"
 
     def update(kind: str, **settings: Any) -> Row:
@@ -132,7 +142,7 @@ def updates(job: Job) -> dict[str, tuple[Row, float, dict[str, float]]]:
 def runs_at(
     job: Job, name: str, rates: Sequence[float], seeds: Sequence[int], tuning: bool
 ) -> list[list[Row]]:
-    """What came of every rate's runs."""
+    """Train at each rate with each seed; return the results by rate."""
     settings, _, tied = updates(job)[name]
     base = {**job.base, "algorithm": {**job.base["algorithm"], **settings}}
     axis = {"algorithm.learning_rate": list(rates)}
@@ -161,7 +171,7 @@ def runs_at(
 
 
 def worth(runs: list[Row], budget: int) -> float:
-    """The median over the seeds of measurements to the score; less is better."""
+    """The median over seeds of the measurements to the score; lower is better."""
     each = [
         run["measurements"] if run["reached"] else budget * (2 - np.nan_to_num(run["score"]))
         for run in runs
@@ -170,7 +180,7 @@ def worth(runs: list[Row], budget: int) -> float:
 
 
 def tuned(job: Job, name: str) -> tuple[float, dict[float, float], int]:
-    """The best rate, what every rate was worth, and the measurements taken for it."""
+    """Search for the best rate; return it, the result of each rate, and the measurements used."""
     budget = job.base["until"]["measurements"]
     middle = updates(job)[name][1]
     seeds = range(FIRST_SEED, FIRST_SEED + TUNED_BY)
@@ -189,7 +199,7 @@ def tuned(job: Job, name: str) -> tuple[float, dict[float, float], int]:
 
 
 def cell(job: Job, name: str) -> Row:
-    """The tuned rate and the runs at it."""
+    """Tune the rate, then run all seeds at it."""
     rate, tried, taken = tuned(job, name)
     (runs,) = runs_at(job, name, [rate], range(job.seeds), tuning=False)
     return {"rate": rate, "tried": {f"{r:g}": w for r, w in tried.items()}, "tuning": taken,
@@ -197,7 +207,7 @@ def cell(job: Job, name: str) -> Row:
 
 
 def medians(runs: list[Row]) -> tuple[float, float, float]:
-    """The median of the measurements to the score, and the ends of its interval."""
+    """The median of the measurements to the score, and the limits of its interval."""
     median = median_with_interval(
         np.array([run["measurements"] for run in runs], float),
         np.array([not run["reached"] for run in runs]),
@@ -206,7 +216,7 @@ def medians(runs: list[Row]) -> tuple[float, float, float]:
 
 
 def ratio(plain: list[Row], runs: list[Row]) -> tuple[float, float, float]:
-    """Plain descent's median over an update's, and its 95 % bootstrap interval."""
+    """The median of plain descent over that of an update, with its 95 % bootstrap interval."""
     draw = np.random.default_rng(0)
 
     def drawn(rows: list[Row]) -> float:
@@ -224,17 +234,17 @@ def ratio(plain: list[Row], runs: list[Row]) -> tuple[float, float, float]:
 
 
 def number(value: float) -> str:
-    """In words."""
+    """Format a number of measurements."""
     return "never" if math.isinf(value) else f"{value:,.0f}".replace(",", " ")
 
 
 def times(value: float) -> str:
-    """A ratio in words; without a number where neither comes to the score."""
+    """Format a ratio; a dash if neither reaches the score."""
     return "–" if math.isnan(value) else "∞" if math.isinf(value) else f"{value:.2f}"
 
 
 def table(found: dict[str, dict[str, Row]]) -> str:
-    """Markdown: a task a table, an update a row."""
+    """Format the results in Markdown: one table per task, one row per update."""
     lines = []
     for task, cells in found.items():
         budget = TASKS[task].base["until"]
@@ -258,7 +268,7 @@ def table(found: dict[str, dict[str, Row]]) -> str:
 
 
 def main() -> None:
-    """Run what is missing, and print the table."""
+    """Run the missing cells and print the table."""
     file, *asked = sys.argv[1:]
     path = Path(file)
     found = json.loads(path.read_text("utf-8")) if path.exists() else {}

@@ -1,11 +1,14 @@
-"""Rules that see outputs and layer inputs, beside one another: measurements to 80 and 85 %.
+"""Compare rules that see outputs and layer inputs: measurements to 80 % and 85 %.
 
-`feedback.py [NETWORK ...]` runs the cells that docs/results/feedback.json does not have yet, then
-writes the table and the figure. A cell is a network, a mismatch of the chip's weights and a
-method. Each method is tuned there in the same way: three learning rates a factor of 3 apart, and
-further ones while the best is the lowest or the highest, on a seed of their own. The rate with the
-highest test accuracy, averaged over the tuning run, is taken. The runs that are reported have seeds
-common to all methods. The test set is scored every `every` measurements; scoring is not counted.
+`feedback.py [NETWORK ...]` runs the cells that are missing from docs/results/feedback.json, then
+writes the tables and the figure. A cell is a network, a mismatch of the chip's weights and a
+method.
+
+All methods are tuned in the same way in each cell. Three learning rates, spaced by a factor of 3,
+are tried on a separate seed. Further rates are added while the best rate is the lowest or the
+highest. The best rate is the one with the highest test accuracy, averaged over the tuning run. The
+reported runs use the same seeds for all methods. The test set is scored every `every` measurements;
+scoring is not counted.
 """
 
 import json
@@ -38,16 +41,17 @@ from dither.training.drawing import PALETTE
 DOCS = Path(__file__).parents[2] / "docs"
 RESULTS = DOCS / "results" / "feedback.json"
 TUNED, REPORTED = 1000, 10
-"""The first seed to tune on, and the first that is reported."""
+"""The first tuning seed and the first reported seed."""
 
 MOST_RATES = 6
-"""The most learning rates of a method in a cell."""
+"""The maximum number of learning rates of a method in a cell."""
 
 
 class Setting(NamedTuple):
-    """A network; measurements between looks; budgets of a tuning run and of a reported one.
+    """A network with the settings of its runs.
 
-    A reported run ends when it has reached the last target.
+    `every` is the number of measurements between evaluations. `tuning` and `budget` are the
+    measurements of a tuning run and of a reported run. A run ends when it reaches the last target.
     """
 
     network: AbstractNetwork
@@ -73,7 +77,7 @@ ADAM = dither.Optimizer(name="adam")
 
 
 def adam(cls: Any, **more: Any) -> tuple[Made, float]:
-    """A method with Adam, and the rate in the middle of those tried."""
+    """A method with Adam, and the middle of its learning rates."""
     return lambda rate: cls(learning_rate=rate, optimizer=ADAM, **more), 0.003
 
 
@@ -111,11 +115,11 @@ CELLS = {
     "cnn-4": (9, [(0.0, one) for one in IDEAL if one != "whitened-node-perturbation"]),
     "784-128-64-10": (9, [(0.0, one) for one in IDEAL]),
 }
-"""By network the seeds that are reported, and the cells: a mismatch of the chip and a method."""
+"""By network: the number of reported seeds, and the cells as pairs of mismatch and method."""
 
 
 def runs(network: str, gain: float, made: Any, seed: int, count: int, most: int) -> Any:
-    """The history of so many seeds, stopped at the last target."""
+    """The history of `count` seeds, stopped at the last target."""
     setting = NETWORKS[network]
     spread = [{"kind": "mismatch", "gain": gain}] if gain else []
     chip = SimulatedDevice(network=setting.network, imperfections=spread)
@@ -126,7 +130,10 @@ def runs(network: str, gain: float, made: Any, seed: int, count: int, most: int)
 
 
 def tuned(network: str, gain: float, method: str, known: dict[str, float]) -> dict[str, float]:
-    """The mean test accuracy over a tuning run, by rate; a run that is done stays at its end."""
+    """The mean test accuracy over a tuning run, by rate.
+
+    A run that reaches the last target early keeps its final accuracy.
+    """
     make, middle = METHODS[method]
     setting, found = NETWORKS[network], dict(known)
     looks = setting.tuning // setting.every
@@ -146,13 +153,13 @@ def best(found: dict[str, float]) -> float:
 
 
 def settled(found: dict[str, float]) -> bool:
-    """Whether the best rate lies between two others, or as many as are allowed were tried."""
+    """Whether the best rate is an interior one, or `MOST_RATES` rates have been tried."""
     rates = sorted(float(one) for one in found)
     return rates[0] < best(found) < rates[-1] or len(rates) >= MOST_RATES
 
 
 def beyond(found: dict[str, float]) -> float:
-    """The rate beyond the best, which is the lowest or the highest."""
+    """The next rate beyond the best rate, which is the lowest or the highest so far."""
     highest = best(found) == max(float(one) for one in found)
     return best(found) * 3 if highest else best(found) / 3
 
@@ -160,7 +167,10 @@ def beyond(found: dict[str, float]) -> float:
 def cell(
     network: str, gain: float, method: str, seeds: int, known: dict[str, Any]
 ) -> dict[str, Any]:
-    """Measurements to the targets of every seed, None where not reached, at the tuned rate."""
+    """Tune the rate and run the reported seeds at it.
+
+    `reached` holds the measurements of each seed to each target, None if not reached.
+    """
     started = time.time()
     rates = tuned(network, gain, method, known.get("rates", {}))
     rate = best(rates)
@@ -183,7 +193,7 @@ def cell(
 
 
 def shown(found: dict[str, Any], target: str) -> str:
-    """The median and the range of all seeds; beyond the budget where a seed has not reached it."""
+    """Format the median and the range over seeds; a seed that missed counts as above the budget."""
     if target not in found["reached"]:
         return "not run"
     counts = sorted(np.inf if one is None else one for one in found["reached"][target])
@@ -196,7 +206,7 @@ def shown(found: dict[str, Any], target: str) -> str:
 
 
 def write_table(cells: dict[str, Any]) -> None:
-    """Write the tables that the page includes."""
+    """Write the Markdown tables."""
     lines = ["| network | rule | rate | to 80 % | to 85 % | seeds |", "|---|---|---|---|---|---|"]
     swept = [
         "| weights off by | rule | rate | to 80 % | to 85 % | seeds |",
@@ -221,7 +231,7 @@ def write_table(cells: dict[str, Any]) -> None:
 
 
 def draw(cells: dict[str, Any]) -> None:
-    """One run of every method on the ideal chips."""
+    """Draw one run of each method on the ideal chips."""
     shown = [one for one in NETWORKS if any(name.startswith(f"{one} | 0 |") for name in cells)]
     figure, axes = plt.subplots(
         1, len(shown), figsize=(2 + 4 * len(shown), 3.6), sharey=True, squeeze=False
@@ -245,7 +255,7 @@ def draw(cells: dict[str, Any]) -> None:
 
 
 def main(chosen: list[str]) -> None:
-    """Run what is missing, write after every cell."""
+    """Run the missing cells and save the results after each cell."""
     warnings.filterwarnings("ignore")
     cells = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     for network, (seeds, some) in CELLS.items():
