@@ -94,8 +94,9 @@ def pictured(browser: webdriver.Chrome, home: str, pages: list[str], folder: Pat
         for place, size in (("desk", DESK), ("phone", PHONE)):
             for scheme in ("light", "dark"):
                 sized(browser, size, scheme)
-                browser.execute_script("localStorage.clear()")  # the theme stores the last scheme
                 browser.get(home + page)
+                browser.execute_script("localStorage.clear()")  # the theme stores the last scheme
+                browser.refresh()
                 name = page.strip("/").replace("/", "-") or "index"
                 browser.save_screenshot(str(folder / f"{name}-{place}-{scheme}.png"))
 

@@ -37,23 +37,24 @@ class Neurons:
 
 
 def neurons_of(
-    device: str, layers: Any, shapes: Mapping[str, tuple[int, ...]]
+    device: str,
+    positions: Mapping[str, tuple[int, ...]],
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> tuple[Neurons, ...]:
     """The layers that a device declares.
 
-    Arguments: the device's name; its `layers`, names of dense layers, or a table of the positions
-    of each layer by name; the shapes of its parameters.
-    Errors: `RequestError` for other values, and for a layer without weight and bias.
+    Arguments: the device's name; the positions of each layer by name; the shapes of its parameters.
+    Errors: `RequestError` for a layer without weight and bias.
     """
     found = []
-    for name, positions in _positions(device, layers).items():
+    for name, where in positions.items():
         weight = shapes.get(f"{name}/weight", ())
         if len(weight) != 2 or shapes.get(f"{name}/bias") != weight[1:]:
             raise RequestError(
                 f"The device {device} has a layer {name} but not its parameters '{name}/weight' of "
                 f"shape (p, q) and '{name}/bias' of shape (q,); name them in `parameters`."
             )
-        found.append(Neurons(name, (weight[0], weight[1]), positions))
+        found.append(Neurons(name, (weight[0], weight[1]), where))
     return tuple(found)
 
 
@@ -87,7 +88,11 @@ def output_of(device: str, output: Any) -> str | None:
     return output if output is None else str(output)
 
 
-def _positions(device: str, layers: Any) -> dict[str, tuple[int, ...]]:
+def positions_of(device: str, layers: Any) -> dict[str, tuple[int, ...]]:
+    """The positions of each layer, from a device's `layers`: dense layers' names, or a table.
+
+    Errors: `RequestError` for other values.
+    """
     named = not isinstance(layers, str) and isinstance(layers, Iterable)
     names = list(layers) if named else [None]
     table = layers if isinstance(layers, Mapping) else {}

@@ -12,7 +12,7 @@ from dither._numbers import finite, real
 from dither._raised import told
 from dither.instruments.calls import Calls
 from dither.instruments.extent import extent_of, levels_of
-from dither.instruments.neurons import Neurons, as_layers, neurons_of, output_of
+from dither.instruments.neurons import Neurons, as_layers, neurons_of, output_of, positions_of
 from dither.instruments.protocols import (
     MeasuresCost,
     MeasuresOutputs,
@@ -115,12 +115,13 @@ class PythonDevice:
         check_plain(self.target, map(method_of, self.abilities), self.name)
 
     def _neurons_of(self, layers: Any) -> tuple[Neurons, ...]:
-        if layers and (self.by_cost or MeasuresSites not in self.abilities):
+        positions = positions_of(self.name, layers)
+        if positions and (self.by_cost or MeasuresSites not in self.abilities):
             raise RequestError(
                 f"The device {self.name} has layers but not both measure(inputs) and "
                 "measure_sites(inputs, added); add them."
             )
-        return neurons_of(self.name, layers, self.extent.shapes)
+        return neurons_of(self.name, positions, self.extent.shapes)
 
     @cached_property
     def space(self) -> "Space":
