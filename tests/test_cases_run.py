@@ -389,6 +389,16 @@ NAN, INF = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
+def test_a_single_evaluation_is_drawn_as_points(replicas):
+    """A line through one point is invisible."""
+    result = train(replicas=replicas, score_every=10**6)
+    for axes in run_figure(result, "any").axes:
+        points = axes.lines[:replicas]
+        assert [len(line.get_xdata()) for line in points] == [1] * replicas
+        assert {line.get_marker() for line in points} == {"o"}
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
 @pytest.mark.parametrize(
     "costs",
     [[NAN, NAN], [INF, INF], [1.0, INF], [1.0, NAN], [1e-30, 1e38], [0.0, 0.0], [-1.0, -2.0]],

@@ -123,10 +123,11 @@ def _curves(axes: Any, history: "pd.DataFrame", column: str, colour: str) -> Non
     if table.empty:  # never measured, or never finite
         return
     x = table.index.to_numpy(float)
+    point = "o" if len(x) == 1 else ""  # a line through one evaluation is invisible
     if table.shape[1] == 1:
-        axes.plot(x, table.iloc[:, 0], color=colour, label="the device")
+        axes.plot(x, table.iloc[:, 0], color=colour, marker=point, label="the device")
         return
-    axes.plot(x, table.to_numpy(), color=colour, alpha=0.15, linewidth=0.6)
+    axes.plot(x, table.to_numpy(), color=colour, marker=point, alpha=0.15, linewidth=0.6)
     band(axes, x, quartiles(table), colour, label="median of replicas")
 
 
