@@ -102,11 +102,11 @@ def probed(device: PythonDevice, model: SimulatedDevice, task: Task) -> Probe:
 
 
 def _limits(device: PythonDevice) -> tuple[AbstractImperfection, ...]:
-    """The bounds and steps that all parameters share."""
+    """The bounds that all parameters share, with the nearest power of two of steps."""
     low, high = float(np.max(device.extent.low)), float(np.min(device.extent.high))
     if not np.isfinite(high - low) or low >= high:
         return ()
-    bits = int(np.log2(max(1, *device.extent.levels.values())))
+    bits = round(float(np.log2(max(1, *device.extent.levels.values()))))
     return (DAC(bits=bits, low=low, high=high) if bits else Bounds(low=low, high=high),)
 
 
