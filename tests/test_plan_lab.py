@@ -46,6 +46,8 @@ def test_the_model_gets_what_the_measurements_show():
     # a standard deviation of 10 readings of 16 outputs: 160 values, 5.6 %; the larger of two
     assert abs(noise.sigma / 0.05 - 1) < 4 * 0.056
     assert probe.model.access == "sites"
+    for parameter in probe.model.space.parameters:
+        assert (parameter.low, parameter.high, parameter.levels) == (-2.0, 2.0, 64)
     assert probe.model.seconds_per_measurement > 0
     start = np.asarray(chip.initial)
     scale = np.sqrt(np.mean(start**2))

@@ -105,6 +105,7 @@ def cell(setting: dict, rule: dict, hidden: list) -> dict:
     sites = rule["kind"] == "node-perturbation"
     probe = probed(PythonDevice(Bench(device, sites)), model, task)
     told = predict(probe.model, task, run.algorithm, run.until, key=0)
+    alone = predict(model, task, run.algorithm, run.until, key=0)
     trained = dither.train(
         device, task, run.algorithm, key=FIRST, replicas=SEEDS,
         until=run.until, score_every=setting["every"],
@@ -118,6 +119,7 @@ def cell(setting: dict, rule: dict, hidden: list) -> dict:
         "predicted": told.measurements,
         "low": told.low,
         "high": told.high,
+        "alone": alone.measurements,
         "measured": reached,
     }
 
@@ -126,25 +128,28 @@ def write_table(cells: dict[str, dict]) -> None:
     """Write the Markdown table."""
     lines = [
         "| task, rule | the model does not know | noise found | correlation | predicted (90 %) "
-        "| measured, median (range) | ratio |",
-        "|---|---|---|---|---|---|---|",
+        "| the model alone | measured, median (range) | ratio |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    ratios = []
+    ratios, without = [], []
     for name, one in cells.items():
         task, rule, hidden = name.split(" | ")
         counts = sorted(np.inf if m is None else m for m in one["measured"])
         middle, probe = float(np.median(counts)), one["probe"]
         ratios.append(one["predicted"] / middle)
+        without.append(one["alone"] / middle)
         ends = " – ".join("> budget" if np.isinf(c) else number(c) for c in (counts[0], counts[-1]))
-        said = [number(float(f"{one[key]:.3g}")) for key in ("predicted", "low", "high")]
+        said = [number(float(f"{one[key]:.3g}")) for key in ("predicted", "low", "high", "alone")]
         lines.append(
             f"| {task}, {rule} | {hidden} | {probe['noise']:.2g} | {probe['agreement']:.2f} "
-            f"| {said[0]} ({said[1]} – {said[2]}) | {number(middle)} ({ends}) "
+            f"| {said[0]} ({said[1]} – {said[2]}) | {said[3]} | {number(middle)} ({ends}) "
             f"| {ratios[-1]:.2f} |"
         )
     (RESULTS / "plan_lab.md").write_text("\n".join(lines) + "\n")
-    off = np.exp(np.abs(np.log(ratios)))
-    print(f"median factor {np.median(off):.2f}, within 1.5: {np.sum(off <= 1.5)} of {len(off)}")
+    for what, found in (("measured", ratios), ("the model alone", without)):
+        off = np.exp(np.abs(np.log(found)))
+        within = f"within 1.5: {np.sum(off <= 1.5)} of {len(off)}"
+        print(f"{what}: median factor {np.median(off):.2f}, {within}")
 
 
 def main() -> None:

@@ -19,9 +19,6 @@ from dither.algorithms.feedback import (
 from dither.algorithms.gradient_state import GradientState, Told
 from dither.contract import Layer, Parameters, Problem
 
-MEMORY = 30
-"""Batches over which the second moments of the layers' inputs are averaged."""
-
 
 class Learned(eqx.Module):
     """D, by the parameters' names; A, by layer, of the batches `seen`."""
@@ -69,8 +66,7 @@ class LearnedFeedback(AbstractFeedbackRule):
     def remember(self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem) -> Learned:
         del key
         D = {p.name: jnp.zeros(p.shape, theta.dtype) for p in problem.space.parameters}
-        widths = nodes.features_of(problem.layers, problem.space)
-        A = {name: jnp.zeros((p + 1, p + 1), theta.dtype) for name, p in widths.items()}
+        A = nodes.no_moments(problem.layers, problem.space)
         return Learned(D, {} if self.whitening is None else A, jnp.int32(0))
 
     def model(self, state: GradientState, told: Told) -> Parameters:
@@ -103,7 +99,7 @@ class LearnedFeedback(AbstractFeedbackRule):
             for name, part in (("weight", step[:-1]), ("bias", step[-1])):
                 own = f"{layer.name}/{name}"
                 D[own] = D[own] + part.reshape(D[own].shape)
-        A = nodes.averaged(now.A, layers if now.A else (), inputs, jnp.minimum(seen, MEMORY))
+        A = nodes.averaged(now.A, layers if now.A else (), inputs, jnp.minimum(seen, nodes.MEMORY))
         return Learned(D, A, seen)
 
     def precondition(

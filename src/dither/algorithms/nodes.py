@@ -83,6 +83,16 @@ def moment(layer: Layer, x: Float[Array, "B ..."]) -> Float[Array, "_ _"]:
     return mean
 
 
+MEMORY = 30
+"""Batches over which `averaged` forgets, by default."""
+
+
+def no_moments(layers: Sequence[Layer], space: Space) -> dict[str, Float[Array, "_ _"]]:
+    """The moments by layer before the first batch."""
+    widths = features_of(layers, space)
+    return {name: jnp.zeros((p + 1, p + 1)) for name, p in widths.items()}
+
+
 def averaged(
     A: Mapping[str, Float[Array, "_ _"]],
     layers: Sequence[Layer],

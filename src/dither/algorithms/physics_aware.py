@@ -16,9 +16,6 @@ from dither.algorithms.twin import AbstractTwinRule, output_errors
 from dither.contract import AccessLevel, Problem
 from dither.networks import AnyNetwork
 
-MEMORY = 30
-"""Batches over which the second moments of the twin's layer inputs are averaged."""
-
 
 class Twin(eqx.Module):
     """The twin's gains `1 + mismatch n`; A, by layer, of the batches `seen`."""
@@ -78,10 +75,8 @@ class PhysicsAware(AbstractTwinRule):
 
     def remember(self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem) -> Twin:
         gains = 1 + self.mismatch * jax.random.normal(key, theta.shape, theta.dtype)
-        A = {}
-        if self.whitening is not None:
-            widths = nodes.features_of(self.network(problem).layers, self.twin_space(problem))
-            A = {name: jnp.zeros((p + 1, p + 1), theta.dtype) for name, p in widths.items()}
+        layers = () if self.whitening is None else self.network(problem).layers
+        A = nodes.no_moments(layers, self.twin_space(problem))
         return Twin(gains, A, jnp.int32(0))
 
     def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], None]:
@@ -116,7 +111,7 @@ class PhysicsAware(AbstractTwinRule):
         theta = self.twin_space(problem).unravel(now.gains * told.theta)
         network(theta, told.measurement.outputs.inputs, read)
         seen, inputs = now.seen + 1, {one.name: x[f"{one.name}/x"] for one in network.layers}
-        A = nodes.averaged(now.A, network.layers, inputs, jnp.minimum(seen, MEMORY))
+        A = nodes.averaged(now.A, network.layers, inputs, jnp.minimum(seen, nodes.MEMORY))
         return Twin(now.gains, A, seen)
 
     def precondition(

@@ -72,7 +72,7 @@ class WhitenedNodePerturbation(AbstractSketchedRule):
     delta: Annotated[float, Field(gt=0)] = 1e-2
     sets: Annotated[int, Field(ge=1)] = 1
     damping: Annotated[float, Field(gt=0)] = 0.1
-    memory: Annotated[int, Field(ge=1)] = 30
+    memory: Annotated[int, Field(ge=1)] = nodes.MEMORY
     known_output: bool = False
     trained: Annotated[tuple[str, ...], Field(min_length=1, examples=[("dense",)])] | None = None
 
@@ -100,8 +100,7 @@ class WhitenedNodePerturbation(AbstractSketchedRule):
 
     def remember(self, key: Key[Array, ""], theta: Float[Array, " P"], problem: Problem) -> Moments:
         del key
-        widths = nodes.features_of(self.correlated(problem), problem.space)
-        A = {name: jnp.zeros((p + 1, p + 1), theta.dtype) for name, p in widths.items()}
+        A = nodes.no_moments(self.correlated(problem), problem.space)
         return Moments(jnp.int32(0), A, jnp.zeros((), theta.dtype))
 
     def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], dict[str, Array]]:
@@ -131,8 +130,7 @@ class WhitenedNodePerturbation(AbstractSketchedRule):
         def clean() -> Moments:
             passes = now.clean + 1
             batches = jnp.minimum(passes, self.memory)
-            seen = {layer.name: nodes.moment(layer, x[layer.name]) for layer in layers}
-            A = {name: A + (seen[name] - A) / batches for name, A in now.A.items()}
+            A = nodes.averaged(now.A, layers, x, batches)
             learnt = Moments(passes, A, now.E)
             kept: Moments = jax.tree.map(
                 lambda old, new: jnp.where(told.again, old, new), now, learnt

@@ -96,9 +96,9 @@ def probed(device: PythonDevice, model: SimulatedDevice, task: Task) -> Probe:
         "joules_per_measurement": 0.0,
     }
     agreement = _agreement(device, model, dut)
-    return Probe(
-        device.name, dut.readings + 1, noise, write, read, agreement, model.model_copy(update=told)
-    )
+    kept = {name: getattr(model, name) for name in SimulatedDevice.model_fields}
+    completed = SimulatedDevice(**{**kept, **told})  # a copy would keep the space without bounds
+    return Probe(device.name, dut.readings + 1, noise, write, read, agreement, completed)
 
 
 def _limits(device: PythonDevice) -> tuple[AbstractImperfection, ...]:

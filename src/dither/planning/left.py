@@ -101,8 +101,11 @@ def expected_of(history: "pd.DataFrame", like: Sequence[Curve], target: float) -
 
 def predicted_curves(file: Path, target: float) -> tuple[Curve, ...]:
     """The predicted curve of a plan's recommended run. Errors: `RequestError` without one."""
-    plan = json.loads(file.read_text())
-    if plan.get("best") is None or plan["target"] != target:
+    try:
+        plan = json.loads(file.read_text("utf-8"))
+    except ValueError:
+        raise RequestError(f"The plan {file} is damaged; plan again.") from None
+    if plan.get("best") is None or plan.get("target") != target:
         raise RequestError(
             f"The plan {file} has no method that reaches {target:g}; plan for this score."
         )
