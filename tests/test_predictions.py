@@ -18,11 +18,11 @@ from dither.algorithms import (
     WeightMGD,
 )
 from dither.devices.imperfections import CostNoise
-from dither.planning import predict, predict_run
+from dither.planning import Prediction, predict, predict_run
 from dither.planning.here import Here
 from dither.planning.question import read_question
 from dither.planning.race import raced, trained
-from dither.planning.rates import Start, with_settings
+from dither.planning.rates import Start, Tried, with_settings
 from dither.planning.rules import rule_of
 from dither.tasks import make_task
 from dither.training.fit import problem_of
@@ -251,3 +251,10 @@ def test_a_target_that_the_start_reaches_takes_one_measurement():
     until, rule = Until(score=1e-6, measurements=1000), WeightMGD(**RATE, pairs="central")
     _, found = trained(DEVICE, classes(8), rule, [0, 1, 2], until, 2)
     assert found.measurements == 1.0
+
+
+@pytest.mark.parametrize(("high", "worth"), [(200.0, 100.0), (math.inf, 300.0)])
+def test_a_rate_that_a_trajectory_fails_with_counts_thrice(high, worth):
+    rule = WeightMGD(learning_rate=0.1)
+    assert Tried(rule, Prediction(100.0, 50.0, high, 1.0)).worth == worth
+    assert Tried(rule, Prediction(math.inf, 50.0, math.inf, 1.0)).worth == math.inf

@@ -19,6 +19,7 @@ from dither.planning.floor import Floor, floor
 from dither.planning.methods import Method, methods, mirror_methods, next_level
 from dither.planning.predict import Prediction
 from dither.planning.question import Question, modelled
+from dither.planning.rates import UNSURE
 from dither.planning.tried import at_its_best, mirrors
 from dither.studies.study import Cell
 from dither.tasks.task import Task
@@ -78,10 +79,14 @@ class Row:
 
     @cached_property
     def price(self) -> float:
-        """The quantity for comparison: device time or, if unknown, measurements."""
+        """The quantity for comparison: device time or, if unknown, measurements.
+
+        It counts `UNSURE` times if a predicted trajectory misses the target.
+        """
         if not self.feasible or self.measurements is None:
             return math.inf
-        return self.measurements if self.device_seconds is None else self.device_seconds
+        cost = self.measurements if self.device_seconds is None else self.device_seconds
+        return cost * (UNSURE if self.high is None else 1.0)
 
     @property
     def settings(self) -> tuple[float, str] | None:

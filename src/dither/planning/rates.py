@@ -31,6 +31,9 @@ REACH = 0.15
 SHARE = 0.1
 """The allowed share of cost noise in the scatter of an estimate at the start."""
 
+UNSURE = 3.0
+"""The factor by which a rate counts as slower if a predicted trajectory misses the target."""
+
 FACTOR, BELOW = 3.0, 9.0
 """The factor between the rates of a scan, and that between its first rate and the greedy one."""
 
@@ -47,9 +50,12 @@ class Tried:
 
     @property
     def worth(self) -> float:
-        """The measurements to the target; infinite if it is not reached."""
-        n = self.prediction.measurements
-        return n if math.isfinite(n) else math.inf
+        """The measurements to the target, `UNSURE` times if a trajectory misses it.
+
+        Infinite if most miss it.
+        """
+        n, sure = self.prediction.measurements, math.isfinite(self.prediction.high)
+        return n * (1.0 if sure else UNSURE) if math.isfinite(n) else math.inf
 
 
 def scanned(
