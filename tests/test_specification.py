@@ -2,9 +2,11 @@
 
 import tomllib
 
+import numpy as np
 import pytest
 
-from dither import RequestError, read_specification
+from dither import MLP, RequestError, SimulatedDevice, read_specification
+from dither.devices import Bounds
 from dither.training import preset_names, to_toml
 
 GOOD = """\
@@ -152,6 +154,14 @@ def test_wrong_changes_are_named(read, change, sentence):
     with pytest.raises(RequestError, match=sentence) as caught:
         read(GOOD, [change])
     assert "\n" not in str(caught.value)
+
+
+def test_a_copy_computes_cached_properties_again():
+    device = SimulatedDevice(network=MLP(widths=(2, 1)))
+    assert np.isinf([p.low for p in device.space.parameters]).all()
+    bounded = device.model_copy(update={"imperfections": (Bounds(low=-1.0, high=1.0),)})
+    assert all(p.low == -1 for p in bounded.space.parameters)
+    assert np.isinf([p.low for p in device.space.parameters]).all()
 
 
 def test_unknown_presets_and_files():

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, SupportsIndex
+from typing import Any, ClassVar, SupportsIndex, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, field_validator
 
@@ -12,6 +12,8 @@ from dither._number_fields import check_numbers
 from dither._places import module_of, place_of, source_of
 from dither._registry import Registry as Registry
 from dither._registry import UnknownKind as UnknownKind
+
+T = TypeVar("T", bound="Configuration")
 
 
 class Configuration(BaseModel):
@@ -62,6 +64,13 @@ class Configuration(BaseModel):
     def _check_numbers(cls, value: Any, field: Any) -> Any:
         check_numbers(cls.model_fields[field.field_name].annotation, value)
         return value
+
+    def model_copy(self: T, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> T:
+        """Copy the settings, some of them changed; cached properties are not copied."""
+        copy = super().model_copy(update=update, deep=deep)
+        for cached in copy.__dict__.keys() - type(self).model_fields.keys():
+            del copy.__dict__[cached]
+        return copy
 
     @field_serializer("kind", check_fields=False)
     def _found_again(self, kind: str) -> str:

@@ -96,8 +96,7 @@ def probed(device: PythonDevice, model: SimulatedDevice, task: Task) -> Probe:
         "joules_per_measurement": 0.0,
     }
     agreement = _agreement(device, model, dut)
-    kept = {name: getattr(model, name) for name in SimulatedDevice.model_fields}
-    completed = SimulatedDevice(**{**kept, **told})  # a copy would keep the space without bounds
+    completed = model.model_copy(update=told)
     return Probe(device.name, dut.readings + 1, noise, write, read, agreement, completed)
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 from jaxtyping import Array, Float
@@ -105,9 +104,4 @@ def _replaced(part: Any, keys: list[str], value: Any) -> Any:
         return tuple(items)
     if not isinstance(part, Configuration) or first not in type(part).model_fields:
         raise LookupError(first)
-    copy = part.model_copy(update={first: _replaced(getattr(part, first), rest, value)})
-    for owner in type(part).__mro__:
-        for name, attribute in vars(owner).items():
-            if isinstance(attribute, cached_property):
-                copy.__dict__.pop(name, None)
-    return copy
+    return part.model_copy(update={first: _replaced(getattr(part, first), rest, value)})
