@@ -5,6 +5,7 @@ The script runs one part and adds it to the file:
     one_bit.py FILE.json readout-N SEEDS
     one_bit.py FILE.json cost HIGH M SEEDS RATE SHARPNESS FLIPS
     one_bit.py FILE.json neurons HIGH M SEEDS RATE
+    one_bit.py FILE.json backpropagation HIGH M SEEDS RATE
 
 The readout part trains photonic reservoirs to predict Mackey-Glass one step ahead. The mirrors are
 on or off, and only the error is measured. All rules use the same reservoirs. Gradient rules take at
@@ -31,6 +32,7 @@ import dither
 from dither import Until
 from dither._files import write_atomically
 from dither.algorithms import (
+    Backpropagation,
     BooleanMGD,
     CoordinateDescent,
     NodePerturbation,
@@ -145,15 +147,22 @@ def by_neurons(measurements: int, rate: float) -> NodePerturbation:
     return NodePerturbation(learning_rate=rate, delta=0.1, per_example=True, optimizer=adam)
 
 
+def by_gradients(measurements: int, rate: float) -> Backpropagation:
+    """Backpropagation at the levels of the weights: the upper bound."""
+    return Backpropagation(learning_rate=rate, optimizer=falling("adam", measurements))
+
+
+FASHION = {"cost": by_cost, "neurons": by_neurons, "backpropagation": by_gradients}
+
+
 def main() -> None:
     """Run one part and store its result."""
     file, part, *settings = sys.argv[1:]
     path = Path(file)
-    if part in ("cost", "neurons"):
+    if part in FASHION:
         high, measurements, seeds, *others = settings
         of_rule, M = map(float, others), int(measurements)
-        made = by_cost(M, *of_rule) if part == "cost" else by_neurons(M, *of_rule)
-        now = fashion(made, float(high), M, int(seeds))
+        now = fashion(FASHION[part](M, *of_rule), float(high), M, int(seeds))
         part = f"fashion-mnist, {part}, weights {high}, {measurements}"
     else:
         now = readout(int(part.removeprefix("readout-")), *map(int, settings))
