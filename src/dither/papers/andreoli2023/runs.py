@@ -23,9 +23,6 @@ from dither.training.fused import FusedLoop
 BITS = (1, 2, 4)
 """The quantised readouts for comparison with Boolean weights."""
 
-REFERENCES = 4
-"""The number of runs for which readouts are computed; they vary little."""
-
 
 class Curves(NamedTuple):
     """Parallel trainings, each on its own reservoir.
@@ -64,7 +61,7 @@ class Curves(NamedTuple):
         """Training and test NMSE of readouts computed from the same states."""
         errors: dict[str, list[tuple[float, float]]] = {}
         target, test_target = self.target.astype(float), self.test_target.astype(float)
-        for columns, test_columns in zip(self.columns[:REFERENCES], self.test_columns):
+        for columns, test_columns in zip(self.columns, self.test_columns):
             states = columns.T.astype(float)
             found = {"ridge readout": ridge_readout(states, target)}
             found |= {f"{bits}-bit readout": quantised_readout(states, target, bits)
