@@ -383,7 +383,7 @@ def test_a_device_that_cannot_be_made_safe_says_so():
     with small_bench() as (bench, device):
         device.write(START)
         bench.pull_cable()
-        with pytest.raises(dither.RunError, match="did not take OUTP OFF"):
+        with pytest.raises(dither.RunError, match="did not accept OUTP OFF"):
             device.safe()
 
 
@@ -462,7 +462,7 @@ def test_the_tutorials_way_from_the_check_to_a_chip_whose_cable_was_pulled(tmp_p
         assert lines.index("the device fails") < lines.index("the device answers again")
         pulled.clear()
         specification = dither.read_specification(str(chip), [*few, "until.failures=3"])
-        with pytest.warns(UnsafeWarning, match="did not take OUTP OFF"):
+        with pytest.warns(UnsafeWarning, match="did not accept OUTP OFF"):
             result = specification.train(tmp_path / "long", observers=[pull])
         assert result.stop_reason == "failures"
         assert result.failure.count("--resume") == 1

@@ -198,7 +198,7 @@ def test_other_spaces_are_refused_in_one_sentence(imperfections, said):
 
 
 def test_there_is_no_rate_auto():
-    with pytest.raises(ValueError, match="auto is not for boolean-mgd"):
+    with pytest.raises(ValueError, match="has no learning_rate auto"):
         BooleanMGD(learning_rate="auto")
 
 

@@ -433,7 +433,7 @@ def test_wrong_messages_with_the_token_end_the_call_and_write_nothing(serve, tok
         ][number % 10]  # fmt: skip
         about, reply = raw(server, secret, requests=[bad])[:2]
         assert about["name"] == "Bounded"
-        assert "refused" in reply or "no message" in reply["ended"]
+        assert "refused" in reply or "not a message" in reply["ended"]
         until(lambda: server.status()["holder"] is None)
     replies = raw(server, secret, requests=[bytes(MOST_BYTES + 1)])
     assert [reply for reply in replies if "name" not in reply] in (

@@ -512,7 +512,7 @@ WRONG = {
         '[[device]]\nkind = "simulated"\nnetwork = { kind = "mlp", widths = [3, 2, 2] }\n'
         '[[device]]\nkind = "simulated"\nnetwork = { kind = "mlp", widths = [3, 2, 2] }\n'
         'imperfections = [{ kind = "dac", bits = 8, low = -1, high = 1 }]\n',
-        "with 256 levels where device 0 has",
+        "with 256 levels, but device 0 has",
     ),
     "alpha": (
         '[device]\nkind = "fleet"\nair = { alpha = 1.0 }\n'

@@ -127,7 +127,7 @@ def test_a_full_disk_loses_rows_whole_and_counts_them(begin, record, monkeypatch
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "no writes beside"),
+        (None, "has no file of writes"),
         (b"{}", "does not hold writes of dither"),
         (b"\0" * 99, "does not hold writes of"),
     ],

@@ -561,7 +561,7 @@ def test_a_certificate_and_a_token(serve, papers, token):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.1", "no-such-host.invalid"])
 def test_beyond_loopback_only_with_tls(token, host):
-    with pytest.raises(RequestError, match=r"beyond the loopback address and needs TLS"):
+    with pytest.raises(RequestError, match=r"is not a loopback address, so it needs TLS"):
         DeviceServer(PythonDevice(Bounded()), f"{host}:0", token_file=token)
 
 

@@ -111,7 +111,7 @@ def module_of(file: Path, source: str | None = None, fresh: bool = False) -> Mod
     """The module of a file: the one already imported from it, or a new one made from its text.
 
     The same text gives the same module unless a `fresh` one is requested. The module can import
-    modules beside the file, as a script can.
+    modules from the file's folder, as a script can.
     """
     known = [getattr(module, "__dict__", {}) for module in list(sys.modules.values())]
     of_it = [] if fresh else [names for names in known if names.get("__file__") == str(file)]

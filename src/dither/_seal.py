@@ -22,7 +22,7 @@ SEAL = re.compile(NAME + rb"[0-9a-f]{64}")
 KEY = "seal"
 """The key under which a JSON or a Parquet file holds its seal."""
 
-SAID = "# Written by dither ({}); remove this line where you change the file by hand.\n"
+SAID = "# Written by dither ({}); remove this line if you change the file by hand.\n"
 """The first line of a TOML file."""
 
 

@@ -96,10 +96,10 @@ class Space:
         return self._spread([parameter.step for parameter in self.parameters])
 
     def unlike(self, other: "Space") -> str | None:
-        """What another space has otherwise, in half a sentence; None where it is the same."""
+        """How another space differs, as half a sentence; None if it is the same."""
         for mine, theirs in zip_longest(self.parameters, other.parameters, fillvalue="no more"):
             if mine != theirs:
-                return f"has the parameters {theirs} where device 0 has {mine}"
+                return f"has the parameters {theirs}, but device 0 has {mine}"
         return None
 
     def _spread(self, values: list[float]) -> float | np.ndarray:
@@ -109,7 +109,7 @@ class Space:
         return np.repeat(np.asarray(values), sizes).astype(jnp.result_type(float))
 
     def snap(self, theta: Float[Array | np.ndarray, " P"]) -> Float[Array, " P"]:
-        """What the device can be set to, nearest to theta: inside the bounds, on the DAC grid."""
+        """The nearest theta that can be written: inside the bounds, on the DAC grid."""
         theta = jnp.asarray(theta)
         low, high, step = self.low, self.high, self.step
         if np.any(np.asarray(step) > 0):
@@ -120,7 +120,7 @@ class Space:
         return self._clip(theta, low, high)
 
     def amplitude(self, delta: float | Float[Array, "*P"]) -> Float[Array, "..."]:
-        """A perturbation amplitude as the DAC can write it: whole steps, one at least."""
+        """A perturbation amplitude as the DAC can write it: whole steps, at least one."""
         step = np.asarray(self.step)
         pace = np.where(step > 0, step, 1.0)
         steps = jnp.maximum(1.0, jnp.round(jnp.asarray(delta) / pace)) * pace

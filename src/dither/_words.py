@@ -65,7 +65,7 @@ def short(value: int | float) -> str:
 
 
 def text_of(value: Plain, most: int | None = None) -> str:
-    """A value of an axis: 0.5, and 1 for 1.0; at most so many characters."""
+    """A value of an axis: 0.5, and 1 for 1.0; at most `most` characters."""
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if most is None or len(text) <= most else f"{text[: most - 1]}…"
 

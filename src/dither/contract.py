@@ -37,7 +37,7 @@ class AccessLevel(enum.IntEnum):
 
 
 class Status(enum.IntEnum):
-    """How a measurement ended. An unfinished measurement has no value, and none is invented."""
+    """How a measurement ended. An unfinished measurement has no value."""
 
     DONE = 0
     FAILED = 1
@@ -88,7 +88,7 @@ class Probe(eqx.Module):
     def theta(self) -> Float[Array, " P"]:
         """All parameters, if the probe writes all."""
         if isinstance(self.parameters, SparseWrite):
-            raise TypeError("a sparse probe does not say what the other parameters are")
+            raise TypeError("a sparse probe holds only some of the parameters")
         return self.parameters
 
     @property
@@ -102,7 +102,7 @@ class Probe(eqx.Module):
     def added(self) -> dict[str, Array]:
         """The perturbations at the sites, if the probe perturbs neurons."""
         if self.sites is None:
-            raise TypeError("this probe adds nothing at the sites")
+            raise TypeError("this probe does not perturb the sites")
         return self.sites
 
 
@@ -152,7 +152,7 @@ class Outputs(eqx.Module):
 class Measurement(eqx.Module):
     """The result of a probe: the cost of the batch, and whatever the access level adds.
 
-    Attributes: `cost`, the mean over the batch, less a constant if its zero is unknown. `outputs`,
+    Attributes: `cost`, the mean over the batch, minus a constant if its zero is unknown. `outputs`,
     `sites` and `gradient` exist from the access level of the same name upwards; reading one at a
     lower level raises a `TypeError`.
     """
@@ -172,21 +172,21 @@ class Measurement(eqx.Module):
     def outputs(self) -> Outputs:
         """The outputs and their targets."""
         if self._outputs is None:
-            raise TypeError("this measurement shows a cost and no outputs")
+            raise TypeError("this measurement has a cost but no outputs")
         return self._outputs
 
     @property
     def sites(self) -> Sites:
         """The costs per sample and the readings of the layers."""
         if self._sites is None:
-            raise TypeError("this measurement shows no sites")
+            raise TypeError("this measurement has no readings of sites")
         return self._sites
 
     @property
     def gradient(self) -> Float[Array, " P"]:
         """The exact gradient of the cost with respect to the parameters."""
         if self._gradient is None:
-            raise TypeError("this measurement shows no gradient")
+            raise TypeError("this measurement has no gradient")
         return self._gradient
 
 
@@ -275,7 +275,7 @@ class Layer:
 def no_cost(outputs: Float[Array, "B K"], targets: Num[Array, "B ..."]) -> Float[Array, " B"]:
     """The default cost of a problem without one. Errors: always `TypeError`."""
     del outputs, targets
-    raise TypeError("this problem names no cost of outputs and targets")
+    raise TypeError("this problem has no cost of outputs and targets")
 
 
 @dataclass(frozen=True)

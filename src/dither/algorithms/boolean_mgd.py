@@ -19,7 +19,7 @@ class BooleanMGD(AbstractDescentRule):
     ```
     λ = sharpness (2 θ − low − high) / (high − low),   p = σ(λ)
     parameter = low + step (b_1 + … + b_n),   b_k = 1 with probability p,   n = levels − 1
-    two such settings b, b':   every b_k = b'_k but with probability d = 2 flips min(p, 1 − p)
+    two such settings b, b':   b_k ≠ b'_k with probability d = 2 flips min(p, 1 − p), for each k
     G = ∂p/∂θ (C(b) − C(b')) Σ_k (b_k − b'_k) / d
     ```
 
@@ -52,7 +52,7 @@ class BooleanMGD(AbstractDescentRule):
     @model_validator(mode="after")
     def _has_a_number(self) -> "BooleanMGD":
         if isinstance(self.learning_rate, str):
-            raise ValueError("learning_rate auto is not for boolean-mgd; give a number")
+            raise ValueError("boolean-mgd has no learning_rate auto; give a number")
         return self
 
     @property

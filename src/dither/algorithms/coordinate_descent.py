@@ -32,7 +32,7 @@ class Falls(eqx.Module):
         return Falls(count, mean, self.spread + off * (fall - mean))
 
     def clear(self, significance: float) -> Bool[Array, ""]:
-        """Whether there are at least two and the mean exceeds so many of its standard errors."""
+        """Whether there are at least two and the mean exceeds that many of its standard errors."""
         variance = self.spread / jnp.maximum(self.count - 1, 1) / self.count
         return (self.count >= 2) & (jnp.abs(self.mean) > significance * jnp.sqrt(variance))
 

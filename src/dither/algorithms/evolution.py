@@ -105,7 +105,7 @@ class Evolution(AbstractAlgorithm):
             )
 
     def evosax(self, size: int) -> tuple[Any, Any]:
-        """evosax's strategy for so many parameters, and its settings."""
+        """evosax's strategy for `size` parameters, and its settings."""
         cls, takes = _strategies()[self.strategy], _arguments(self.strategy)
         given: dict[str, Any] = {}
         if "std_schedule" in takes:

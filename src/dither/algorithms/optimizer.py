@@ -115,7 +115,7 @@ class Optimizer(Configuration):
         return self
 
     def factor(self, updates: Int[Array, ""]) -> Float[Array, ""]:
-        """The schedule's factor after so many updates."""
+        """The schedule's factor after a number of updates."""
         return jnp.asarray(1.0 if self.schedule is None else self.schedule.build()(updates))
 
     def _check_by_an_update(self) -> None:

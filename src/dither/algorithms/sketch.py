@@ -35,7 +35,7 @@ class AbstractSketchedRule(AbstractDescentRule):
     (|M|² + tr M² − 2 Σ_a M_aa²) / r,    M = Σ_b e_b x_bᵀ,  e_b shifted by the weight's place
     ```
 
-    For errors with random signs, as of a perturbation, this is about pixels / r times the variance
+    For errors with random signs, as in a perturbation, this is about pixels / r times the variance
     due to the perturbation itself. Z is drawn from the key for each measurement, and shared by the
     examples and channels. Inputs of dense layers, and images of at most r pixels, are stored in
     full.

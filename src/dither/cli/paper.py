@@ -33,7 +33,7 @@ def paper(
         bool, typer.Option("--resume", help="Continue from the finished trainings in --out.")
     ] = False,
 ) -> None:
-    """Reproduce a paper's figures: measured beside published, expected and predicted values."""
+    """Reproduce a paper's figures: measured, published, expected and predicted values."""
     from dither._platform import check_platform
     from dither.cli.train import use_all_cores
 

@@ -58,8 +58,8 @@ class Attendance(eqx.Module):
     def after(self, statuses: Int[Array, " N"]) -> tuple[Int[Array, ""], "Attendance"]:
         """The status of a round: done if exactly the devices in use answer.
 
-        A round in which a device is newly excluded or back fails, so that the algorithm restarts
-        its pair. Costs that are means over different devices are never compared.
+        A round fails if a device is newly excluded or returns; the algorithm then restarts its
+        pair. Costs that are means over different devices are never compared.
         """
         answered = statuses == Status.DONE
         in_a_row = jnp.where(answered, 0, self.in_a_row + 1)

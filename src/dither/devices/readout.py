@@ -64,7 +64,7 @@ class ReadoutState(eqx.Module):
 
 
 class ReadoutDevice(AbstractSimulation):
-    """A reservoir with a mirror for each neuron, which sends its light to the detector or not.
+    """A reservoir with one mirror per neuron, which switches its light to the detector on or off.
 
     incoherent `y(n) = Σ_i w_i x_i(n)`, coherent `y(n) = |Σ_i w_i (1 − E_i(n))|²`
 

@@ -34,8 +34,8 @@ FEW = 1000
 class Calls:
     """Calls a lab's object and tracks its present setting; the object receives copies only.
 
-    Arguments: the object; its abilities, as of `protocols`; `timeout`, s, `backoff`, s,
-    `reconnect_after`, `settle`, s, `rewrite`, as of `Guard`; `slew`, the largest change in one
+    Arguments: the object; its abilities, as in `protocols`; `timeout`, s, `backoff`, s,
+    `reconnect_after`, `settle`, s, `rewrite`, as in `Guard`; `slew`, the largest change in one
     write. The present setting is not written again unless a call has failed since.
     Attributes: `writes`, the number of writes, including steps and the writes after reconnecting.
     """
@@ -144,7 +144,7 @@ class Calls:
         self, values: Float[np.ndarray, " K"], places: Int[np.ndarray, " K"]
     ) -> Float[np.ndarray, " P"]:
         if self._held is None:
-            raise RunError("some parameters were to be written before all of them")
+            raise RunError("a write of some parameters came before the first write of all")
         theta = self._held.copy()
         theta[places] = values
         return theta
@@ -179,7 +179,7 @@ class Calls:
         self._held, self._sure = settings[-1], True
 
     def recover(self, failures: int) -> None:
-        """After so many failures in a row, ≥ 1: wait, and reconnect if it is due."""
+        """After a number of failures in a row, ≥ 1: wait, and reconnect if it is due."""
         self._sure = False
         time.sleep(min(self.backoff * 2.0 ** min(failures - 1, 60), LONGEST_WAIT))
         if failures % self.reconnect_after == 0 and Reconnectable in self.abilities:

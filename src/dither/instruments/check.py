@@ -19,7 +19,7 @@ from dither.tasks import TASKS, Task
 from dither.tasks.task import AbstractTask
 
 READINGS_A_PARAMETER = 10
-"""Parameters tried one by one, per repeat, at most."""
+"""The maximum number of parameters tried one by one, per repeat."""
 
 TIME_CONSTANTS = 3.0
 """Time constants to wait after a write in training: a twentieth of the step then remains."""

@@ -14,16 +14,16 @@ from dither._errors import RequestError
 from dither._numbers import whole_number
 
 MOST_BITS = 24
-"""The most bits that single precision resolves."""
+"""The maximum number of bits that single precision resolves."""
 
 ROUNDING = 1e-6
 """The relative rounding error of single precision."""
 
 FAR_START = 100.0
-"""Unbounded parameters that start further from 0 are measured from their start."""
+"""Unbounded parameters with a start further from 0 are counted from their start."""
 
 FAR = 10.0
-"""Bounds further from 0 than so many times their width are measured from the lower bound."""
+"""Parameters are counted from the lower bound if it is this many widths away from 0."""
 
 
 @dataclass(frozen=True)

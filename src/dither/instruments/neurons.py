@@ -59,7 +59,7 @@ def neurons_of(
 
 
 def as_layers(neurons: tuple[Neurons, ...], output: str | None) -> "tuple[Layer, ...]":
-    """The same as an algorithm sees them; `output` names the activation of the last layer."""
+    """The layers in the form for algorithms; `output` names the activation of the last one."""
     import jax.numpy as jnp
     from jax.scipy.special import logit
 

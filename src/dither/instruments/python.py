@@ -58,8 +58,8 @@ class PythonDevice:
     `measure_sites(inputs, added)`, which returns the outputs with `added[NAME]` added to the
     neurons' inputs of each layer, (q,) for the whole batch or (B, q), and a table of the inputs (B,
     p) of each layer. A convolution uses the same weights at several positions: `layers` is then a
-    table of the positions of each layer, such as (26, 26), or () for a dense layer, which stand
-    before q and p. `output_activation`, identity, tanh or sigmoid, is that of the last layer.
+    table of the positions of each layer, such as (26, 26), or () for a dense layer. They precede q
+    and p in shapes. `output_activation`, identity, tanh or sigmoid, is that of the last layer.
 
     An exception, NaN or a wrong shape is a failed measurement, which is repeated.
 
@@ -130,7 +130,7 @@ class PythonDevice:
 
     @cached_property
     def trained_space(self) -> "Space":
-        """Its parameters as trained: in single precision, less `extent.origin`."""
+        """Its parameters as trained: in single precision, minus `extent.origin`."""
         return self._space({name: self.extent.origin_of(name) for name in self.extent.shapes})
 
     def _space(self, origins: Mapping[str, float]) -> "Space":
@@ -221,7 +221,7 @@ class PythonDevice:
     def writable_at(
         self, values: Float[np.ndarray, "R K"], places: Int[np.ndarray, "R K"]
     ) -> Float[np.ndarray, "R K"]:
-        """The same for settings of some parameters; place P stands for no parameter."""
+        """The same for settings of some parameters; place P means no parameter."""
         low, high = self.extent.bounds_at(np.minimum(places, self.extent.size - 1))
         inside: Float[np.ndarray, "R K"] = np.clip(np.asarray(values, float), low, high)
         return inside
@@ -290,7 +290,7 @@ class PythonDevice:
             raise BadReading(f"returned {done} readings for {len(settings)} settings")
 
     def recover(self, failures: int) -> None:
-        """After so many failures in a row: wait and reconnect, as the guard specifies."""
+        """After a number of failures in a row: wait and reconnect, as the guard specifies."""
         self._calls.recover(failures)
 
     def rewrite(self) -> None:

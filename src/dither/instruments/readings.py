@@ -64,7 +64,7 @@ def _finite(reading: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
 def as_layer_inputs(
     given: Mapping[str, Any], rows: int, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Float[np.ndarray, "B ..."]]:
-    """The inputs of each layer, for so many samples. Errors: `BadReading`."""
+    """The inputs of each layer for `rows` samples. Errors: `BadReading`."""
     read = {}
     for name, shape in shapes.items():
         x = _real(given[name])

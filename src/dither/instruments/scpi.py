@@ -95,7 +95,7 @@ class ScpiDevice:
     def write_at(self, places: Int[np.ndarray, " K"], values: Float[np.ndarray, " K"]) -> None:
         """Set some channels, together with those that can only be set jointly."""
         if self._held is None:
-            raise InstrumentError("some channels were to be set before all of them")
+            raise InstrumentError("a write of some channels came before the first write of all")
         theta = self._held.copy()
         theta[places] = values
         self._set(theta, places)
@@ -135,7 +135,7 @@ class ScpiDevice:
             complain(found)
         except Exception as error:
             raise RunError(
-                f"the instrument {self.connection.resource} did not take "
+                f"the instrument {self.connection.resource} did not accept "
                 f"{', '.join(self.connection.safe)} ({type(error).__name__}: {error})"
             ) from error
         finally:
@@ -239,4 +239,4 @@ class ScpiDevice:
 
 
 MOST_ERRORS = 100
-"""Entries of an error queue that are read at once, at most."""
+"""The maximum number of entries that are read from an error queue at once."""

@@ -16,7 +16,7 @@ UNLIKELY = 9.0
 
 
 def surely(terms: int) -> float:
-    """A bound that a sum of so many squared standard normal deviates very rarely exceeds.
+    """A bound that a sum of K squared standard normal deviates very rarely exceeds.
 
     ```
     P(χ²_K ≥ K + 2 √(K x) + 2 x) ≤ exp(−x)

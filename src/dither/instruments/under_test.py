@@ -21,7 +21,7 @@ class DeviceUnderTest:
 
     Arguments: the device; a task, whose first inputs are measured.
     Attributes: `discrete`, whether parameters have two or three levels, so that they can change in
-    one direction only; `space`, the parameters less `origin`; `start`, the initial parameters;
+    one direction only; `space`, the parameters minus `origin`; `start`, the initial parameters;
     `small`, an amplitude: a twentieth of the range, in whole steps, or 0.1 without bounds; `reach`,
     the largest amplitude tried: a quarter of the range, or 1; `visits` to the start, pairs of time
     and reading; `returns`, the first reading of each visit, right after a write; `wait`, the wait

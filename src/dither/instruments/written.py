@@ -31,8 +31,8 @@ def as_written(target: Any, name: str) -> Any:
         return Mirrors(target, name)
     if answers_to_all(target):
         raise RequestError(
-            f"The device {name} answers to every name, as mocks and some proxies do, so that what "
-            "it can do is unknown; wrap it in a class with write and measure."
+            f"The device {name} answers to every name, as mocks and some proxies do, so its "
+            "abilities are unknown; wrap it in a class with write and measure."
         )
     return _Function(target) if callable(target) else target
 

@@ -173,7 +173,7 @@ ERRORS: dict[str, type[SquaredError] | type[NMSE]] = {"squared": SquaredError, "
 
 
 def draw_noise(key: Key[Array, ""], measurements: int, samples: int) -> ReadoutNoise:
-    """ReadoutNoise for many measurements of an error with so many free samples, at least three.
+    """ReadoutNoise for many measurements of an error with `samples` free samples, at least three.
 
     The squared length of the rest is chi-squared with ν = samples − 2 degrees of freedom, by
     Wilson and Hilferty's cube: `ν (1 − 2/(9ν) + z √(2/(9ν)))³`, z standard normal.

@@ -1,8 +1,8 @@
 """The best amplitude of a perturbation, given cost noise and curvature.
 
 The effect of a small perturbation is below the noise; a large one is affected by curvature. With
-random signs s, the one-sided difference `C(θ + δs) − C(θ)` contains `δ² sᵀHs / 2` in addition to
-the slope, which is even in s and adds scatter but no bias. The central difference contains
+random signs s, the one-sided difference `C(θ + δs) − C(θ)` contains the slope and `δ² sᵀHs / 2`.
+The second term is even in s, so it adds scatter but no bias. The central difference contains
 `δ³ D³C[s,s,s] / 6`, a bias. Derived here, checked by the tests.
 """
 

@@ -55,7 +55,7 @@ def dense_node_variance(
 ) -> float:
     """The variance of one node-perturbation estimate of a dense layer's weights and biases.
 
-    Shared signs: `G = g s sᵀ`, so that `v = (q − 1) |g|²`: kappa is the number of neurons less one
+    Shared signs: `G = g s sᵀ`, so that `v = (q − 1) |g|²`: kappa is the number of neurons minus one
     for any batch. Signs per example: `v = (q − 1) Σ_b |g_b|² / B²`, smaller by up to a factor of
     the batch size B if the gradients g_b of the examples agree. Noise on the samples' costs adds
     `q Σ_b |x_b|² c sigma² / (δ² B²)` to either, with the bias's input of 1 included in x_b.

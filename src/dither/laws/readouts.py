@@ -77,8 +77,8 @@ def quantised_readout(
     clipping a few large weights costs less than rounding all small ones to zero. The gain g and the
     intercept are fitted.
 
-    Arguments: as for `ridge_readout`; `bits`, 1 … 16. Without a `penalty` the rounded weights are
-    validated, which favour a larger one.
+    Arguments: as for `ridge_readout`; `bits`, 1 … 16. Without a `penalty`, it is
+    chosen by validation of the rounded weights, which favours a larger one.
     Errors: `RequestError`, as for `ridge_readout` and for other `bits`.
     """
     if not 1 <= bits <= MOST_BITS:

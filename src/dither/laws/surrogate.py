@@ -1,8 +1,8 @@
 """The law of the whole curve of coordinate descent, from descents on surrogate columns.
 
 Crosstalk between columns is quenched: the residue of a flip affects all later tests of the same
-columns, so that no formula in the error alone describes its decrease. A surrogate has the
-statistics of the columns, and this memory.
+columns. Therefore no formula in the error alone describes its decrease. A surrogate has the same
+statistics as the columns, and the same memory.
 """
 
 from abc import abstractmethod
@@ -110,7 +110,7 @@ def statistics_of(
 ) -> Statistics:
     """The statistics that `predicted_curve` needs.
 
-    Arguments: x_i, t and w as for `descend`, of which no weight is flipped; `traces`, `independent`
+    Arguments: x_i, t and w as for `descend`, before the first flip; `traces`, `independent`
     for columns of independent samples with T > N, or `correlated` for the states of a reservoir;
     the `error`.
     Errors: `RequestError` for independent traces with T ≤ N, whose optimum is not unique.

@@ -35,7 +35,7 @@ from dither.training.settings import Varied, vary
 ACTIVATIONS = ("identity", "tanh", "sigmoid", "relu")
 COSTS = (mse, cross_entropy, smoothed_cross_entropy)
 LAYERS_IN_ORDER = 10
-"""With more layers, the order of names, and so of the flat vector, differs from that of layers."""
+"""With more layers, the flat vector, ordered by name, is not in the order of the layers."""
 
 
 def loop(

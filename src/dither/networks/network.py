@@ -35,7 +35,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 SMOOTHNESS: dict[str, float] = {"relu": 1.0}
-"""The number of derivatives of activations, including those with kinks; unlimited for others."""
+"""The number of derivatives of activations with kinks; the others have all derivatives."""
 
 
 def through(

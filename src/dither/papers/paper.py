@@ -1,4 +1,4 @@
-"""Papers with reproduced figures: measured beside expected values."""
+"""Papers with reproduced figures: measured and expected values."""
 
 import math
 from collections.abc import Callable, Mapping

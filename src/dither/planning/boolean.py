@@ -20,7 +20,7 @@ from dither.training.train import evaluation_period
 from dither.training.until import Until
 
 FURTHER = 3
-"""A search ends if the score has not risen for so many tests of every mirror."""
+"""A search ends if the score has not risen for this many tests of every mirror."""
 
 
 @dataclass(frozen=True)

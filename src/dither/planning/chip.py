@@ -104,7 +104,7 @@ class Cost(NamedTuple):
 
 
 def cost(device: AbstractDevice, acts: Acts, measurements: float, batch: int) -> Cost:
-    """The seconds and joules of so many measurements, including writes and perturbations."""
+    """The seconds and joules of some measurements, including writes and perturbations."""
     each = 1.0, acts.writes, acts.perturbations
     seconds = device.measurement_seconds, device.write_seconds, device.perturbation_seconds
     reading = device.measurement_joules + batch * device.sample_joules

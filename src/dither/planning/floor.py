@@ -25,7 +25,7 @@ STARTS, ROUND, ROUNDS = 3, 200, 25
 """Further starts per constant rate; updates between evaluations; evaluations, at most."""
 
 LOOKS = 10
-"""Evaluations of a search, at the end, where the rate has decayed."""
+"""Evaluations of a search; all are at the end, where the rate has decayed."""
 
 LEAST, BATCH, WORK = 16, 128, 2e7
 """Limits of a batch: samples, and floating-point operations of its forward pass."""
@@ -34,7 +34,7 @@ UNFINISHED = 0.005
 """The minimum margin for a longer search."""
 
 PATIENCE = 15.0
-"""The time after which a search ends that has passed the target, s."""
+"""The time after which a search ends if it has passed the target, s."""
 
 
 @dataclass(frozen=True)

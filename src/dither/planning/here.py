@@ -1,4 +1,4 @@
-"""Quantities at a point that only a simulation shows."""
+"""Quantities at a point that are known only in a simulation."""
 
 from typing import Any
 

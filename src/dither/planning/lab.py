@@ -1,4 +1,4 @@
-"""A real device and its model: the model with what a few measurements show of the device."""
+"""The model of a real device, adjusted by a few measurements of the device."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from dither.instruments.under_test import DeviceUnderTest
 from dither.tasks.task import Task
 
 READINGS = 10
-"""Repeated readings, and as many with a write away and back before each."""
+"""Repeated readings; the same number follows with a write away and back before each."""
 
 UNLIKE = 0.5
 """The correlation below which the outputs are not those of the model."""
@@ -26,12 +26,12 @@ UNLIKE = 0.5
 
 @dataclass(frozen=True)
 class Probe:
-    """What a few measurements show of a device.
+    """The properties of a device from a few measurements.
 
     Attributes: `device`, its name; `measurements`, made; `noise`, the standard deviation of an
     output; `write_seconds`, `measurement_seconds`; `agreement`, the correlation of the device's
     outputs with the model's at the same parameters, None if the parameters have other names;
-    `model`, with all this in it.
+    `model`, with these properties.
     """
 
     device: str
@@ -58,10 +58,10 @@ class Probe:
 
 
 def probed(device: PythonDevice, model: SimulatedDevice, task: Task) -> Probe:
-    """Measure a device a few times, and put what it shows into its model.
+    """Measure a device a few times, and adjust its model to the results.
 
-    The access level, bounds, DAC steps, noise, and the times of writes and measurements become the
-    device's. The network stays the model's, with initial weights of the device's size. The
+    The access level, bounds, DAC steps, noise, and the times of writes and measurements are those
+    of the device. The network is that of the model, with initial weights of the device's size. The
     imperfections and energies of the model are left out.
 
     Arguments: the device; a simulated device with as many parameters; the task.
@@ -120,7 +120,7 @@ def _scaled(model: SimulatedDevice, dut: DeviceUnderTest) -> Any:
 
 
 def _agreement(device: PythonDevice, model: SimulatedDevice, dut: DeviceUnderTest) -> float | None:
-    """The correlation of the outputs with the model's, each less its mean over the batch."""
+    """The correlation of the outputs with the model's, each minus its mean over the batch."""
     theta = device.space.unravel(jnp.asarray(dut.start + dut.origin))
     if {n: v.shape for n, v in theta.items()} != {p.name: p.shape for p in model.space.parameters}:
         return None

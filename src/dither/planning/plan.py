@@ -110,8 +110,8 @@ class Row:
 class Plan:
     """The rows of a plan and its target score.
 
-    Attributes: `name`; `target`; `score_name`; `rows`, by point and method; `real`, the device in
-    whose place a model was planned, None for a simulation.
+    Attributes: `name`; `target`; `score_name`; `rows`, by point and method; `real`, the real
+    device that the model represents, None for a simulation.
     """
 
     name: str

@@ -22,7 +22,7 @@ from dither.training.fit import problem_of
 from dither.training.until import Until
 
 SAMPLES, WIDER = 512, 8
-"""The samples of a gradient, at most, and the factor for steps that combine more of the rule's."""
+"""The samples of a gradient, at most; the factor on it if a step combines many more samples."""
 
 BATCHES = 128
 """The batches of the rule that are read for a gradient, at most."""

@@ -47,7 +47,7 @@ def read_question(what: str, changes: Sequence[str] = (), model: str | None = No
 
     The file is one for `dither train`, may lack the algorithm and the budget, and may have `[axes]`
     as in a study. The last name of a setting, such as `bits`, stands for its key path if it is
-    unique. A real device is measured a few times, and a model stands for it (`probed`).
+    unique. A real device is measured a few times and represented by a model (`probed`).
 
     Arguments: the file; `changes`, each `key.path=value`; `model`, the preset or file of a run
     whose simulated device is like the real one.
@@ -89,7 +89,7 @@ def _of_real(
     axes: Mapping[str, Any],
     where: str,
 ) -> Question:
-    """The question for a real device, in whose place its model is planned."""
+    """The question for a real device, which is represented by its model."""
     table, lines, its = read_table(model, ())
     given = {"algorithm": UNDECIDED, "until": {"measurements": HORIZON}, **table}
     like = validated(Specification, given, lines, its).device
@@ -137,7 +137,7 @@ def _cells(
 
 
 def _of_the_device(axes: Mapping[str, Any]) -> dict[str, Any]:
-    """The axes of a study that do not select algorithms, which a plan does itself."""
+    """The axes of a study that do not select algorithms, because a plan compares them itself."""
 
     def chooses(name: str, axis: Any) -> bool:
         keys = [name] if isinstance(axis, list) else axis

@@ -66,10 +66,10 @@ def scanned(
 ) -> Tried:
     """The rate and the amplitude with the fewest predicted measurements.
 
-    The amplitude is chosen first. The rate then rises by factors from below the greedy one, since a
-    low rate is predicted in the fewest steps, and falls if the first was the best. The amplitude is
-    doubled once if there is noise. A prediction stops when it needs more measurements than the best
-    one.
+    The amplitude is chosen first. The rate then rises by factors from below the greedy one, because
+    low rates take the fewest steps to predict. It falls if the first rate was the best. The
+    amplitude is doubled once if there is noise. A prediction stops when it needs more measurements
+    than the best one.
 
     Arguments: an algorithm; the `Start`; `predict`, for an algorithm and a budget; `near`, the best
     rate of a similar device, if known.

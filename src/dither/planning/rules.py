@@ -63,13 +63,13 @@ class AbstractRule(eqx.Module):
     sees: AccessLevel = eqx.field(static=True, default=AccessLevel.COST)
 
     def rate_at(self, updates: Float[Array, ""]) -> Float[Array, ""]:
-        """eta after so many updates."""
+        """eta after a number of updates."""
         A, alpha, _ = self.falls
         rate: Float[Array, ""] = self.rate / (A + updates + 1.0) ** alpha
         return rate * self.optimizer.factor(updates.astype(jnp.int32))
 
     def delta_at(self, updates: Float[Array, ""]) -> Float[Array, ""]:
-        """δ after so many updates."""
+        """δ after a number of updates."""
         delta: Float[Array, ""] = self.delta / (updates + 1.0) ** self.falls[2]
         return delta
 

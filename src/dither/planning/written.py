@@ -24,7 +24,7 @@ def best_toml(plan: Plan) -> str:
 def write_plan(plan: Plan, folder: Path) -> None:
     """Write `plan.json`, `best.toml`, and the figures as SVG and PDF.
 
-    `plan.json` holds `rows`, `best`, the place of the recommended one in them, and `target`.
+    `plan.json` holds `rows`, `best`, the index of the recommended row, and `target`.
 
     Without a feasible method there is no `best.toml`; an older one is removed.
     """

@@ -105,7 +105,7 @@ class RemoteObject:
             if reply["failed"]:
                 raise _failure(reply)
             if not len(readings):
-                raise RuntimeError("no readings came back")
+                raise RuntimeError("the server returned no readings")
 
     def renew_lease(self) -> bool:
         """Renew the lease if a third of it has passed since the last renewal.

@@ -152,7 +152,7 @@ def server_at(
 def patiently(
     patience: float, ask: Callable[[], tuple[Link, dict[str, Any]]]
 ) -> tuple[Link, dict[str, Any]]:
-    """Retry for so many seconds. Errors: the last `Unreachable`."""
+    """Retry for `patience` seconds. Errors: the last `Unreachable`."""
     until, pause = time.monotonic() + patience, 0.05
     while True:
         try:

@@ -57,9 +57,9 @@ Admit = Callable[[Link, dict[str, Any], str], dict[str, Any] | None]
 class Door:
     """Accepts connections in its own thread, and passes on those with a valid first message.
 
-    A new connection always gets a place: if there is none, the oldest silent connection of the
-    address with too many, or of all, is closed. The holder of the lease has passed the door and is
-    not counted.
+    A new connection always gets a place. If an address has too many connections, its oldest silent
+    one is closed; if there are too many in total, the oldest silent one of all. The holder of the
+    lease has passed the door and is not counted.
 
     Arguments: a listening socket; TLS, or None; `admit`; `tick`, called several times per second.
     """
@@ -187,7 +187,7 @@ class Door:
             if len(caller.said) >= size:
                 size += LENGTH.unpack_from(caller.said)[0]
                 if size > LONGEST_HELLO:
-                    raise MessageError("no message: the first is too long")
+                    raise MessageError("the first message is too long")
             if len(caller.said) == size:
                 break
             data = caller.sock.recv(size - len(caller.said))

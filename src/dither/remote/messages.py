@@ -52,9 +52,9 @@ def unpack(data: bytes | bytearray, flat: bool = False) -> dict[str, Any]:
     try:
         message = msgpack.unpackb(data, ext_hook=_extension, **limits)
     except Exception as error:
-        raise MessageError(f"no message: {type(error).__name__}") from None
+        raise MessageError(f"not a message: {type(error).__name__}") from None
     if not isinstance(message, dict) or not all(isinstance(key, str) for key in message):
-        raise MessageError("no message: not a table of names")
+        raise MessageError("not a message: it is not a table with names as keys")
     return message
 
 

@@ -9,7 +9,7 @@ CLIENTS = 1024
 
 
 class Bucket:
-    """A token bucket: so many events per second, with bursts of one second's worth.
+    """A token bucket: `per_second` events per second, with bursts of one second's worth.
 
     An event that comes too early takes no token, so that a refusal does not lengthen the wait.
     """

@@ -18,7 +18,7 @@ class Record:
 
     Events are appended to a file, one JSON object per line, flushed immediately: `lease`,
     `refused`, `lost`, `safe`, and occasionally `account`, which holds all counts. Every write is
-    appended to files beside it, `FILE.writes.1` and so on, which `read_record` reads.
+    appended to files next to it, `FILE.writes.1` and so on, which `read_record` reads.
 
     Arguments: P; the file; without it nothing is written. Errors: `RequestError` if it cannot be
     written.

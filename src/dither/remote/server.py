@@ -77,7 +77,7 @@ class DeviceServer:
         tls = server_tls(certificate, key, client_ca)
         if near is None and tls is None:
             raise RequestError(
-                f"The address {host} is beyond the loopback address and needs TLS; "
+                f"The address {host} is not a loopback address, so it needs TLS; "
                 "give --certificate and --key (dither device certificates makes them)."
             )
         self.token = read_token(token_file)

@@ -1,4 +1,4 @@
-"""Every write to a served device, in compact files beside the server's record."""
+"""Every write to a served device, in compact files next to the server's record."""
 
 import re
 import struct
@@ -106,7 +106,7 @@ def read_record(record: str | Path) -> Writes:
     files = [file for _, file in _files(Path(record))]
     if not files:
         raise RequestError(
-            f"The record {record} has no writes beside it ({record}.writes.1); give another one."
+            f"The record {record} has no file of writes {record}.writes.1; give another record."
         )
     for file in files:
         rows += _rows(file)
@@ -148,7 +148,7 @@ def _whole(file: FileIO, content: bytes) -> None:
 
 
 def _files(record: Path) -> list[tuple[int, Path]]:
-    """The files of writes beside a record, by number."""
+    """The files of writes of a record, by number."""
     named = re.compile(re.escape(record.name) + r"\.writes\.(\d+)")
     found = [(named.fullmatch(file.name), file) for file in record.parent.glob("*.writes.*")]
     return sorted((int(match[1]), file) for match, file in found if match)

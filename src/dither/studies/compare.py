@@ -76,7 +76,7 @@ def compare(
 ) -> list[Compared]:
     """Run the missing parts of a comparison.
 
-    Several processes on one folder share the work. An impossible pairing, such as of a method that
+    Several processes on one folder share the work. An impossible pairing, such as a method that
     needs more access than the device offers, is not an error; it is reported with its reason.
 
     Arguments: the comparison; its folder; `observers`, called with a `StudyProgress`;

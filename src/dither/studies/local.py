@@ -63,7 +63,7 @@ def work(
     observers: Sequence[StudyObserver] = (),
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run the missing runs of a study until none is left, or until all are in work elsewhere.
+    """Run the missing runs of a study until none is left, or other processes run all the rest.
 
     Arguments: the study's folder, opened; the study; observers; a function that says whether to
     stop. Errors: `Interrupted`; `RequestError` if task, device and algorithm do not fit.

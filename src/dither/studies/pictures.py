@@ -46,7 +46,7 @@ class Picture:
 
 
 def spaced(items: Sequence[Any], most: int) -> list[Any]:
-    """At most so many items, evenly spaced, including the first and the last."""
+    """At most `most` items, evenly spaced, including the first and the last."""
     if len(items) <= most:
         return list(items)
     return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
@@ -134,7 +134,7 @@ def _draw_fit(
 
 
 def _aside(axes: Any, points: float) -> Any:
-    """Data coordinates, shifted to the right by so many points."""
+    """Data coordinates, shifted to the right by some points."""
     from matplotlib.transforms import ScaledTranslation
 
     return axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)

@@ -94,7 +94,7 @@ def gone(folder: Path) -> bool:
 
 
 def save_beside(folder: Path, study: Study) -> RunError:
-    """Move files written after a study's folder was deleted to a folder beside it.
+    """Move files written after a study's folder was deleted to a folder next to it.
 
     Returns: the error to raise.
     """

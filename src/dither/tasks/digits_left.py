@@ -13,7 +13,7 @@ ROUNDING = 1e-12
 """A smaller relative spread counts as rounding error."""
 
 FAR = 1000.0
-"""Values further from 0 than so many times their spread are shifted towards it."""
+"""Values further from 0 than this many times their spread are shifted towards 0."""
 
 
 def check_resolved(values: Num[np.ndarray, "N ..."], name: str, instead: str) -> None:

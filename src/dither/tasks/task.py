@@ -46,7 +46,7 @@ class Task(eqx.Module):
     `sampler`, which selects the samples of a batch.
 
     If a cost needs several forward passes, such as the residual of a differential equation, a
-    `group` of so many consecutive samples is drawn together. The cost still has a value for each
+    `group` of consecutive samples is drawn together. The cost still has a value for each
     sample; that of a group is their mean, and the sampler receives that of the first. `grid` is the
     shape of the points of the groups, `order` the order of the derivatives with respect to the
     inputs that the cost needs.

@@ -115,7 +115,7 @@ class Recorder(NumpyDevice):
         return np.full((len(inputs), 2), math.sqrt(1e6 + self.theta @ self.pull))
 
     def check_received(self, most: int) -> None:
-        """Check that there were writes, at most so many, all inside the bounds and on the grid."""
+        """Check that 1 to `most` writes were made, all inside the bounds and on the grid."""
         received, (low, high) = np.array(self.received, float), self.bounds
         assert 0 < len(received) <= most
         assert np.all(received >= low)

@@ -34,7 +34,7 @@ GRIDS = (None, DAC(bits=1, low=-1.0, high=0.7), DAC(bits=1, low=0.0, high=1.0))
 
 
 def keys(number: int, seed: int = 0) -> Key[Array, " number"]:
-    """So many keys."""
+    """Independent keys from a seed."""
     return jax.random.split(jax.random.key(seed), number)
 
 

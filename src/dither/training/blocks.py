@@ -38,11 +38,11 @@ ROOMS = (1, 2, 8, BLOCK)
 """The compiled block sizes; compiling each takes a large part of a second at the start of a run."""
 
 BLOCK_BYTES = 2**23
-"""The largest size of a block's settings in double precision, bytes, if it exceeds one setting."""
+"""The largest size of a block with more than one setting, in double precision, bytes."""
 
 
 def largest_block(parameters: int) -> int:
-    """The largest block of probes for so many parameters."""
+    """The largest block of probes for a number of parameters."""
     fits = BLOCK_BYTES // (8 * max(parameters, 1))
     return max(room for room in ROOMS if room <= max(fits, 1))
 
@@ -132,8 +132,8 @@ def tell_block(
 ) -> tuple[State, Any, Float[Array, " K"]]:
     """Tell the first n probes of a block; readings are costs, or outputs that give costs.
 
-    `taken_off` is the constant subtracted from costs; `known`, each sample's cost less that
-    constant, if it was computed before. An adaptive sampler receives blocks of one probe.
+    `taken_off` is the constant subtracted from costs; `known`, each sample's cost minus
+    that constant, if it was computed before. An adaptive sampler receives blocks of one probe.
     """
     outputs, x = readings if isinstance(readings, tuple) else (readings, None)
     costs = each = jnp.asarray(outputs)

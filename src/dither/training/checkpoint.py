@@ -140,8 +140,8 @@ def check_digest(
         verb = "differs" if len(other) == 1 else "differ"
         told = f" (its {' and '.join(other)} {verb})" if all(other) else ""
         raise RequestError(
-            f"The checkpoint {path} belongs to another specification{told}; use spec.toml "
-            "beside it, or choose another --out."
+            f"The checkpoint {path} belongs to another specification{told}; use the "
+            "spec.toml next to it, or choose another --out."
         )
 
 

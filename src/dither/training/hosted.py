@@ -34,7 +34,7 @@ from dither.training.measuring import AbstractMeasuringLoop, Write
 from dither.training.outputs import far, in_double, scored
 
 LONGEST_CALL = 1.0
-"""The longest call, s: then the driver checks for Ctrl-C and no longer waits for failures."""
+"""The longest call, s. Then the driver checks for Ctrl-C and stops waiting for failures."""
 
 FALLEN = 16.0
 """The factor by which a cost must fall below the subtracted constant to replace it."""

@@ -84,7 +84,7 @@ def _part(folder: Path, asked: dict[str, Any], name: str, kind: Any) -> Any:
 
 
 class Told(BaseModel):
-    """What stands in `result.json`."""
+    """The values in `result.json`."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -92,7 +92,7 @@ class AbstractMeasuringLoop(AbstractLoop, ABC):
         self.ledger.perturbations[0] += perturbed
 
     def _count_all(self, ends: list[Status], samples: int, seconds: float) -> None:
-        """Count measurements of so many samples each, of which only the last can have failed."""
+        """Count measurements of `samples` samples each. Only the last one can have failed."""
         failed = int(ends[-1] is not Status.DONE)
         in_a_row = self.failed_in_a_row if len(ends) == 1 else 0
         self.failed_in_a_row = (in_a_row + 1) * failed

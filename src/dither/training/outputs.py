@@ -12,7 +12,7 @@ from jaxtyping import Float
 from dither.tasks.task import Task
 
 FAR = 1e4
-"""Outputs beyond this, where single precision resolves a thousandth, are far from zero."""
+"""Larger outputs count as far from zero. Single precision resolves a thousandth here."""
 
 
 def far(outputs: Float[np.ndarray, "..."]) -> bool:

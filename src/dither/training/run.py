@@ -142,7 +142,7 @@ class Run:
         return max(n, 1)
 
     def _most(self) -> int | None:
-        """The most measurements before the last evaluation, which itself takes some on a device."""
+        """The measurements available before the last evaluation, which takes some on a device."""
         if self.until.measurements is None:
             return None
         return max(1, self.until.measurements - self.loop.measurements_per_evaluation())

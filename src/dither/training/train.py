@@ -144,7 +144,7 @@ def _kept(
     result: Result,
     watching: Sequence[Observer],
 ) -> Result:
-    """The result, saved in the run's folder, or beside it if the folder was deleted meanwhile."""
+    """The result, saved in the run's folder, or next to it if the folder was deleted meanwhile."""
     if folder is None or not gone(folder):
         _keep(folder, run, result, watching)
         return result
@@ -152,8 +152,8 @@ def _kept(
     write_specification(beside, whole)
     _keep(beside, run, replace(result, out=beside), watching)
     raise RunError(
-        f"The folder {folder} was deleted or taken over during the run; everything known "
-        f"is saved in {beside}; continue with --out {beside} --resume."
+        f"The folder {folder} was deleted or taken over during the run; all results so far "
+        f"are saved in {beside}; continue with --out {beside} --resume."
     )
 
 

@@ -9,7 +9,7 @@ from dither.devices.imperfections.wander import AbstractWander, Wandering
 
 
 class OutputDrift(AbstractWander):
-    """Let the gain of every output drift with every measurement, as of a laser or an amplifier.
+    """Let the gain of every output drift with every measurement, as in a laser or an amplifier.
 
     `y_k ← (1 + d_k) y_k`
     ```

@@ -54,7 +54,7 @@ class Curves(NamedTuple):
         return np.array([nmse(y, self.test_target) for y in outputs])
 
     def after(self, measurements: float) -> Float[np.ndarray, " runs"]:
-        """The errors at the last record within so many measurements."""
+        """The errors at the last record within a number of measurements."""
         return self.errors[:, np.searchsorted(self.measurements, measurements, "right") - 1]
 
     def readouts(self) -> dict[str, Float[np.ndarray, "runs 2"]]:

@@ -18,7 +18,7 @@ EXPERIMENT = "dither"
 
 
 class MLflow(AbstractTracker):
-    """Logs to MLFLOW_TRACKING_URI, or else to `mlflow.db` beside the run's folder.
+    """Logs to MLFLOW_TRACKING_URI, or else to `mlflow.db` next to the run's folder.
 
     The experiment is that of MLFLOW_EXPERIMENT_NAME, or `dither`.
     """
