@@ -65,7 +65,7 @@ claims: $(VENV)/.installed-test ## run the quick claims again and compare; LONG=
 bench: $(VENV)/.installed ## measure speed beside others (pip install '.[bench]'): LINES=cnn CORES=2
 	$(PY) benchmarks/bench --lines "$(LINES)" --cores $(or $(CORES),1)
 
-hostile: $(VENV)/.installed-test ## do what must not harm, row by row: half an hour; ROWS="Bits Kills" for some
+hostile: $(VENV)/.installed-test ## run the robustness tests, row by row: half an hour; ROWS="Bits Kills" for some
 	$(PY) benchmarks/hostile $(ROWS)
 
 andreoli2023: $(VENV)/.installed ## run the paper's figures again in full: a quarter of an hour

@@ -381,8 +381,8 @@ def row(name: str, rule: str) -> dict[str, Any]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as a Markdown table, with the worst of the seeds."""
     lines = [
-        "| fault | rule | reached after, of the measurements without fault | score at the end, of "
-        "that without fault | ended | safe | as promised |",
+        "| fault | rule | measurements to target, relative | final score, relative | outcome "
+        "| left safe | passed |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in rows:
@@ -392,7 +392,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         shares = [run["score"] / run["reference"] for run in runs if run["score"] is not None]
         share = f"{min(shares):.2f}" if shares else "–"
         sentence = next((run["sentence"] for run in runs if run["sentence"]), "")
-        ended = sentence or ("reached" if None not in reached else "not reached by all")
+        cause = sentence.partition(";")[0]
+        ended = "target reached" if None not in reached else "not reached by all seeds"
+        ended = f"stopped: {cause}" if cause else ended
         safe = "yes" if all(run["is_safe"] and run["inside"] for run in runs) else "**no**"
         lines.append(
             f"| {one['fault']} | {one['rule']} | {after} | {share} | {ended} | {safe} | "

@@ -61,7 +61,7 @@ def scaling(rows: Sequence[Entry]) -> str:
             verdict = f"{off:+.0%}" + ("" if abs(off) <= tolerance else " **off**")
             cells += [interval(row), number(row["expected"]), verdict, number(row["law"])]
         lines.append(cells)
-    half = ["expected", "off by", "law"]
+    half = ["expected", "deviation", "law"]
     return table(["N", "final training NMSE", *half, "last accepted flip / N", *half], lines)
 
 
@@ -90,7 +90,7 @@ def exponents(rows: Sequence[Entry]) -> str:
             off = row["measured"] - row["expected"]
             verdict = f"{off:+.2f}" + ("" if abs(off) <= EXPONENT_TOLERANCE else " **off**")
         lines.append([name, interval(row), number(row["expected"]), verdict, number(row["law"])])
-    return table(["tests until", "exponent against N", "expected", "off by", "law"], lines)
+    return table(["criterion", "exponent against N", "expected", "deviation", "law"], lines)
 
 
 def rules(rows: Sequence[Entry]) -> str:
@@ -107,7 +107,7 @@ def rules(rows: Sequence[Entry]) -> str:
             )
         text += f"\nNoise {noise:g}:\n\n" + table(
             ["rule", "NMSE at 1.5 N", "NMSE at 15 N", "at 1.5 N / greedy's final",
-             "at 15 N / greedy's final", "measurements / N to 1.1 ×", "never"], lines,
+             "at 15 N / greedy's final", "measurements / N to 1.1 ×", "never reached"], lines,
         )  # fmt: skip
     return text
 

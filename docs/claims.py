@@ -244,7 +244,7 @@ def page() -> str:
             "",
             f"`{one.command}` ({one.minutes:g} minutes). Made on {one.date}.{told}",
             "",
-            "| claim | seeds | interval | the rule sees | fairest rival |",
+            "| claim | seeds | interval | access of the rule | fairest comparison |",
             "| --- | --- | --- | --- | --- |",
             *(row(claim) for claim in claims),
             "",

@@ -49,10 +49,10 @@ def run(title: str) -> None:
         try:
             ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=LIMIT)
             figures = json.loads(ended.stdout.splitlines()[-1]) if not ended.returncode else {
-                "ended with status": ended.returncode
+                "exit status": ended.returncode
             }  # fmt: skip
         except subprocess.TimeoutExpired:
-            figures = {"not done within, s": LIMIT}
+            figures = {"stopped after (s)": LIMIT}
     told = {
         "title": title,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -66,7 +66,7 @@ def run(title: str) -> None:
 
 def table(titles: list[str]) -> str:
     """Return the rows that have results, as a Markdown table."""
-    lines = ["| what is done | what comes of it | on | took |", "|---|---|---|---|"]
+    lines = ["| test | result | date | duration |", "|---|---|---|---|"]
     for title in titles:
         if kept(title).is_file():
             told = json.loads(kept(title).read_text())

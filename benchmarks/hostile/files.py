@@ -31,6 +31,7 @@ from dither.training.load import read_result
 from dither.training.specification import read_specification
 
 FLIPS_OF_EACH_KIND = 260
+READINGS = ("detected", "harmless", "silent changes", "tracebacks")
 SMALL = STUDY.model_copy(update={"seeds": 2, "axes": {"algorithm.learning_rate": [0.5, 1.0]}})
 
 
@@ -99,7 +100,7 @@ def outcome(call: Callable[[], Any], before: str) -> str:
     try:
         return "harmless" if repr(call()) == before else "silent changes"
     except DitherError as error:
-        return "found" if "\n" not in str(error) else "long sentences"
+        return "detected" if "\n" not in str(error) else "long messages"
     except Exception:
         return "tracebacks"
 
@@ -120,7 +121,7 @@ def bit_flips(folder: Path) -> dict[str, int | float | str]:
     return {
         "kinds of files": len(kinds(folder)),
         "flips": counts.total(),
-        **{name: counts[name] for name in ("found", "harmless", "silent changes", "tracebacks")},
+        **{name: counts[name] for name in READINGS},
     }
 
 
@@ -143,7 +144,7 @@ def cuts(folder: Path) -> dict[str, int | float | str]:
         file.write_bytes(whole)
     return {
         "files": counts.total(),
-        **{name: counts[name] for name in ("found", "harmless", "silent changes", "tracebacks")},
+        **{name: counts[name] for name in READINGS},
     }
 
 
@@ -171,7 +172,7 @@ def full_disks(folder: Path) -> dict[str, int | float | str]:
     for limit in (100, 1_000, 2_000, 4_000, 8_000, 16_000):
         out = folder / f"limit-{limit}"
         status = child(lambda out=out, limit=limit: limited(out, limit))
-        counts["no more than some bytes in a file: ended in a sentence"] += status == 0
+        counts["with a limit on file size: ended with an error message"] += status == 0
     whole = {"run": train(None, 200), "study": run_study(SMALL, folder / "whole")}
     for what in whole:
         for write in range(1, 60):
@@ -181,15 +182,16 @@ def full_disks(folder: Path) -> dict[str, int | float | str]:
                 began(what, out)
                 break
             except DitherError as error:
-                counts["ended in a sentence"] += "No space left" in str(error)
-                counts["the request blamed"] += isinstance(error, RequestError)
+                told = "No space left" in str(error)
+                counts["on a full disk: ended with an error message"] += told
+                counts["blamed on the request"] += isinstance(error, RequestError)
             finally:
                 _files.os.fsync = flush
                 counts["starts"] += 1
             again = began(what, out)
             equal = same(again, whole[what]) if what == "run" else again[COLUMNS].equals(
                 whole[what][COLUMNS])  # fmt: skip
-            counts["gone on with, equal bit for bit"] += equal
+            counts["resumed, bitwise equal"] += equal
     return {**counts, "starts": counts["starts"] - len(whole)}
 
 
@@ -258,16 +260,17 @@ def permissions(folder: Path) -> dict[str, int | float | str]:
             for part in (run, study):
                 shutil.copytree(part, whole / part.name)
             path.chmod(mode)
-            counts["tried"] += 1
+            counts["attempts"] += 1
             try:
                 act()
-                counts["done all the same"] += 1
+                counts["unaffected"] += 1
             except DitherError as error:
                 said = str(error)
-                counts["named with the permission"] += "no permission" in said
-                counts["called damaged, or to be removed"] += "damaged" in said or "remove" in said
+                counts["error names the permission"] += "no permission" in said
+                wrong = "damaged" in said or "remove" in said
+                counts["error calls the file damaged or advises removal"] += wrong
             except PermissionError:
-                counts["left to Python's own PermissionError"] += 1
+                counts["Python's PermissionError"] += 1
             except Exception:
                 counts["other tracebacks"] += 1
             finally:
@@ -277,7 +280,7 @@ def permissions(folder: Path) -> dict[str, int | float | str]:
                 shutil.rmtree(part)
                 shutil.copytree(whole / part.name, part)
             shutil.rmtree(whole)
-    names = ("called damaged, or to be removed", "left to Python's own PermissionError",
+    names = ("error calls the file damaged or advises removal", "Python's PermissionError",
              "other tracebacks")  # fmt: skip
     return {**counts, **{name: counts[name] for name in names}}
 
@@ -309,11 +312,11 @@ def clocks(folder: Path) -> dict[str, int | float | str]:
             taken += status != 0
             tries += 1
     return {
-        "clock readings that jumped": jumps,
-        "runs equal bit for bit to the undisturbed run": f"{equal} of {len(runs)}",
+        "shifted clock readings": jumps,
+        "runs bitwise equal to the undisturbed run": f"{equal} of {len(runs)}",
         "negative durations": sum(int((run.history["wall_seconds"] < 0).sum()) for run in runs),
-        "leases of living holders tried": tries,
-        "taken": taken,
+        "attempts to take the lease of a live holder": tries,
+        "leases taken": taken,
     }
 
 
@@ -338,8 +341,8 @@ def steal(file: Path, clock: float) -> None:
 
 ROWS = {
     "Bits flipped in files": bit_flips,
-    "Files cut short, or taken for one another": cuts,
-    "Disks that are full at any write": full_disks,
-    "Files and folders that are closed to the user": permissions,
-    "Clocks that are set": clocks,
+    "Files truncated or swapped": cuts,
+    "Disk full at any write": full_disks,
+    "Files and folders without access permission": permissions,
+    "Jumps of the system clock": clocks,
 }

@@ -50,10 +50,10 @@ def kills_of_runs(folder: Path) -> dict[str, int | float | str]:
         runs += 1
     return {
         "kills": kills,
-        "runs that ended": runs,
-        "starts that failed": failed,
-        "results equal bit for bit to the undisturbed run's": f"{equal} of {runs}",
-        "files left over": left,
+        "completed runs": runs,
+        "failed starts": failed,
+        "results bitwise equal to the undisturbed run": f"{equal} of {runs}",
+        "leftover files": left,
     }
 
 
@@ -89,13 +89,13 @@ def kills_of_studies(folder: Path) -> dict[str, int | float | str]:
         studies += 1
     return {
         "kills": kills,
-        "studies that ended": studies,
-        "starts that failed": failed,
-        "tables equal to the undisturbed study's": f"{equal} of {studies}",
+        "completed studies": studies,
+        "failed starts": failed,
+        "tables equal to the undisturbed study": f"{equal} of {studies}",
     }
 
 
 ROWS = {
-    "Kills of runs at random moments": kills_of_runs,
-    "Kills of studies at random moments": kills_of_studies,
+    "Kills of runs at random times": kills_of_runs,
+    "Kills of studies at random times": kills_of_studies,
 }

@@ -5,14 +5,14 @@ adds their results to it. `ROWS` maps the title of each row to its function. The
 folder to work in, starts a server there and returns its results. A `look` is a request for the
 server's status, which takes no lease. The results are:
 
-- `tried`: the number of attempts
-- `let_in`: the number of failures of protection, such as forbidden writes or answers to clients
-  without permission
+- `attempts`: the number of attempts
+- `breaches`: the number of failures of protection, such as forbidden writes, answers to clients
+  without permission, or missed safe states
 - `tracebacks`: the number of tracebacks printed by the server
-- `memory_MiB`: the server's peak memory above its memory at rest
-- `wait_s`: the longest wait of an honest client
-- `rate_ratio`: the rate of a running trainer with the flood relative to that without it
-- `safe_after_s`: the time until the device was in its safe state
+- `extra memory (MiB)`: the server's peak memory above its memory at rest
+- `longest wait (s)`: the longest wait of an honest client
+- `relative training rate`: the rate of a running trainer with the flood, relative to that without
+- `safe after (s)`: the time until the device was in its safe state
 """
 
 import json
@@ -136,7 +136,7 @@ class Scene:
         self.errors.flush()
         return {
             "tracebacks": (self.folder / "errors").read_text().count("Traceback"),
-            "memory_MiB": round((self.most - self.rest) / 2**20, 1),
+            "extra memory (MiB)": round((self.most - self.rest) / 2**20, 1),
         }
 
     def close(self) -> None:
@@ -250,7 +250,8 @@ def row_bad_requests(folder: Path) -> Figures:
             until(lambda: here.look()[0]["holder"] is None)
             waits.append(here.look()[1])
         let_in += here.look()[0]["writes"] - before
-        return {"tried": len(bad), "let_in": let_in, "wait_s": _s(waits), **here.figures()}
+        found: Figures = {"attempts": len(bad), "breaches": let_in, "longest wait (s)": _s(waits)}
+        return found | here.figures()
 
 
 def frame(rng: np.random.Generator, token: str) -> bytes:
@@ -299,7 +300,8 @@ def row_frames(folder: Path, frames: int = 2400) -> Figures:
                 let_in += b"name" in link.receive(0.01)
             link.close()
         let_in += here.look()[0]["writes"] - before
-        return {"tried": frames, "let_in": let_in, "wait_s": _s(waits), **here.figures()}
+        found: Figures = {"attempts": frames, "breaches": let_in, "longest wait (s)": _s(waits)}
+        return found | here.figures()
 
 
 # ------------------------------------------------------------------------------------------- floods
@@ -398,13 +400,13 @@ def row_flood(kind: str, folder: Path) -> Figures:
                 flood.kill()
                 flood.wait()
         found: Figures = {
-            "tried": int(counts[1]),
-            "let_in": int(counts[2]),
-            "wait_s": _s(waits),
-            "rate_ratio": round(rates[True] / 3 / (rates[False] / 4), 3),
+            "attempts": int(counts[1]),
+            "breaches": int(counts[2]),
+            "longest wait (s)": _s(waits),
+            "relative training rate": round(rates[True] / 3 / (rates[False] / 4), 3),
             **here.figures(),
         }
-        return found | ({"looks_refused": refused} if refused else {})
+        return found | ({"status requests refused": refused} if refused else {})
 
 
 def row_never_read(folder: Path) -> Figures:
@@ -427,7 +429,8 @@ def row_never_read(folder: Path) -> Figures:
                     waits.append(here.look()[1])
             until(lambda: here.look()[0]["safe"] and here.look()[0]["holder"] is None)
             link.close()
-        return {"tried": tried, "let_in": 0, "wait_s": _s(waits), **here.figures()}
+        found: Figures = {"attempts": tried, "breaches": 0, "longest wait (s)": _s(waits)}
+        return found | here.figures()
 
 
 def row_reconnects(folder: Path, times: int = 1000) -> Figures:
@@ -443,7 +446,8 @@ def row_reconnects(folder: Path, times: int = 1000) -> Figures:
         until(lambda: here.look()[0]["safe"])
         made = here.look()[0]
         lost = times + 1 - made["safe_states"]
-        return {"tried": times, "let_in": lost, "wait_s": _s(waits), **here.figures()}
+        found: Figures = {"attempts": times, "breaches": lost, "longest wait (s)": _s(waits)}
+        return found | here.figures()
 
 
 # ------------------------------------------------------------------------------------------ silence
@@ -498,10 +502,10 @@ def row_silence(kind: str, folder: Path) -> Figures:
             trainer.wait()
         found = here.look()[0]
         return {
-            "tried": 3,
-            "let_in": len(here.events("safe")) - found["safe_states"],
-            "safe_after_s": _s(after),
-            "lease_s": LEASE,
+            "attempts": 3,
+            "breaches": len(here.events("safe")) - found["safe_states"],
+            "safe after (s)": _s(after),
+            "lease (s)": LEASE,
             **here.figures(),
         }
 
@@ -598,7 +602,7 @@ def row_tls(folder: Path) -> Figures:
             tracebacks = here.figures()["tracebacks"]
         finally:
             here.close()
-    return {"tried": tried, "let_in": let_in, "told_why": told, "tracebacks": tracebacks}
+    return {"attempts": tried, "breaches": let_in, "cause named": told, "tracebacks": tracebacks}
 
 
 def _s(seconds: list[float]) -> float:
@@ -610,21 +614,21 @@ def _of(row: Callable[[str, Path], Figures], kind: str) -> Callable[[Path], Figu
 
 
 ROWS: dict[str, Callable[[Path], Figures]] = {
-    "bad requests with the key": row_bad_requests,
-    "raw bytes and random frames": row_frames,
-    "flood of connections that only open": _of(row_flood, "open"),
-    "flood of first messages that trickle": _of(row_flood, "trickle"),
-    "flood of TLS handshakes that stop halfway": _of(row_flood, "tls"),
-    "flood without the key": _of(row_flood, "without-key"),
-    "flood with the key": _of(row_flood, "with-key"),
-    "long requests whose replies are never read": row_never_read,
-    "reconnects": row_reconnects,
-    "trainer hung in its loop": _of(row_silence, "hung"),
-    "trainer stopped by SIGSTOP": _of(row_silence, "stopped"),
-    "trainer at a debugger's prompt": _of(row_silence, "debugged"),
-    "trainer alive and silent after one write": _of(row_silence, "silent"),
-    "network that swallows packets": _of(row_silence, "swallowed"),
-    "TLS: missing, foreign, expired, of another host, none, old": row_tls,
+    "Invalid requests with the token": row_bad_requests,
+    "Random bytes and frames": row_frames,
+    "Flood of idle connections": _of(row_flood, "open"),
+    "Flood of slow first messages": _of(row_flood, "trickle"),
+    "Flood of unfinished TLS handshakes": _of(row_flood, "tls"),
+    "Flood of requests without the token": _of(row_flood, "without-key"),
+    "Flood of requests with the token": _of(row_flood, "with-key"),
+    "Long requests whose replies are never read": row_never_read,
+    "Reconnections": row_reconnects,
+    "Trainer hangs in its loop": _of(row_silence, "hung"),
+    "Trainer stopped by SIGSTOP": _of(row_silence, "stopped"),
+    "Trainer at a debugger's prompt": _of(row_silence, "debugged"),
+    "Trainer silent after one write": _of(row_silence, "silent"),
+    "Network drops all packets": _of(row_silence, "swallowed"),
+    "TLS: certificate missing, foreign, expired or of another host; no TLS; old TLS": row_tls,
 }
 
 
