@@ -381,8 +381,8 @@ def row(name: str, rule: str) -> dict[str, Any]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as a Markdown table, with the worst of the seeds."""
     lines = [
-        "| fault | rule | reached after, of the measurements without fault | score at the end, of "
-        "that without fault | ended | safe | as promised |",
+        f"| fault | rule | measurements to the score / {MEASUREMENTS} | final score / that without "
+        "fault | ended | safe | as promised |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in rows:

@@ -107,7 +107,7 @@ def rules(rows: Sequence[Entry]) -> str:
             )
         text += f"\nNoise {noise:g}:\n\n" + table(
             ["rule", "NMSE at 1.5 N", "NMSE at 15 N", "at 1.5 N / greedy's final",
-             "at 15 N / greedy's final", "measurements / N to 1.1 ×", "never"], lines,
+             "at 15 N / greedy's final", "measurements / N to 1.1 ×", "never reached"], lines,
         )  # fmt: skip
     return text
 

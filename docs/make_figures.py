@@ -100,12 +100,12 @@ def write_preset_table() -> None:
     """Write the Markdown table of the presets' results."""
     table = json.loads((RESULTS / "presets.json").read_text())
     lines = [
-        "| preset | instances | reached the aim | measurements: median (95 %) | final score |",
+        "| preset | instances | reached the target | measurements: median (95 %) | final score |",
         "|---|---|---|---|---|",
     ]
     for name, row in table.items():
-        aim = dither.read_specification(name).until.score
-        arrived = f"{row['reached']} ({aim:g})" if aim is not None else "no aim set"
+        target = dither.read_specification(name).until.score
+        arrived = f"{row['reached']} ({target:g})" if target is not None else "no target"
         median, low, high = ("–" if x is None else count(x) for x in row["measurements"])
         if row["replicas"] > 1 and row["reached"]:
             median += f" ({low} – {high})"

@@ -26,6 +26,29 @@ TABLE = ROOT / "docs" / "results" / "hostile.md"
 MODULES = ("kills", "files", "network")
 LIMIT = 900.0
 
+WORDS = {
+    "let_in": "violations",
+    "wait_s": "longest wait, s",
+    "rate_ratio": "speed of training relative to that without the flood",
+    "looks_refused": "status requests refused",
+    "told_why": "refused with the reason",
+    "memory_MiB": "memory added, MiB",
+    "safe_after_s": "longest time to the safe state, s",
+    "lease_s": "lease, s",
+    "no more than some bytes in a file: ended in a sentence": "file size limit, message",
+    "ended in a sentence": "full disk, message",
+    "the request blamed": "called a wrong request",
+    "starts": "interrupted starts",
+    "gone on with, equal bit for bit": "resumed, equal bit for bit",
+    "named with the permission": "error names the permission",
+    "called damaged, or to be removed": "called damaged",
+    "done all the same": "succeeded nevertheless",
+    "left to Python's own PermissionError": "bare PermissionError",
+    "leases of living holders tried": "attempts on leases of live holders",
+    "taken": "leases taken",
+}
+"""The words of the table for figures whose names are no words or too short."""
+
 
 def rows() -> dict[str, Callable[[Path], Figures]]:
     """Return the row functions by title. Each takes a folder to work in."""
@@ -66,11 +89,13 @@ def run(title: str) -> None:
 
 def table(titles: list[str]) -> str:
     """Return the rows that have results, as a Markdown table."""
-    lines = ["| what is done | what comes of it | on | took |", "|---|---|---|---|"]
+    lines = ["| fault or attack | outcome | date | duration |", "|---|---|---|---|"]
     for title in titles:
         if kept(title).is_file():
             told = json.loads(kept(title).read_text())
-            figures = "; ".join(f"{name}: {value}" for name, value in told["figures"].items())
+            figures = "; ".join(
+                f"{WORDS.get(name, name)}: {value}" for name, value in told["figures"].items()
+            )
             lines.append(f"| {title} | {figures} | {told['date']} | {told['seconds']} s |")
     return "\n".join(lines) + "\n"
 
