@@ -219,8 +219,10 @@ def outcome(found: np.ndarray, diverged: np.ndarray, began: float) -> Row:
 def table(rows: list[Row]) -> str:
     """Format the rows as a Markdown table."""
     text = (
-        "| task | perturbed | target | tuned rate | measurements, tuned | auto | ratio (95 %) "
-        "| reached, tuned / auto | diverged, tuned / auto | of |\n" + "|---" * 10 + "|\n"
+        "| task | perturbed | target | tuned rate | measurements, tuned | measurements, auto "
+        "| ratio (95 %) | reached, tuned / auto | diverged, tuned / auto | seeds |\n"
+        + "|---" * 10
+        + "|\n"
     )
     for r in rows:
         both = [np.array(r[kind]["measurements"], float) for kind in ("tuned", "auto")]

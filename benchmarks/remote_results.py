@@ -40,7 +40,7 @@ def rows(speed: dict[str, Any], kill: dict[str, Any]) -> list[list[str]]:
             f"{kill['kills']}; {kill['kills_while_measuring']}; {kill['starts_that_failed']}",
         ],
         [
-            "resumed from the last checkpoint; its age at the kill, median and most (at "
+            "resumed from the last checkpoint; its age at the kill, median and maximum (at "
             f"{kill['checkpoint_seconds']:g} s between checkpoints)",
             "always",
             f"{'always' if kill['resumed_from_the_last_checkpoint'] else 'NOT always'}; "
@@ -48,7 +48,7 @@ def rows(speed: dict[str, Any], kill: dict[str, Any]) -> list[list[str]]:
             f"{kill['age_of_checkpoint_s']['most']:.1f} s",
         ],
         [
-            "device in its safe state after a kill, most",
+            "longest time from a kill to the safe state of the device",
             "–",
             f"{kill['safe_after_s']['most']:.1f} s",
         ],
@@ -60,7 +60,7 @@ def rows(speed: dict[str, Any], kill: dict[str, Any]) -> list[list[str]]:
             f"{kill['record_refused']}",
         ],
         [
-            "evaluations that equal those of the undisturbed run without the network",
+            "evaluations equal to those of the undisturbed run without the network",
             "all",
             f"{'all' if kill['same_as_undisturbed'] else 'NOT all'} {kill['evaluations_compared']}",
         ],
@@ -72,7 +72,7 @@ def main(files: list[str]) -> None:
     speed, kill = (json.loads(Path(file).read_text(encoding="utf-8")) for file in files)
     found = {"speed": speed, "kill": kill}
     (RESULTS / "remote.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    table = [["what", "aim", "measured"], ["---"] * 3, *rows(speed, kill)]
+    table = [["quantity", "target", "measured"], ["---"] * 3, *rows(speed, kill)]
     text = "\n".join("| " + " | ".join(row) + " |" for row in table)
     (RESULTS / "remote.md").write_text(text + "\n", encoding="utf-8")
 

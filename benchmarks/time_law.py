@@ -348,13 +348,13 @@ def table(rows: list[dict[str, Any]]) -> str:
     own = [row for row in rows if row["flows"][0]["rate"] <= 1.0001 * row["rate"]]
     return (
         f"{_lines(seen)}\nWithin a factor of 2: {sum(map(within, seen))} of {len(seen)} cells, "
-        "which had been trained before this equation was chosen. Fresh cells:\n\n"
+        "which had been trained before this equation was chosen. New cells:\n\n"
         f"{_lines(fresh)}\nWithin a factor of 2: {sum(map(within, fresh))} of {len(fresh)}. Of all "
         f"{len(rows)} cells {sum(within(row, 1.2) for row in rows)} are within a factor of 1.2. "
         f"One probe takes at most half of the training's measurements in {len(short)}, more "
-        f"samples than the training in {len(longer)}, and steps of the rule's own length or less "
+        f"samples than the training in {len(longer)}, and steps no longer than the rule's own "
         f"in {len(own)}. At least about half of its measurements are the guide's, each of 512 "
-        "samples where training reads 1 or 4 (nist7x7), 64 (digits) or 100 (fashion-mnist). On XOR "
+        "samples; training uses 1 or 4 (nist7x7), 64 (digits) or 100 (fashion-mnist). On XOR "
         "and parity the gradients of the examples cancel, so the guide must average.\n"
     )
 
@@ -362,8 +362,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 def _lines(rows: list[dict[str, Any]]) -> str:
     lines = [
         "| task, network | method | learning rate | target | probe "
-        "| probe / training, in measurements, samples | without scatter | predicted "
-        "| measured (3rd to 10th of 12) | ratio | within 2× |",
+        "| probe / training: measurements, samples | without scatter | predicted "
+        "| measured, median (3rd to 10th of 12) | ratio | within 2× |",
         "|---" * 11 + "|",
     ]
     for row in rows:

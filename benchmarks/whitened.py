@@ -52,7 +52,10 @@ def told(count: float) -> str:
 
 def write_table(runs: dict[str, Any]) -> None:
     """Write the Markdown table."""
-    lines = ["| chip | seeds | reached 80 % | median | worst |", "|---|---|---|---|---|"]
+    lines = [
+        "| chip | seeds run | reached 80 % | measurements, median | worst |",
+        "|---|---|---|---|---|",
+    ]
     for chip in CHIPS:
         mine = [run for name, run in runs.items() if name.startswith(f"{chip} | ")]
         counts = sorted(next((m for m, score in run if score >= TARGET), np.inf) for run in mine)

@@ -104,8 +104,8 @@ def write_preset_table() -> None:
         "|---|---|---|---|---|",
     ]
     for name, row in table.items():
-        aim = dither.read_specification(name).until.score
-        arrived = f"{row['reached']} ({aim:g})" if aim is not None else "no target"
+        target = dither.read_specification(name).until.score
+        arrived = f"{row['reached']} ({target:g})" if target is not None else "no target"
         median, low, high = ("–" if x is None else count(x) for x in row["measurements"])
         if row["replicas"] > 1 and row["reached"]:
             median += f" ({low} – {high})"

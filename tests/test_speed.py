@@ -16,7 +16,7 @@ from line import Line, race
 
 GUARDED = {
     # measured: 2.0, 1.7, 3.4
-    "one small network": (perceptrons.LINES["49-4-4, batch 1, 1 replicas"], "plain JAX", 1.0),
+    "one small network": (perceptrons.LINES["49-4-4, batch 1, 1 replica"], "plain JAX", 1.0),
     "many of them": (perceptrons.LINES["49-4-4, batch 1, 32 replicas"], "plain JAX", 0.8),
     "a reservoir": (mirrors.LINES["photonic reservoir, N = 1024"], "JAX, stacked", 1.5),
 }

@@ -190,16 +190,20 @@ def _weights(widths, batch: int, replicas: int) -> Line:
     return Line("measurements", contenders, operations=2 * batch * P)
 
 
+def _beside(replicas: int) -> str:
+    return f"{replicas} replica{'s' * (replicas > 1)}"
+
+
 SMALL, LARGE = (49, 4, 4), (784, 32, 10)
 
 LINES = {
     **{
-        f"49-4-4, batch {batch}, {replicas} replicas": _weights(SMALL, batch, replicas)
+        f"49-4-4, batch {batch}, {_beside(replicas)}": _weights(SMALL, batch, replicas)
         for batch in (1, 64)
         for replicas in (1, 32, 1024)
     },
     **{
-        f"784-32-10, batch 100, {replicas} replicas": _weights(LARGE, 100, replicas)
+        f"784-32-10, batch 100, {_beside(replicas)}": _weights(LARGE, 100, replicas)
         for replicas in (1, 8)
     },
     "nodes 784-256-10, batch 100": Line(

@@ -244,7 +244,7 @@ def within(rows: list[dict[str, Any]], factor: float) -> int:
 
 def table(rows: dict[str, Any]) -> str:
     """Format the cells as a Markdown table, followed by a summary."""
-    lines = ["| cell | predicted (90 %) | measured (least – most of 9) | ratio | "
+    lines = ["| cell | predicted (90 %) | measured, median (range of 9) | ratio | "
              "prediction / training: time, passes |", "|---|---|---|---|---|"]  # fmt: skip
 
     def number(x: float | None) -> str:
@@ -252,11 +252,14 @@ def table(rows: dict[str, Any]) -> str:
             return "not reached"
         return f"{float(f'{x:.3g}'):,.0f}".replace(",", " ")
 
+    def plain(x: float) -> str:
+        return f"{float(f'{x:.2g}'):g}"
+
     done = {key: row for key, row in rows.items() if "runs" in row}
     for key, row in done.items():
         told, runs = judged(row), row["runs"]
         ratio = "–" if np.isnan(told["ratio"]) else f"{told['ratio']:.2f}"
-        cost = "–" if row["measured"] is None else f"{told['time']:.2g}, {told['passes']:.2g}"
+        cost = "–" if row["measured"] is None else f"{plain(told['time'])}, {plain(told['passes'])}"
         lines.append(
             f"| {key} | {number(row['predicted'])} ({number(row['low'])} – {number(row['high'])}) "
             f"| {number(row['measured'])} ({number(runs[0])} – {number(runs[-1])}) | {ratio} "
@@ -269,12 +272,13 @@ def table(rows: dict[str, Any]) -> str:
     inside = np.mean([row["low"] <= run <= (row["high"] or np.inf) for run, row in runs])
     times = np.sort([judged(row)["time"] for row in known])
     lines.append(
-        f"\nOf {len(done)} cells {len(known)} have both numbers, and {len(never)} are rightly said "
-        f"not to be reached. The median miss is a factor of {np.exp(np.median(ratios)):.2f}; "
-        f"{within(known, 1.2)} of {len(known)} are within 1.2, {within(known, 1.5)} within 1.5. "
-        f"The intervals hold {100 * inside:.0f} % of the single trainings. A prediction takes "
-        f"{np.median(times):.2g} times the computing time of a training in the median, from "
-        f"{times[0]:.2g} to {times[-1]:.2g}; {np.sum(times <= 0.01)} are at 1/100 or below."
+        f"\n{len(known)} of {len(done)} cells have both numbers; {len(never)} are rightly "
+        f"predicted not to reach the target. The median ratio is off by a factor of "
+        f"{np.exp(np.median(ratios)):.2f}; {within(known, 1.2)} of {len(known)} are within 1.2, "
+        f"{within(known, 1.5)} within 1.5. The intervals contain {100 * inside:.0f} % of the "
+        f"single trainings. A prediction takes {plain(np.median(times))} times the computing time "
+        f"of a training in the median, from {plain(times[0])} to {plain(times[-1])}; "
+        f"{np.sum(times <= 0.01)} take 1/100 of it or less."
     )
     return "\n".join(lines) + "\n"
 

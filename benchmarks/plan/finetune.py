@@ -111,7 +111,7 @@ def write_table(cells) -> None:
     """Write the Markdown table."""
     lines = [
         "| change | rule | cost | predicted | measured, median (range) | ratio "
-        "| training / prediction |",
+        "| passes, training / prediction |",
         "|---|---|---|---|---|---|---|",
     ]
     ratios, never = [], 0

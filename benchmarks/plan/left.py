@@ -257,8 +257,8 @@ def report() -> None:
         lines.append(" | ".join(["| " + name, *told]) + " |")
     for group in ("fresh", "tried"):
         for what, of in (
-            ("median miss", miss),
-            ("within 1.5", lambda v: np.mean(np.abs(np.log(v)) <= np.log(1.5))),
+            ("median factor off", miss),
+            ("share within 1.5", lambda v: np.mean(np.abs(np.log(v)) <= np.log(1.5))),
         ):
             told = []
             for how in hows:

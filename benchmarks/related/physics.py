@@ -122,7 +122,7 @@ def table(rows: dict[str, Any]) -> str:
     """Format the rows as a Markdown table."""
     lines = [
         "| rule | points | learning rate | resamplings | relative error, median | 95 % interval | "
-        "uniform's by it |",
+        "uniform / this error |",
         "|---|---|---|---|---|---|---|",
     ]
     for rule in RULES:
