@@ -17,7 +17,7 @@ from dither.contract import AccessLevel, Layer, Measurement, Problem
 
 
 class Moments(eqx.Module):
-    """The second moments: A of every layer's inputs over `clean` passes, E of the errors."""
+    """The second moments: A of each layer's inputs, over `clean` passes; E of the errors."""
 
     clean: Int[Array, ""]
     A: dict[str, Float[Array, "_ _"]]
@@ -25,7 +25,7 @@ class Moments(eqx.Module):
 
 
 class WhitenedNodePerturbation(AbstractSketchedRule):
-    """Node perturbation whose steps are the least-squares fit of the node errors by the inputs.
+    """Node perturbation whose steps are least-squares fits of the node errors to the inputs.
 
     ```
     clean pass:   C_b;   A ← A + (mean_b x̄_bᵀ x̄_b − A) / min(t, memory),   x̄ = (features(x), 1)
@@ -34,36 +34,39 @@ class WhitenedNodePerturbation(AbstractSketchedRule):
     then   (W; b) ← (W; b) − (eta / E) (A + damping ⟨diag A⟩)⁻¹ G
     ```
 
-    or an Optax update of `(A + …)⁻¹ G / E`. For a convolution x̄_b has a row for every patch, and
-    the products sum over them; for a dense layer one row. A⁻¹ G is the regression of e on x̄: a step
-    moves z by −eta/E times the part of e that the layer's inputs can tell, whatever their sizes and
-    correlations, and what the noise of e moves z by grows with the weights that are fitted and not
-    with the pixels that share them. It is the limit of decorrelation with whitening. E is, but for
-    terms of order δ, the mean of Σ_l |e_bl|², the size of that noise: it grows as a network
-    sharpens, and at a fixed rate the noise would feed itself.
+    or an Optax update of `(A + …)⁻¹ G / E`. For a dense layer x̄_b is one row. For a convolution it
+    has a row for every patch, and the products sum over the patches.
 
-    Perturbed together, the layers share their noise: the estimate of each scatters by the E of all,
-    and the step of each is divided by it. `trained` names those that are perturbed and trained; the
-    others stay as they begin, and the sum in E is over the layers that are named.
+    A⁻¹ G is the regression of e on x̄. A step moves z by −eta/E times the part of e that is linear
+    in the layer's inputs, for inputs of any scale and correlation. The noise of the step in z grows
+    with the number of weights of the layer, not with its number of pixels. The rule is the limit of
+    decorrelation with whitening.
+
+    E is the mean of Σ_l |e_bl|², up to terms of order δ. It measures the noise of e. It grows as
+    the network sharpens; at a fixed rate the noise would then amplify itself.
+
+    Layers that are perturbed together share their noise: the estimate of each layer scatters by the
+    E of all, and its step is divided by that E. Only the layers in `trained` are perturbed and
+    trained. The other layers keep their initial weights and do not contribute to E.
 
     Arguments:
         learning_rate: eta ≥ 0; 0.02 on a 784-32-10 network, 0.2 with a cosine decay on the dense
             layers of the preset `fashion-mnist-cnn-node`; larger rates diverge slowly.
         delta: amplitude δ > 0 of the perturbation, in units of z.
-        sets: sets of perturbations for each batch, ≥ 1, per example. A tick takes `1 + sets`
-            measurements.
+        sets: number of sets of per-example perturbations for each batch, ≥ 1. A tick takes
+            `1 + sets` measurements.
         damping: added to A, in units of its mean diagonal; > 0.
-        memory: batches over which A and E are averaged, ≥ 1.
-        known_output: do not perturb the last layer but compute its errors from the outputs that the
-            device shows and the cost's formula.
+        memory: number of batches over which A and E are averaged, ≥ 1.
+        known_output: whether the last layer is not perturbed; its errors are then computed from the
+            measured outputs and the formula of the cost.
         trained: the names of the layers that are perturbed and trained; None for all.
     The others as for `AbstractSketchedRule`.
-    Errors: refused for a device that does not show sites, a network that names no layers or
-    not one of `trained`, a layer that is not `z = features(x) W + b`.
+    Errors: `RequestError` for a device that does not show sites, a network without named layers or
+    without one of `trained`, a layer that is not `z = features(x) W + b`.
 
     Source: the step for exact errors is FOOF of Benzing, *Gradient descent on neurons and its link
-    to approximate second-order optimization*, 2022, recalled and not verified; with measured errors
-    and their size ours, derived here, checked by the tests.
+    to approximate second-order optimization*, 2022, recalled and not verified. Its use with
+    measured errors and the division by E are derived here and checked by the tests.
     """
 
     kind: Literal["whitened-node-perturbation"] = "whitened-node-perturbation"
@@ -105,7 +108,7 @@ class WhitenedNodePerturbation(AbstractSketchedRule):
 
     def perturb(self, state: GradientState, at: At) -> tuple[Float[Array, " P"], dict[str, Array]]:
         layers, batch = self.correlated(state.problem), state.problem.batch
-        # each set has signs of its own; the reference, of which 0 is added, counts as none
+        # each set has its own signs; the reference adds 0 and is not a set
         key = jax.random.fold_in(state.key, state.clock.tick)
         key = jax.random.fold_in(key, at.turn + at.side)
         added = nodes.perturbed(key, layers, at.side * self.delta, batch)
