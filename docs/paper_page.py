@@ -73,6 +73,8 @@ def table(rows: Sequence[Entry]) -> str:
         cells.setdefault(where, {})[row["quantity"]] = row
     lines = [heading, ["---"] * len(heading)]
     for where, found in cells.items():
+        if not any(row[field] is not None for row in found.values() for field in FIELDS):
+            continue
         line = [where[0], *(setting(value) for value in where[1:])]
         for quantity in quantities:
             row = found.get(quantity)
