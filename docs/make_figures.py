@@ -72,7 +72,7 @@ SEEDS, FIRST = 9, 100
 
 No preset was tuned on these instances.
 """
-SLOW = ("fashion-mnist-cnn", "fashion-mnist-cnn-node")
+SLOW = ("fashion-mnist-cnn",)
 """Presets that take minutes per instance and are run with their own number of replicas."""
 
 
