@@ -508,6 +508,16 @@ WRONG = {
         '[[device]]\nkind = "simulated"\nnetwork = { kind = "mlp", widths = [3, 4, 2] }\n',
         "device 1 has the parameters 'dense0/bias' of shape (4,)",
     ),
+    "a layer missing": (
+        '[[device]]\nkind = "simulated"\nnetwork = { kind = "mlp", widths = [3, 2, 2, 2] }\n'
+        '[[device]]\nkind = "simulated"\nnetwork = { kind = "mlp", widths = [3, 2, 2] }\n',
+        "device 1 lacks the parameters 'dense2/bias' of shape (2,)",
+    ),
+    "a layer too many": (
+        '[[device]]\nkind = "simulated"\nnetwork = { kind = "mlp", widths = [3, 2, 2] }\n'
+        '[[device]]\nkind = "simulated"\nnetwork = { kind = "mlp", widths = [3, 2, 2, 2] }\n',
+        "device 1 has the further parameters 'dense2/bias' of shape (2,)",
+    ),
     "unlike grids": (
         '[[device]]\nkind = "simulated"\nnetwork = { kind = "mlp", widths = [3, 2, 2] }\n'
         '[[device]]\nkind = "simulated"\nnetwork = { kind = "mlp", widths = [3, 2, 2] }\n'

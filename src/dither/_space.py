@@ -97,7 +97,11 @@ class Space:
 
     def unlike(self, other: "Space") -> str | None:
         """How another space differs, as half a sentence; None if it is the same."""
-        for mine, theirs in zip_longest(self.parameters, other.parameters, fillvalue="no more"):
+        for mine, theirs in zip_longest(self.parameters, other.parameters):
+            if mine is None:
+                return f"has the further parameters {theirs}"
+            if theirs is None:
+                return f"lacks the parameters {mine} of device 0"
             if mine != theirs:
                 return f"has the parameters {theirs}, but device 0 has {mine}"
         return None

@@ -41,7 +41,7 @@ def confusion_of(result: "Result", inputs: Any, labels: Any, replica: int) -> "p
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (true, told), 1)
     return pd.DataFrame(
-        counts, pd.Index(names, name="true class"), pd.Index(names, name="told class")
+        counts, pd.Index(names, name="true class"), pd.Index(names, name="predicted class")
     )
 
 
