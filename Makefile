@@ -68,7 +68,7 @@ bench: $(VENV)/.installed ## measure speed beside others (pip install '.[bench]'
 hostile: $(VENV)/.installed-test ## run the robustness tests, row by row: half an hour; ROWS="Bits Kills" for some
 	$(PY) benchmarks/hostile $(ROWS)
 
-andreoli2023: $(VENV)/.installed ## run the paper's figures again in full: a quarter of an hour
+andreoli2023: $(VENV)/.installed ## run the paper's figures again in full: forty minutes
 	rm -rf build/andreoli2023
 	$(PY) -m dither.cli paper andreoli2023 --out build/andreoli2023
 	$(PY) docs/andreoli2023.py build/andreoli2023
