@@ -102,11 +102,10 @@ def noise_table(found: dict[str, Any]) -> str:
         cells = [f"`{name}`", str(row["pixels"])]
         for r in PROBES:
             one = row[f"r = {r}"]
-            middle, low, high = (f(one["ratios"]) for f in (np.median, min, max))
-            cells.append(
-                f"{middle:.2g} ({low:.2g} – {high:.2g})" if one["sketched"] else "1 (full)"
-            )
-            cells.append(f"{one['law']:.2g}" if one["sketched"] else "1")
+            values = *(f(one["ratios"]) for f in (np.median, min, max)), one["law"]
+            middle, low, high, law = (number(float(f"{value:.2g}")) for value in values)
+            told = f"{middle} ({low} – {high})"
+            cells += [told, law] if one["sketched"] else ["1 (full)", "1"]
         lines.append("| " + " | ".join(cells) + " |")
     whole, stored = found["stored"]["whole"], []
     for r in PROBES:
