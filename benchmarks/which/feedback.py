@@ -210,6 +210,8 @@ def cell(network: str, gain: float, method: str, seeds: int) -> dict[str, Any]:
 
 def shown(found: dict[str, Any], target: str) -> str:
     """Format rate, median and range over seeds; a seed that missed counts as above the budget."""
+    if target not in found["reached"]:
+        return "– | not run"
     counts = sorted(np.inf if one is None else one for one in found["reached"][target])
     middle, low, high = (counts[i] for i in (len(counts) // 2, 0, -1))
 
