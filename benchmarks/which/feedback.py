@@ -112,7 +112,7 @@ CELLS = {
         9,
         [(0.0, one) for one in IDEAL] + [(e, one) for e in (1.0, 0.5, 0.2) for one in OFF],
     ),
-    # node perturbation takes more than 14 000 measurements there: see docs/neurons.md
+    # whitened node perturbation on this network: benchmarks/whitened.py
     "cnn-4": (9, [(0.0, one) for one in IDEAL if one != "whitened-node-perturbation"]),
     "784-128-64-10": (9, [(0.0, one) for one in IDEAL]),
 }
