@@ -227,6 +227,7 @@ REAL = 'device={kind="lab",object="examples/my_lab.py:chip"}'
         (["nist7x7", "--set", "axes={low=[1,2]}"], "'low'"),
         (["xor", "--set", "axes={kind=['a']}"], "give the full key path"),
         (["nist7x7", "--set", "device.network.widths=[49,4,5]"], "outputs"),
+        (["nist7x7", "--set", "until.score=95"], "set 0.95 for 95 %"),
     ],
 )
 def test_wrong_requests_are_told_in_a_sentence(asked, said, tmp_path, monkeypatch, capsys):

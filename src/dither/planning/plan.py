@@ -23,7 +23,7 @@ from dither.planning.rates import UNSURE
 from dither.planning.tried import at_its_best, mirrors
 from dither.studies.study import Cell
 from dither.tasks.task import Task
-from dither.training.fit import problem_of
+from dither.training.fit import check_aim, problem_of
 from dither.training.specification import Specification
 
 WORKERS = 2
@@ -204,6 +204,7 @@ def make_plan(
 
 def _considered(run: Specification, task: Task, decided: bool) -> Sequence[Method]:
     """The methods at the device's access level and at the next one."""
+    check_aim(task, run.until)
     own = run.algorithm if decided else None
     problem = problem_of(_open(run.device), task)
     if isinstance(run.device, ReadoutDevice):

@@ -55,7 +55,7 @@ def check_fit(
     algorithm.check(problem)
     if until.measurements is not None:
         algorithm.check_budget(problem, until.measurements)
-    _check_aim(task, until)
+    check_aim(task, until)
     if isinstance(device, PythonDevice):
         if replicas != 1:
             raise RequestError(
@@ -132,7 +132,8 @@ def _check_sampling(
         )
 
 
-def _check_aim(task: Task, until: Until) -> None:
+def check_aim(task: Task, until: Until) -> None:
+    """Check that the score has values as high as the target. Errors: `RequestError`."""
     most = highest(task.score)
     if until.score is None or most is None or until.score <= most:
         return
