@@ -145,7 +145,7 @@ def test_what_is_given_away_is_not_used_again():
 
 def test_some_parameters_are_not_written_before_all_of_them():
     device = PythonDevice(NumpyDevice())
-    with pytest.raises(RunError, match="before all of them"):
+    with pytest.raises(RunError, match="before the first write of all"):
         device.program(np.array([0.25]), np.array([3]))
 
 
