@@ -141,8 +141,7 @@ def check_aim(task: Task, until: Until) -> None:
     instead = f"{until.score / 100:g} for {until.score:g} %" if percent else f"{most:g} or less"
     raise RequestError(
         f"until.score = {until.score:g} cannot be reached, because the {task.score_name} is "
-        "at most "
-        f"{most:g}; set {instead}."
+        f"at most {most:g}; set {instead}."
     )
 
 
