@@ -28,6 +28,29 @@ settings.load_profile("dither")
 
 TESTS = itertools.count(1)
 
+LONG = frozenset({
+    # algorithms, each of which shares its estimate or its loop with one that is always tested
+    "layerwise-mgd", "analog-mgd", "spsa", "activity-difference", "decorrelated-node-perturbation",
+    "local-losses", "forward-gradient", "local-forward-gradient", "physics-aware",
+    "learned-feedback", "feedback-alignment", "direct-feedback-alignment", "boolean-least-squares",
+    "finite-differences", "boolean-mgd",
+    # imperfections, which are all tested together as well
+    "crosstalk", "write-noise", "nonlinear-update", "relative-noise", "update-noise", "stuck",
+    "dead", "bounds", "pink-noise", "bursts", "cost-noise", "layer-converter", "layer-noise",
+    "hung-reads", "latency", "activation-defects", "output-drift", "adc",
+})  # fmt: skip
+"""The algorithms and imperfections whose tests `make test` leaves to `make test-all`."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark every test over a case of `LONG` as long."""
+    for item in items:
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        case = given.get("subject", given.get("kind"))
+        if str(getattr(case, "kind", case)) in LONG:
+            item.add_marker(pytest.mark.long)
+
 
 def pytest_runtest_teardown():
     """Forget compiled programs before a worker holds more mappings than Linux allows (65 530).

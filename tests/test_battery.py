@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dither
+from conftest import LONG
 from dither import ReadoutDevice, SimulatedDevice, Until
 from dither.algorithms import (
     ALGORITHMS,
@@ -45,7 +46,7 @@ from dither.algorithms.selection import SELECTIONS
 from dither.algorithms.updates import UPDATES
 from dither.codes import CODES
 from dither.contract import AccessLevel
-from dither.devices import DAC, CostNoise, Fleet
+from dither.devices import DAC, IMPERFECTIONS, CostNoise, Fleet
 from dither.networks import RESERVOIRS
 from dither.tasks import Parity
 from dither.testing import battery
@@ -235,6 +236,10 @@ def test_a_python_device_gives_all_that_a_rule_needs_but_for_these(kind):
         assert kind not in HOSTED
     else:
         assert kind in HOSTED
+
+
+def test_what_is_left_to_the_long_tests_exists():
+    assert set(ALGORITHMS) | set(IMPERFECTIONS) >= LONG
 
 
 def test_every_algorithm_has_a_case():

@@ -38,6 +38,8 @@ from dither.training import read_specification
 from dither.training.settings import change_setting
 from dither.training.train import TrapWarning
 
+pytestmark = pytest.mark.long
+
 X = np.random.default_rng(0).normal(size=(8, 2))
 LABELS = (X[:, 0] * X[:, 1] > 0).astype(int)
 TASK = dither.make_task(X, LABELS, X, LABELS, batch=8)

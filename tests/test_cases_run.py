@@ -32,6 +32,8 @@ from dither.training.folder import LEASE, free_folder, latest_folder
 from dither.training.lease import Lease
 from dither.watch.run import RunWatch
 
+pytestmark = pytest.mark.long
+
 CHIP = dither.SimulatedDevice(network=dither.MLP(widths=(2, 3, 1)))
 RULE = dither.WeightMGD(learning_rate=1.0, delta=0.05)
 SHORT = Until(measurements=40)

@@ -71,6 +71,7 @@ def test_help_does_not_import_jax(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kept", [True, False])
 def test_compiled_programs_are_kept_where_they_can_be(tmp_path: Path, kept: bool) -> None:
     home = tmp_path / "cache"

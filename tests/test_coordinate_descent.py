@@ -490,6 +490,7 @@ def test_descent_on_a_readout_is_a_plain_descent_on_its_columns():
 SOLVE = jax.jit(solve, static_argnames=("sweeps", "levels"))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("x64")
 def test_least_squares_on_a_ternary_readout_finds_the_best_weights_of_all():
     """After its M patterns and one measurement more: against every setting there is."""

@@ -39,6 +39,7 @@ def invoked(words):
     return done.output
 
 
+@pytest.mark.long
 def test_the_page_on_own_data_runs_from_its_first_line_to_its_last(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").mkdir()
@@ -75,6 +76,7 @@ OWN = (".csv", ".py:", "chip.toml", "runs/minerals", "runs/first")
 """What a recipe names that is run; of the other trainings the settings are read."""
 
 
+@pytest.mark.long
 def test_the_recipes_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")

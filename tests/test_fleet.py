@@ -100,6 +100,7 @@ class Chip(NumpyDevice):
 # ---------------------------------------------------------------------- what a fleet is
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("imperfections", "rule"),
     [
@@ -493,6 +494,7 @@ def test_what_arrives_is_the_faded_sum_and_the_interference():
     )
 
 
+@pytest.mark.long
 def test_without_fading_and_interference_the_air_changes_nothing():
     clear = Air(scale=0.0, fading=False)
     one, other = (train(Fleet(devices=(CHIP,), copies=3, air=air)) for air in (None, clear))

@@ -124,6 +124,7 @@ def test_spsa_has_no_rate_to_be_found():
 
 
 # the parameters of boolean-mgd have two settings and cannot be thrown further
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [kind for kind in RULES if kind != "boolean-mgd"])
 def test_every_rule_clips_outliers_or_says_why_not(kind):
     if ALGORITHMS[kind].exact:

@@ -138,6 +138,7 @@ def test_arguments_belong_to_the_run(lab, tmp_path):
         other.train(tmp_path / "run", resume=True)
 
 
+@pytest.mark.long
 def test_modules_beside_a_labs_file_are_found_by_a_studys_processes(lab, tmp_path):
     base = written(lab, 'port = "COM3"')
     study = tmp_path / "study.toml"

@@ -163,6 +163,7 @@ def repeat(device, state, task, draws):
     return jax.vmap(one)(jnp.arange(draws))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", NOISES)
 def test_repeated_measurements_scatter_as_the_neurons_noise_summed(kind):
     """Against draws of the noise of every single neuron, added up."""

@@ -57,6 +57,7 @@ def waiting_times(rng, runs):
     return np.log(rng.exponential(size=runs))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("one_budget", [True, False], ids=["one budget", "growing budget"])
 def test_a_planted_exponent_lies_in_its_interval_in_ninety_of_a_hundred_studies(one_budget):
     hits, unfinished = covered(log_normal, one_budget)
@@ -68,6 +69,7 @@ def test_dropping_the_unfinished_runs_misses_the_planted_exponent():
     assert covered(log_normal, drop=True)[0] < 80
 
 
+@pytest.mark.long
 def test_waiting_times_of_another_distribution_are_covered_too():
     # Exponential times, as of rare events: a log-normal is wrong. Of 100 intervals that each
     # cover with 90 %, fewer than 82 do so once in 200 such tests.

@@ -472,6 +472,7 @@ def test_a_taken_port_and_a_folder_of_nothing_are_one_sentence(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_page_that_is_asked_to_end_ends_well(tmp_path, number):
     train(tmp_path / "run")

@@ -26,6 +26,7 @@ def run(device, algorithm, n, **settings):
     return dither.train(device, TASK, algorithm, until=dither.Until(measurements=n), **settings)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("pairs", "tau_theta"), [("baseline", 1), ("central", 1), ("baseline", 5)])
 def test_node_perturbation_writes_what_an_update_has_changed(pairs, tau_theta):
     """By count: `writes ≤ updates + evaluations + 1`, on the device's own record."""
@@ -165,6 +166,7 @@ class FlakyNeurons(FlakyDevice):
         self.show_sites()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pairs", ["baseline", "central"])
 @pytest.mark.parametrize("layers", ["all", "each"])
 def test_node_perturbation_writes_once_more_for_a_failure(pairs, layers):

@@ -207,6 +207,7 @@ def fault(shell: Shell, *words: str) -> str:
     return "" if err.rstrip()[-1] in ".?" else f"no sentence: {err}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_nonsense_in_any_field_is_refused(subject: Subject, shell: Shell) -> None:
     command = "study" if subject.study else "train"
