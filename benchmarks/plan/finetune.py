@@ -4,10 +4,13 @@
 the predicted and the measured number of measurements until half or a tenth of the resulting
 increase in cost is left, for backpropagation and for weight perturbation. The rival is a linear
 model: the network linearised at the weights where the run starts, trained by the same rule with the
-same seeds. It writes docs/results/finetune.json and finetune.md.
+same seeds. It writes docs/results/finetune.json and finetune.md. `finetune.py CHANGE ...` makes
+only the cells of these changes.
 """
 
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,8 +98,8 @@ def reached(device, task, rule, target, every, begin):
     ]
 
 
-def main() -> None:
-    """Predict and train all cells."""
+def main(names: Sequence[str]) -> None:
+    """Predict and train all cells, or those of the named changes."""
     digits = Digits().load()
     inputs, targets = np.asarray(digits.inputs), np.asarray(digits.targets)
     before = task_of(inputs, targets)
@@ -105,8 +108,11 @@ def main() -> None:
         CHIP, before, Backpropagation(learning_rate=0.3), until=until, score_every=1000, key=1
     )
     own = trained.parameters[0]
-    cells = {}
+    result = RESULTS / "finetune.json"
+    cells = json.loads(result.read_text()) if result.exists() else {}
     for change, (start, images) in changes(own, inputs).items():
+        if names and change not in names:
+            continue
         task = task_of(images, targets)
         start = start.astype(np.float32)
         lost = cost(start, task) - cost(own, before)
@@ -127,8 +133,8 @@ def main() -> None:
                     "passes": told.cost_of_prediction,
                     **runs,
                 }
+                result.write_text(json.dumps(cells, indent=1) + "\n")
                 print(change, name, left, told.measurements, runs, flush=True)
-    (RESULTS / "finetune.json").write_text(json.dumps(cells, indent=1) + "\n")
     write_table(cells)
 
 
@@ -170,4 +176,4 @@ def write_table(cells) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
