@@ -11,7 +11,7 @@ endif
 .PHONY: help demo test test-all adapters lint types wheel installs docs figures bench hostile andreoli2023 mccaughan2023 oripov2025 skalli2025 clean claims look notebooks prose
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' Makefile
 
 demo: $(VENV)/.installed ## install dither and train the demonstration
 	$(PY) examples/demo.py
@@ -19,7 +19,7 @@ demo: $(VENV)/.installed ## install dither and train the demonstration
 test: $(VENV)/.installed-test ## install what the tests need and run them
 	$(PY) -m pytest
 
-test-all: $(VENV)/.installed-adapters ## run also the tests marked long: an hour on a new machine
+test-all: $(VENV)/.installed-adapters ## run also the tests marked long: over an hour on a new machine
 	$(PY) -m pytest -m ""
 
 adapters: $(VENV)/.installed-adapters ## install what the adapters are tested with: 1 GB

@@ -34,7 +34,7 @@ LONG = frozenset({
     "local-losses", "forward-gradient", "local-forward-gradient", "physics-aware",
     "learned-feedback", "feedback-alignment", "direct-feedback-alignment", "boolean-least-squares",
     "finite-differences", "boolean-mgd",
-    # imperfections, which are all tested together as well
+    # imperfections, most of which have a test of their equation as well
     "crosstalk", "write-noise", "nonlinear-update", "relative-noise", "update-noise", "stuck",
     "dead", "bounds", "pink-noise", "bursts", "cost-noise", "layer-converter", "layer-noise",
     "hung-reads", "latency", "activation-defects", "output-drift", "adc",

@@ -110,7 +110,10 @@ def main(names: Sequence[str]) -> None:
     own = trained.parameters[0]
     result = RESULTS / "finetune.json"
     cells = json.loads(result.read_text()) if result.exists() else {}
-    for change, (start, images) in changes(own, inputs).items():
+    changed = changes(own, inputs)
+    if unknown := set(names) - set(changed):
+        sys.exit(f"There are no changes {sorted(unknown)}; choose from {', '.join(changed)}.")
+    for change, (start, images) in changed.items():
         if names and change not in names:
             continue
         task = task_of(images, targets)
