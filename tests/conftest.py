@@ -33,7 +33,7 @@ LONG = frozenset({
     "layerwise-mgd", "analog-mgd", "spsa", "activity-difference", "decorrelated-node-perturbation",
     "local-losses", "forward-gradient", "local-forward-gradient", "physics-aware",
     "learned-feedback", "feedback-alignment", "direct-feedback-alignment", "boolean-least-squares",
-    "finite-differences", "boolean-mgd",
+    "finite-differences", "boolean-mgd", "evolution",
     # imperfections, most of which have a test of their equation as well
     "crosstalk", "write-noise", "nonlinear-update", "relative-noise", "update-noise", "stuck",
     "dead", "bounds", "pink-noise", "bursts", "cost-noise", "layer-converter", "layer-noise",
@@ -44,11 +44,12 @@ LONG = frozenset({
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark every test over a case of `LONG` as long."""
+    """Mark as long every test over a case of `LONG`, and every case that `quick` does not name."""
     for item in items:
         given = item.callspec.params if hasattr(item, "callspec") else {}
         case = given.get("subject", given.get("kind"))
-        if str(getattr(case, "kind", case)) in LONG:
+        quick = item.get_closest_marker("quick")
+        if str(getattr(case, "kind", case)) in LONG or quick and item.callspec.id not in quick.args:
             item.add_marker(pytest.mark.long)
 
 

@@ -314,6 +314,7 @@ def test_a_failed_reading_is_counted_and_asked_again(case):
     assert case.is_safe()
 
 
+@pytest.mark.quick("scpi, by channel")
 def test_a_run_goes_on_from_its_checkpoint(case, tmp_path):
     train(case.device, case.model, 30, out=tmp_path / "run")
     assert case.is_safe()

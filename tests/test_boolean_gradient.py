@@ -73,6 +73,7 @@ def estimates(flips, levels, n, cost=cost):
 # ---------------------------------------------------------------------------------- the estimate
 
 
+@pytest.mark.quick("1.0-2", "0.2-3")
 @pytest.mark.parametrize("levels", [2, 3])
 @pytest.mark.parametrize("flips", [1.0, 0.2])
 @pytest.mark.usefixtures("x64")
@@ -95,6 +96,7 @@ def test_the_estimate_is_unbiased_for_the_expected_cost(flips, levels):
     assert np.all(np.abs(square.mean(axis=0) - (levels - 1) * differ) < 5 * error)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("x64")
 def test_its_variance_is_below_reinforces():
     """On a readout, of two settings each: REINFORCE without a baseline, and with the other's."""
@@ -126,6 +128,7 @@ def test_training_ends_at_the_most_probable_setting(levels):
     np.testing.assert_allclose(rule.parameters(state), wanted)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("x64")
 def test_another_update_draws_around_its_own_point():
     """Extrapolation from the middle: after one update, draws are those of θ − gamma G."""
@@ -167,6 +170,7 @@ def test_it_trains_a_network_of_one_bit_weights():
     assert scores[1] > 0.85
 
 
+@pytest.mark.long
 def test_ternary_weights_are_trained_and_resumed(tmp_path):
     device = ReadoutDevice(reservoir=EchoState(neurons=20), weights="ternary", access="cost")
     task = SeriesTask(series="mackey-glass")
@@ -236,6 +240,7 @@ def test_exact_gradients_are_taken_at_the_signs_and_move_the_latents():
     assert not np.array_equal(np.sign(theta), np.sign(start))
 
 
+@pytest.mark.long
 def test_perturbed_neurons_train_one_bit_weights():
     """The letters on 49-8-4 of weights ±0.3, as above: of 27 runs the lowest ended at 0.66."""
     device = SimulatedDevice(network=MLP(widths=(49, 8, 4)), imperfections=ONE_BIT, access="sites")

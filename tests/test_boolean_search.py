@@ -133,6 +133,7 @@ def test_error_of_weights(levels):
     assert levels == 2 or expected.max() > 2  # outputs against the target were among them
 
 
+@pytest.mark.long
 def test_small_errors_survive_single_precision():
     g = np.random.default_rng(0)
     target = g.standard_normal(50)
@@ -218,6 +219,7 @@ def greedy(columns, target, weights, seed):
     return e
 
 
+@pytest.mark.long
 def test_solve_ends_far_below_greedy_descent_on_a_reservoir():
     series = MackeyGlass().load()
     reservoir = PhotonicReservoir(neurons=100)

@@ -255,6 +255,7 @@ def test_a_python_device_takes_the_same_path():
     np.testing.assert_allclose(hosted.parameters, fused.parameters, rtol=0, atol=1e-9)
 
 
+@pytest.mark.long
 def test_letters_within_twice_the_measurements_of_a_tuned_rate():
     """0.1 and 0.2 are the best of a grid of factors of 2."""
     until = Until(measurements=20_000, score=0.95)
@@ -268,6 +269,7 @@ def test_letters_within_twice_the_measurements_of_a_tuned_rate():
     assert took["auto"] < 2 * took[0.1]
 
 
+@pytest.mark.long
 def test_no_replica_diverges_on_digits():
     device = SimulatedDevice(network=MLP(widths=(64, 32, 10)))
     auto = WeightMGD(learning_rate="auto", pairs="central", delta=0.01)

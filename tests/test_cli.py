@@ -186,6 +186,7 @@ def test_an_algorithm_that_must_see_more_than_the_device_shows(tmp_path: Path) -
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_another_run_in_the_folder(tmp_path: Path) -> None:
     quick = ("train", "xor", "--replicas", "1", "--set", "until.measurements=100", "--out", "a")
     assert dither(*quick, cwd=tmp_path).returncode == 0

@@ -136,6 +136,7 @@ def test_it_goes_on_with_what_is_there(done):
         compare(other, out)
 
 
+@pytest.mark.long
 def test_from_the_shell(done, tmp_path):
     _, out, _ = done
     file = out / "compare.toml"

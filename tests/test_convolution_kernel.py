@@ -85,6 +85,7 @@ def test_derivatives_are_those_of_the_layers_one_by_one() -> None:
     jax.tree.map(np.testing.assert_array_equal, cost(sequence), cost(through))
 
 
+@pytest.mark.long
 @built
 def test_other_types_are_computed_without_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     network = NETWORKS["same"]
@@ -117,6 +118,7 @@ def whole_passes(rule: Any, device: SimulatedDevice, task: Any, carry: Any, n: j
     return jax.lax.fori_loop(0, n, lambda _, now: measure_once(rule, device, task, now)[0], carry)
 
 
+@pytest.mark.quick("weights, auto-False", "neurons-True")
 @pytest.mark.parametrize(
     ("name", "noisy"), [*((name, False) for name in RULES), ("weights", True), ("neurons", True)]
 )

@@ -555,6 +555,7 @@ def check_verified(run, M, cost):
     return better
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("x64")
 def test_least_squares_by_groups_in_a_linear_world_and_in_one_that_is_not():
     """y = Σ w_i x_i, where it ends at the best weights of all, and its square, as of a coherent

@@ -123,6 +123,7 @@ def test_orthogonal_columns_follow_the_exact_law_at_every_test(order, law):
     )
 
 
+@pytest.mark.quick("keep-nmse")
 @pytest.mark.parametrize("error", ["squared", "nmse"])
 @pytest.mark.parametrize("decision", ["keep", "remeasure"])
 def test_noise_acts_as_noise_on_every_sample(error, decision):
@@ -183,6 +184,7 @@ def test_planted_teacher_takes_the_known_number_of_tests():
     assert np.mean(found, axis=0) / N == pytest.approx([1.05, 4.65], rel=0.1)
 
 
+@pytest.mark.quick("uniform-True")
 @pytest.mark.parametrize("planted", [True, False])
 @pytest.mark.parametrize("order", ["uniform", "sweep"])
 def test_law_of_the_curve_predicts_the_time_to_twice_the_floor(planted, order):

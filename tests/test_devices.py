@@ -285,6 +285,7 @@ def test_snap_gives_the_nearest_that_can_be_written(table, seed):
         assert np.allclose(space.snap(jnp.asarray(snapped)), snapped, rtol=0, atol=1e-12)
 
 
+@pytest.mark.long
 @settings(max_examples=40)
 @given(table=tables(), delta=st.floats(1e-3, 30), seed=st.integers(0, 2**16))
 def test_amplitude_is_whole_steps_and_confine_leaves_room_for_it(table, delta, seed):

@@ -160,6 +160,7 @@ def test_who_was_silent_is_told_and_programs_the_device_again(serve, token):
     remote.close()
 
 
+@pytest.mark.quick("0.7")
 @pytest.mark.parametrize("pause", [0.7, 2.6])
 def test_a_loop_with_slow_steps_keeps_its_lease_or_is_told(serve, token, tmp_path, pause):
     """Steps within the lease of 2 s cost nothing; a longer one costs writes, no measurement."""
@@ -264,6 +265,7 @@ class Big:
 """
 
 
+@pytest.mark.long
 def test_replies_that_are_never_read_take_no_memory(token, tmp_path):
     (tmp_path / "lab.py").write_text(BIG)
     server = subprocess.Popen(

@@ -65,6 +65,7 @@ def by_evosax_alone(name, theta, key, measure, generations):
     return np.concatenate(members), getattr(state, "mean", state.best_solution)
 
 
+@pytest.mark.quick("CMA_ES", "PSO")
 @pytest.mark.filterwarnings("ignore:optax.global_norm")
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_the_trajectory_is_that_of_evosax_alone(name, x64):
@@ -96,6 +97,7 @@ def test_the_trajectory_is_that_of_evosax_alone(name, x64):
     assert np.allclose(algorithm.parameters(end), reached, rtol=0, atol=1e-9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "test",
     [
@@ -108,6 +110,7 @@ def test_a_swarm_in_the_battery(test, tmp_path):
     test(AlgorithmBattery(), Evolution(strategy="PSO", population=6), **more)
 
 
+@pytest.mark.quick("CMA_ES", "PSO")
 @pytest.mark.parametrize("strategy", ["PGPE", "CMA_ES", "PSO"])
 def test_it_learns(strategy):
     settings = {"learning_rate": 0.1} if strategy == "PGPE" else STRATEGIES[strategy]
@@ -120,6 +123,7 @@ def test_it_learns(strategy):
     assert result.history["test_cost"].iloc[-1] < 0.8 * 0.25
 
 
+@pytest.mark.long
 def test_the_mean_and_the_members_stay_between_the_bounds():
     device = SimulatedDevice(network=NETWORK, imperfections=(DAC(bits=6, low=-0.2, high=0.2),))
     algorithm = Evolution(strategy="SNES", population=6, sigma=1.0)

@@ -76,6 +76,7 @@ def learned(rate=0.0, **more):
 # ------------------------------------------------------------------------------ fixed feedback
 
 
+@pytest.mark.quick("dense")
 @NETWORKS
 @pytest.mark.usefixtures("x64")
 def test_with_the_weights_themselves_feedback_alignment_is_backpropagation(network, shape):
@@ -145,6 +146,7 @@ def test_physics_aware_takes_the_error_of_the_device_and_the_slope_of_the_twin()
     assert np.allclose(weight, np.asarray(task.inputs).T @ e / 5, rtol=0, atol=1e-12)
 
 
+@pytest.mark.quick("dense")
 @pytest.mark.usefixtures("x64")
 @NETWORKS
 def test_whitened_with_an_exact_twin_it_is_the_whitened_rule_that_reads_the_layers(network, shape):
@@ -195,6 +197,7 @@ def weights_behind(bench):
     return gain * bench.theta + offset
 
 
+@pytest.mark.quick("dense", "dense-by-outputs")
 @pytest.mark.parametrize(
     ("network", "shape", "shows_z", "steps"),
     [(DENSE, (4,), True, 3), (DENSE, (4,), False, 100), (CONVOLUTIONAL, (6, 6, 2), True, 10)],

@@ -144,6 +144,7 @@ def test_what_is_measured_is_the_mean_over_the_devices(makes):
     assert np.allclose(seen.gradient, np.mean(gradients, axis=0), atol=1e-6)
 
 
+@pytest.mark.long
 def test_every_device_is_perturbed_at_its_own_neurons():
     # the estimate of node perturbation, averaged over many draws, is the mean of the gradients
     fleet = Fleet(devices=(EXACT,), copies=2)
@@ -271,6 +272,7 @@ def test_predictions_are_those_of_the_first_device():
     assert np.allclose(result.predict(x[:5]), chips[0].forward(x[:5]), atol=1e-6)
 
 
+@pytest.mark.long
 def test_the_shell_scores_further_devices(tmp_path, capsys, shell):
     run = train(Fleet(devices=(EXACT,), copies=2), out=tmp_path / "run")
     assert not shell("predict", tmp_path / "run", "--further", 3)

@@ -97,6 +97,7 @@ def test_a_kernel_computes_what_the_plain_loop_does(
             np.testing.assert_array_equal(found, wanted[path], err_msg=path)
 
 
+@pytest.mark.quick("greedy", "measured again", "noise of states")
 @pytest.mark.parametrize("name", SETTINGS)
 def test_however_a_run_is_cut_it_is_the_same_bit_for_bit(name: str) -> None:
     whole, cut, alone = (FusedLoop(*parts(**SETTINGS[name]), s) for s in ([0, 1], [0, 1], [1]))
@@ -112,6 +113,7 @@ def test_however_a_run_is_cut_it_is_the_same_bit_for_bit(name: str) -> None:
         np.testing.assert_array_equal(found, mine, err_msg=path)
 
 
+@pytest.mark.long
 def test_the_error_is_that_of_the_light_that_the_mirrors_send() -> None:
     loop = FusedLoop(*parts("cyclic", neurons=196), [0, 1])
     loop.advance(3000)

@@ -45,6 +45,7 @@ def test_a_ramp_ends_where_it_should_in_the_fewest_steps_within_the_slew(ends, s
     assert np.all(np.array(way) <= np.maximum(begin, end) + 1e-12)
 
 
+@pytest.mark.quick("None")
 @pytest.mark.parametrize("bits", [None, 5])
 def test_a_slew_limit_holds_for_every_write_and_leaves_the_training_as_it_is(bits):
     free, gentle = NumpyDevice(), NumpyDevice()

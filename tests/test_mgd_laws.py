@@ -213,6 +213,7 @@ def test_variance_of_a_dense_layer_by_node_perturbation(layer, per_example, nois
     assert abs(probed.value - law) < 4.5 * probed.standard_error
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("x64")
 def test_node_perturbation_of_a_convolution():
     network = CNN(image=(6, 6, 1), channels=(2,), classes=3, activation="tanh")
@@ -253,6 +254,7 @@ def test_node_perturbation_of_a_convolution():
     assert law.split_measurements <= law.measurements
 
 
+@pytest.mark.quick("1-1132.3-344.9")
 @pytest.mark.parametrize(("d", "mean", "sd"), [(1, 1132.3, 344.9), (4, 15390.0, 2879.6)])
 def test_published_angle_times_of_weight_perturbation(d, mean, sd):
     """Oripov2025, figure 3: iterations to 15°."""

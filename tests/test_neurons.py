@@ -112,6 +112,7 @@ def both(simulated, lab, task, rule, n=30, evaluations=1):
     return one, two
 
 
+@pytest.mark.quick("whitened", "for each example")
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_a_convolution_of_a_python_device_trains_as_the_simulated_one(rule):
     simulated, theta, task = setting()
@@ -120,6 +121,7 @@ def test_a_convolution_of_a_python_device_trains_as_the_simulated_one(rule):
     np.testing.assert_allclose(two.parameters, one.parameters, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.quick("tanh")
 @pytest.mark.parametrize("output", ["identity", "tanh", "sigmoid"])
 def test_known_output_passes_back_through_the_named_activation(output):
     simulated = SimulatedDevice(network=MLP(widths=(3, 2, 2), output=output), access="sites")

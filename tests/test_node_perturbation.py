@@ -48,6 +48,7 @@ def near(G, g):
     return np.all(np.abs(G.mean(axis=0) - g) < 5 * error + 1e-3 * np.linalg.norm(g))
 
 
+@pytest.mark.quick("False-all", "False-each", "True-each")
 @pytest.mark.parametrize("layers", ["all", "each"])
 @pytest.mark.parametrize("per_example", [False, True])
 @pytest.mark.usefixtures("x64")
@@ -71,6 +72,7 @@ def test_mean_and_variance_for_dense_layers(layers, per_example):
     assert error < 0.05 * law
 
 
+@pytest.mark.quick("settings1-2")
 @pytest.mark.parametrize(
     ("settings", "n"),
     [({"layers": "each", "pairs": "central"}, 6), ({"per_example": True, "normalise": True}, 2)],
@@ -87,6 +89,7 @@ def test_unbiased_for_convolutions(settings, n):
     assert near(G, exact_gradient(network, device, theta, task))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("x64")
 def test_weights_vary_more_than_nodes_by_the_fan_in():
     """Per example: (p q − 1) : (q − 1) for p inputs, the bias among them, and q neurons."""

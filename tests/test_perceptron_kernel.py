@@ -92,6 +92,7 @@ def without_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loops, "compiled", lambda *_: None)
 
 
+@pytest.mark.quick("wide", "adam on a DAC", "periods", "mismatch")
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_kernel_computes_what_the_plain_loop_does(
     name: str, monkeypatch: pytest.MonkeyPatch

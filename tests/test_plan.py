@@ -46,6 +46,7 @@ RULES = [
 ]
 
 
+@pytest.mark.quick("weight-mgd-4", "node-perturbation-1")
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.kind}-{rule.tau_theta}")
 def test_time_and_energy_are_those_of_the_ledger(rule):
     # whole updates, so that the mean over many is exact
@@ -118,6 +119,7 @@ def bound(sigma, others):
 NOISY = ['device.imperfections=[{kind="output-noise",sigma=1.0}]', 'device.access="outputs"']
 
 
+@pytest.mark.long
 def test_the_floor_is_that_of_the_noise():
     run = read_specification("nist7x7", NOISY)
     task = run.task.load()
@@ -191,6 +193,7 @@ def test_a_target_above_the_floor_is_impossible_before_training():
         assert row["floor"] < bound(1.0, 3) + 0.06
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("quick")
 def test_axes_multiply_the_rows(tmp_path):
     file = tmp_path / "noisy.toml"
@@ -291,6 +294,7 @@ def test_a_prediction_that_takes_too_long_is_given_up_and_tells_where_it_was():
     assert "the prediction stopped" in late.reason
 
 
+@pytest.mark.long
 def test_other_instances_of_a_readout_descend_as_it_does():
     changes = ["device.reservoir.neurons=49", "until.score=0.9", "algorithm.on=0.5",
                'algorithm.selection="uniform"', "score_every=4", "replicas=12"]  # fmt: skip

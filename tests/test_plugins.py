@@ -108,6 +108,7 @@ dither.train(asked.device, asked.task, asked.algorithm, until=asked.until, name=
 """
 
 
+@pytest.mark.long
 def test_killed_and_resumed_is_the_undisturbed_run(lab):
     changes = ["until={measurements=40_000}", "score_every=500"]
     asked = ["run.toml", *(f"--set={change}" for change in changes)]
@@ -131,6 +132,7 @@ def test_killed_and_resumed_is_the_undisturbed_run(lab):
     )
 
 
+@pytest.mark.long
 def test_in_a_study_on_two_dask_workers(lab, tmp_path):
     lab("dither", "study", "study.toml", "--out", "alone")
     address = tmp_path / "scheduler.json"
@@ -163,6 +165,7 @@ def test_in_a_study_on_two_dask_workers(lab, tmp_path):
         assert one["test_cost"].equals(two["test_cost"])
 
 
+@pytest.mark.long
 def test_its_battery_is_green(lab):
     said = lab("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly")
     assert " passed" in said

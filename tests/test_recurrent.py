@@ -114,6 +114,7 @@ def setting(name):
     return device, task, theta, np.asarray(jax.grad(cost)(theta))
 
 
+@pytest.mark.quick("real", "rnn")
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.usefixtures("x64")
 def test_node_errors_pulled_back_at_fixed_inputs_are_the_gradient(name):
@@ -151,6 +152,7 @@ ALGORITHMS = {
 }
 
 
+@pytest.mark.quick("turning-node", "rnn-weight", "real-per example")
 @pytest.mark.parametrize("kind", ALGORITHMS)
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.usefixtures("x64")
@@ -193,6 +195,7 @@ def test_states_fade_whatever_the_parameters():
     assert np.allclose(size[1:], factor * size[:-1], rtol=1e-9, atol=1e-300)
 
 
+@pytest.mark.long
 def test_delayed_recall_shows_the_symbol_once():
     task = DelayedRecall(steps=6, symbols=3, noise=0.2, samples=3000, tests=50).load()
     series, labels = np.asarray(task.inputs), np.asarray(task.targets)

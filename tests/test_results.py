@@ -348,6 +348,7 @@ def test_replica_r_starts_from_replica_r_mod_R(before, after):
     np.testing.assert_allclose(then.parameters, expected, atol=0.011)
 
 
+@pytest.mark.long
 def test_a_python_device_starts_from_another_run():
     x = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
     task = dither.make_task(x, x @ [[1.0], [2]], x, x @ [[1.0], [2]])
@@ -427,6 +428,7 @@ def test_the_shell_starts_from_a_run(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.long
 def test_a_studys_runs_start_from_a_run(tmp_path):
     from dither.studies import Study, run_study
 

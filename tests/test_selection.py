@@ -211,6 +211,7 @@ def test_priority_is_thompson_sampling_of_a_random_walk():
     assert min(np.bincount(kinds, minlength=3)) >= size
 
 
+@pytest.mark.long
 def test_priority_needs_fewer_tests_than_greedy():
     """Tests until 99 % of a planted problem's error is gone, over 40 problems."""
     size, runs, count = 64, 40, 256

@@ -151,11 +151,15 @@ def test_the_files_read_without_dither(grid: tuple[Path, pd.DataFrame]) -> None:
     assert sorted(plain["run"]) == sorted(whole["run"])
 
 
-def test_killed_ten_times_it_ends_with_the_same_table(tmp_path: Path) -> None:
+@pytest.mark.quick("2-30")
+@pytest.mark.parametrize(("times", "seeds"), [(2, 30), (10, 100)])
+def test_killed_several_times_it_ends_with_the_same_table(
+    times: int, seeds: int, tmp_path: Path
+) -> None:
     """SIGKILL of the process group at random moments, of one process and of two."""
     file = tmp_path / "killed.toml"
-    text = GRID.replace("seeds = 3", "seeds = 100").replace("at_once = 8", "at_once = 10")
-    file.write_text(text)  # 400 runs in 40 programs
+    text = GRID.replace("seeds = 3", f"seeds = {seeds}").replace("at_once = 8", "at_once = 10")
+    file.write_text(text)  # 4 runs of each seed, in programs of 10
     whole = run_study(file, tmp_path / "whole")
     folder, chance = tmp_path / "killed", random.Random(1)
     kills = 0
@@ -168,7 +172,7 @@ def test_killed_ten_times_it_ends_with_the_same_table(tmp_path: Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        wait = None if kills >= 10 else 1.5 + chance.random() * 2.0
+        wait = None if kills >= times else 1.5 + chance.random() * 2.0
         try:
             _, said = process.communicate(timeout=wait)
         except subprocess.TimeoutExpired:
@@ -181,8 +185,8 @@ def test_killed_ten_times_it_ends_with_the_same_table(tmp_path: Path) -> None:
         assert process.returncode == 0, said
         break
     table = load_study(folder)
-    assert kills == 10
-    assert len(table) == 400 == table["run"].nunique()
+    assert kills == times
+    assert len(table) == 4 * seeds == table["run"].nunique()
     pd.testing.assert_frame_equal(table[SCORES], whole[SCORES], check_exact=True)
     assert not list(folder.glob("runs/.*"))
 
@@ -336,6 +340,7 @@ seeds = 2
 """
 
 
+@pytest.mark.long
 def test_a_study_of_a_real_device_and_a_search_on_it(tmp_path: Path) -> None:
     """One run after another, each in a folder of its own; one that died at its start goes on."""
     tests = str(Path(__file__).parent)

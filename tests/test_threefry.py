@@ -80,6 +80,7 @@ class MixingNoise(OutputNoise):
         return super().outputs(instance, chosen, outputs)
 
 
+@pytest.mark.quick("1")
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_foreign_classes_may_mix_their_keys_with_keys_of_jax(replicas):
     def run(rule, noise):

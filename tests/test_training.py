@@ -197,6 +197,7 @@ def test_a_finished_run_is_resumed_to_more_measurements(tmp_path):
     same_run(whole, again)
 
 
+@pytest.mark.long
 def test_plateaus_that_were_reached_stay_reached(tmp_path):
     """A run that is cut after some replicas have levelled off goes on as if it had not been."""
     until = {"plateau": 100}

@@ -316,6 +316,7 @@ def test_medians_take_runs_that_missed_the_target_as_longer_than_any(tmp_path):
     assert np.isnan(medians.of[:, 2]).all()
 
 
+@pytest.mark.long
 def test_a_studys_folder_and_who_is_at_work(tmp_path):
     folder = tmp_path / "study"
     table = run_study(STUDY, folder)

@@ -77,6 +77,7 @@ def test_the_count_is_the_devices_own_with_failures():
     assert device.writes == result.ledger["writes"]
 
 
+@pytest.mark.long
 def test_seconds_and_joules_follow_the_writes():
     """`writes · per write + measurements · per measurement`, by hand."""
     chip = dither.SimulatedDevice(
@@ -103,6 +104,7 @@ def simulated(**costs):
     return dither.SimulatedDevice(network=dither.MLP(widths=(3, 4, 2)), access="sites", **costs)
 
 
+@pytest.mark.quick("algorithm0-50", "algorithm4-0")
 @pytest.mark.parametrize(
     ("algorithm", "perturbations"),
     [
