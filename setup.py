@@ -45,4 +45,4 @@ def kernels() -> list[Extension]:
     ]
 
 
-setup(ext_modules=kernels())
+setup(ext_modules=kernels(), options={"build_ext": {"parallel": os.cpu_count()}})
