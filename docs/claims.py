@@ -236,11 +236,14 @@ def page() -> str:
         "",
     ]
     record = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
-    for claims in by_command(read_claims()):
+    groups = by_command(read_claims())
+    files = [claims[0].result for claims in groups]
+    for claims in groups:
         one, again = claims[0], record.get(claims[0].command)
         told = f" Last rerun on {again['date']}: {again['says']}." if again else ""
+        argument = one.command.partition(".py ")[2] if files.count(one.result) > 1 else ""
         lines += [
-            f"## {one.result}",
+            f"## {one.result} {argument}".rstrip(),
             "",
             f"`{one.command}` ({one.minutes:g} minutes). Made on {one.date}.{told}",
             "",
