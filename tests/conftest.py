@@ -42,14 +42,19 @@ LONG = frozenset({
 """The algorithms and imperfections whose tests `make test` leaves to `make test-all`."""
 
 
+def is_quick(item):
+    """Whether `quick` names the case."""
+    return any(item.callspec.id in mark.args for mark in item.iter_markers("quick"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark as long every test over a case of `LONG`, and every case that `quick` does not name."""
+    """Mark as long every case of `LONG`, and those beside the cases that `quick` names."""
+    named = {item.function for item in items if is_quick(item)}
     for item in items:
         given = item.callspec.params if hasattr(item, "callspec") else {}
         case = given.get("subject", given.get("kind"))
-        quick = item.get_closest_marker("quick")
-        left_out = quick is not None and item.callspec.id not in quick.args
+        left_out = item.function in named and not is_quick(item)
         if left_out or str(getattr(case, "kind", case)) in LONG:
             item.add_marker(pytest.mark.long)
 

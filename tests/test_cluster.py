@@ -106,6 +106,7 @@ exit 0
 """
 
 
+@pytest.mark.long
 def test_the_recipe_for_slurm(tmp_path: Path) -> None:
     """The documented script, with Slurm's two commands played by shell scripts."""
     tools = tmp_path / "bin"

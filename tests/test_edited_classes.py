@@ -53,6 +53,7 @@ def run(folder, most, kind="weight-mgd", device=SIMULATED, resume=False):
     return read_specification(str(file)).train(folder / "run", resume=resume)
 
 
+@pytest.mark.quick("{file}:Mine-x / 2-x / 3-True", "a_labs_rules:Mine-# a comment-# another-False")
 @pytest.mark.parametrize(
     ("old", "new", "other"),
     [

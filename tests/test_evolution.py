@@ -65,7 +65,7 @@ def by_evosax_alone(name, theta, key, measure, generations):
     return np.concatenate(members), getattr(state, "mean", state.best_solution)
 
 
-@pytest.mark.quick("CMA_ES", "PSO")
+@pytest.mark.quick("CMA_ES")
 @pytest.mark.filterwarnings("ignore:optax.global_norm")
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_the_trajectory_is_that_of_evosax_alone(name, x64):

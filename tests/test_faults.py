@@ -11,6 +11,7 @@ faults = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(faults)
 
 
+@pytest.mark.quick("bursts of NaN", "jumps", "connection lost for good", "4-bit DACs")
 @pytest.mark.parametrize("name", faults.FAULTS)
 def test_a_fault_is_overcome_or_its_cause_is_said(name):
     found = faults.outcome(name, "weight-mgd", 1)

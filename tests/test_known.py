@@ -37,6 +37,7 @@ def trained(device, task, rule, replicas):
     return begun, np.asarray(loop.parameters()), loop
 
 
+@pytest.mark.quick("baseline kept", "whitened")
 @pytest.mark.parametrize(
     ("kind", "settings", "task", "replicas"),
     [

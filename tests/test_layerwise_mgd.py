@@ -75,6 +75,7 @@ def test_the_update_written_plainly(normalise, pairs):
     assert updates == 40 // (7 if pairs == "baseline" else 12)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("x64")
 def test_the_optimal_split_is_learned_and_has_the_least_variance():
     """`E|G|² = |g|² + Σ_l |g_l|² (N_l − 1) / T_l`, with `T_l ∝ |g_l| √(N_l − 1)` the least."""

@@ -112,7 +112,7 @@ def both(simulated, lab, task, rule, n=30, evaluations=1):
     return one, two
 
 
-@pytest.mark.quick("whitened", "for each example")
+@pytest.mark.quick("whitened")
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_a_convolution_of_a_python_device_trains_as_the_simulated_one(rule):
     simulated, theta, task = setting()

@@ -216,6 +216,7 @@ ADAPTIVE = Adaptive(every=3, cycle=4, patience=3, momentum=0.3, unbiased=True)
 TASK = Poisson1D(frequency=1.0, points=24, batch=5, sampler=ADAPTIVE)
 
 
+@pytest.mark.quick("uniform")
 @pytest.mark.parametrize("sampler", [Uniform(), ADAPTIVE], ids=["uniform", "adaptive"])
 def test_a_python_device_is_trained_as_a_simulated_one(sampler):
     task, n, key = TASK.model_copy(update={"sampler": sampler}), 200, 3

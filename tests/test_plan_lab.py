@@ -159,6 +159,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.long
 def test_the_command_plans_a_real_device_and_ends_with_its_run(folder):
     asked = ["plan", "lab.toml", "--model", "like.toml", "--out", "plan", "--json"]
     done = CliRunner().invoke(app, asked)

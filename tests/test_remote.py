@@ -107,6 +107,7 @@ def raw(server, token, method="train", trainer="raw", requests=()):
 # ----------------------------------------------------------------------------- the same as without
 
 
+@pytest.mark.quick("0.1")
 @pytest.mark.parametrize("share", [0.0, 0.1])
 def test_a_run_through_the_network_is_the_run_without_it(serve, token, share):
     start = np.linspace(-0.5, 0.5, 9)

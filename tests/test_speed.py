@@ -22,6 +22,7 @@ GUARDED = {
 }
 
 
+@pytest.mark.quick("one small network")
 @pytest.mark.parametrize(("line", "rival", "least"), GUARDED.values(), ids=GUARDED)
 def test_not_slower_than_the_loop_anyone_would_write(line, rival, least):
     raced = {name: line.contenders[name] for name in ("dither", rival)}
