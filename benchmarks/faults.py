@@ -25,7 +25,7 @@ from dither.instruments.guard import Guard
 from dither.tasks import Task
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "faults.json"
-SEEDS = range(3)
+SEEDS = range(9)
 MEASUREMENTS = 600
 CLASSES, INPUTS, HIDDEN = 3, 6, 8
 BOUND = 2.0
