@@ -125,13 +125,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Prevent line breaks within a number and between a number and its percent sign."""
-    fences = re.split(r"(^ *```.*?^ *```)", markdown, flags=re.DOTALL | re.MULTILINE)
-    for i in range(0, len(fences), 2):
-        whole = re.sub(r"(?<=\d)\s(?=\d{3}(?!\d))", "\u202f", fences[i])
-        fences[i] = re.sub(r"(?<=\d)\s(?=%)", "\u00a0", whole)
-    return "".join(fences)
+def on_page_content(html: str, page: Page, **_: Any) -> str:
+    """Prevent line breaks within a number and between a number and its percent sign.
+
+    A page on which a table is text is refused, as without its heading line.
+    """
+    parts = re.split(r"(<pre\b.*?</pre>|<code\b.*?</code>|<[^>]*>)", html, flags=re.DOTALL)
+    for i in range(0, len(parts), 2):
+        if re.search(r"\|\s?---", parts[i]):
+            raise PluginError(f"{page.file.src_uri} has a table without a heading line.")
+        whole = re.sub(r"(?<=\d)\s(?=\d{3}(?!\d))", "\u202f", parts[i])
+        parts[i] = re.sub(r"(?<=\d)\s(?=%)", "\u00a0", whole)
+    return "".join(parts)
 
 
 def on_post_page(output: str, page: Page, **_: Any) -> str:

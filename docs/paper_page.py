@@ -107,9 +107,9 @@ def main() -> None:
     (RESULTS / f"{name}.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
     figures = dict.fromkeys(row["figure"] for row in rows)
     text = "".join(
-        f"<!-- --8<-- [start:{figure}] -->\n"
+        f"<!-- --8<-- [start:figure-{figure}] -->\n"
         f"{table(shown([row for row in rows if row['figure'] == figure]))}"
-        f"<!-- --8<-- [end:{figure}] -->\n\n"
+        f"<!-- --8<-- [end:figure-{figure}] -->\n\n"
         for figure in figures
     )
     (RESULTS / f"{name}.md").write_text(text)
