@@ -35,7 +35,7 @@ NOISY = '[{kind = "dac", bits = 8, low = -1.0, high = 1.0}, {kind = "output-nois
 CHIPS = {"ideal": "[]", "8-bit DACs, output noise 0.01": NOISY}
 RUNS = [(chip, 0.2) for chip in CHIPS] + [("8-bit DACs, output noise 0.01", 0.1)]
 """The pairs of chip and learning rate."""
-RATES, EPOCHS, TUNED = (0.001, 0.003, 0.01), 40, 1000
+RATES, EPOCHS, TUNED = (0.001, 0.003, 0.01, 0.03), 40, 1000
 """Of backpropagation: the rates tried on the tuning seed, and the passes over the training set."""
 SAMPLES, DAMPING = 1000, 0.1
 """The samples over which the parts of the layers are averaged, and the damping of the step."""
