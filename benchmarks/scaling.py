@@ -1,7 +1,7 @@
 """The number of mirror tests that a photonic reservoir needs, for 10² to 10⁶ neurons.
 
 `scaling.py [LARGEST]` runs all sizes up to LARGEST and writes docs/results/scaling.json and
-docs/figures/scaling. The size 10⁶ takes about an hour and 7 GB of memory.
+docs/figures/scaling. The size 10⁶ takes about half an hour and 7 GB of memory.
 """
 
 import json
