@@ -3,11 +3,13 @@
 `DITHER_KERNELS=0` builds none: the wheel then fits every machine.
 """
 
+import copy
 import os
 import platform
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 SOURCES = sorted(str(path) for path in Path("src/kernels").glob("*.cc"))
 HEADERS = sorted(str(path) for path in Path("src/kernels").glob("*.h"))
@@ -45,4 +47,17 @@ def kernels() -> list[Extension]:
     ]
 
 
-setup(ext_modules=kernels(), options={"build_ext": {"parallel": os.cpu_count()}})
+class BuildSideBySide(build_ext):
+    """Compile the copies on all cores, each into a folder of its own: the files have one name."""
+
+    def build_extension(self, ext: Extension) -> None:
+        own = copy.copy(self)
+        own.build_temp = str(Path(self.build_temp) / ext.name)
+        build_ext.build_extension(own, ext)
+
+
+setup(
+    ext_modules=kernels(),
+    cmdclass={"build_ext": BuildSideBySide},
+    options={"build_ext": {"parallel": os.cpu_count()}},
+)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dither import loops
-from dither._kernels import loaded
+from dither._kernels import built, loaded
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks" / "bench"))
 
@@ -20,6 +20,18 @@ GUARDED = {
     "many of them": (perceptrons.LINES["49-4-4, batch 1, 32 replicas"], "plain JAX", 0.8),
     "a reservoir": (mirrors.LINES["photonic reservoir, N = 1024"], "JAX, stacked", 1.5),
 }
+
+
+PROCESSOR = Path("/proc/cpuinfo")
+V3 = {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
+V4 = V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+
+
+@pytest.mark.skipif(not loaded() or not PROCESSOR.exists(), reason="no kernels, or not on Linux")
+def test_the_fastest_copy_that_the_processor_runs_is_taken():
+    flags = set(PROCESSOR.read_text().split())
+    fastest = "AVX-512" if flags >= V4 else "AVX2" if flags >= V3 else "portable"
+    assert built()[1] == fastest
 
 
 @pytest.mark.quick("one small network")
