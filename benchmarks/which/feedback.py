@@ -69,7 +69,7 @@ NETWORKS = {
         CNN(
             channels=(4, 8, 16), depth=2, padding="same", dense=(16, 16), activation="tanh"
         ),
-        25, 400, 1,
+        25, 1500, 1,
     ),
 }  # fmt: skip
 
